@@ -16,6 +16,10 @@ class MissingWordError(UserError):
     """The prompt of a frame lacks a word."""
 
 
+class NoMapsError(UserError):
+    """The attention maps of a frame were not kept: it has summaries alone, and nothing is wrong with the file."""
+
+
 class ConnectionLostError(UserError):
     """A file cannot be reached at the moment, and may be again."""
 
@@ -52,6 +56,8 @@ def split_library_words(sentence: str) -> tuple[str, str]:
 
 def describe_unreadable_frame(error: Exception) -> str:
     """Return that a frame cannot be read, with the reason that this package gives, and without HDF5's words."""
+    if isinstance(error, NoMapsError):
+        return str(error)
     if isinstance(error, UserError):
         return f"This frame cannot be read ({split_library_words(' '.join(str(error).split()))[0].rstrip('.')[:160]})."
     return "This frame cannot be read: its part of the file is damaged. The other frames may be whole."

@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 
 from capture import watched_process
+from capture.cli.kept import describe_kept
 from capture.cli.units import size_text
 from capture.effects.description import file_lines
 from capture.errors import UserError
@@ -320,6 +321,7 @@ def _format_rows(file: h5py.File, done: int) -> list[str]:
         f"values    state of {state}, {robot} action dimensions, true actions in {known} of {done} frames",
         f"weights   {stored}, {packed}, rows of "
         + ("pictures, words and actions" if schema.IMAGE_TO_IMAGE in file else "words and actions"),
+        *describe_kept(file, done),
     ]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from capture.number_ranges import parse_ranges
+from capture.results.scores_schema import parse_keep
 
 _ENDINGS: Final = (".npy", ".json")
 _NUMBERS: Final = re.compile(r"[\s\[\](),]*[-+]?[.\d][-+.\d\seE\[\](),]*|[\s\[\](),]+")
@@ -128,6 +129,31 @@ def alpha(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return number
+
+
+def keep(text: str) -> int:
+    """Return `maps_every` of `maps`, `summaries` or `maps::N`."""
+    try:
+        return parse_keep(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def region_names(text: str) -> dict[int, str]:
+    """Return label -> region of `3=duck,5=bowl`."""
+    found: dict[int, str] = {}
+    for part in text.split(","):
+        label, equals, name = (piece.strip() for piece in part.partition("="))
+        if not equals or not label.isdecimal() or len(label) > 9 or not int(label) or not _is_name(name):
+            raise argparse.ArgumentTypeError(f"{text[:60]!r} is not labels above 0 and names, such as 3=duck,5=bowl")
+        found[int(label)] = name
+    return found
+
+
+def _is_name(name: str) -> bool:
+    from capture.results.regions_schema import is_name  # it takes numpy, which -h needs not
+
+    return is_name(name)
 
 
 def camera(text: str) -> tuple[str, str]:

@@ -191,7 +191,20 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         "such as '--map 2 --words duck'",
     )
 
-    add_store_options(parser)
+    regions = add_store_options(parser)
+    regions.add_argument(
+        "--regions",
+        metavar="FILE",
+        help="score named regions too (mass, lift, hit, IoU90): a file of pi0-regions, a folder with NAME.regions.h5 "
+        "for each episode NAME, or dataset: the masks of an episode.json, and the labels in HDF5 of LIBERO, robosuite "
+        "and robomimic",
+    )
+    regions.add_argument(
+        "--region-names",
+        metavar="3=duck",
+        type=option_values.region_names,
+        help="with --regions dataset: labels that are scored and what they stand for, where the data set does not say",
+    )
 
     out = parser.add_argument_group("where to")
     out.add_argument(
@@ -221,18 +234,28 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def add_store_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what of a recorded call is stored."""
+def add_store_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options that say what of a recorded call is stored, and return their group."""
     kept = parser.add_argument_group("what to keep")
     kept.add_argument("--layers", metavar="LIST", type=option_values.numbers, help="layers, from 0: 4,10,15-17 (all)")
     kept.add_argument("--steps", metavar="LIST", type=option_values.numbers, help="denoise steps, from 0: 0,5,9 (all)")
     kept.add_argument("--full", action="store_true", help="also the rows of image patches (84 MB a frame more)")
+    kept.add_argument(
+        "--keep",
+        metavar="WHAT",
+        type=option_values.keep,
+        default=1,
+        help="maps: the attention maps of every frame (default); summaries: no maps, but masses, entropies and scores "
+        "of every word, action token, layer, head and step, below 1 MB a frame instead of 40; maps::8: summaries of "
+        "every frame, and the maps of every 8th",
+    )
     kept.add_argument(
         "--store", choices=("bfloat16", "float32"), default="bfloat16", help="number type of stored weights (bfloat16)"
     )
     kept.add_argument(
         "--compress", action="store_true", help="bitshuffle-lz4; needs the extra [compress] to write and to read"
     )
+    return kept
 
 
 def add_policy_options(parser: argparse.ArgumentParser) -> None:

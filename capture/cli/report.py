@@ -12,7 +12,7 @@ import numpy as np
 from capture.cli.units import size_text, time_text
 from capture.pipeline.plan import Plan, Setup
 from capture.pipeline.types import RunOutcome
-from capture.results import schema
+from capture.results import schema, scores_schema
 
 
 def describe_plan(plan: Plan, *, one_of_many: bool = False) -> str:
@@ -75,9 +75,17 @@ def describe_storage(plan: Plan) -> str:
     return (
         f"{sizes.frames} frame{'s' * (sizes.frames != 1)} of {size_text(plan.frame_bytes)}: {len(sizes.layers)} "
         f"layer{'s' * (len(sizes.layers) != 1)}, {len(sizes.steps)} denoise step{'s' * (len(sizes.steps) != 1)}, "
-        f"{sizes.heads} heads, {kept}, weights as {plan.setup.options.store}; "
+        f"{sizes.heads} heads, {kept}, weights as {plan.setup.options.store}{_describe_summaries(sizes)}; "
         f"{size_text(plan.frame_bytes * sizes.frames)} in all"
     )
+
+
+def _describe_summaries(sizes: schema.Sizes) -> str:
+    """Return which frames keep their maps and which regions are scored, where that is not all and none."""
+    every = sizes.maps_every
+    maps = {scores_schema.ALL_MAPS: "", scores_schema.NO_MAPS: ", summaries without maps"}
+    regions = f", scores of {', '.join(sizes.regions)}" if sizes.regions else ""
+    return maps.get(every, f", maps of every frame whose number is a multiple of {every}") + regions
 
 
 def describe_pace(outcome: RunOutcome) -> str:

@@ -192,12 +192,16 @@ def _parser(name: str) -> Parser:
 
 def _check(options: argparse.Namespace, key: str | None) -> None:
     """Raise UserError for options that do not go together."""
+    from capture.cli.validation import check_kept
     from capture.serve.access import check_address, check_port
 
     if options.output is None and not options.no_recording:
         raise UserError("no folder was named for the recordings; add -o FOLDER, such as -o runs/, or --no-recording")
     if options.output is not None and options.no_recording:
         raise UserError("--no-recording writes nothing; leave -o out")
+    check_kept(options)
+    if options.no_recording and options.keep != 1:
+        raise UserError("--no-recording keeps nothing; leave --keep out")
     if key is not None and not (key.strip() and key.isascii() and key.isprintable()):
         raise UserError(f"the API key is empty or no plain text; check --api-key and {KEY_VARIABLE}")
     if key is not None and options.allow_anyone:

@@ -15,6 +15,8 @@ from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.cli.demo_run import demo_folder
 from capture.cli.parser import chosen_cameras, is_turned
 from capture.datasets.in_memory import InMemoryEpisode
+from capture.datasets.regions.region_files import RegionFiles
+from capture.datasets.regions.segmentation import DatasetRegions
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.pipeline.plan import RunOptions, Setup
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     import argparse
 
     from capture.datasets.base import Episode, Source
+    from capture.datasets.regions.source import RegionSource
     from capture.pipeline.frame_selection import FrameSelection
     from capture.pipeline.prompts import Prompts
     from capture.pipeline.sharding import Shard
@@ -92,9 +95,23 @@ def make_setup(options: argparse.Namespace, share: Shard, frames: FrameSelection
         graphs=not options.no_graphs,
         frames=frames,
         prompts=prompts,
+        maps_every=options.keep,
+        regions=_region_source(options),
     )
     weights = "" if options.dry_run else policy.fingerprint()  # a dry run touches no weights
     return Setup(policy, choices, weights)
+
+
+def _region_source(options: argparse.Namespace) -> RegionSource | None:
+    """Return where the regions of `--regions` come from; None without."""
+    text = getattr(options, "regions", None)  # a server has no such option
+    if text is None:
+        return None
+    if text == "dataset":
+        return DatasetRegions(options.region_names or {})
+    if not Path(text).exists():
+        raise UserError(f"--regions: there is no file or folder {text}; pi0-regions makes one beside a results file")
+    return RegionFiles(Path(text))
 
 
 def open_episode(options: argparse.Namespace, setup: Setup) -> tuple[Episode, tuple[Decision, ...]]:

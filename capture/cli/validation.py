@@ -63,6 +63,9 @@ def check_options(options: argparse.Namespace, share: Shard) -> None:
             "--effects measures files that a capture writes; leave it out with --dry-run, and estimate it "
             "with pi0-capture effects FILE … --dry-run"
         )
+    check_kept(options)
+    if options.region_names and options.regions != "dataset":
+        raise UserError("--region-names says what the labels of --regions dataset stand for; add that, or leave it out")
     if options.workers and not can_start_workers():
         raise UserError("--workers needs memory that processes share by Linux's /proc; leave it out here")
     if options.prompt and not all(prompt.strip() for prompt in options.prompt):
@@ -107,6 +110,12 @@ def check_options(options: argparse.Namespace, share: Shard) -> None:
     if not (options.exterior or options.wrist or options.camera):
         raise UserError("no picture was given; add --exterior FILE and --wrist FILE")
     _check_state(options)
+
+
+def check_kept(options: argparse.Namespace) -> None:
+    """Raise UserError where --keep contradicts other options about what is stored."""
+    if options.full and not options.keep:
+        raise UserError("--full keeps the maps of image patches, and --keep summaries no maps; leave one of them out")
 
 
 def _check_state(options: argparse.Namespace) -> None:

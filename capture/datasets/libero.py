@@ -27,6 +27,7 @@ from capture.datasets.episode_list import EpisodeList, file_names
 from capture.datasets.hdf5_check import check_values
 from capture.datasets.images import Pixels8, check_size
 from capture.datasets.key_mapping import KeyMapping
+from capture.datasets.regions.segmentation import LabelPlace, find_label_datasets
 from capture.errors import UserError
 from capture.provenance import Decision
 
@@ -136,6 +137,14 @@ class LiberoEpisode(ArrayEpisode):
         reason = "" if is_named else "no attribute states it; --prompt gives another"
         task = Decision("task", f"from {self._info.prompt_origin}", reason, is_certain=is_named)
         return (*super().frame_decisions(frames), self._info.kind.decision, *([task] if self._info.prompt else []))
+
+    def find_labels(self) -> LabelPlace:
+        """Return where the labels of its cameras' pictures are, if there are any."""
+        info, observed = self._info, f"{self._info.group}/obs"
+        with hdf5.opened(info.file) as file:
+            group = hdf5.group(file, observed)
+            found = {} if group is None else find_label_datasets(group, self._mapping.cameras)
+        return LabelPlace(info.file, {camera: f"{observed}/{name}" for camera, name in found.items()}, info.length)
 
     @contextmanager
     def _open(self) -> Iterator[EpisodeData]:

@@ -25,11 +25,15 @@ def block_weights(calls: FrameCalls, effects: EffectMap) -> Array:
 
 
 def rank_correlations(rows: Array, effects: EffectMap) -> Frame:
-    """Return the rank correlations of `block_weights` with the effects."""
-    agreement = np.stack([spearman(row, effects.of_action[:, action]) for action, row in enumerate(rows)])
+    """Return the rank correlations of `block_weights` with the effects; NaN where the weights were not kept."""
+    lacking = np.isnan(rows).any(-1)  # (H, layers, steps, heads)
+    agreement = np.stack(
+        [spearman(row, effects.of_action[:, action]) for action, row in enumerate(np.nan_to_num(rows))]
+    )
+    of_chunk = spearman(np.nan_to_num(rows).mean(0), effects.of_chunk)
     return {
-        "agreement/spearman": agreement.astype(np.float32),
-        "agreement/spearman_of_chunk": spearman(rows.mean(0), effects.of_chunk).astype(np.float32),
+        "agreement/spearman": np.where(lacking, np.nan, agreement).astype(np.float32),
+        "agreement/spearman_of_chunk": np.where(lacking.any(0), np.nan, of_chunk).astype(np.float32),
     }
 
 

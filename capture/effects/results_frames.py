@@ -17,6 +17,7 @@ from capture.errors import UserError
 from capture.observation import Observation
 from capture.results import schema
 from capture.results.read_access import find_dataset, open_for_reading, read_row
+from capture.results.scores_schema import HAS_MAPS
 
 ACTION_LIMITS = {"float32": 1e-3, "bfloat16": 2e-2}
 """How far a repeated call's actions may lie from the stored ones, by the policy's number type: other devices round
@@ -128,8 +129,15 @@ class ResultsFrames:
             shown[place] = rows[:, None] & cols[None, :]
         return shown
 
+    def has_maps(self, number: int) -> bool:
+        """Return whether the attention maps of a frame were kept."""
+        return HAS_MAPS not in self._file or bool(self._row(HAS_MAPS, 1, number))
+
     def attention_of_action(self, number: int, action: int) -> npt.NDArray[np.float32]:
-        """Return the weights of an action token on the patches: (layers, steps, heads, cameras, rows, cols) float32."""
+        """Return the weights of an action token on the patches: (layers, steps, heads, cameras, rows, cols) float32.
+
+        NaN where they were not kept.
+        """
         rows = [self._row(schema.ACTION_TO_IMAGE, 8, number, layer, action) for layer in range(len(self.layers))]
         return np.stack(rows).astype(np.float32)
 

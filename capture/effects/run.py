@@ -60,6 +60,11 @@ def measure_frame(
         policy, prepared, stored.noise, batch=request.batch, after_call=progress.add,
         other_pictures=_other_pictures(policy, frames, number, request),
     )  # fmt: skip
+    if request.curves and not frames.has_maps(number):
+        raise UserError(
+            f"the attention maps of frame {number} were not kept (--keep), and --curves orders patches by them; name "
+            "frames that have maps, or leave --curves out"
+        )
     baseline = engine.baseline()  # (H, A)
     state = stored.observation.state
     robot = policy.to_robot(baseline, state)  # (H, dims)

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from capture.pipeline.frame_builder import WeightErrors, compute_datasets, frame_metadata, to_host_arrays
+from capture.pipeline.frame_builder import Kept, WeightErrors, compute_datasets, frame_metadata, to_host_arrays
 from capture.pipeline.frame_slicing import BatchRow
 from capture.pipeline.performance import current_device
 from capture.pipeline.plan import Setup
@@ -44,6 +44,8 @@ class OpenFile:
     outcome: FileOutcome
     frames_sent: int = 0
     """Frames handed to the writer by this run."""
+    frames_queued: int = 0
+    """Frames handed to the policy by this run."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class QueuedFrame:
     seed: int
     block: PictureBlock | None
     """Shared memory of its pictures, released once the frame is stored."""
+    has_maps: bool = True
+    """Whether its maps are kept."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class RecordedBatch:
     copied: torch.cuda.Event | None
     on_device: dict[str, Tensor] | None
     """Source of the copy, kept alive until it is done."""
+    keep: Kept
+    """What is kept of it."""
 
 
 class Collector:
@@ -164,9 +170,7 @@ class Collector:
             self.outcome.busy_seconds += item.started.elapsed_time(item.ended) / 1000
         found = item.host
         if isinstance(found, RecordedCall):
-            found = {
-                name: value.cpu() for name, value in compute_datasets(found, self._setup.options.stored_as).items()
-            }
+            found = {name: value.cpu() for name, value in compute_datasets(found, item.keep).items()}
         arrays, errors = to_host_arrays(found)
         by_writer: dict[int, list[tuple[OpenFile, BatchRow]]] = {}
         shared: dict[int, Any] = {}  # pictures of frames with several prompts are copied once
@@ -174,7 +178,7 @@ class Collector:
         for row, (each, one) in enumerate(zip(item.items, errors, strict=True)):
             file = each.file
             self._note(file.outcome, one)
-            values = frame_metadata(item.request, arrays, row)
+            values = frame_metadata(item.request, arrays, row, one)
             if item.buffer is not None:
                 _copy_into(values, item.buffer, buffers, shared)
             by_writer.setdefault(id(file.writer), []).append((file, BatchRow(file.status.number, row, values)))
@@ -260,6 +264,24 @@ class Collector:
     def _fail(self, error: BaseException) -> None:
         if self.error is None:
             self.error = error
+
+
+def kept_of(batch: Sequence[QueuedFrame], kept: Kept) -> Kept:
+    """Return what is kept of a batch, of what a run keeps: no maps where none of its frames keeps them."""
+    return replace(kept, maps=kept.maps and any(item.has_maps for item in batch))
+
+
+def list_picture_bytes(batch: Sequence[QueuedFrame]) -> list[int]:
+    """Return the bytes of each picture of a batch that lies in no shared memory yet."""
+    return [
+        array.nbytes
+        for item in batch
+        if item.block is None
+        for array in (
+            *item.prepared.observation.pictures.values(),
+            *(shown.model_u8 for shown in item.prepared.pictures.values()),
+        )
+    ]
 
 
 def _copy_into(

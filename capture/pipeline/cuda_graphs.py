@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
-from capture.pipeline.frame_builder import TokenMasks, compute_datasets, token_masks
+from capture.pipeline.frame_builder import Kept, TokenMasks, compute_datasets, token_masks
 from capture.policies.base import CallRequest, ModelInputs, Policy, Prepared, upload
 
 MOST_GRAPHS: Final = 16
@@ -30,7 +30,7 @@ _recording: Final = threading.Lock()
 """torch can record only one graph at a time in a process."""
 
 Shape = tuple[tuple[torch.Size, ...], tuple[str, ...], bool]
-"""Shapes of the inputs, cameras, and whether any frame has fewer text tokens than the longest."""
+"""Shapes of the inputs and masks, cameras, and whether any frame has fewer text tokens than the longest."""
 
 
 class Graph(Protocol):
@@ -110,7 +110,7 @@ class _RecordedGraph:
 class GraphReplayer:
     """Runs recorded calls of a policy, by replaying a CUDA graph where a call of the same shapes came before.
 
-    `full` as in `Policy.run`, `weights` as in `compute_datasets`; `graph` makes an empty graph; `tell` is called once
+    `full` as in `Policy.run`, `keep` as in `compute_datasets`; `graph` makes an empty graph; `tell` is called once
     with the reason if graphs cannot be used. Waits for the device only while a graph is recorded and compared.
     """
 
@@ -120,12 +120,12 @@ class GraphReplayer:
         recorder: AbstractContextManager[Any],
         *,
         full: bool,
-        weights: torch.dtype | None,
+        keep: Kept,
         graph: Callable[[], Graph],
         tell: Callable[[str], None],
     ) -> None:
         self._policy, self._recorder = policy, recorder
-        self._full, self._weights = full, weights
+        self._full, self._keep = full, keep
         self._graph, self._tell = graph, tell
         self._seen: set[Shape] = set()
         """Shapes that occurred."""
@@ -150,7 +150,8 @@ class GraphReplayer:
         """
         request = CallRequest(tuple(prepared), tuple(seeds), self._policy.to_robot)
         inputs = self._policy.inputs(prepared, seeds)
-        masks = token_masks(prepared, self._policy.sizes.horizon, self._policy.sizes.state_tokens)
+        sizes = self._policy.sizes
+        masks = token_masks(prepared, sizes.horizon, sizes.state_tokens, scores=self._keep.scores)
         begin()
         if not self._disabled:
             try:
@@ -165,7 +166,7 @@ class GraphReplayer:
         self, request: CallRequest, inputs: ModelInputs, masks: TokenMasks, after_step: Callable[[int], None] | None
     ) -> dict[str, Tensor]:
         cameras = tuple(request.prepared[0].pictures)
-        shape: Shape = tuple(tensor.shape for tensor in inputs.tensors), cameras, masks.padded
+        shape: Shape = tuple(tensor.shape for tensor in (*inputs.tensors, *masks.tensors)), cameras, masks.padded
         replay = self._graphs.get(shape)
         if replay is not None:
             self._graphs.move_to_end(shape)
@@ -205,7 +206,7 @@ class GraphReplayer:
                 after_step=after_step,
                 inputs=inputs,
             )
-        return compute_datasets(call, self._weights, masks)
+        return compute_datasets(call, self._keep, masks)
 
     @torch.no_grad()
     def _record(

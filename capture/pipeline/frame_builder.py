@@ -7,7 +7,7 @@ what was on the host already. `build_frames` does all three.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,13 +17,43 @@ import torch
 from torch import Tensor
 
 from capture.pipeline.frame_slicing import Arrays, BatchRow, slice_frame
+from capture.pipeline.region_scores import ScoreTensors, score_actions, score_tensors, score_text, words_of
+from capture.policies.attention_hooks import Recording
 from capture.policies.base import CallRequest, Layout, Prepared, RecordedCall, upload
 from capture.policies.process_settings import multiply_exactly
-from capture.results import schema
+from capture.results import schema, scores_schema
+from capture.results.word_groups import word_numbers
 
 ROW_SUM: Final = "row sum"
 MASKED_WEIGHT: Final = "masked weight"
 """Keys of `compute_datasets` beside the datasets: (B,) float32 each, see `WeightErrors`."""
+SUMMARIES: Final = frozenset((schema.TEXT_MASS, schema.ACTION_MASS, schema.TEXT_ENTROPY, schema.ACTION_ENTROPY))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of recorded calls."""
+
+    weights: torch.dtype | None = None
+    """Number type of attention weights; None for the policy's own."""
+    maps: bool = True
+    """Whether any frame keeps its maps and value norms."""
+    scores: bool = False
+    """Whether words and regions are scored."""
+    packs_summaries: bool = False
+    """Whether masses and entropies are stored as scores are, not as float32."""
+
+    @classmethod
+    def choose(cls, weights: torch.dtype | None, maps_every: int, *, has_scores: bool) -> Kept:
+        """Return what files with these `maps_every` and `has_scores` of `schema.Sizes` keep."""
+        has_maps = maps_every != scores_schema.NO_MAPS
+        return cls(weights, has_maps, has_scores, maps_every != scores_schema.ALL_MAPS)
+
+    def cast(self, name: str, values: Tensor) -> Tensor:
+        """Return the values of a dataset in the number type in which they are stored, if they are summaries."""
+        if name.startswith("scores/") or (self.packs_summaries and name in SUMMARIES):
+            return values.to(torch.float16 if self.weights == torch.bfloat16 else torch.float32)
+        return values
 
 
 @dataclass(frozen=True)
@@ -90,20 +120,27 @@ class TokenMasks:
     """Groups of the keys; those of padding are arbitrary, since its weights are 0."""
     padded: bool
     """Whether any row has padding."""
+    scores: ScoreTensors | None = None
+    """Words and regions to be scored, if any."""
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All tensors."""
-        return self.own, self.keys.group, self.keys.picture
+        scores = () if self.scores is None else self.scores.tensors
+        return self.own, self.keys.group, self.keys.picture, *scores
 
     def each(self, change: Callable[[Tensor], Tensor]) -> TokenMasks:
         """Return the same masks with every tensor changed."""
         keys = KeyGroups(change(self.keys.group), change(self.keys.picture), self.keys.groups)
-        return TokenMasks(change(self.own), keys, self.padded)
+        return TokenMasks(
+            change(self.own), keys, self.padded, None if self.scores is None else self.scores.each(change)
+        )
 
 
-def token_masks(prepared: Sequence[Prepared], actions: int, state_tokens: int = 0) -> TokenMasks:
-    """Return the masks of a call of these observations, on the host."""
+def token_masks(
+    prepared: Sequence[Prepared], actions: int, state_tokens: int = 0, *, scores: bool = False
+) -> TokenMasks:
+    """Return the masks of a call of these observations, on the host; `scores`: with words and regions."""
     lengths = torch.tensor([len(one.tokens) for one in prepared])  # (B,)
     longest = int(lengths.max())
     groups_of_rows = []
@@ -113,49 +150,44 @@ def token_masks(prepared: Sequence[Prepared], actions: int, state_tokens: int = 
         roles[: len(one.tokens)] = one.tokens.role
         groups_of_rows.append(key_groups(bars, roles, actions, state_tokens))
     own = torch.arange(longest) < lengths[:, None]  # (B, T)
-    return TokenMasks(own, stack_key_groups(groups_of_rows), int(lengths.min()) < longest)
+    return TokenMasks(
+        own, stack_key_groups(groups_of_rows), int(lengths.min()) < longest, score_tensors(prepared) if scores else None
+    )
 
 
-def build_frames(call: RecordedCall, weights: torch.dtype | None = None) -> list[tuple[schema.Frame, WeightErrors]]:
+def build_frames(call: RecordedCall, kept: Kept = Kept()) -> list[tuple[schema.Frame, WeightErrors]]:
     """Return all datasets of each frame of the call, and the errors of its weights."""
-    return split_frames(call, {name: value.cpu() for name, value in compute_datasets(call, weights).items()})
+    return split_frames(call, {name: value.cpu() for name, value in compute_datasets(call, kept).items()})
 
 
 @torch.no_grad()
-def compute_datasets(
-    call: RecordedCall, weights: torch.dtype | None = None, masks: TokenMasks | None = None
-) -> dict[str, Tensor]:
+def compute_datasets(call: RecordedCall, keep: Kept = Kept(), masks: TokenMasks | None = None) -> dict[str, Tensor]:
     """Compute the datasets that come from the call's tensors: contiguous tensors (B, ...) on the policy's device.
 
-    `weights`: number type of attention, None for the policy's own. `masks`: of the call, if on the device already.
-    Text axes are as long as the longest prompt of the batch. Does not wait for the device.
+    `masks`: of the call, if on the device already. Axes of text and words are as long as the longest prompt of the
+    batch, that of regions as the most regions of a frame. Does not wait for the device.
     """
     layout, recording = call.layout, call.recording
-    device, kept = call.path.device, weights or call.recording.prefix.dtype
+    device, kept = call.path.device, keep.weights or call.recording.prefix.dtype
     horizon = call.path.shape[2]
     state_tokens = recording.suffix.shape[-1] - layout.text.stop - horizon
     if masks is None:
-        masks = token_masks(call.prepared, horizon, state_tokens).each(lambda one: upload(one, device))
+        masks = token_masks(call.prepared, horizon, state_tokens, scores=keep.scores)
+        masks = masks.each(lambda one: upload(one, device))
     own = masks.own
     batch, longest = own.shape
 
     text_rows = recording.prefix.transpose(2, 3)  # (B, L, rows, N, K): all rows, or the text's alone
-    full = text_rows.shape[2] == text_rows.shape[4]
-    if full:
+    if text_rows.shape[2] == text_rows.shape[4]:
         text_rows = text_rows[:, :, layout.text]  # (B, L, T, N, K)
     action_rows = recording.suffix.permute(0, 1, 4, 2, 3, 5)  # (B, L, H, S, N, K + state tokens + H)
     datasets: dict[str, Tensor] = {}
-    datasets[schema.TEXT_TO_IMAGE], datasets[schema.TEXT_TO_TEXT], _ = _blocks(text_rows, layout, kept)
-    images, text, actions = _blocks(action_rows, layout, kept)
-    datasets |= {
-        schema.ACTION_TO_IMAGE: images,
-        schema.ACTION_TO_TEXT: text,
-        schema.ACTION_TO_ACTION: actions[..., state_tokens:],
-    }
-    if full:
-        queries = torch.stack([recording.prefix[..., block, :] for block in layout.patches], dim=3)
-        queries = queries.unflatten(4, layout.grid)  # (B, L, N, C, rows, cols, K)
-        datasets[schema.IMAGE_TO_IMAGE], datasets[schema.IMAGE_TO_TEXT], _ = _blocks(queries, layout, kept)
+    if keep.maps:
+        datasets |= _maps(recording, text_rows, action_rows, layout, kept, state_tokens)
+    if masks.scores is not None:  # of the weights as they are stored, or would be
+        text = _layers(datasets.get(schema.TEXT_TO_IMAGE), text_rows, layout, kept)
+        actions = _layers(datasets.get(schema.ACTION_TO_IMAGE), action_rows, layout, kept)
+        datasets |= score_text(text, masks.scores) | score_actions(actions, masks.scores)
 
     row_errors = torch.zeros(batch, device=device)  # (B,)
     masked_weights = torch.zeros(batch, device=device)  # (B,)
@@ -179,18 +211,39 @@ def compute_datasets(
             masked_weights = torch.maximum(masked_weights, masked.flatten(1).amax(1))
     datasets |= {ROW_SUM: row_errors, MASKED_WEIGHT: masked_weights}
 
-    for norms, name_image, name_text in (  # norms (B, L, N, K)
-        (call.norms.language, schema.TEXT_VALUE_NORM_IMAGE, schema.TEXT_VALUE_NORM_TEXT),
-        (call.norms.expert, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_VALUE_NORM_TEXT),
-    ):
-        datasets[name_image], datasets[name_text] = _patches(norms, layout), norms[..., layout.text]
-    datasets[schema.ACTION_VALUE_NORM_ACTION] = call.norms.action
+    datasets = {name: keep.cast(name, value) for name, value in datasets.items()}
+    if keep.maps:
+        for norms, name_image, name_text in (  # norms (B, L, N, K)
+            (call.norms.language, schema.TEXT_VALUE_NORM_IMAGE, schema.TEXT_VALUE_NORM_TEXT),
+            (call.norms.expert, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_VALUE_NORM_TEXT),
+        ):
+            datasets[name_image], datasets[name_text] = _patches(norms, layout), norms[..., layout.text]
+        datasets[schema.ACTION_VALUE_NORM_ACTION] = call.norms.action
     datasets[schema.ACTION_X] = call.path.transpose(0, 1)  # (B, steps + 1, H, A)
     datasets[schema.ACTION_TIME] = call.time.expand(batch, -1)  # (B, steps)
     positions = layout.positions.int()  # (B, K)
     datasets[schema.IMAGE_POSITION] = _patches(positions, layout)  # (B, C, rows, cols)
     datasets[schema.TEXT_POSITION] = positions[:, layout.text]  # (B, T)
     return {name: value.contiguous() for name, value in datasets.items()}
+
+
+def _maps(
+    recording: Recording, text_rows: Tensor, action_rows: Tensor, layout: Layout, kept: torch.dtype, state_tokens: int
+) -> dict[str, Tensor]:
+    """Return the datasets of attention weights; rows (B, L, queries, ..., N, keys)."""
+    datasets: dict[str, Tensor] = {}
+    datasets[schema.TEXT_TO_IMAGE], datasets[schema.TEXT_TO_TEXT], _ = _blocks(text_rows, layout, kept)
+    images, text, actions = _blocks(action_rows, layout, kept)
+    datasets |= {
+        schema.ACTION_TO_IMAGE: images,
+        schema.ACTION_TO_TEXT: text,
+        schema.ACTION_TO_ACTION: actions[..., state_tokens:],
+    }
+    if recording.prefix.shape[-2] == recording.prefix.shape[-1]:
+        queries = torch.stack([recording.prefix[..., block, :] for block in layout.patches], dim=3)
+        queries = queries.unflatten(4, layout.grid)  # (B, L, N, C, rows, cols, K)
+        datasets[schema.IMAGE_TO_IMAGE], datasets[schema.IMAGE_TO_TEXT], _ = _blocks(queries, layout, kept)
+    return datasets
 
 
 def group_mass(weights: Tensor, keys: KeyGroups) -> Tensor:
@@ -218,11 +271,11 @@ def picture_entropy(weights: Tensor, keys: KeyGroups) -> Tensor:
     return torch.where(total > 0, nats, schema.UNDEFINED_ENTROPY)
 
 
-def split_frames(call: RecordedCall, datasets: Mapping[str, Tensor]) -> list[tuple[schema.Frame, WeightErrors]]:
+def split_frames(call: CallRequest, datasets: Mapping[str, Tensor]) -> list[tuple[schema.Frame, WeightErrors]]:
     """Split a call into frames, given its datasets on the host. Large arrays are not copied."""
     arrays, errors = to_host_arrays(datasets)
     return [
-        (slice_frame(arrays, BatchRow(0, row, frame_metadata(call, arrays, row))), one)
+        (slice_frame(arrays, BatchRow(0, row, frame_metadata(call, arrays, row, one))), one)
         for row, one in enumerate(errors)
     ]
 
@@ -234,7 +287,7 @@ def to_host_arrays(datasets: Mapping[str, Tensor]) -> tuple[Arrays, list[WeightE
     return arrays, [WeightErrors(*one) for one in zip(deviation, masked, strict=True)]
 
 
-def frame_metadata(request: CallRequest, arrays: Arrays, row: int) -> schema.Frame:
+def frame_metadata(request: CallRequest, arrays: Arrays, row: int, errors: WeightErrors) -> schema.Frame:
     """Return the datasets of frame `row` of a call that are not among the call's arrays."""
     prepared = request.prepared[row]
     table, observation = prepared.tokens, prepared.observation
@@ -258,6 +311,11 @@ def frame_metadata(request: CallRequest, arrays: Arrays, row: int) -> schema.Fra
         schema.ACTION_PREDICTED: actions,
         schema.ACTION_TRUTH: _pad_true_actions(observation.true_actions, actions.shape),
     }
+    if scores_schema.WORD_ENTROPY in arrays:
+        frame[scores_schema.ROW_SUM_ERROR] = errors.row_sum
+        frame[scores_schema.WORD] = word_numbers(words_of(prepared), len(table))
+        if prepared.coverage is not None:
+            frame[scores_schema.COVERAGE] = prepared.coverage
     for camera, picture in prepared.pictures.items():
         frame[schema.source_name(camera)] = observation.pictures[camera]
         frame[schema.model_picture_name(camera)] = picture.model_u8
@@ -272,6 +330,12 @@ def _blocks(rows: Tensor, layout: Layout, kept: torch.dtype) -> tuple[Tensor, Te
         rows[..., layout.text].to(kept),
         rows[..., layout.text.stop :].to(kept),
     )
+
+
+def _layers(images: Tensor | None, rows: Tensor, layout: Layout, kept: torch.dtype) -> Iterator[Tensor]:
+    """Yield the maps of each layer, (B, queries, ..., N, C, rows, cols): of `images`, else cut out of `rows`."""
+    for layer in range(rows.shape[1]):
+        yield _patches(rows[:, layer], layout).to(kept) if images is None else images[:, layer]
 
 
 def _patches(rows: Tensor, layout: Layout) -> Tensor:

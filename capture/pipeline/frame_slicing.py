@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from capture.results import schema
+from capture.results import schema, scores_schema
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 """Dataset -> its values for all B frames of a call, (B, ...)."""
@@ -26,6 +26,9 @@ _TEXT_AXES: Final[dict[str, tuple[int, ...]]] = {
     schema.TEXT_POSITION: (0,),
 }
 """Axes of one frame's values that run over text tokens."""
+
+_SCORE_AXES: Final = {name: axes.split(", ")[1:] for name, axes in scores_schema.AXES.items()}
+"""Axes of one frame's values of the datasets that have words or regions, of which a batch may have more."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,17 @@ def slice_frame(arrays: Arrays, row: BatchRow) -> schema.Frame:
     """Return the whole frame: its row of the call's arrays, cut to its own text length, and its metadata. No copies."""
     metadata = row.metadata
     tokens = len(np.asarray(metadata[schema.TEXT_ID]))
+    counts: dict[str, int] = {}
+    if scores_schema.WORD in metadata:
+        counts["word"] = int(np.max(np.asarray(metadata[scores_schema.WORD]), initial=-1)) + 1
+        counts["region"] = len(np.asarray(metadata.get(scores_schema.COVERAGE, ())))
     frame: schema.Frame = {}
     for name, values in arrays.items():
         one = values[row.row]
+        if name in _SCORE_AXES:
+            if "region" in counts and not ("region" in _SCORE_AXES[name] and not counts["region"]):
+                frame[name] = one[tuple(slice(counts.get(axis)) for axis in _SCORE_AXES[name])]
+            continue
         cut = _TEXT_AXES.get(name, ())
         frame[name] = one[tuple(slice(tokens if axis in cut else None) for axis in range(one.ndim))]
     path = arrays[schema.ACTION_X][row.row]  # (steps + 1, H, A)

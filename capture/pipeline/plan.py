@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -15,14 +16,20 @@ import torch
 from capture import __version__
 from capture.datasets.base import Episode
 from capture.datasets.in_memory import InMemoryEpisode, check_pictures
+from capture.datasets.regions.source import RegionMasks, RegionSource
 from capture.errors import UserError
 from capture.observation import Observation
+from capture.pipeline.frame_builder import Kept
 from capture.pipeline.frame_selection import ALL_FRAMES, FrameSelection
 from capture.pipeline.input_decisions import StateRange, decide_frames, decide_masked_slots, decide_prompts
 from capture.pipeline.prompts import OWN_PROMPT, Prompts
 from capture.policies.base import PolicySpec, Prepared, TokenTable
+from capture.policies.letterbox import Picture
 from capture.provenance import Decision, merge_decisions
-from capture.results import schema
+from capture.results import schema, scores_schema
+from capture.results.coverage import measure_coverage
+from capture.results.scores_schema import format_keep
+from capture.results.word_groups import group_tokens
 
 GENERATOR: Final = f"pi0-capture {__version__}"
 KEPT_TABLES: Final = 2048
@@ -50,11 +57,21 @@ class RunOptions:
     """Whether calls on a GPU may be replayed as CUDA graphs."""
     frames: FrameSelection = ALL_FRAMES
     prompts: Prompts = OWN_PROMPT
+    maps_every: int = scores_schema.ALL_MAPS
+    """`maps_every` of the files' `schema.Sizes`."""
+    regions: RegionSource | None = None
+    """Where the regions come from whose scores are stored, if any."""
 
     @property
     def replayed(self) -> bool:
         """Whether calls are replayed as CUDA graphs; not with --check, which compares the times of calls."""
         return self.device.type == "cuda" and self.graphs and not self.check
+
+    @property
+    def kept(self) -> Kept:
+        """What is kept of recorded calls."""
+        has_scores = self.maps_every != scores_schema.ALL_MAPS or self.regions is not None
+        return Kept.choose(self.stored_as, self.maps_every, has_scores=has_scores)
 
     @property
     def stored_as(self) -> torch.dtype | None:
@@ -123,6 +140,8 @@ class Setup:
             "weights": self.weights,
             "tokenizer": policy.tokenizer_name,
             "input": {one.subject: one.choice for one in self.source_decisions},
+            **({} if options.maps_every == scores_schema.ALL_MAPS else {"keep": format_keep(options.maps_every)}),
+            **({} if options.regions is None else {"regions": options.regions.origin}),
         }
 
     @property
@@ -162,11 +181,20 @@ class Plan(FileOutline):
         """The part that concerns the file alone."""
         return FileOutline(self.sizes, self.run, self.warnings, self.decisions)
 
+    regions: RegionMasks | None = None
+    """Masks of the regions, for `sizes.regions`."""
+
     @property
     def frame_bytes(self) -> int:
-        """Largest size of a frame in the file, uncompressed."""
-        width = 2 if self.setup.options.store == "bfloat16" else 4
-        return sum(dataset.frame_bytes(width) for dataset in schema.datasets(self.sizes))
+        """Largest size of a frame in the file, uncompressed; the mean where not all keep their maps."""
+        width, every = 2 if self.setup.options.store == "bfloat16" else 4, self.sizes.maps_every
+        part = sum(scores_schema.keeps_maps(every, frame) for frame in range(self.sizes.frames)) / self.sizes.frames
+        return round(
+            sum(
+                dataset.frame_bytes(width) * (part if dataset.name in schema.OF_MAPS else 1)
+                for dataset in schema.datasets(self.sizes)
+            )
+        )
 
     def moments_from(self, start: int = 0) -> Iterator[list[tuple[Prepared, int]]]:
         """Yield the frames from number `start` on, prepared for the model and with their seeds, one moment at a time.
@@ -178,10 +206,13 @@ class Plan(FileOutline):
         first = int(np.searchsorted(self.ends, start, side="right"))
         skipped = start - (int(self.ends[first - 1]) if first else 0)
         number = start
-        for observation in self.episode.read(self.moments[first:]):
+        left = self.moments[first:]
+        masks = repeat(None) if self.regions is None else self.regions.read(left)
+        for observation, seen in zip(self.episode.read(left), masks, strict=self.regions is not None):
             check_pictures(observation, shapes)
             pictures = setup.policy.prepare_pictures(observation)
             state = setup.policy.robot_state(observation.state)
+            coverage = None if seen is None else self._measure_coverage(seen, pictures)
             frames = []
             for prompt in setup.options.prompts.of(observation.prompt)[skipped:]:
                 is_known = number < len(self.tables)
@@ -189,12 +220,25 @@ class Plan(FileOutline):
                 number += 1
                 frames.append(
                     (
-                        Prepared(replace(observation, prompt=prompt, state=state), pictures, tokens),
+                        Prepared(replace(observation, prompt=prompt, state=state), pictures, tokens, coverage),
                         frame_seed(setup, observation),
                     )
                 )
             skipped = 0
             yield frames
+
+    def _measure_coverage(
+        self, masks: Mapping[tuple[str, str], npt.NDArray[np.bool_]], pictures: Mapping[str, Picture]
+    ) -> npt.NDArray[np.float32]:
+        """Return the coverage of the regions, (regions, cameras, rows, cols), from masks by region and camera."""
+        sizes = self.sizes
+        coverage = np.full((len(sizes.regions), len(sizes.cameras), *sizes.grid), np.nan, np.float32)
+        for place, region in enumerate(sizes.regions):
+            for camera, name in enumerate(sizes.cameras):
+                if (mask := masks.get((region, name))) is not None:
+                    to_model = pictures[name].letterbox.to_model
+                    coverage[place, camera] = measure_coverage(mask, to_model, sizes.grid, sizes.model_picture)
+        return coverage
 
 
 def frame_seed(setup: Setup, observation: Observation) -> int:
@@ -222,7 +266,7 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
     tables: list[TokenTable] = []
     states: set[int] = set()
     state_range = StateRange()
-    tokens = text_bytes = piece_bytes = 1
+    tokens = words = text_bytes = piece_bytes = 1
     frames = hashlib.sha256()
     count = 0
     for observation in episode.read_without_pictures(moments):
@@ -244,6 +288,7 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
             if len(tables) < KEPT_TABLES:
                 tables.append(table)
             tokens = max(tokens, len(table))
+            words = max(words, len(group_tokens(table.role, table.word, table.state_index, table.pieces)))
             state_range.add(table, 0 if observation.state is None else len(observation.state))
             text_bytes = max(text_bytes, *(len(t.encode()) for t in (prompt, observation.episode, table.text)))
             piece_bytes = max(piece_bytes, *(len(piece.encode()) for piece in table.pieces))
@@ -252,6 +297,7 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         ends.append(count)
     if len(ends) != len(moments):
         raise UserError(f"the episode gives {len(ends)} frames where {len(moments)} were chosen")
+    regions = None if options.regions is None else options.regions.open(episode, {one: shapes[one] for one in cameras})
     sizes = schema.Sizes(
         frames=count,
         cameras=cameras,
@@ -270,6 +316,9 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         piece_bytes=piece_bytes,
         grid=axes.grid,
         model_picture=axes.picture,
+        maps_every=options.maps_every,
+        regions=() if regions is None else regions.names,
+        words=words,
     )
     own = episode.frame_decisions(moments)
     run = {
@@ -278,6 +327,7 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         "count": count,
         "frames": frames.hexdigest(),
         "pictures": _fingerprint_pictures(episode, shapes),
+        **({} if regions is None else {"region_masks": regions.fingerprint}),
     }
     warnings = [
         *([tokenizer_warning] if tokenizer_warning else []),
@@ -289,9 +339,10 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         decide_masked_slots(axes.cameras, shapes, (*setup.decisions, *own)),
         [decide_frames(options.frames, moments, episode.length)],
         state_range.decide(),
+        () if regions is None else regions.decisions,
     )
     ends_array = np.array(ends, dtype=np.int64)
-    return Plan(sizes, run, tuple(warnings), decisions, setup, episode, moments, ends_array, tuple(tables))
+    return Plan(sizes, run, tuple(warnings), decisions, setup, episode, moments, ends_array, tuple(tables), regions)
 
 
 def _list_input(setup: Setup, episode: Episode, own: Sequence[Decision]) -> dict[str, str]:

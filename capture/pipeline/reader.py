@@ -177,6 +177,8 @@ class _SharedMoment:
     pictures: Mapping[str, tuple[ArrayLocation, ArrayLocation, ArrayLocation, Letterbox]]
     """Camera -> locations of the source picture, the model's picture (uint8) and the model's input; its letterbox."""
     frames: Sequence[tuple[Observation, TokenTable, int]]
+    coverage: npt.NDArray[np.float32] | None
+    """Of the regions, see `Prepared`."""
 
 
 def _block_size(sizes: Sizes) -> int:
@@ -194,7 +196,7 @@ def _moment(shared: _SharedMoment, block: PictureBlock) -> Moment:
         for camera, (_, model, pixels, letterbox) in shared.pictures.items()
     }
     frames = [
-        (Prepared(replace(observation, pictures=sources), pictures, tokens), seed)
+        (Prepared(replace(observation, pictures=sources), pictures, tokens, shared.coverage), seed)
         for observation, tokens, seed in shared.frames
     ]
     return Moment(frames, block)
@@ -260,7 +262,9 @@ class _ReaderServer:
             for camera, picture in shown.pictures.items()
         }
         return _SharedMoment(
-            pictures, [(replace(one.observation, pictures={}), one.tokens, seed) for one, seed in frames]
+            pictures,
+            [(replace(one.observation, pictures={}), one.tokens, seed) for one, seed in frames],
+            shown.coverage,
         )
 
 

@@ -26,7 +26,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from capture.pipeline.collector import RING_BUFFERS, Collector, EndOfFile, QueuedFrame, RecordedBatch
+from capture.pipeline.collector import (
+    RING_BUFFERS,
+    Collector,
+    EndOfFile,
+    QueuedFrame,
+    RecordedBatch,
+    kept_of,
+    list_picture_bytes,
+)
 from capture.pipeline.cuda_graphs import GraphReplayer, cuda_graph_factory
 from capture.pipeline.frame_builder import compute_datasets
 from capture.pipeline.performance import explain_out_of_memory, prioritise_gpu_calls
@@ -38,6 +46,7 @@ from capture.pipeline.types import FileOutcome, Job, Progress, RunOutcome
 from capture.pipeline.worker_process import can_start_workers
 from capture.pipeline.writer_worker import FrameWriter, WriterProcess, WriterThread
 from capture.policies.base import CallRequest, Policy, Prepared, RecordedCall
+from capture.results import schema
 
 
 def run_jobs(
@@ -184,7 +193,7 @@ class _Run:
             return None
         graph = cuda_graph_factory(options.device)
         return GraphReplayer(
-            policy, recorder, full=options.full, weights=options.stored_as, graph=graph, tell=self._progress.tell
+            policy, recorder, full=options.full, keep=options.kept, graph=graph, tell=self._progress.tell
         )
 
     def _call_all(self, policy: Policy, recorder: AbstractContextManager[Any]) -> None:
@@ -235,29 +244,23 @@ class _Run:
     ) -> None:
         with explain_out_of_memory(len(batch)):
             request, results = self._run_call(policy, recorder, replays, batch)
+        keep = kept_of(batch, self._setup.options.kept)
         if isinstance(results, RecordedCall):
-            self._pass_on(RecordedBatch(request, batch, results, None, None, None, None, None))
+            self._pass_on(RecordedBatch(request, batch, results, None, None, None, None, None, keep))
             return
+        if not keep.maps:  # a graph computes them for every batch
+            results = {name: values for name, values in results.items() if name not in schema.OF_MAPS}
         ended = self._mark()
-        pictures = [
-            array.nbytes
-            for item in batch
-            if item.block is None
-            for array in (
-                *item.prepared.observation.pictures.values(),
-                *(shown.model_u8 for shown in item.prepared.pictures.values()),
-            )
-        ]
         buffer = None
         if self._ring is not None:
-            size = buffer_size([value.nbytes for value in results.values()] + pictures)
+            size = buffer_size([value.nbytes for value in results.values()] + list_picture_bytes(batch))
             waited = time.perf_counter()
             buffer = self._ring.take(size, lambda: self._collector.error is not None)
             self.outcome.writer_wait_seconds += time.perf_counter() - waited
             if buffer is None:
                 return
         host, copied = self._copy(results, buffer)
-        self._pass_on(RecordedBatch(request, batch, host, buffer, self._start_event, ended, copied, results))
+        self._pass_on(RecordedBatch(request, batch, host, buffer, self._start_event, ended, copied, results, keep))
 
     def _run_call(
         self,
@@ -297,7 +300,9 @@ class _Run:
         if self._ring is None and not self._cuda:
             return call, call
         # The call's other tensors are freed now and do not wait for the disk.
-        return CallRequest(call.prepared, call.seeds, call.to_robot), compute_datasets(call, options.stored_as)
+        return CallRequest(call.prepared, call.seeds, call.to_robot), compute_datasets(
+            call, kept_of(batch, options.kept)
+        )
 
     def _copy(
         self, results: dict[str, Tensor], buffer: SharedBuffer | None

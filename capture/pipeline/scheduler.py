@@ -16,6 +16,7 @@ from capture.pipeline.types import FileOutcome, Job, Progress, RunOutcome
 from capture.pipeline.worker_process import ProcessGoneError
 from capture.pipeline.writer_worker import FrameWriter
 from capture.provenance import to_json
+from capture.results.scores_schema import keeps_maps
 
 MOST_FILES: Final = 4
 _CORES_A_FILE: Final = 4
@@ -92,7 +93,11 @@ class Scheduler:
             turn = turns.popleft()
             moment, failure = self._moment(turn)
             if moment is not None:
-                yield from (QueuedFrame(turn.file, prepared, seed, moment.block) for prepared, seed in moment.frames)
+                for prepared, seed in moment.frames:
+                    number = turn.file.status.frames_done + turn.file.frames_queued
+                    turn.file.frames_queued += 1
+                    has_maps = keeps_maps(self._setup.options.maps_every, number)
+                    yield QueuedFrame(turn.file, prepared, seed, moment.block, has_maps)
                 turns.append(turn)
             else:
                 yield EndOfFile(turn.file, failure)

@@ -101,6 +101,8 @@ class Prepared:
     pictures: dict[str, Picture]
     """The cameras that are shown, in the order of the model's slots."""
     tokens: TokenTable
+    coverage: npt.NDArray[np.float32] | None = None
+    """(regions, cameras, rows, cols): share of each patch that a region covers; NaN where it is not known."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from capture.results import schema
+from capture.results import schema, scores_schema
 
 _DESCRIPTIONS: Final[dict[str, str]] = {
     schema.FRAMES_DONE: "How many frames are finished; read no further than this",
@@ -51,6 +51,7 @@ _DESCRIPTIONS: Final[dict[str, str]] = {
     schema.ACTION_VALUE_NORM_IMAGE: "Length of W_O(head) v(patch) with the action expert's W_O",
     schema.ACTION_VALUE_NORM_TEXT: "Length of W_O(head) v(text token) with the action expert's W_O",
     schema.ACTION_VALUE_NORM_ACTION: "Length of W_O(head) v(action token) with the action expert's W_O, a denoise step",
+    **scores_schema.DESCRIPTIONS,
 }
 
 

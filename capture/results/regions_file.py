@@ -50,6 +50,8 @@ class _Frames:
     uuid: str
     index: npt.NDArray[np.int64]
     """(frames,) of each frame in the source."""
+    episodes: Sequence[str]
+    """Of each frame."""
     grid: tuple[int, int]
     model_picture: tuple[int, int]
     pictures: Mapping[str, tuple[int, int]]
@@ -85,6 +87,7 @@ def write_regions(results: Path, masks: Masks, *, overwrite: bool = False) -> Pa
             file.attrs["format_version"] = np.array(regions_schema.FORMAT_VERSION, np.int64)
             file.attrs["results"], file.attrs["uuid"] = results.name, frames.uuid
             file.attrs["frames"], file.attrs["grid"] = len(frames.index), np.array(frames.grid, np.int64)
+            regions_schema.describe_moments(file.attrs, frames.index, frames.episodes)
             for place, (number, name) in enumerate(names.items()):
                 group = file.create_group(name, track_order=True)
                 group.attrs["color"] = regions_schema.COLORS[place % len(regions_schema.COLORS)]
@@ -134,6 +137,7 @@ def _read_frames(results: Path) -> _Frames:
         return _Frames(
             uuid=str(file.attrs["uuid"]),
             index=file[schema.FRAMES_INDEX][:done],
+            episodes=file[schema.FRAMES_EPISODE].asstr()[:done].tolist(),
             grid=(rows, cols),
             model_picture=(height, width),
             pictures={camera: file[schema.source_name(camera)].shape[1:3] for camera in cameras},

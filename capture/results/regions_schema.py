@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import MutableMapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 FORMAT: Final = "pi0-regions"
 """The root attribute `format`."""
-FORMAT_VERSION: Final = (1, 0)
+FORMAT_VERSION: Final = (1, 1)
 SUFFIX: Final = ".regions.h5"
 """The regions of `duck.h5` lie in `duck.regions.h5`."""
+SOURCE_INDEX: Final = "source_index"
+SOURCE_EPISODE: Final = "source_episode"
+"""Root attributes: number in the source and episode of each frame, so that other results files can be matched."""
 MAX_REGIONS: Final = 1000
 MAX_NAME: Final = 60
 ORIGINS: Final = ("not known", "drawn", "imported", "tracked")
@@ -38,3 +42,12 @@ def is_name(name: str) -> bool:
     """Return whether a region can be called so: it names a group of the file, and a folder of masks."""
     is_short = bool(name.strip()) and len(name) <= MAX_NAME
     return is_short and name not in {".", ".."} and re.search(r"[/\\\x00-\x1f\x7f:=]", name) is None
+
+
+def describe_moments(
+    attributes: MutableMapping[str, Any], index: npt.NDArray[np.integer], episodes: Sequence[str]
+) -> None:
+    """Store which moment of the source each frame is: its number there and its episode, once if it is the same."""
+    names = list(dict.fromkeys(episodes))
+    attributes[SOURCE_INDEX] = np.asarray(index, np.int64)
+    attributes[SOURCE_EPISODE] = names if len(names) == 1 else list(episodes)

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from capture import watched_process
-from capture.results import schema, superblock
+from capture.results import schema, scores_schema, superblock
 from capture.results.read_access import open_for_reading
 from capture.watched_process import NoAnswerError, WatchedProcess
 
@@ -33,6 +33,9 @@ NAMES: Final = {
     "full": "--full",
     "store": "--store",
     "compress": "--compress",
+    "keep": "--keep",
+    "regions": "--regions",
+    "region_masks": "the masks of --regions",
     "check": "--check",
     "selection": "--frames",
     "dataset": "the data set",
@@ -44,10 +47,13 @@ NAMES: Final = {
 }
 """Key of the root attribute `run` -> name for the user, most fundamental first."""
 
+DEFAULTS: Final = {"keep": "maps", "regions": "none"}
+"""What runs without these keys have: those before format 1.3 and those that keep all maps and score no regions."""
+
 SINCE_1_1: Final = ("input",)
 """Keys that runs of format 1.0 lack; they are compared only where both runs have them."""
 
-CHECKSUMS: Final = ("config", "weights", "prompts", "frames", "pictures")
+CHECKSUMS: Final = ("config", "weights", "prompts", "frames", "pictures", "region_masks")
 """Keys whose values are checksums, which mean nothing to the user."""
 
 
@@ -144,7 +150,8 @@ def describe_difference(before: Mapping[str, Any] | None, now: Mapping[str, Any]
     """Return the first difference between two runs in words; None where they are the same."""
     if before is None:
         return "it does not state its run"
-    present = json.loads(json.dumps(dict(now)))  # as it is read back after storing
+    present = DEFAULTS | json.loads(json.dumps(dict(now)))  # as it is read back after storing
+    before = DEFAULTS | dict(before)
     changed = [key for key in (*present, *before) if present.get(key) != before.get(key)]
     changed = [key for key in changed if key in before or key not in SINCE_1_1]
     if not changed:
@@ -169,9 +176,12 @@ def _format_value(value: object) -> str:
 def row_sum_error(file: h5py.File, done: int, note_progress: Callable[[], None] = lambda: None) -> float:
     """Return the largest |sum of a row - 1| of the first `done` frames, from their stored masses."""
     worst = 0.0
+    has_errors = scores_schema.ROW_SUM_ERROR in file  # beside masses that are rounded more coarsely
     for frame in range(done):
+        if has_errors:
+            worst = float(np.maximum(worst, file[scores_schema.ROW_SUM_ERROR][frame]))
         known = np.asarray(file[schema.TEXT_ROLE][frame]) != schema.ROLES.index("pad")  # (T,)
-        for name in (schema.TEXT_MASS, schema.ACTION_MASS):
+        for name in () if has_errors else (schema.TEXT_MASS, schema.ACTION_MASS):
             sums = file[name][frame].sum(-1)  # (L, rows, ..., N)
             rows = sums[:, known] if name == schema.TEXT_MASS else sums
             worst = float(np.maximum(worst, np.abs(rows - 1).max()))

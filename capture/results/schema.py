@@ -14,8 +14,12 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from capture.results import scores_schema as scores
+from capture.results.bfloat16 import from_bfloat16 as from_bfloat16
+from capture.results.bfloat16 import to_bfloat16 as to_bfloat16
+
 FORMAT: Final = "pi0-attention"
-FORMAT_VERSION: Final = (1, 2)
+FORMAT_VERSION: Final = (1, 3)
 PARTIAL_SUFFIX: Final = ".partial"
 """Suffix of a file that is still being written: `<final name>.partial`."""
 
@@ -108,8 +112,13 @@ CHECK_SECONDS: Final = "seconds_a_frame"
 ROW_SUM_LIMITS: Final = {"bfloat16": 1e-2, "float32": 1e-4}
 """Largest accepted distance of a row's sum from 1, by number type; more is a fault of the weights or the policy."""
 
-Kind = Literal["weight", "f4", "f8", "i4", "i8", "u1", "str", "role"]
-"""Number type of a dataset; `weight` is bfloat16 (or float32 where the user asked for it)."""
+MAPS: Final = (TEXT_TO_IMAGE, TEXT_TO_TEXT, ACTION_TO_IMAGE, ACTION_TO_TEXT, ACTION_TO_ACTION)
+NORMS: Final = (TEXT_VALUE_NORM_IMAGE, TEXT_VALUE_NORM_TEXT, ACTION_VALUE_NORM_IMAGE, ACTION_VALUE_NORM_TEXT)
+OF_MAPS: Final = frozenset((*MAPS, IMAGE_TO_IMAGE, IMAGE_TO_TEXT, *NORMS, ACTION_VALUE_NORM_ACTION))
+"""What a frame lacks whose summaries alone are kept; the datasets exist all the same."""
+
+Kind = Literal["weight", "score", "f4", "f8", "i4", "i8", "u1", "str", "role"]
+"""Number type of a dataset; `weight` is bfloat16 and `score` float16, both float32 where the user asked for it."""
 
 
 def source_name(camera: str) -> str:
@@ -173,6 +182,17 @@ class Sizes:
     """Height and width of a picture as the model sees it; a patch is one `grid` cell of it."""
     is_rollout: bool = False
     """Whether the frames are calls of a policy that acts: how many is not known in advance, and each has a time."""
+    maps_every: int = scores.ALL_MAPS
+    """The maps of each so many-th frame are kept; 0 for none."""
+    regions: tuple[str, ...] = ()
+    """Names of the regions whose scores are stored."""
+    words: int = 0
+    """Words, state values and marks of the longest prompt in the file; used where there are summaries."""
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether the file has summaries of words and regions (`scores/*`)."""
+        return self.maps_every != scores.ALL_MAPS or bool(self.regions)
 
 
 @dataclass(frozen=True)
@@ -187,6 +207,10 @@ class Dataset:
     """None where the dataset is a scalar."""
     string_bytes: int = 0
     """Room for one string; 0 where the dataset holds numbers."""
+    fill: float = 0
+    """Value where nothing was written; strings are empty there."""
+    is_packed: bool = False
+    """Whether HDF5's own shuffle and deflate filters pack it where nothing else is asked for."""
 
     @property
     def text_axes(self) -> tuple[int, ...]:
@@ -194,14 +218,15 @@ class Dataset:
         return tuple(
             axis
             for axis, word in enumerate(self.axes)
-            if word == "text" or (word == "token" and self.name.startswith("text/"))
+            if word in ("text", "word") or (word == "token" and self.name.startswith(("text/", "scores/")))
         )
 
     def frame_bytes(self, weight_bytes: int = 2) -> int:
         """Return the largest size of one frame in bytes; `weight_bytes` is 2 for bfloat16, 4 for float32."""
         if not self.shape:
             return 0
-        number = {"weight": weight_bytes, "role": 1, "str": self.string_bytes}.get(self.kind) or int(self.kind[1])
+        known = {"weight": weight_bytes, "score": weight_bytes, "role": 1, "str": self.string_bytes}
+        number = known.get(self.kind) or int(self.kind[1])
         return math.prod(self.shape[1:]) * number
 
 
@@ -230,7 +255,11 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
         "model dim": sizes.model_dim,
         "time": sizes.denoise_steps,
         "point": sizes.denoise_steps + 1,
+        "word": sizes.words,
+        "region": len(sizes.regions),
     }
+    keeps_all = sizes.maps_every == scores.ALL_MAPS
+    summary: Kind = "f4" if keeps_all else "score"
 
     def make(name: str, axes: str, kind: Kind, *, token: int = 0, whole: Sequence[str] | None = None) -> Dataset:
         words = tuple(word.strip() for word in axes.split(","))
@@ -240,7 +269,9 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
         else:
             chunks = tuple(size if word in whole else 1 for word, size in zip(words, shape, strict=True))
         room = sizes.piece_bytes if kind == "str" else 0
-        return Dataset(name, words, shape, kind, tuple(max(1, size) for size in chunks), room)
+        fill = float("nan") if name in OF_MAPS and not keeps_all else FILL.get(name, 0)
+        chunks = tuple(max(1, size) for size in chunks)
+        return Dataset(name, words, shape, kind, chunks, room, fill, is_packed=kind == "score")
 
     yield Dataset(FRAMES_DONE, (), (), "i8", None)
     per_frame: tuple[tuple[str, Kind], ...] = (
@@ -253,6 +284,8 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
     )
     if sizes.is_rollout:
         per_frame += ((FRAMES_CLOCK, "f8"), (FRAMES_CALL_SECONDS, "f8"), (FRAMES_DROPPED, "i8"))
+    if sizes.has_scores:
+        per_frame += ((scores.HAS_MAPS, "u1"), (scores.ROW_SUM_ERROR, "f4"))
     for name, kind in per_frame:
         room = sizes.text_bytes if kind == "str" else 0
         rows = 65_536 // (room or 64)  # a finished frame rewrites no more than 64 KiB of text
@@ -303,22 +336,31 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
             (IMAGE_TO_IMAGE, image, (cameras, *sizes.grid)),
             (IMAGE_TO_TEXT, ("text",), (tokens,)),
         ):
-            yield Dataset(name, (*words, *keys), (*query, *key_shape), "weight", (1, 1, 1, 1, *sizes.grid, *key_shape))
+            chunks, fill = (1, 1, 1, 1, *sizes.grid, *key_shape), 0 if keeps_all else float("nan")
+            yield Dataset(name, (*words, *keys), (*query, *key_shape), "weight", chunks, fill=fill)
 
     yield make(ACTION_PREDICTED, "frame, action, dim", "f4")
     yield make(ACTION_TRUTH, "frame, action, dim", "f4")
     yield make(ACTION_X, "frame, point, action, model dim", "f4")
     yield make(ACTION_TIME, "frame, time", "f4")
 
-    yield make(TEXT_MASS, "frame, layer, token, head, group", "f4", token=tokens)
-    yield make(ACTION_MASS, "frame, layer, token, step, head, group", "f4", token=horizon)
-    yield make(TEXT_ENTROPY, "frame, layer, token, head", "f4", token=tokens)
-    yield make(ACTION_ENTROPY, "frame, layer, token, step, head", "f4", token=horizon)
+    yield make(TEXT_MASS, "frame, layer, token, head, group", summary, token=tokens)
+    yield make(ACTION_MASS, "frame, layer, token, step, head, group", summary, token=horizon)
+    yield make(TEXT_ENTROPY, "frame, layer, token, head", summary, token=tokens)
+    yield make(ACTION_ENTROPY, "frame, layer, token, step, head", summary, token=horizon)
     yield make(TEXT_VALUE_NORM_IMAGE, "frame, layer, head, camera, row, col", "f4")
     yield make(TEXT_VALUE_NORM_TEXT, "frame, layer, head, text", "f4")
     yield make(ACTION_VALUE_NORM_IMAGE, "frame, layer, head, camera, row, col", "f4")
     yield make(ACTION_VALUE_NORM_TEXT, "frame, layer, head, text", "f4")
     yield make(ACTION_VALUE_NORM_ACTION, "frame, layer, step, head, action", "f4")
+    if sizes.has_scores:
+        yield make(scores.WORD, "frame, token", "i4", token=tokens)
+        if sizes.regions:
+            yield make(scores.COVERAGE, "frame, region, camera, row, col", "score")
+        for name, axes in scores.AXES.items():
+            if sizes.regions or "region" not in axes:  # a chunk holds one region, or all that there is
+                whole = [word for word in length if word not in ("frame", "region")]
+                yield make(name, axes, "score", whole=whole)
 
 
 UNDEFINED_ENTROPY: Final = float("nan")
@@ -335,29 +377,20 @@ FILL: Final[dict[str, float]] = {
     TEXT_ENTROPY: UNDEFINED_ENTROPY,
     ACTION_ENTROPY: UNDEFINED_ENTROPY,
     ACTION_TRUTH: float("nan"),
+    scores.WORD: -1,
+    scores.COVERAGE: float("nan"),
+    **dict.fromkeys(scores.AXES, float("nan")),
 }
-"""Value of a dataset where nothing was written; 0 or the empty string for datasets that are not listed."""
+"""Value of a dataset where nothing was written; 0 or the empty string for datasets that are not listed.
+
+Maps and value norms are NaN there in files that keep the maps of some frames only.
+"""
 
 Frame = dict[str, npt.NDArray[np.generic] | str | int | float]
 """One finished frame: dataset name -> its value without the frame axis.
 
 Weights may come as float32 or as uint16 bit patterns of bfloat16 (see `to_bfloat16`). Rows over text tokens may be
 shorter than the file's `tokens`; the writer leaves the rest at the fill value (role `pad`)."""
-
-
-def to_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """Round float32 to the nearest bfloat16 (ties to even) and return its 16 bits; NaN stays NaN."""
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    rounded = bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
-    halves = (rounded >> np.uint32(16)).astype(np.uint16)
-    if np.isnan(values).any():  # the carry would turn CUDA's NaN, all mantissa bits set, into -0
-        halves = np.where(np.isnan(values), np.uint16(0x7FC0), halves)
-    return halves
-
-
-def from_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    """Widen the 16 bits of bfloat16 numbers to float32, exactly."""
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def describe_time(stamp: str) -> str:

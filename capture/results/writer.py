@@ -11,29 +11,19 @@ This holds because (tests/capture/results/test_writer.py kills a run before each
 
 from __future__ import annotations
 
-import json
-import math
-import uuid
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-import h5py
 import numpy as np
 
 from capture.errors import UserError
 from capture.results import schema
-from capture.results.hdf5_storage import (
-    CHECKS_BYTES,
-    Array,
-    Storage,
-    Weights,
-    describe_error,
-    memory_type,
-)
+from capture.results.hdf5_storage import Array, Storage, Weights, describe_error, memory_type
 from capture.results.partial_file import PartialFile
 from capture.results.resume import ask_run_state, describe_difference, may_hold_frames
+from capture.results.root_attributes import encode_object, root_attributes
+from capture.results.scores_schema import HAS_MAPS, WORD, keeps_maps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +94,7 @@ class ResultsWriter:
             raise
         found = self._partial.is_resumed
         try:
-            attributes = None if found else _root_attributes(sizes, model, generator, run, provenance)
+            attributes = None if found else root_attributes(sizes, model, generator, run, provenance)
             self._storage = Storage(self.partial_path, sizes, attributes, weights, compress=compress)
             self._partial.lock_again()
             if found:
@@ -159,10 +149,12 @@ class ResultsWriter:
     def write(self, frame: schema.Frame) -> None:
         """Write the next frame; its arrays must not be changed afterwards. Blocks if the disk is two frames behind.
 
+        Maps are left out where the file does not keep them, and may be absent from the frame there.
+
         Raises UserError if this or an earlier frame cannot be stored (disk full, a picture of another size, too long a
         text), ValueError or TypeError if a dataset is missing, unknown, or has a wrong shape or number type.
         """
-        ready = self._check_frame(frame)
+        ready = self._check_frame(self._leave_out_maps(frame))
         while self._pending and (len(self._pending) >= MAX_PENDING_FRAMES or self._pending[0].done()):
             self._wait_for_oldest()
         if self._failure is not None:
@@ -194,7 +186,7 @@ class ResultsWriter:
 
     def seal(self, checks: Mapping[str, object]) -> None:
         """Do the first half of `finish`: store the checks, mark the file complete and close it."""
-        text = _encode_object("checks", checks)
+        text = encode_object("checks", checks)
         while self._pending:
             self._wait_for_oldest()
         if self._failure is not None:
@@ -220,7 +212,7 @@ class ResultsWriter:
         """
         try:
             name = schema.ROLLOUT_ATTRIBUTE
-            self._storage.set_text(name, _encode_object(f"values of {name}", rollout))
+            self._storage.set_text(name, encode_object(f"values of {name}", rollout))
         except (OSError, RuntimeError) as error:
             raise UserError(f"{self.partial_path} cannot be written: {describe_error(error)}") from error
 
@@ -290,22 +282,36 @@ class ResultsWriter:
         self._partial.remove()
         self._partial.close()
 
+    def _leave_out_maps(self, frame: schema.Frame) -> schema.Frame:
+        """Return the frame with what the file keeps of it, and whether that includes its maps."""
+        if not self._sizes.has_scores:
+            return frame
+        has_maps = keeps_maps(self._sizes.maps_every, self._submitted)
+        kept = {name: value for name, value in frame.items() if has_maps or name not in schema.OF_MAPS}
+        return {**kept, HAS_MAPS: int(has_maps)}
+
     def _check_frame(self, frame: schema.Frame) -> dict[str, Array]:
         """Return the frame's values as arrays of the right shape and kind. Raises as `write`."""
         expected = self._layout.keys() - {schema.FRAMES_DONE}
         if unknown := frame.keys() - expected:
             raise ValueError(f"a results file of these sizes has no dataset {', '.join(sorted(unknown))}")
-        if missing := expected - frame.keys() - {schema.ACTION_TRUTH}:
+        can_lack = {schema.ACTION_TRUTH} if frame.get(HAS_MAPS, 1) else {schema.ACTION_TRUTH, *schema.OF_MAPS}
+        if missing := expected - frame.keys() - can_lack:
             raise ValueError(f"the frame lacks {', '.join(sorted(missing))}")
         tokens = np.asarray(frame[schema.TEXT_ID]).size
         if not 1 <= tokens <= self._sizes.tokens:
             raise ValueError(f"the frame has {tokens} text tokens; the file was made for 1 to {self._sizes.tokens}")
-        return {name: self._check_value(self._layout[name], value, tokens) for name, value in frame.items()}
+        counts = {"text": tokens, "token": tokens}
+        if self._sizes.has_scores:
+            counts["word"] = int(np.max(np.asarray(frame[WORD]), initial=-1)) + 1
+            if counts["word"] > self._sizes.words:
+                raise ValueError(f"the frame has {counts['word']} words; the file was made for {self._sizes.words}")
+        return {name: self._check_value(self._layout[name], value, counts) for name, value in frame.items()}
 
-    def _check_value(self, dataset: schema.Dataset, value: object, tokens: int) -> Array:
+    def _check_value(self, dataset: schema.Dataset, value: object, counts: Mapping[str, int]) -> Array:
         array = np.asarray(value, dtype=object if dataset.kind == "str" else None)
-        axes = enumerate(dataset.shape[1:], start=1)
-        shape = tuple(tokens if axis in dataset.text_axes else size for axis, size in axes)
+        axes = enumerate(zip(dataset.axes, dataset.shape, strict=True))
+        shape = tuple(counts[word] if axis in dataset.text_axes else size for axis, (word, size) in axes)[1:]
         if array.shape != shape:
             for camera, (height, width) in zip(self._sizes.cameras, self._sizes.pictures, strict=True):
                 if dataset.name == schema.source_name(camera):
@@ -351,48 +357,9 @@ def _encode_strings(array: Array, dataset: schema.Dataset, frame: int) -> Array:
     return np.array(encoded, dtype=f"S{dataset.string_bytes}").reshape(array.shape)
 
 
-def _root_attributes(
-    sizes: schema.Sizes,
-    model: Mapping[str, object],
-    generator: str,
-    run: Mapping[str, object] | None,
-    provenance: str | None,
-) -> dict[str, object]:
-    return {
-        **({} if provenance is None else {schema.PROVENANCE_ATTRIBUTE: provenance}),
-        **({} if run is None else {schema.RUN_ATTRIBUTE: json.dumps(dict(run), allow_nan=False)}),
-        "format": schema.FORMAT,
-        "format_version": np.array(schema.FORMAT_VERSION, dtype="<i8"),
-        "uuid": str(uuid.uuid4()),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "generator": generator,
-        "model": json.dumps(_replace_non_finite(dict(model)), allow_nan=False),
-        "cameras": np.array(sizes.cameras, dtype=h5py.string_dtype()),
-        "layers": np.array(sizes.layers, dtype="<i8"),
-        "steps": np.array(sizes.steps, dtype="<i8"),
-    }
-
-
 def _check_cameras(cameras: tuple[str, ...]) -> None:
     for camera in cameras:
         if not camera or camera == "." or "/" in camera or not camera.isprintable():
             raise UserError(f"{camera!r} cannot be the name of a camera; use letters, digits, _ and -")
     if len(set(cameras)) != len(cameras):
         raise UserError(f"two cameras have the same name among {', '.join(cameras)}; give each its own")
-
-
-def _encode_object(what: str, value: Mapping[str, object]) -> bytes:
-    """Return JSON for an attribute of CHECKS_BYTES. Raises ValueError for more."""
-    text = json.dumps(_replace_non_finite(dict(value)), allow_nan=False).encode()
-    if len(text) > CHECKS_BYTES:
-        raise ValueError(f"{what} take {len(text)} bytes; {CHECKS_BYTES} are free")
-    return text
-
-
-def _replace_non_finite(value: Any) -> Any:
-    """Return `value` with strings such as "nan" for numbers that JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: _replace_non_finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_replace_non_finite(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from capture.pipeline.frame_builder import WeightErrors
+from capture.pipeline.region_scores import words_of
 from capture.provenance import merge_decisions, to_json
-from capture.results import schema
+from capture.results import schema, scores_schema
 from capture.results.writer import ResultsWriter
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ NAME_BYTES: Final = 64
 """Room for the episode's name, where prompts are shorter."""
 
 
-def find_sizes(built: BuiltFrame) -> schema.Sizes:
-    """Return the sizes of a file that holds this frame alone."""
+def find_sizes(built: BuiltFrame, maps_every: int = scores_schema.ALL_MAPS) -> schema.Sizes:
+    """Return the sizes of a file that holds this frame alone; `maps_every` of `schema.Sizes`."""
     frame, prepared = built.frame, built.prepared
     table, cameras = prepared.tokens, tuple(prepared.pictures)
     points, horizon, model_dim = np.shape(frame[schema.ACTION_X])
-    *_, heads, _, rows, cols = np.shape(frame[schema.ACTION_TO_IMAGE])
+    heads = np.shape(frame[schema.ACTION_ENTROPY])[-1]
+    _, rows, cols = np.shape(frame[schema.IMAGE_POSITION])
     height, width, _ = next(iter(prepared.pictures.values())).model_u8.shape
     longest = max(len(text.encode()) for text in (prepared.observation.prompt, table.text))
     return schema.Sizes(
@@ -55,6 +57,8 @@ def find_sizes(built: BuiltFrame) -> schema.Sizes:
         grid=(rows, cols),
         model_picture=(height, width),
         is_rollout=True,
+        maps_every=maps_every,
+        words=len(words_of(prepared)),
     )
 
 
@@ -68,7 +72,9 @@ def add_room(sizes: schema.Sizes, table: TokenTable) -> schema.Sizes:
     more = int(np.maximum(STATE_TOKENS - counts, 0).sum())
     piece_bytes = max(sizes.piece_bytes, *(len(piece.encode()) for piece in table.pieces))
     text_bytes = max(NAME_BYTES, sizes.text_bytes) + STATE_CHARACTERS * len(counts)
-    return replace(sizes, tokens=len(table) + more, text_bytes=text_bytes, piece_bytes=piece_bytes)
+    return replace(
+        sizes, tokens=len(table) + more, words=sizes.words + more, text_bytes=text_bytes, piece_bytes=piece_bytes
+    )
 
 
 class EpisodeFile:
@@ -115,9 +121,11 @@ class EpisodeFile:
             return "the cameras or the sizes of their pictures changed"
         if sizes.state_dim != mine.state_dim:
             return "the length of the state changed"
-        if sizes.tokens > mine.tokens or sizes.text_bytes > mine.text_bytes:
+        if sizes.tokens > mine.tokens or sizes.words > mine.words or sizes.text_bytes > mine.text_bytes:
             return "the prompt became longer"
-        same = replace(sizes, tokens=mine.tokens, text_bytes=mine.text_bytes, piece_bytes=mine.piece_bytes)
+        same = replace(
+            sizes, tokens=mine.tokens, words=mine.words, text_bytes=mine.text_bytes, piece_bytes=mine.piece_bytes
+        )
         return None if same == mine else "the policy's sizes changed"
 
     def write(self, frame: schema.Frame, errors: WeightErrors) -> None:

@@ -70,7 +70,7 @@ class EpisodeFiles:
         """
         episode = slot.episode
         built = transfer.build()
-        sizes = find_sizes(built)
+        sizes = find_sizes(built, self._run.maps_every)
         opened = self._files.get(episode)
         if opened is not None and (why := opened.file.find_difference(sizes)):
             self.finish(episode, f"{why}; the episode goes on in the next file")

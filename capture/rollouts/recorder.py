@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from capture.errors import UserError
+from capture.results.scores_schema import NO_MAPS, parse_keep
 from capture.rollouts.peers.adapter import Adapter, RecordingOptions
 from capture.rollouts.peers.attribute_overrides import AttributeOverrides
 from capture.rollouts.peers.lerobot import LerobotAdapter
@@ -46,7 +47,7 @@ class RolloutRecorder:
         preprocessor, postprocessor: lerobot's pipelines for this policy. The first gives the task, the tokenizer and
             the state in robot units, the second the actions in robot units.
         layers, steps: Numbers to record, from 0; None for all. `full`: Keep the rows of image tokens as queries, too.
-        store, compress: As `pi0-capture --store` and `--compress`.
+        store, compress, keep: As `pi0-capture --store`, `--compress` and `--keep`.
         title: What the run is called in its index.
         max_pending: Recordings that may wait for the disk, 40 MB each of a full-size policy; more are dropped.
         tell: Called with a sentence, from any thread, when recordings are dropped or cannot be written. None logs it.
@@ -74,6 +75,7 @@ class RolloutRecorder:
         full: bool = False,
         store: Weights = "bfloat16",
         compress: bool = False,
+        keep: str = "maps",
         title: str = "rollouts",
         max_pending: int = MAX_PENDING,
         tell: Callable[[str], None] | None = None,
@@ -82,9 +84,15 @@ class RolloutRecorder:
             raise UserError(f"store={store!r}: attention is stored as bfloat16 or float32")
         if type(every) is not int or every < 1:
             raise UserError(f"every={every!r}: give 1 to record each call, 8 to record every eighth")
+        try:
+            maps_every = parse_keep(keep)
+        except ValueError as error:
+            raise UserError(f"keep={error}") from None
+        if full and maps_every == NO_MAPS:
+            raise UserError("full=True keeps the maps of image tokens, and keep='summaries' none; leave one out")
         kept_layers, kept_steps = (None if numbers is None else tuple(numbers) for numbers in (layers, steps))
         self.folder = Path(folder)
-        self._options = RecordingOptions(every, kept_layers, kept_steps, full, store, compress, title)
+        self._options = RecordingOptions(every, kept_layers, kept_steps, full, store, compress, title, maps_every)
         self._adapter = _find_adapter(policy, self._options, preprocessor, postprocessor)
         self._max_pending, self._tell = max_pending, tell
         self._lock = threading.RLock()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from capture.pipeline.frame_builder import Kept
 from capture.pipeline.plan import GENERATOR
 from capture.provenance import Decision, merge_decisions
-from capture.results import schema
+from capture.results import schema, scores_schema
 
 if TYPE_CHECKING:
     from capture.pipeline.plan import Setup
@@ -34,6 +35,8 @@ class RolloutRun:
     store: Weights = "bfloat16"
     """Number type of the stored attention weights."""
     compress: bool = False
+    maps_every: int = scores_schema.ALL_MAPS
+    """`maps_every` of the files' `schema.Sizes`."""
     generator: str = field(default=GENERATOR, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -52,12 +55,13 @@ class RolloutRun:
         """
         options = setup.options
         every_one = merge_decisions(setup.policy.decisions, setup.source_decisions, decisions)
-        return cls(setup.model, setup.run, every_one, title, every, options.store, options.compress)
+        return cls(setup.model, setup.run, every_one, title, every, options.store, options.compress, options.maps_every)
 
     @property
-    def weights(self) -> torch.dtype | None:
-        """Number type to which attention is rounded before it is handed over; None keeps the policy's own."""
-        return torch.bfloat16 if self.store == "bfloat16" else None
+    def kept(self) -> Kept:
+        """What is kept of recorded calls, their weights rounded before they are handed over."""
+        weights = torch.bfloat16 if self.store == "bfloat16" else None
+        return Kept.choose(weights, self.maps_every, has_scores=self.maps_every != scores_schema.ALL_MAPS)
 
     @property
     def index_head(self) -> dict[str, Any]:

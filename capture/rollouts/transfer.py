@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from capture.pipeline.frame_builder import WeightErrors, compute_datasets, frame_metadata, to_host_arrays
+from capture.pipeline.frame_builder import Kept, WeightErrors, compute_datasets, frame_metadata, to_host_arrays
 from capture.pipeline.frame_slicing import BatchRow, slice_frame
 from capture.policies.base import CallRequest, Prepared, RecordedCall
 from capture.results import schema
@@ -38,11 +38,11 @@ class _HostCall:
     """A call on the CPU, of which everything is still to be computed."""
 
     call: RecordedCall | Callable[[], RecordedCall]
-    weights: torch.dtype | None
+    keep: Kept
 
     def build(self) -> BuiltFrame:
         call = self.call if isinstance(self.call, RecordedCall) else self.call()
-        datasets = {name: value.cpu() for name, value in compute_datasets(call, self.weights).items()}
+        datasets = {name: value.cpu() for name, value in compute_datasets(call, self.keep).items()}
         return _build(call, call.recording, datasets)
 
 
@@ -74,7 +74,7 @@ class _Axes(Protocol):
 
 def _build(request: CallRequest, axes: _Axes, datasets: dict[str, Tensor]) -> BuiltFrame:
     arrays, [errors] = to_host_arrays(datasets)
-    frame = slice_frame(arrays, BatchRow(0, 0, frame_metadata(request, arrays, 0)))
+    frame = slice_frame(arrays, BatchRow(0, 0, frame_metadata(request, arrays, 0, errors)))
     [prepared] = request.prepared
     return BuiltFrame(frame, errors, prepared, axes.layers, axes.steps)
 
@@ -110,9 +110,9 @@ class Copier:
     pinned memory on another stream. On a CPU, `Transfer.build` computes them, in whatever thread calls it.
     """
 
-    def __init__(self, weights: torch.dtype | None) -> None:
-        """`weights`: number type of the stored attention, None for the policy's own."""
-        self._weights = weights
+    def __init__(self, keep: Kept) -> None:
+        """`keep`: what is kept of a call."""
+        self._keep = keep
         self._streams: dict[torch.device, Any] = {}
 
     def start(self, call: StorableCall) -> Transfer:
@@ -127,10 +127,10 @@ class Copier:
             if device.type != "cuda":
                 return _ComputedHostCall(call)
         elif not isinstance(call, RecordedCall) or call.path.device.type != "cuda":
-            return _HostCall(call, self._weights)
+            return _HostCall(call, self._keep)
         else:
             device = call.path.device
-            found, axes = compute_datasets(call, self._weights), call.recording
+            found, axes = compute_datasets(call, self._keep), call.recording
         if device not in self._streams:
             self._streams[device] = torch.cuda.Stream(device)
         stream = self._streams[device]

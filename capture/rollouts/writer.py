@@ -121,7 +121,7 @@ class RolloutWriter:
         self._max_pending = max_pending
         self._tell = tell or _log.warning
         self._files = EpisodeFiles(folder, run, self._note_finished)  # for the thread alone from here on
-        self._copier = Copier(run.weights)
+        self._copier = Copier(run.kept)
         self._changed = threading.Condition()
         """Guards all that follows."""
         self._streams: set[EpisodeStream] = set()

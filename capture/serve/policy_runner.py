@@ -62,7 +62,7 @@ class PolicyRunner:
         self._replayer: GraphReplayer | None = None
         if graph is not None:
             self._replayer = GraphReplayer(
-                policy, self._recorder, full=options.full, weights=options.stored_as, graph=graph, tell=tell
+                policy, self._recorder, full=options.full, keep=options.kept, graph=graph, tell=tell
             )
 
     @property

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import capture.checkpoints.policy_spec
 import capture.pipeline.runner
-from capture.pipeline.frame_builder import MASKED_WEIGHT, ROW_SUM
+from capture.pipeline.frame_builder import MASKED_WEIGHT, ROW_SUM, Kept
 from capture.pipeline.shared_memory import SharedBuffer
 from capture.policies.base import RecordedCall
 from capture.policies.pi05.policy import Pi05Policy
@@ -95,7 +95,7 @@ def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
                 - run.outcome.writer_wait_seconds
             )
 
-    def gather(call: RecordedCall, weights: torch.dtype | None) -> dict[str, Tensor]:
+    def gather(call: RecordedCall, keep: Kept) -> dict[str, Tensor]:
         batch = len(call.prepared)
         found = {
             dataset.name: torch.empty(batch, *dataset.shape[1:], dtype=TYPES[dataset.kind])

@@ -121,6 +121,11 @@ def caption(results: Results, state: ViewState, *, difference: str = "") -> Capt
     """Return the caption of a view; `difference` names what is subtracted."""
     if state.measure in FROM_EFFECTS:
         return _caption_of_effect(results, state, difference)
+    if not results.has_maps(state.frame):
+        subject, _ = words_of(results, state.frame, state.query)
+        layer = f"layer {format_place(results.layers[state.layer], results.layers)}"
+        numbers = f"Numbers are of {layer}, {heads_of(state, results.heads)}"
+        return Caption(_capitalised(f"{subject}:"), f"{results.describe_missing_maps()}.", f"{numbers}.")
     subject, which = words_of(results, state.frame, state.query)
     if state.query.kind == "text":
         phase = "prefix"

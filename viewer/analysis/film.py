@@ -124,7 +124,7 @@ def read_film_over_frames(
 ) -> Film | None:
     """Return the query's maps in several frames, at the shown layer or at all; None once `is_stale` says so.
 
-    NaN in frames whose prompt lacks the words: `query_series` tells which these are.
+    NaN in frames whose prompt lacks the words, which `query_series` tells, and in those whose maps were not kept.
     """
     view = find_film_view(view)
     layers = range(len(results.layers)) if view.film == "layers-frames" else (view.layer,)
@@ -135,7 +135,7 @@ def read_film_over_frames(
         for layer in layers:
             if is_stale():
                 return None
-            if query is None:
+            if query is None or (view.measure not in FROM_EFFECTS and not results.has_maps(frame)):
                 one, weight, count = np.full((len(results.cameras), *results.grid.shape), np.nan, np.float32), 1.0, 1.0
             else:
                 one, weight, count = _read_map(results, replace(view, frame=frame, query=query, layer=layer))
@@ -173,6 +173,11 @@ def read_shares(results: Results, view: ViewState, film: Film, row: int, column:
     except READ_ERRORS:
         pass  # reported when the view is shown
     return [math.nan] * len(results.cameras)
+
+
+def choose_with_maps(results: Results, frames: Sequence[int]) -> tuple[int, ...]:
+    """Return those of the frames whose maps were kept."""
+    return tuple(frame for frame in frames if results.has_maps(frame))
 
 
 def select_frames(frames: Sequence[int], most: int = MAX_FRAMES) -> tuple[int, ...]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from viewer.analysis import scene
+from viewer.errors import NoMapsError
 from viewer.model import attention
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from capture.results.scores_schema import Measure
     from viewer.io.results import Results
     from viewer.model.attention import Floats
     from viewer.model.view_state import Cell, Query
@@ -78,6 +80,11 @@ class QueryAttention:
         self.results, self.frame, self.query, self.region = results, frame, query, region
         self._places = layers, steps, heads
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether the frame's maps were kept; else scores come from those that were computed while capturing."""
+        return self.results.has_maps(self.frame)
+
     @cached_property
     def bars(self) -> npt.NDArray[np.bool_]:
         """Patches that lie wholly in the letterbox bars: (cameras, rows, cols)."""
@@ -114,15 +121,100 @@ class QueryAttention:
     def stored_entropy(self) -> Floats | None:
         """Entropy over the patches from the file, (layers, steps, heads); None where it is not stored.
 
-        It is stored for single tokens. NaN for a row without weight on the pictures, where early files have 0.
+        It is stored for single tokens, and for words where there may be no maps. NaN for a row without weight on the
+        pictures, where early files have 0.
         """
         tokens = scene.tokens_of(self.results, self.frame, self.query)
+        if not self.has_maps and len(tokens) > 1:
+            words = self.results.word_entropy(self.frame) if self.query.kind == "text" else None
+            return self.choose(self._only_item(words, "entropy"))
         stored = self.results.entropy(self.frame, self.query.kind) if len(tokens) == 1 else None
         if stored is None:
             return None
         one = stored[:, tokens[0]]
         chosen = _take(one[:, None] if self.query.kind == "text" else one, *self._places)
         return np.where(self.picture_mass > 0, chosen, np.float32(np.nan))
+
+    @cached_property
+    def stored_region_mass(self) -> Floats:
+        """Weight on the region as it was computed while capturing, mean of the query's tokens: (layers, steps, heads).
+
+        Raises:
+            NoMapsError: No region with these patches was scored.
+        """
+        if not self.region:
+            return np.zeros(self.mass.shape[:-1], np.float32)
+        values = self._stored("mass")
+        items = list(self.query.items)
+        if self.query.kind == "action":
+            counts = np.ones(len(items), np.float32)
+        else:
+            chips = self.results.chips(self.frame)
+            counts = np.array([len(chips[item].tokens) for item in items], np.float32)
+        mean = np.tensordot(counts / counts.sum(), values[items], 1).astype(np.float32)
+        return self.choose(mean)
+
+    def stored_region_score(self, measure: Literal["lift", "hit", "iou90"]) -> Floats:
+        """A score of the region as it was computed while capturing: (layers, steps, heads).
+
+        Raises:
+            NoMapsError: It was not, of these patches, or of several words or actions together.
+        """
+        if not self.region:
+            return np.full(self.mass.shape[:-1], np.nan, np.float32)
+        if measure == "lift" and not self.is_single and not any(self.bars[cell] for cell in self.region):
+            return self._lift_of_masses()
+        return self.choose(self._only_item(self._stored(measure), measure))
+
+    @property
+    def stored_change(self) -> Floats:
+        """Weight that moves over the steps, as it was computed while capturing: (layers, 1, heads)."""
+        found = self.results.step_change(self.frame)
+        every = self._only_item(None if found is None else found[:, :, None], "change")
+        layers, _, heads = self._places
+        return _take(every, layers, None, heads)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the query is one word or action of single heads, of which scores are stored."""
+        return len(self.query.items) == 1
+
+    def _lift_of_masses(self) -> Floats:
+        """The lift of a region without bars, from masses, which have means: (layers, steps, heads)."""
+        cameras = sorted({camera for camera, _, _ in self.region})
+        compared = int((~self.bars[cameras]).sum())
+        names = [self.results.groups.index(self.results.cameras[camera]) for camera in cameras]
+        weight = self.mass[..., names].sum(-1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lift = self.stored_region_mass / weight / np.float32(len(self.region) / compared)
+        return np.where(weight > 0, lift, np.nan).astype(np.float32)
+
+    def _stored(self, measure: Measure) -> Floats:
+        """A stored score of the region for every word or action: (items, layers, steps, heads)."""
+        place = self.results.find_region(self.frame, self.region)
+        if place is None:
+            known = ", ".join(self.results.regions) or "none"
+            raise NoMapsError(
+                f"{self.results.describe_missing_maps()}, and scores of the captured regions alone ({known})."
+            )
+        values = self.results.region_score(self.frame, self.query.kind, measure, place)
+        if values is None:
+            raise NoMapsError(f"{self.results.describe_missing_maps()}, and no {measure} of a region.")
+        return values
+
+    def _only_item(self, values: Floats | None, what: str) -> Floats:
+        """Return the numbers of the query's only word or action, of values (items, ...).
+
+        Raises:
+            NoMapsError: There are none, or they are asked for of several together.
+        """
+        if values is None or not self.is_single or self.query.first >= len(values):
+            raise NoMapsError(
+                f"{self.results.describe_missing_maps()}; {what} of several words, actions or heads together "
+                "needs maps."
+            )
+        one: Floats = values[self.query.first]
+        return one
 
     def choose(self, values: Floats) -> Floats:
         """Return the chosen layers, steps and heads of numbers of all: (layers, steps, heads)."""
@@ -165,6 +257,15 @@ class _MeanOfHeads(QueryAttention):
     @cached_property
     def stored_entropy(self) -> Floats | None:
         return None
+
+    @property
+    def is_single(self) -> bool:
+        return False
+
+    @cached_property
+    def stored_region_mass(self) -> Floats:
+        mean: Floats = self._heads.stored_region_mass.mean(2, keepdims=True)
+        return mean
 
     def choose(self, values: Floats) -> Floats:
         """Return NaN for the mean of heads, of which there are no numbers: (layers, steps, 1)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from viewer.analysis import scene, scores
+from viewer.analysis.query_attention import QueryAttention
 from viewer.model import attention
 from viewer.model.view_state import Query
 
@@ -63,23 +64,33 @@ def rank_by_region(
     queries += [Query("action", (item,)) for item in range(results.horizon)]
     least = 0.0
     for query in queries:
+        if not results.has_maps(view.frame):
+            mass = QueryAttention(results, view.frame, query, view.region).stored_region_mass
+            least = _add_best(found, query, mass, most, least)
+            continue
         parts = []
         for token in scene.tokens_of(results, view.frame, query):
             if is_stale():
                 return None
             parts.append(_read_region_mass(results, view.frame, query, token, view.region))
         mass = np.mean(parts, axis=0, dtype=np.float32)  # (layers, steps, heads)
-        flat = mass.ravel()
-        best = np.argpartition(-flat, min(most, flat.size) - 1)[:most]
-        for index in best[flat[best] > least].tolist():
-            layer, step, head = np.unravel_index(index, mass.shape)
-            found.append(RankedHead(query, int(layer), int(step), int(head), float(flat[index])))
-        if len(found) > 4 * most:
-            found.sort(key=lambda row: -row.mass)
-            del found[most:]
-            least = found[-1].mass
+        least = _add_best(found, query, mass, most, least)
     found.sort(key=lambda row: (-row.mass, row.layer, row.step, row.head))
     return found[:most]
+
+
+def _add_best(found: list[RankedHead], query: Query, mass: Floats, most: int, least: float) -> float:
+    """Add a query's heaviest heads, of masses (layers, steps, heads); return above which weight others are added."""
+    flat = mass.ravel()
+    best = np.argpartition(-flat, min(most, flat.size) - 1)[:most]
+    for index in best[flat[best] > least].tolist():
+        layer, step, head = np.unravel_index(index, mass.shape)
+        found.append(RankedHead(query, int(layer), int(step), int(head), float(flat[index])))
+    if len(found) > 4 * most:
+        found.sort(key=lambda row: -row.mass)
+        del found[most:]
+        least = found[-1].mass
+    return least
 
 
 def _read_region_mass(results: Results, frame: int, query: Query, token: int, region: tuple[Cell, ...]) -> Floats:

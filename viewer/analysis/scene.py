@@ -59,6 +59,8 @@ class Scene:
     """Weight of each key if the row were spread evenly over its keys, in the shown unit."""
     uniform_mass: Mapping[str, float] = field(default_factory=dict)
     """Share of each group of keys if the row were spread evenly over its keys."""
+    missing: str = ""
+    """Why there is no map, as a sentence: it was not kept. `maps` are 0 then, and masses are those of the summaries."""
     effect: EffectMap | None = None
     """What `maps` are of instead of attention: multiples of the noise by which the actions move; `maps` have 0 where
     nothing was measured. None for attention."""
@@ -207,6 +209,8 @@ def compose(results: Results, state: ViewState) -> Scene:
     """Return the scene of a view. UserError if its measure needs value norms or effects that are not there."""
     if state.measure in FROM_EFFECTS:
         return _compose_effect(results, state)
+    if not results.has_maps(state.frame):
+        return _compose_without_maps(results, state)
     rows = measured_layer(results, state)
     row = attention.pick(rows, 0, state.step, state.heads, state.reduce)
     shares = mass_row(results, state)
@@ -235,6 +239,25 @@ def compose(results: Results, state: ViewState) -> Scene:
         uniform=uniform,
         uniform_mass=attention.named(results.groups, sizes),
         peaks=peaks,
+    )
+
+
+def _compose_without_maps(results: Results, state: ViewState) -> Scene:
+    """Return the scene of a frame of which the summaries alone were kept: masses, and no weight anywhere else."""
+    maps = np.zeros((len(results.cameras), *results.grid.shape), np.float32)
+    actions = results.horizon if state.query.kind == "action" else 0
+    mass = mass_row(results, state)
+    return Scene(
+        maps,
+        np.zeros(results.tokens, np.float32),
+        np.zeros(actions, np.float32),
+        mass=dict(attention.named(results.groups, mass)),
+        removed=0.0,
+        ranges=attention.colour_range(maps, state.range, state.low, state.high),
+        keys=count_keys(results, state.frame, actions),
+        row_sum=float(mass.sum()),
+        grid=results.grid,
+        missing=f"{results.describe_missing_maps()}.",
     )
 
 
@@ -271,6 +294,9 @@ def compare(one: Scene, two: Scene, state: ViewState) -> Scene:
     The range reaches as far as the largest difference, unless it is locked; as far as the ranges of both scenes where
     there is no difference.
     """
+    if one.missing or two.missing:  # which has no weights to subtract
+        one = one if one.missing else replace(two, mass=one.mass, maps=np.zeros_like(one.maps))
+        return replace(one, ranges=((-1.0, 1.0),) * len(one.maps), difference=True)
     maps = one.maps - two.maps if one.maps.shape == two.maps.shape else one.maps * np.float32(np.nan)
     if state.range == "locked" and state.high > 0:
         reach = state.high

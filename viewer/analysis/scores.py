@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from capture.results.scores_schema import count_heaviest
 from viewer.analysis.effects import head_scores as effect_scores
-from viewer.analysis.query_attention import PicturePatches
+from viewer.analysis.query_attention import PicturePatches, QueryAttention
 from viewer.analysis.regions.carried_region import describe_region
-from viewer.errors import UserError
+from viewer.errors import NoMapsError, UserError
 from viewer.model import attention
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from viewer.analysis.query_attention import QueryAttention
     from viewer.io.results import Results
     from viewer.model.attention import Floats
     from viewer.model.view_state import Cell, ViewState
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 Mask = npt.NDArray[np.bool_]
 Need = Literal["steps", "region", "picture region"]
 """What a score needs: a query with denoise steps, a region, a region with a patch outside the letterbox bars."""
-HEAVIEST_PART: Final = 10
-"""IoU90 takes the patches above the 90th percentile: one in ten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +122,8 @@ def entropy(query: QueryAttention) -> Floats:
 
 def change(query: QueryAttention) -> Floats:
     """Weight that moves to other patches from one denoise step to the next: (layers, 1, heads), mean over all steps."""
+    if not query.has_maps:
+        return query.stored_change
     return attention.change(query.maps_of_all_steps)[:, None]
 
 
@@ -178,7 +178,7 @@ def _iou90(patches: PicturePatches) -> Floats:
     values, size = patches.values, patches.region_size
     if not size:
         return _where_defined(np.zeros(values.shape[:-1]), patches)
-    count = max(1, round(values.shape[-1] / HEAVIEST_PART))
+    count = count_heaviest(values.shape[-1])
     least = np.partition(values, -count, axis=-1)[..., -count, None]
     heaviest = (values >= least) & (values > 0)
     shared = heaviest[..., :size].sum(-1)
@@ -231,7 +231,7 @@ SCORES: Final[dict[str, Score]] = {
             unit="%",
             needs=_REGION,
             column="mass region",
-            compute=lambda query: region_mass(query.maps, query.region),
+            compute=lambda query: region_mass(query.maps, query.region) if query.has_maps else query.stored_region_mass,
         ),
         Score(
             name="lift",
@@ -243,7 +243,7 @@ SCORES: Final[dict[str, Score]] = {
             unit="× chance",
             needs=_PICTURE_REGION,
             column="lift region",
-            compute=lambda query: _lift(query.picture_patches),
+            compute=lambda query: _lift(query.picture_patches) if query.has_maps else query.stored_region_score("lift"),
         ),
         Score(
             name="hit",
@@ -254,7 +254,7 @@ SCORES: Final[dict[str, Score]] = {
             unit="yes or no",
             needs=_PICTURE_REGION,
             column="hit region",
-            compute=lambda query: _hit(query.picture_patches),
+            compute=lambda query: _hit(query.picture_patches) if query.has_maps else query.stored_region_score("hit"),
         ),
         Score(
             name="iou",
@@ -266,7 +266,9 @@ SCORES: Final[dict[str, Score]] = {
             unit="%",
             needs=_PICTURE_REGION,
             column="IoU90 region",
-            compute=lambda query: _iou90(query.picture_patches),
+            compute=lambda query: (
+                _iou90(query.picture_patches) if query.has_maps else query.stored_region_score("iou90")
+            ),
         ),
         Score(
             name="change",
@@ -368,5 +370,23 @@ def find_unavailable_scores(results: Results, view: ViewState) -> dict[str, str]
     found = {name: find_unavailable_reason(name, kind, view.region, bars) for name in SCORES}
     if view.region_name and not view.region:
         found |= {name: describe_region(view) for name, score in SCORES.items() if score.needs_region}
+    found |= _find_not_captured(results, view, bars) if not results.has_maps(view.frame) else {}
     found |= {one.name: one.find_missing(results, view.frame, kind) for one in SCORES.values() if one.find_missing}
     return {name: reason for name, reason in found.items() if reason}
+
+
+def _find_not_captured(results: Results, view: ViewState, bars: Mask) -> dict[str, str]:
+    """Return the scores that need maps, in a frame whose maps were not kept, by name, and why; empty for the others."""
+    query, found = QueryAttention(results, view.frame, view.query, view.region), dict[str, str]()
+    for name in ("entropy", "region", "lift", "hit", "iou", "change"):
+        reason = find_unavailable_reason(name, view.query.kind, view.region, bars)
+        if not reason:
+            try:
+                SCORES[name].compute(query)
+            except NoMapsError:
+                is_known = not name.startswith(("region", "lift", "hit", "iou")) or (
+                    results.find_region(view.frame, view.region) is not None
+                )
+                reason = "of several words it needs maps" if is_known else "this region was not scored"
+        found[name] = reason
+    return found

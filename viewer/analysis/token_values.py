@@ -54,6 +54,10 @@ class Strips:
 def _token_values(results: Results, state: ViewState, kind: Kind, pointer: Cell | None) -> Floats:
     """(tokens,) of one kind."""
     heads = list(state.heads) if state.heads else slice(None)
+    if not results.has_maps(state.frame):
+        pointer = None
+        if state.region:
+            return _stored_region_values(results, state, kind)
     if pointer is None and not state.region:
         stored = _picture_mass(results, state.frame, kind)
         if stored is not None:
@@ -71,6 +75,23 @@ def _token_values(results: Results, state: ViewState, kind: Kind, pointer: Cell 
         keep = ~results.bars(state.frame)
         values = attention.widened(np.ascontiguousarray(images[:, :, keep])).sum(-1)
     return attention.together(values, 1, state.reduce)
+
+
+def _stored_region_values(results: Results, state: ViewState, kind: Kind) -> Floats:
+    """Return the weight on a region as it was scored while capturing, (tokens,); a word's for each token of it."""
+    place = results.find_region(state.frame, state.region)
+    values = None if place is None else results.region_score(state.frame, kind, "mass", place)
+    if values is None:
+        results.require_maps(state.frame)
+        return np.zeros(results.tokens if kind == "text" else results.horizon, np.float32)
+    at = values[:, state.layer, min(state.step, values.shape[2] - 1)]  # (items, heads)
+    mass = attention.together(at[:, list(state.heads)] if state.heads else at, 1, state.reduce)
+    if kind == "action":
+        return mass
+    tokens = np.zeros(results.tokens, np.float32)
+    for chip, value in zip(results.chips(state.frame), mass, strict=False):
+        tokens[list(chip.tokens)] = value
+    return tokens
 
 
 def _picture_mass(results: Results, frame: int, kind: Kind) -> Floats | None:

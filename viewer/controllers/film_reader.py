@@ -10,11 +10,13 @@ from viewer.analysis.film import (
     FILM_FIELDS,
     MAX_FRAMES,
     MAX_FRAMES_OF_LAYERS,
+    choose_with_maps,
     read_film,
     read_film_over_frames,
     select_frames,
 )
 from viewer.errors import READ_ERRORS
+from viewer.model.view_state import FROM_EFFECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +75,11 @@ class FilmReader(QObject):
         """Return the frames of a film over frames; empty in another mode."""
         shown, series = self.session.shown, self._find_series()
         most = MAX_FRAMES if shown.film == "frames" else MAX_FRAMES_OF_LAYERS
-        return select_frames(series.frames, most) if series is not None else ()
+        results = self.session.results
+        if series is None or results is None:
+            return ()
+        has_effects = shown.film == "frames" and shown.measure in FROM_EFFECTS
+        return select_frames(series.frames if has_effects else choose_with_maps(results, series.frames), most)
 
     def _find_series(self) -> QuerySeries | None:
         """Return the frames whose prompts have the words; None in a mode without frames."""
@@ -82,8 +88,13 @@ class FilmReader(QObject):
 
     def describe_left_out(self, after: str) -> str:
         """Return how many frames a film over frames leaves out, and `after` behind that; empty for none."""
-        series = self._find_series()
+        results, series = self.session.results, self._find_series()
         text = series.describe_left_out() if series is not None else ""
+        if results is not None and results.done and self.session.shown.measure not in FROM_EFFECTS:
+            frames = series.frames if series is not None else (self.session.shown.frame,)
+            without = len(frames) - len(choose_with_maps(results, frames))
+            kept = f"{without} without maps" if series is not None else "this frame’s maps were not kept"
+            text = "; ".join(part for part in (text, kept if without else "") if part)
         return f"{text}{after}" if text else ""
 
     def _take(self, key: tuple[object, ...]) -> Callable[[Film | None], None]:

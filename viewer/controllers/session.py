@@ -171,7 +171,9 @@ class Session(ShownScenes):
     def _weighable(self, state: ViewState) -> bool:
         """Return whether the file has value norms for a view; True on a read error, which is reported on drawing."""
         try:
-            return self.results is None or self.results.value_norms(state.frame, state.query.kind) is not None
+            if self.results is None or not self.results.has_maps(state.frame):
+                return self.results is None or bool(self.results.frames_with_maps)
+            return self.results.value_norms(state.frame, state.query.kind) is not None
         except (*READ_ERRORS, NotLoadedError):
             return True
 

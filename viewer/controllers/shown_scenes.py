@@ -13,7 +13,7 @@ from viewer.analysis import scene as scenes
 from viewer.analysis.carried_query import Counterpart, describe_not_aligned
 from viewer.analysis.regions.carried_region import place_region
 from viewer.analysis.scene import DATA_FIELDS, Scene
-from viewer.errors import READ_ERRORS, describe_unreadable_frame
+from viewer.errors import READ_ERRORS, NoMapsError, describe_unreadable_frame
 from viewer.model.view_state import ViewState
 
 if TYPE_CHECKING:
@@ -165,7 +165,12 @@ class ShownScenes(QObject):
         return self._scenes[key]
 
     def report_failure(self, error: Exception) -> None:
-        """Store in `failure` and announce that a frame cannot be read, once; the log has the reason in HDF5's words."""
+        """Store in `failure` and announce that a frame cannot be read, once; the log has the reason in HDF5's words.
+
+        That the maps of a frame were not kept is no failure: the caption says so.
+        """
+        if isinstance(error, NoMapsError):
+            return
         sentence = describe_unreadable_frame(error)
         if sentence != self.failure:
             log.warning("%s", sentence, exc_info=error)

@@ -133,7 +133,8 @@ class _Resolver:
                 raise UserError('--objects says what {object} stands for; add --words "{object}".')
             return NamedObjects()
         path = arguments.regions or (default_path(arguments.file) if isinstance(arguments.file, Path) else None)
-        regions = () if path is None or not path.exists() else tuple(read_regions(path, self.results).regions)
+        has_file = path is not None and path.exists()
+        regions = tuple(read_regions(path, self.results).regions) if path and has_file else self.results.regions
         return read_objects(arguments.objects, regions)
 
     def _fill_object(self, text: str, frame: int) -> str:

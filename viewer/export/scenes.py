@@ -12,7 +12,7 @@ from viewer.analysis import scene
 from viewer.analysis.carried_query import align_view, describe_not_aligned
 from viewer.analysis.comparison import take_side
 from viewer.analysis.scene import Scene
-from viewer.errors import READ_ERRORS, UserError
+from viewer.errors import READ_ERRORS, NoMapsError, UserError
 from viewer.export import cancellation
 from viewer.io.effects import Effects, attach
 from viewer.io.results import Results
@@ -129,7 +129,10 @@ def explain_read_errors(results: Results, frame: int | None = None) -> Iterator[
 
 def _compose(results: Results, view: ViewState) -> Scene:
     with explain_read_errors(results, view.frame):
-        return scene.compose(results, view)
+        made = scene.compose(results, view)
+    if made.missing:
+        raise NoMapsError(f"Frame {view.frame} of {results.path.name} cannot be drawn. {made.missing}")
+    return made
 
 
 def find_common_range(scenes: Iterable[Scene], mode: str = "shared") -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -11,32 +11,27 @@ import numpy.typing as npt
 from capture.results import schema
 from viewer.errors import READ_ERRORS
 from viewer.io import hdf5_guard, view_bytes
-from viewer.io.cache import Cache
 from viewer.io.hdf5_guard import read
-from viewer.io.results_file import MAX_SIDE, ResultsFile
+from viewer.io.results_file import MAX_SIDE
+from viewer.io.summaries import Summaries
 from viewer.model import geometry
-from viewer.model.attention import Floats, Rows, reorder_masses, widened
+from viewer.model.attention import Floats, Rows, widened
 from viewer.model.view_state import Dims, Kind
 from viewer.model.words import Chip, chips
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-
     from capture.remote.address import Location
     from viewer.io.block_file import ByteSource
 
-T = TypeVar("T")
 Pixels = npt.NDArray[np.uint8]
-CACHE_BYTES: Final = 64 << 20
 
 
-class Results(ResultsFile):
+class Results(Summaries):
     """Contents of a results file; each is read when it is first used."""
 
     def __init__(self, path: Location, source: ByteSource | None = None) -> None:
         """Open the file and check its header; UserError if it cannot be shown. `source`: the bytes of a slow file."""
         self._dims: tuple[tuple[int, int], Dims] | None = None
-        self._cache = Cache(CACHE_BYTES)
         super().__init__(path, source)
 
     def dims(self, frame: int) -> Dims:
@@ -47,18 +42,13 @@ class Results(ResultsFile):
             self._dims = key, Dims(self.done, *lengths, len(self.cameras), *self.grid.shape)
         return self._dims[1]
 
-    def remember(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
-        """Return the cached value of `key`, computed by `make` if it is absent; CACHE_BYTES are kept in all."""
-        return self._cache.get(key, make, size)
-
-    def _kept(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
-        """Return the cached value of `key`, read by `make` with the file held open if it is absent."""
-        return self.access.read_kept(self._cache, key, make, size)
-
     # Attention
 
     def rows(self, frame: int, kind: Kind, token: int) -> Rows:
-        """Return the weights of one query token at all layers, steps and heads."""
+        """Return the weights of one query token at all layers, steps and heads.
+
+        Raises NoMapsError, as all that reads maps, where the frame's maps were not kept.
+        """
         return self._kept((kind, frame, token), lambda: self._rows(frame, kind, token), lambda rows: rows.nbytes)
 
     def layer_rows(self, frame: int, kind: Kind, token: int, layer: int) -> Rows:
@@ -72,6 +62,7 @@ class Results(ResultsFile):
         )
 
     def _rows(self, frame: int, kind: Kind, token: int, layers: slice = slice(None)) -> Rows:
+        self.require_maps(frame)
         to_image, to_text = view_bytes.NAMES[kind]
         at = (frame, layers, token)
         self.fetch_parts(view_bytes.list_row_parts(kind, at))
@@ -91,6 +82,7 @@ class Results(ResultsFile):
 
     def column(self, frame: int, kind: Kind, layer: int, token: int) -> npt.NDArray[np.generic]:
         """Return weights of one token on the patches at one layer, as stored: (steps, heads, cameras, rows, cols)."""
+        self.require_maps(frame)
         name, axes = view_bytes.NAMES[kind][0], 8 if kind == "action" else 7
         part = self.read_part(name, axes, (frame, layer, token))
         if part is None:
@@ -101,6 +93,7 @@ class Results(ResultsFile):
         """Return weights of all tokens on the patches at a layer and step: (tokens, heads, cameras, rows, cols)."""
 
         def make() -> npt.NDArray[np.generic]:
+            self.require_maps(frame)
             index: hdf5_guard.Index = (frame, layer, slice(None))
             part = self.read_part(
                 view_bytes.NAMES[kind][0], 8 if kind == "action" else 7, (*index, step) if kind == "action" else index
@@ -108,74 +101,6 @@ class Results(ResultsFile):
             return np.zeros((0, self.heads, len(self.cameras), *self.grid.shape), np.float32) if part is None else part
 
         return self._kept(("layer", kind, frame, layer, step), make, lambda part: part.nbytes)
-
-    def mass(self, frame: int, kind: Kind) -> Floats | None:
-        """Return the stored masses of the key groups, in the order of `groups`; None if absent or never filled in.
-
-        text (layers, T, heads, groups), action (layers, H, steps, heads, groups)
-        """
-        name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
-
-        def make() -> Floats | None:
-            order = self._group_order(kind)
-            return None if order is None else reorder_masses(self.read_part(name, axes, (frame,)), order)
-
-        return self._kept(("mass", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
-
-    def _group_order(self, kind: Kind) -> list[int] | None:
-        """Where the stored masses have each of `groups`; None where there are no masses that fit the file."""
-        name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
-        dataset = self._guard.find(name, axes)
-        if dataset is None:
-            return None
-        stored = hdf5_guard.names(dataset.attrs.get(schema.GROUPS_ATTRIBUTE, ())) or self.groups
-        if dataset.shape[1:] != (*self._row_shape(kind), len(stored)) or not set(self.groups) <= set(stored):
-            return None
-        return [stored.index(group) for group in self.groups]
-
-    def _row_shape(self, kind: Kind) -> tuple[int, ...]:
-        """Lengths of the axes of one frame's summaries: layers, tokens, denoise steps of actions, heads."""
-        if kind == "text":
-            return len(self.layers), self.tokens, self.heads
-        return len(self.layers), self.horizon, len(self.steps), self.heads
-
-    def entropy(self, frame: int, kind: Kind) -> Floats | None:
-        """Return the stored entropy in nats over the patches that show a picture; None if absent or never filled in.
-
-        text (layers, T, heads), action (layers, H, steps, heads); NaN, in early files 0, without weight on a picture.
-        """
-        name, axes = (schema.ACTION_ENTROPY, 5) if kind == "action" else (schema.TEXT_ENTROPY, 4)
-
-        def make() -> Floats | None:
-            part = self.read_part(name, axes, (frame,))
-            if part is None or part.dtype.kind != "f" or part.shape != self._row_shape(kind):
-                return None
-            if not np.nan_to_num(part).any():
-                return None
-            return widened(part)
-
-        return self._kept(("entropy", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
-
-    def mass_at(self, frame: int, kind: Kind, token: int, layer: int, step: int) -> Floats | None:
-        """Return the stored masses of one row, (heads, groups), reading no more, for curves over many frames."""
-        name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
-        index = (frame, layer, token, step) if kind == "action" else (frame, layer, token)
-
-        def make() -> Floats | None:
-            order = self._group_order(kind)
-            return None if order is None else reorder_masses(self.read_part(name, axes, index), order)
-
-        if not self.access.is_slow:
-            return self.access.run(make)
-        if ("mass", kind, frame) in self._cache:
-            whole = self.mass(frame, kind)
-            return None if whole is None else whole[index[1:]]
-        return self._kept(("mass", kind, index), make, lambda part: 0 if part is None else part.nbytes)
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """Names of the key groups."""
-        return schema.mass_groups(self.cameras)
 
     def value_norms(self, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats] | None:
         """Return the value norms of all keys; None if absent.
@@ -186,6 +111,8 @@ class Results(ResultsFile):
         of_image = schema.ACTION_VALUE_NORM_IMAGE if action else schema.TEXT_VALUE_NORM_IMAGE
 
         def make() -> tuple[Floats, Floats, Floats] | None:
+            if not self.has_maps(frame):
+                return None
             image = self.read_part(of_image, 6, (frame,))
             text = self.read_part(schema.ACTION_VALUE_NORM_TEXT if action else schema.TEXT_VALUE_NORM_TEXT, 4, (frame,))
             none = np.zeros((0, 0, 0, 0), np.float32)

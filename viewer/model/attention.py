@@ -130,7 +130,7 @@ def entropy(maps: Floats, keep: npt.NDArray[np.bool_]) -> Floats:
     `maps` (..., cameras, rows, cols), `keep` (cameras, rows, cols) bool; the result is (...), NaN where a row has no
     weight on them.
     """
-    values = maps[..., keep]
+    values = np.ascontiguousarray(maps[..., keep])  # numpy adds pairwise, to 1e-6, along contiguous axes alone
     total = values.sum(-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = values / total

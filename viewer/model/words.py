@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.results.schema import ROLES
+from capture.results.word_groups import group_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from viewer.model.view_state import Word
-
-PAD = ROLES.index("pad")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,41 +48,19 @@ def chips(
     Pieces of one word make one chip, and so do the digits of one state value; padding is left out. A piece without a
     word is a chip by itself, except a blank, which joins the chip before it if that has the same role.
     """
-    groups: list[tuple[tuple[object, ...], list[int]]] = []
-    for token, role in enumerate(roles.tolist()):
-        if role == PAD or not 0 <= role < len(ROLES):
-            continue
-        if state_indices[token] >= 0:
-            key: tuple[object, ...] = ("state value", int(state_indices[token]))
-        elif words[token] >= 0:
-            key = (role, "word", int(words[token]))
-        else:
-            key = (role, "piece", token)
-            blank = ROLES[role] != "newline" and not _bare(pieces[token]) and ROLES[role] != "bos"
-            if blank and groups and groups[-1][0][0] == role:
-                groups[-1][1].append(token)
-                continue
-        if groups and groups[-1][0] == key:
-            groups[-1][1].append(token)
-        else:
-            groups.append((key, [token]))
     grouped: list[Chip] = []
     counts = dict.fromkeys(ROLES, 0)
-    for _, tokens in groups:
+    for tokens in group_tokens(roles, words, state_indices, pieces):
         role_name = ROLES[int(roles[tokens[0]])]
         covered = _covered(tokens, pieces, spans, text)
         index = int(state_indices[tokens[0]])
         label = _label(role_name, covered, index, state)
-        grouped.append(Chip(tuple(tokens), role_name, label, covered, index, counts[role_name]))
+        grouped.append(Chip(tokens, role_name, label, covered, index, counts[role_name]))
         counts[role_name] += 1
     return tuple(grouped)
 
 
-def _bare(piece: str) -> str:
-    return piece.replace("\u2581", " ").strip(" ")
-
-
-def _covered(tokens: list[int], pieces: Sequence[str], spans: npt.NDArray[np.integer], text: str) -> str:
+def _covered(tokens: Sequence[int], pieces: Sequence[str], spans: npt.NDArray[np.integer], text: str) -> str:
     start, stop = int(spans[tokens[0], 0]), int(spans[tokens[-1], 1])
     if 0 <= start < stop <= len(text):
         return text[start:stop].strip(" ")

@@ -85,13 +85,38 @@ def place_in_frames(
         UnknownRegionError: There is no region of a name, or it is known in none of the frames.
         UserError: `fill` raises it in every frame.
     """
+    return _place(texts, frames, lambda name, frame: find_cells(_find_region(regions, name), results, frame), fill)
+
+
+def place_captured(
+    texts: Sequence[str], results: Results, frames: Sequence[int], fill: Callable[[str, int], str]
+) -> RegionInFrames:
+    """Return the same for regions that were scored while capturing, which the results file itself knows."""
+
+    def find(name: str, frame: int) -> tuple[Cell, ...] | None:
+        if name not in results.regions:
+            raise UnknownRegionError(
+                f"There is no region {clean_text(name)[:60]}; {results.path.name} has scores of "
+                f"{', '.join(results.regions)}."
+            )
+        return results.region_cells(frame, results.regions.index(name))
+
+    return _place(texts, frames, find, fill)
+
+
+def _place(
+    texts: Sequence[str],
+    frames: Sequence[int],
+    find: Callable[[str, int], tuple[Cell, ...] | None],
+    fill: Callable[[str, int], str],
+) -> RegionInFrames:
     cells: dict[int, tuple[Cell, ...]] = {}
     names: dict[int, str] = {}
     error: UserError | None = None
     for frame in frames:
         try:
             named = [fill(text, frame) for text in texts]
-            found = [find_cells(_find_region(regions, name), results, frame) for name in named]
+            found = [find(name, frame) for name in named]
         except UserError as problem:  # such as a prompt that names no object
             error = error or problem
             continue
@@ -146,7 +171,8 @@ def find_named_region(
 ) -> RegionInFrames | None:
     """Return where regions that `texts` name lie in each frame; None where they are boxes of patches, or empty.
 
-    `path` is the file of regions; None for the one beside `results_path`. `fill` is as for `place_in_frames`.
+    `path` is the file of regions; None for the one beside `results_path`, else for the regions that were scored while
+    capturing. `fill` is as for `place_in_frames`.
 
     Raises:
         UserError: Names and boxes are mixed, there is no file of regions or no region of a name in it, or it is known
@@ -159,6 +185,12 @@ def find_named_region(
         return None
     if boxes:
         raise UserError(f"--region takes either names or boxes; {boxes[0]} is a box.")
+    if (
+        path is None
+        and results.regions
+        and not (isinstance(results_path, Path) and default_path(results_path).exists())
+    ):
+        return place_captured(texts, results, frames, fill)
     if path is None:
         if not isinstance(results_path, Path):
             raise UserError(

@@ -168,12 +168,21 @@ def write_regions(path: Path, regions: RegionSet, results: Results) -> None:
         file.attrs["uuid"] = results.uuid
         file.attrs["frames"] = frames
         file.attrs["grid"] = np.array(results.grid.shape, np.int64)
+        _write_moments(file, results)
         for region in regions:
             group = file.create_group(region.name, track_order=True)
             group.attrs["color"] = region.color
             for camera, masks in region.cameras.items():
                 if len(masks) or masks.stops:
                     _write_camera(group.create_group(camera), masks, results, results.cameras.index(camera), frames)
+
+
+def _write_moments(file: h5py.File, results: Results) -> None:
+    """Store of which moment of the source each frame is, where the results file says so."""
+    index, episodes = results.column_of(schema.FRAMES_INDEX), results.words_of(schema.FRAMES_EPISODE)
+    if index is None or len(episodes) != len(index):
+        return
+    regions_schema.describe_moments(file.attrs, index.astype(np.int64), episodes)
 
 
 def _write_camera(group: h5py.Group, masks: CameraMasks, results: Results, camera: int, frames: int) -> None:

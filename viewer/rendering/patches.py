@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 def patch_words(scene: Scene, cell: Cell, unit: str) -> tuple[str, str]:
     """Return the label of a patch in two parts: weight; and rank, share of the picture's mass, multiple of uniform."""
+    if scene.missing:
+        return "no map", "only the summaries of this frame were kept"
     value = float(scene.maps[cell])
     rank = scene.rank(*cell)
     if scene.effect is not None:

@@ -15,6 +15,7 @@ from torch import nn
 
 from capture import __version__
 from capture.provenance import Decision
+from capture.results import scores_schema
 from capture.rollouts.run_description import RolloutRun
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class RecordingOptions:
     store: Weights
     compress: bool
     title: str
+    maps_every: int = scores_schema.ALL_MAPS
+    """`maps_every` of the files' `schema.Sizes`."""
 
 
 class CallHost(Protocol):
@@ -164,10 +167,13 @@ def describe_model(
         "tokenizer": about["tokenizer"],
         "input": {one.subject: one.choice for one in decisions},
     }
+    if options.maps_every != scores_schema.ALL_MAPS:
+        settings["keep"] = scores_schema.format_keep(options.maps_every)
     every = (*decisions, *decide_recording(model, options, is_compiled=is_compiled))
     return RolloutRun(
-        described, settings, every, options.title, options.every, options.store, options.compress, generator=GENERATOR
-    )
+        described, settings, every, options.title, options.every, options.store, options.compress, options.maps_every,
+        generator=GENERATOR,
+    )  # fmt: skip
 
 
 def decide_recording(model: ModelFacts, options: RecordingOptions, *, is_compiled: bool) -> list[Decision]:

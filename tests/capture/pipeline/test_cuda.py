@@ -15,7 +15,7 @@ from capture.__main__ import main
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.pipeline.cuda_graphs import GraphReplayer, cuda_graph_factory
-from capture.pipeline.frame_builder import build_frames, compute_datasets
+from capture.pipeline.frame_builder import Kept, build_frames, compute_datasets
 from capture.pipeline.plan import RunOptions, Setup
 from capture.pipeline.prompts import Prompts
 from capture.pipeline.runner import run_jobs
@@ -131,7 +131,7 @@ def test_dropped_graph_is_recorded_again(monkeypatch):
     policy, told = small_policy(), []
     policy.model.to("cuda")
     graph = cuda_graph_factory(torch.device("cuda"))
-    replays = GraphReplayer(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+    replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=told.append)
     prepared = policy.prepare(observation())
     for count in (1, 1, 1, 2, 2, 2, 1, 1, 1):
         _, found = replays.run([prepared] * count, seeds=list(range(count)))
@@ -149,7 +149,7 @@ def test_graphs_of_two_gpus_are_recorded_on_their_own_gpu():
         policy, told = small_policy(), []
         policy.model.to(name)
         graph = cuda_graph_factory(torch.device(name))
-        replays = GraphReplayer(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+        replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=told.append)
         for seed in range(4):
             _, found = replays.run([policy.prepare(observation())], seeds=[seed])
         assert told == []
@@ -167,7 +167,7 @@ def test_calls_and_replays_do_not_synchronise():
     prepared = [policy.prepare(observation()), policy.prepare(observation("go"))]
     told = []
     graph = cuda_graph_factory(torch.device("cuda"))
-    replays = GraphReplayer(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+    replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=told.append)
     for _ in range(3):
         replays.run(prepared, seeds=[0, 1])
     assert told == []

@@ -118,7 +118,7 @@ def two_exteriors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stored(path: Path) -> tuple[Decision, ...]:
     with h5py.File(path) as file:
-        assert file.attrs["format_version"].tolist() == [1, 2]
+        assert file.attrs["format_version"].tolist() == [1, 3]
         return from_json(file.attrs[schema.PROVENANCE_ATTRIBUTE])
 
 

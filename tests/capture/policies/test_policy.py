@@ -10,7 +10,7 @@ import torch
 from small_policy import observation, small_policy
 
 from capture.errors import UserError
-from capture.pipeline.frame_builder import build_frames
+from capture.pipeline.frame_builder import Kept, build_frames
 from capture.policies.attention_hooks import AttentionRecorder
 from capture.results import schema
 
@@ -333,7 +333,7 @@ def test_batch_with_different_cameras_is_refused(policy):
 
 
 def test_weights_are_stored_in_requested_dtype(policy, call, frame):
-    rounded = build_frames(call, torch.bfloat16)[0][0]
+    rounded = build_frames(call, Kept(torch.bfloat16))[0][0]
     assert rounded[schema.ACTION_TO_IMAGE].dtype == np.uint16
     assert np.array_equal(rounded[schema.ACTION_TO_IMAGE], schema.to_bfloat16(frame[schema.ACTION_TO_IMAGE]))
     assert np.array_equal(rounded[schema.ACTION_MASS], frame[schema.ACTION_MASS])

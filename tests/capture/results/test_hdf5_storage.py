@@ -65,7 +65,7 @@ def test_file_holds_every_dataset_of_the_schema_with_the_written_values(whole: P
 def test_datasets_have_axes_descriptions_and_groups(whole: Path) -> None:
     with h5py.File(whole) as file:
         assert file.attrs["format"] == "pi0-attention"
-        assert file.attrs["format_version"].tolist() == [1, 2]
+        assert file.attrs["format_version"].tolist() == [1, 3]
         assert file.attrs["generator"] == "pi0-capture 9.9"
         assert len(file.attrs["uuid"]) == 36
         assert file.attrs["created"].endswith("+00:00")

@@ -61,7 +61,7 @@ def test_rollout_writer_stores_each_call_as_a_capture_would(tmp_path: Path) -> N
     assert writer.counts.files == (tmp_path / "episode_000000.h5",)
     with h5py.File(tmp_path / "episode_000000.h5") as file:
         assert file.attrs["complete"]
-        assert list(file.attrs["format_version"]) == [1, 2]
+        assert list(file.attrs["format_version"]) == [1, 3]
         assert file["frames/done"][()] == 3
         for number, call in enumerate(calls):
             [(frame, _)] = build_frames(call)

@@ -165,7 +165,7 @@ def test_only_finished_frames_are_shown(tmp_path: Path) -> None:
 
 
 def test_cache_of_results_stays_within_its_bytes(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("viewer.io.results.CACHE_BYTES", 200_000)
+    monkeypatch.setattr("viewer.io.summaries.CACHE_BYTES", 200_000)
     results = Results(small)
     for frame in range(3):
         for token in range(5):

@@ -91,8 +91,16 @@ def file_facts(results: Results) -> list[tuple[str, str]]:
         ("Tokenizer", str(model.get("tokenizer", "?"))),
         ("Frames", f"{results.done}" + ("" if results.complete else f" of {results.planned}, not complete")),
         ("Cameras", ", ".join(results.cameras)),
+        ("Kept", describe_kept(results)),
         ("Recorded", f"{len(results.layers)} layers × {results.heads} heads, {len(results.steps)} denoise steps"),
     ]
+
+
+def describe_kept(results: Results) -> str:
+    """Return of which frames the maps were kept, and which regions were scored while capturing."""
+    count = len(results.frames_with_maps)
+    maps = "attention maps of every frame" if count == results.done else f"summaries; attention maps of {count} frames"
+    return maps + (f"; scores of {', '.join(results.regions)}" if results.regions else "")
 
 
 def check_facts(results: Results) -> list[tuple[str, str]]:

@@ -12,10 +12,11 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 from capture.results import schema
 from viewer.analysis import caption, scores
 from viewer.analysis.effects import measured as effects
+from viewer.analysis.query_attention import QueryAttention
 from viewer.analysis.regions.carried_region import describe_region
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.controllers.commands import key_hint
-from viewer.errors import READ_ERRORS
+from viewer.errors import READ_ERRORS, NoMapsError
 from viewer.model.plain_text import clean_text, plain_tooltip
 from viewer.rendering import drawing, theme, ticks
 from viewer.rendering.patches import patch_words
@@ -192,6 +193,8 @@ class StatusBar(Panel):
             text = f"region{of} {len(region)} patch{'es' if len(region) > 1 else ''}: "
             if scene.effect is not None:
                 return text + self._describe_effect(results, view, region)
+            if scene.missing:
+                return text + self._describe_captured(results, view, region)
             mass = float(scores.region_mass(scene.maps, region))
             if view.unit == "weight" and view.measure == "weight":
                 text += f"{ticks.format_share(mass)} of this row"
@@ -206,6 +209,20 @@ class StatusBar(Panel):
             lift = float(scores.lift(scene.maps, region, bars))
             return f"{text} · lift {scores.find_score('lift').format_value(lift)}" if math.isfinite(lift) else text
         return describe_region(session.shown) or "drag a box on a picture: who looks there?"
+
+    def _describe_captured(self, results: Results, view: ViewState, region: tuple[Cell, ...]) -> str:
+        """Return the scores of a region computed while capturing, mean of the heads, or that there are none."""
+        step = view.step if view.query.kind == "action" else 0
+        heads = view.heads or None
+        one = QueryAttention(
+            results, view.frame, view.query, region, layers=(view.layer,), steps=(step,), heads=heads
+        ).mean_of_heads()
+        try:
+            mass, lift = float(one.stored_region_mass.item()), float(one.stored_region_score("lift").item())
+        except NoMapsError:
+            return "not scored while capturing, and this frame has no maps"
+        share = f"{ticks.format_share(mass)} of this row"
+        return f"{share} · lift {scores.find_score('lift').format_value(lift)}" if math.isfinite(lift) else share
 
     def _describe_effect(self, results: Results, view: ViewState, region: tuple[Cell, ...]) -> str:
         """Return the measured effect of a region, or that there is none."""

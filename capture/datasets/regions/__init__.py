@@ -1,0 +1,1 @@
+"""Where regions with names come from, for the scores that a capture stores."""
