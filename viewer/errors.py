@@ -20,6 +20,10 @@ class NoMapsError(UserError):
     """The attention maps of a frame were not kept: it has summaries alone, and nothing is wrong with the file."""
 
 
+class MeanNeedsMapsError(NoMapsError):
+    """A score of the mean of several maps, in a frame of which only the scores of each were kept."""
+
+
 class ConnectionLostError(UserError):
     """A file cannot be reached at the moment, and may be again."""
 

@@ -60,6 +60,14 @@ class QueuedFrame:
     has_maps: bool = True
     """Whether its maps are kept."""
 
+    @property
+    def picture_bytes(self) -> list[int]:
+        """Bytes of each of its pictures, if they lie in no shared memory yet."""
+        if self.block is not None:
+            return []
+        shown = (picture.model_u8 for picture in self.prepared.pictures.values())
+        return [picture.nbytes for picture in (*self.prepared.observation.pictures.values(), *shown)]
+
 
 @dataclass(frozen=True)
 class EndOfFile:
@@ -269,19 +277,6 @@ class Collector:
 def kept_of(batch: Sequence[QueuedFrame], kept: Kept) -> Kept:
     """Return what is kept of a batch, of what a run keeps: no maps where none of its frames keeps them."""
     return replace(kept, maps=kept.maps and any(item.has_maps for item in batch))
-
-
-def list_picture_bytes(batch: Sequence[QueuedFrame]) -> list[int]:
-    """Return the bytes of each picture of a batch that lies in no shared memory yet."""
-    return [
-        array.nbytes
-        for item in batch
-        if item.block is None
-        for array in (
-            *item.prepared.observation.pictures.values(),
-            *(shown.model_u8 for shown in item.prepared.pictures.values()),
-        )
-    ]
 
 
 def _copy_into(

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from capture.pipeline.frame_slicing import Arrays, BatchRow, slice_frame
-from capture.pipeline.region_scores import ScoreTensors, score_actions, score_tensors, score_text, words_of
 from capture.policies.attention_hooks import Recording
 from capture.policies.base import CallRequest, Layout, Prepared, RecordedCall, upload
 from capture.policies.process_settings import multiply_exactly
+from capture.policies.region_scores import ScoreTensors, score_actions, score_tensors, score_text, words_of
 from capture.results import schema, scores_schema
 from capture.results.word_groups import word_numbers
 
@@ -48,6 +48,10 @@ class Kept:
         """Return what files with these `maps_every` and `has_scores` of `schema.Sizes` keep."""
         has_maps = maps_every != scores_schema.NO_MAPS
         return cls(weights, has_maps, has_scores, maps_every != scores_schema.ALL_MAPS)
+
+    def select(self, datasets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what is kept of datasets: without maps those of a graph, which computes them for every batch."""
+        return {name: values for name, values in datasets.items() if self.maps or name not in schema.OF_MAPS}
 
     def cast(self, name: str, values: Tensor) -> Tensor:
         """Return the values of a dataset in the number type in which they are stored, if they are summaries."""

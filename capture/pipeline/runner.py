@@ -26,15 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from capture.pipeline.collector import (
-    RING_BUFFERS,
-    Collector,
-    EndOfFile,
-    QueuedFrame,
-    RecordedBatch,
-    kept_of,
-    list_picture_bytes,
-)
+from capture.pipeline.collector import RING_BUFFERS, Collector, EndOfFile, QueuedFrame, RecordedBatch, kept_of
 from capture.pipeline.cuda_graphs import GraphReplayer, cuda_graph_factory
 from capture.pipeline.frame_builder import compute_datasets
 from capture.pipeline.performance import explain_out_of_memory, prioritise_gpu_calls
@@ -46,7 +38,6 @@ from capture.pipeline.types import FileOutcome, Job, Progress, RunOutcome
 from capture.pipeline.worker_process import can_start_workers
 from capture.pipeline.writer_worker import FrameWriter, WriterProcess, WriterThread
 from capture.policies.base import CallRequest, Policy, Prepared, RecordedCall
-from capture.results import schema
 
 
 def run_jobs(
@@ -248,12 +239,12 @@ class _Run:
         if isinstance(results, RecordedCall):
             self._pass_on(RecordedBatch(request, batch, results, None, None, None, None, None, keep))
             return
-        if not keep.maps:  # a graph computes them for every batch
-            results = {name: values for name, values in results.items() if name not in schema.OF_MAPS}
+        results = keep.select(results)
         ended = self._mark()
         buffer = None
         if self._ring is not None:
-            size = buffer_size([value.nbytes for value in results.values()] + list_picture_bytes(batch))
+            pictures = [size for item in batch for size in item.picture_bytes]
+            size = buffer_size([value.nbytes for value in results.values()] + pictures)
             waited = time.perf_counter()
             buffer = self._ring.take(size, lambda: self._collector.error is not None)
             self.outcome.writer_wait_seconds += time.perf_counter() - waited

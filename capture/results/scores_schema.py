@@ -1,7 +1,7 @@
 """Summaries that are computed while capturing (`scores/*`, since format 1.3): names, axes and the rules of the scores.
 
 numpy and the standard library only. The scores are defined in FORMAT.md. They are computed twice: from stored maps by
-`viewer.analysis.scores`, which is the truth, and on the policy's device by `capture.pipeline.region_scores`;
+`viewer.analysis.scores`, which is the truth, and on the policy's device by `capture.policies.region_scores`;
 tests/viewer/analysis/test_captured_scores.py compares the two.
 """
 

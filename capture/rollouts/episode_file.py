@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from capture.pipeline.frame_builder import WeightErrors
-from capture.pipeline.region_scores import words_of
+from capture.policies.region_scores import words_of
 from capture.provenance import merge_decisions, to_json
 from capture.results import schema, scores_schema
 from capture.results.writer import ResultsWriter

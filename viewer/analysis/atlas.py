@@ -8,7 +8,6 @@ import numpy as np
 
 from viewer.analysis import scores
 from viewer.analysis.query_attention import QueryAttention
-from viewer.errors import NoMapsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,10 +28,7 @@ def score_heads(results: Results, view: ViewState) -> Floats:
     last_step = max(len(results.steps) - 1, 0) if view.query.kind == "action" else 0
     query = QueryAttention(results, view.frame, view.query, view.region, steps=(min(view.step, last_step),))
     values = score.compute(query)[:, 0]  # (layers, heads)
-    try:
-        mean = score.compute(query.mean_of_heads())[:, 0]
-    except NoMapsError:  # the mean of maps is not that of their scores
-        mean = np.full_like(values[:, :1], np.nan)
+    mean = query.mean_of_heads().compute_or_nan(score.compute)[:, 0]
     return np.concatenate([values, mean], 1).astype(np.float32, copy=False)
 
 

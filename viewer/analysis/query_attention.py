@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from viewer.analysis import scene
-from viewer.errors import NoMapsError
+from viewer.errors import MeanNeedsMapsError, NoMapsError
 from viewer.model import attention
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from capture.results.scores_schema import Measure
     from viewer.io.results import Results
@@ -206,15 +206,22 @@ class QueryAttention:
         """Return the numbers of the query's only word or action, of values (items, ...).
 
         Raises:
-            NoMapsError: There are none, or they are asked for of several together.
+            MeanNeedsMapsError: There are none, or they are asked for of several together.
         """
         if values is None or not self.is_single or self.query.first >= len(values):
-            raise NoMapsError(
+            raise MeanNeedsMapsError(
                 f"{self.results.describe_missing_maps()}; {what} of several words, actions or heads together "
                 "needs maps."
             )
         one: Floats = values[self.query.first]
         return one
+
+    def compute_or_nan(self, compute: Callable[[QueryAttention], Floats]) -> Floats:
+        """Return a score, (layers, steps, heads); NaN where it is of a mean of maps that were not kept."""
+        try:
+            return compute(self)
+        except MeanNeedsMapsError:
+            return np.full(self.mass.shape[:-1], np.nan, np.float32)
 
     def choose(self, values: Floats) -> Floats:
         """Return the chosen layers, steps and heads of numbers of all: (layers, steps, heads)."""

@@ -114,7 +114,7 @@ class _Resolver:
             comparison=self.comparison(layers, frames),
             shares_range=arguments.range == "set",
             has_named_frames=bool(arguments.frames),
-            notes=(*left_out, *notes),
+            notes=(*left_out, *notes, *selection.describe_undefined(results, frames, queries)),
             region=region,
             outcome=None,
             table_of=arguments.table_of,

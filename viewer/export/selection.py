@@ -17,6 +17,7 @@ from viewer.runs.words import find_query_of_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from viewer.export.request import PhaseQueries
     from viewer.io.results import Results
     from viewer.model.words import Chip
 
@@ -83,6 +84,16 @@ def find_words(results: Results, frame: int, text: str) -> NamedQuery:
         UserError: The frame has no such word; the message names those that it has.
     """
     return NamedQuery(find_query_of_words(results, frame, text), text, frame)
+
+
+def describe_undefined(results: Results, frames: Sequence[int], queries: Sequence[PhaseQueries]) -> tuple[str, ...]:
+    """Return a sentence where scores of several words or actions together need maps that were not kept."""
+    without = [frame for frame in frames if not results.has_maps(frame)]
+    is_mean = any(len(one.query.items) > 1 for phase in queries for frame in phase.by_frame for one in frame)
+    if not without or not is_mean:
+        return ()
+    listed = f"frame{'s' * (len(without) > 1)} {format_numbers(without)}"
+    return (f"Entropy, hit and IoU90 of several words or actions together need maps and are nan in {listed}.",)
 
 
 def name_query(chips: Sequence[Chip], query: Query) -> str:

@@ -155,7 +155,7 @@ class BlockReader:
             (len(layers), len(steps), len(heads)),
             attention.maps if self.has_maps else None,
             attention.mass,
-            {score.column: score.compute(attention) for score in self.scores},
+            {score.column: attention.compute_or_nan(score.compute) for score in self.scores},
         )
 
     def name_boxes(self, frame: int) -> str:

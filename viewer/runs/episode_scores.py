@@ -78,7 +78,7 @@ class EpisodeScores:
         """
         path = regions_path(file)
         regions = read_regions(path, results) if path is not None and path.exists() else None
-        names = tuple(regions.regions) if regions is not None else ()
+        names = tuple(regions.regions) if regions is not None else results.regions
         return cls(results, subject, read_objects(objects, names), regions)
 
     def read_frame(self, frame: int, scores: Iterable[Score], cell: tuple[int, int] | None = None) -> dict[str, Floats]:
@@ -131,12 +131,13 @@ class EpisodeScores:
             return None
         if is_box(self.subject.region):
             return parse_region(self.results, texts)
-        if self.regions is None:
-            return None
         try:
             name = self._fill(self.subject.region, frame)
         except MissingWordError:
             return None
+        if self.regions is None:  # those that were scored while capturing
+            known = self.results.regions
+            return self.results.region_cells(frame, known.index(name)) if name in known else None
         region = self.regions.regions.get(name)
         return None if region is None else find_cells(region, self.results, frame)
 

@@ -63,8 +63,8 @@ class DatasetRegions:
         if not isinstance(episode, HasSegmentation):
             raise UserError(
                 f"--regions dataset finds no masks in {episode.name or 'these pictures'}: it reads those of an "
-                "episode.json and the labels in HDF5 of LIBERO, robosuite and robomimic; import others with pi0-regions, "
-                "and give --regions that file"
+                "episode.json and the labels in HDF5 of LIBERO, robosuite and robomimic; import others with "
+                "pi0-regions, and give --regions that file"
             )
         place = episode.find_labels()
         place = LabelPlace(

@@ -11,8 +11,8 @@ import torch
 from toy_policy import ToySpec
 
 from capture.observation import Observation
-from capture.pipeline.region_scores import ScoreTensors, change, map_entropy, score_regions, score_tensors, score_text
 from capture.policies.base import Prepared
+from capture.policies.region_scores import ScoreTensors, change, map_entropy, score_regions, score_tensors, score_text
 from capture.results import scores_schema
 from capture.results.regions_schema import choose_patches
 from viewer.analysis import scores
