@@ -263,7 +263,7 @@ class _MeanOfHeads(QueryAttention):
 
     @cached_property
     def stored_entropy(self) -> Floats | None:
-        return None
+        return None if self.has_maps else self._only_item(None, "entropy")
 
     @property
     def is_single(self) -> bool:

@@ -1,0 +1,194 @@
+"""Files of which only summaries were kept: the same tables, the numbers that there are, and sentences for the rest."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from captured_regions import FRAMES, capture, draw_regions
+
+from capture.datasets.regions.region_files import RegionFiles
+from viewer.analysis.atlas import score_heads
+from viewer.analysis.curves import read_curves
+from viewer.analysis.film import read_film_over_frames
+from viewer.analysis.region_ranking import rank_by_region
+from viewer.analysis.scene import compare, compose
+from viewer.analysis.scores import find_unavailable_scores
+from viewer.analysis.token_values import strips
+from viewer.errors import NoMapsError, UserError
+from viewer.export.__main__ import main
+from viewer.io.results import Results
+from viewer.model.view_state import Query, ViewState
+
+COUNT = 2 * FRAMES
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same frames with maps, without, and with every third frame's; regions lie beside the first."""
+    folder = tmp_path_factory.mktemp("kept")
+    capture(folder / "maps.h5")
+    regions = RegionFiles(draw_regions(folder / "maps.regions.h5", folder / "maps.h5"))
+    capture(folder / "summaries.h5", maps_every=0, regions=regions)
+    capture(folder / "some.h5", maps_every=3, regions=regions)
+    return folder
+
+
+def table(folder: Path, name: str, *options: str) -> list[dict[str, str]]:
+    """Export a table of all frames and return its rows; the folder is named after the file."""
+    target = folder / "tables" / "-".join(options).replace(":", "_").replace("/", "_")
+    assert main(["table", str(folder / name), "-o", str(target), "--frames", "all", *options, "--overwrite"]) == 0
+    with (target / name.removesuffix(".h5") / "table.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize("name", ["summaries.h5", "some.h5"])
+@pytest.mark.parametrize("region", ["cup", "lid", "hand"])
+def test_table_has_the_same_rows_without_maps(folder: Path, name: str, region: str) -> None:
+    rows, wanted = table(folder, name, "--region", region), table(folder, "maps.h5", "--region", region)
+    assert len(rows) == len(wanted) > 100
+    assert rows[0].keys() == wanted[0].keys()
+    for column in wanted[0]:
+        mine, other = ([row[column] for row in table] for table in (rows, wanted))
+        if column in {"phase", "query", "region", "region name"}:
+            assert mine == other, column
+        else:  # written with seven digits
+            np.testing.assert_allclose(*(np.array(one, float) for one in (mine, other)), rtol=3e-6, atol=3e-6)
+
+
+def test_table_of_several_actions_has_what_masses_give(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = table(folder, "summaries.h5", "--actions", "0-2", "--region", "cup")
+    said = capsys.readouterr().err
+    wanted = table(folder, "maps.h5", "--actions", "0-2", "--region", "cup")
+    assert "Entropy, hit and IoU90 of several words or actions together need maps and are nan in frames 0–7." in said
+    for column in ("mass top", "picture mass", "mass region", "lift region"):
+        mine, other = (np.array([row[column] for row in table], float) for table in (rows, wanted))
+        np.testing.assert_allclose(mine, other, rtol=3e-6, err_msg=column)
+    assert {row[column] for row in rows for column in ("entropy", "hit region", "IoU90 region")} == {"nan"}
+
+
+def test_table_of_a_region_that_was_not_scored_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["table", str(folder / "summaries.h5"), "-o", str(folder / "none"), "--region"]
+    assert main([*command, "top:0-1,0-1"]) == 2
+    assert "scores of the captured regions alone (cup, lid, hand)" in capsys.readouterr().err
+    assert main([*command, "duck"]) == 2
+    assert "There is no region duck; summaries.h5 has scores of cup, lid, hand." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["summary", "heads", "arrays", "film"])
+def test_figures_of_maps_are_refused_with_a_sentence(
+    folder: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([kind, str(folder / "summaries.h5"), "-o", str(folder / "none")]) == 2
+    assert "No attention maps were kept in this file" in capsys.readouterr().err
+
+
+def test_atlas_and_curves_come_from_summaries(folder: Path) -> None:
+    without, whole = Results(folder / "summaries.h5"), Results(folder / "maps.h5")
+    region = without.region_cells(0, 0)
+    assert region
+    for query in (Query("text", (1,)), Query("text", (2,)), Query("action", (3,))):
+        for score in ("picture", "entropy", "region", "lift", "hit", "iou"):
+            view = ViewState(query=query, step=1, region=region, score=score)
+            found, wanted = score_heads(without, view), score_heads(whole, view)
+            if score in {"entropy", "hit", "iou"}:  # the mean of heads has a map of its own
+                assert np.isnan(found[:, -1]).all()
+                found, wanted = found[:, :-1], wanted[:, :-1]
+            np.testing.assert_allclose(found, wanted, rtol=3e-6, atol=3e-6, err_msg=score)
+        view = ViewState(query=query, step=1)
+        np.testing.assert_allclose(read_curves(without, view).values, read_curves(whole, view).values, atol=1e-6)
+    view = ViewState(query=Query("action", (3,)), score="change")
+    np.testing.assert_allclose(score_heads(without, view)[:, :-1], score_heads(whole, view)[:, :-1], rtol=3e-6)
+
+
+def test_who_looks_here_comes_from_summaries(folder: Path) -> None:
+    without, whole = Results(folder / "summaries.h5"), Results(folder / "maps.h5")
+    view = ViewState(region=without.region_cells(0, 0) or ())
+    found, wanted = (rank_by_region(results, view, lambda: False) for results in (without, whole))
+    assert found
+    assert wanted
+    assert [(row.query, row.layer, row.step, row.head) for row in found[:20]] == [
+        (row.query, row.layer, row.step, row.head) for row in wanted[:20]
+    ]
+    np.testing.assert_allclose([row.mass for row in found], [row.mass for row in wanted], rtol=3e-6)
+    mine, other = (strips(results, view, None) for results in (without, whole))
+    np.testing.assert_allclose(mine.words, other.words, rtol=3e-6)
+    np.testing.assert_allclose(mine.actions, other.actions, rtol=3e-6)
+
+
+def test_scores_that_need_maps_say_so(folder: Path) -> None:
+    results = Results(folder / "some.h5")
+    several = ViewState(frame=1, query=Query("text", (0, 1)), region=results.region_cells(1, 0) or ())
+    reasons = find_unavailable_scores(results, several)
+    assert reasons["entropy"] == reasons["hit"] == "of several words it needs maps"
+    assert not {"picture", "region", "lift"} & reasons.keys()
+    other = ViewState(frame=1, query=Query("text", (0,)), region=((0, 7, 7),))
+    assert find_unavailable_scores(results, other)["lift"] == "this region was not scored"
+    assert not {"lift", "entropy"} & find_unavailable_scores(results, ViewState(frame=0, region=((0, 7, 7),))).keys()
+
+
+def test_scene_without_maps_has_masses_and_says_why(folder: Path) -> None:
+    results = Results(folder / "some.h5")
+    without, whole = compose(results, ViewState(frame=1)), compose(Results(folder / "maps.h5"), ViewState(frame=1))
+    assert without.missing.startswith("The attention maps of this frame were not kept, but its summaries")
+    assert "frames 0, 3, 6 have maps" in without.missing
+    assert without.mass == pytest.approx(dict(whole.mass), abs=1e-6)
+    assert not without.maps.any()
+    assert not compose(results, ViewState(frame=3)).missing
+    difference = compare(compose(results, ViewState(frame=3)), without, ViewState(frame=3))
+    assert difference.missing
+    assert not difference.maps.any()
+
+
+def test_film_over_frames_shows_those_with_maps(folder: Path) -> None:
+    view = ViewState(query=Query("action", (0,)), film="frames")
+    results = Results(folder / "some.h5")
+    film = read_film_over_frames(results, view, range(COUNT), lambda: False)
+    assert film is not None
+    assert [bool(np.isfinite(one).all()) for one in film.maps[0]] == [frame % 3 == 0 for frame in range(COUNT)]
+
+
+def test_maps_that_were_not_kept_are_an_error_of_their_own(folder: Path) -> None:
+    results = Results(folder / "some.h5")
+    assert [results.has_maps(frame) for frame in range(COUNT)] == [frame % 3 == 0 for frame in range(COUNT)]
+    for read in (
+        lambda: results.rows(1, "text", 0),
+        lambda: results.column(1, "action", 0, 0),
+        lambda: results.layer_images(1, "text", 0, 0),
+    ):
+        with pytest.raises(NoMapsError, match="were not kept"):
+            read()
+    assert results.value_norms(1, "text") is None
+    assert results.value_norms(3, "text") is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("scores/action/hit", (COUNT, 3, 2, 5, 2, 3)),
+        ("scores/text/entropy", (COUNT, 2, 5, 4)),
+        ("scores/coverage", (COUNT, 2, 2, 8, 8)),
+        ("scores/action/change", (COUNT, 2, 9, 3)),
+    ],
+)
+def test_scores_of_other_shapes_are_refused(folder: Path, tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    path = tmp_path / "bad.h5"
+    path.write_bytes((folder / "summaries.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        attributes = dict(file[name].attrs)
+        del file[name]
+        file.create_dataset(name, data=np.zeros(shape, np.float16)).attrs.update(attributes)
+    with pytest.raises(UserError, match=r"bad.h5 is damaged .*: scores/\S+ has shape .* does not fit its other parts"):
+        Results(path)
+
+
+def test_regions_with_impossible_names_are_refused(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bad.h5"
+    path.write_bytes((folder / "summaries.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["scores/coverage"].attrs["regions"] = ["cup", "cup", "a/b"]
+    with pytest.raises(UserError, match="its regions have names that cannot be"):
+        Results(path)
