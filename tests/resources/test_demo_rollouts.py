@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 
@@ -11,7 +12,7 @@ from paths import DEMO
 from PIL import Image
 
 from capture.datasets.folder import read_episode
-from resources.demo.build import arm, card, dataset, evaluate, rollouts
+from resources.demo.build import arm, card, dataset, evaluate, rollouts, scenes
 from resources.demo.build.effects import open_policy
 from resources.demo.build.things import NAMES
 
@@ -19,6 +20,11 @@ FOLDER = DEMO / rollouts.FOLDER
 EPISODES = sorted(FOLDER.glob("episode_*"))
 SELECTION = json.loads((FOLDER / rollouts.SELECTION).read_text())
 LARGEST = 3_000_000
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return open_policy(DEMO)
 
 
 def read_json(folder):
@@ -82,13 +88,28 @@ def test_masks_of_the_duck_lie_on_yellow_pixels():
 
 
 @pytest.mark.parametrize(("number", "frame"), [(0, 0), (9, 3)])
-def test_the_policy_repeats_the_stored_actions(number, frame):
-    policy = open_policy(DEMO)
+def test_the_policy_repeats_the_stored_actions(policy, number, frame):
     observation = read_episode(EPISODES[number])[frame]
     chunk = policy.plain([policy.prepare(observation)], seeds=[observation.index])
     again = policy.to_robot(chunk.actions[0].numpy(), observation.state)
     assert observation.true_actions is not None
     np.testing.assert_allclose(again[: rollouts.STRIDE], observation.true_actions[: rollouts.STRIDE], atol=1e-4)
+
+
+def test_rolling_out_a_seed_again_takes_the_same_way(policy):
+    if importlib.util.find_spec("mujoco") is None:  # imported by the renderer, which first chooses its OpenGL
+        pytest.skip("the package mujoco, which renders the demo's scenes, is not installed")
+    try:
+        renderer = scenes.Renderer(width=rollouts.WIDTH, height=rollouts.HEIGHT)
+    except (AttributeError, ImportError, RuntimeError) as error:
+        pytest.skip(f"no OpenGL for MuJoCo on this machine: {error}")
+    told = read_json(EPISODES[2])  # which ends 1 cm from its goal
+    again = rollouts.roll_out(policy, renderer, told["seed"])
+    renderer.close()
+    assert list(again.names) == list(told["mask_values"])
+    assert again.success == told["success"]
+    states = np.array([frame["state"] for frame in told["frames"]])
+    np.testing.assert_allclose([call.state for call in again.calls], states, atol=0.02)  # drivers draw alike, not equal
 
 
 def test_choose_takes_ten_of_each_and_no_eleventh():
