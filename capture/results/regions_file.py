@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,8 @@ def write_regions(results: Path, masks: Masks, *, overwrite: bool = False) -> Pa
     labels = [masks.read(index) for index in frames.index.tolist()]
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with h5py.File(unfinished, "w", libver=("v110", "v110"), track_order=True) as file:
+        content = io.BytesIO()  # closing a file on a full disk, HDF5 raises an error without its reason
+        with h5py.File(content, "w", libver=("v110", "v110"), track_order=True) as file:
             file.attrs["format"] = regions_schema.FORMAT
             file.attrs["format_version"] = np.array(regions_schema.FORMAT_VERSION, np.int64)
             file.attrs["results"], file.attrs["uuid"] = results.name, frames.uuid
@@ -94,6 +96,7 @@ def write_regions(results: Path, masks: Masks, *, overwrite: bool = False) -> Pa
                 for camera in frames.pictures:
                     if any(camera in each for each in labels):
                         _write_camera(group.create_group(camera), camera, number, labels, frames)
+        unfinished.write_bytes(content.getbuffer())
         unfinished.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error})") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -159,9 +160,12 @@ def put_file(path: Path, content: Path | None) -> None:
 
 
 def write_regions(path: Path, regions: RegionSet, results: Results) -> None:
-    """Write regions to a new file at `path`, with their coverage of the patches of `results`."""
-    frames = results.done
-    with h5py.File(path, "w", libver=("v110", "v110"), track_order=True) as file:
+    """Write regions to a new file at `path`, with their coverage of the patches of `results`. OSError where it fails.
+
+    It is made in memory, compressed: closing a file on a full disk, HDF5 raises an error without its reason.
+    """
+    frames, content = results.done, io.BytesIO()
+    with h5py.File(content, "w", libver=("v110", "v110"), track_order=True) as file:
         file.attrs["format"] = regions_schema.FORMAT
         file.attrs["format_version"] = np.array(regions_schema.FORMAT_VERSION, np.int64)
         file.attrs["results"] = results.path.name.removesuffix(".partial")
@@ -175,6 +179,7 @@ def write_regions(path: Path, regions: RegionSet, results: Results) -> None:
             for camera, masks in region.cameras.items():
                 if len(masks) or masks.stops:
                     _write_camera(group.create_group(camera), masks, results, results.cameras.index(camera), frames)
+    path.write_bytes(content.getbuffer())
 
 
 def _write_moments(file: h5py.File, results: Results) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import make_results
 import numpy as np
@@ -143,3 +144,27 @@ def test_masks_without_a_camera_need_one(results, tmp_path, capsys):
     assert main(["import", "duck.h5", "m.npz"]) == 2
     assert "add --camera, one of exterior, wrist" in capsys.readouterr().err
     assert main(["import", "duck.h5", "m.npz", "--camera", "wrist", "--first-frame", "0"]) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a process's files is limited on Linux")
+@pytest.mark.parametrize("size", [2048, 6144, 7000])
+def test_full_disk_is_a_sentence_and_leaves_what_was_there(results, tmp_path, capsys, size):
+    import resource
+
+    masks = str(masks_of(tmp_path / "masks"))
+    assert main(["import", "duck.h5", masks]) == 0
+    path = tmp_path / "duck.regions.h5"
+    before = path.read_bytes()
+    assert len(before) > 7000
+    capsys.readouterr()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # as a full disk, a file can be no longer
+    try:
+        code = main(["import", "duck.h5", masks, "--names", "1=mug"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert code == 2
+    err = capsys.readouterr().err
+    assert "duck.regions.h5 cannot be written (File too large); say where with --regions." in err
+    assert path.read_bytes() == before
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["duck.h5", "duck.regions.h5", "masks"]
