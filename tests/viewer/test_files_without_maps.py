@@ -15,6 +15,7 @@ from viewer.analysis.atlas import score_heads
 from viewer.analysis.curves import read_curves
 from viewer.analysis.film import read_film_over_frames
 from viewer.analysis.region_ranking import rank_by_region
+from viewer.analysis.regions.region_curve import read_region_curve
 from viewer.analysis.scene import compare, compose
 from viewer.analysis.scores import find_unavailable_scores
 from viewer.analysis.token_values import strips
@@ -40,7 +41,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def table(folder: Path, name: str, *options: str) -> list[dict[str, str]]:
     """Export a table of all frames and return its rows; the folder is named after the file."""
     target = folder / "tables" / "-".join(options).replace(":", "_").replace("/", "_")
-    assert main(["table", str(folder / name), "-o", str(target), "--frames", "all", *options, "--overwrite"]) == 0
+    assert (
+        main(
+            [
+                "table",
+                str(folder / name),
+                "-o",
+                str(target),
+                "--frames",
+                "all",
+                "--layers",
+                "1",
+                *options,
+                "--overwrite",
+            ]
+        )
+        == 0
+    )
     with (target / name.removesuffix(".h5") / "table.csv").open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 
@@ -117,6 +134,23 @@ def test_who_looks_here_comes_from_summaries(folder: Path) -> None:
     mine, other = (strips(results, view, None) for results in (without, whole))
     np.testing.assert_allclose(mine.words, other.words, rtol=3e-6)
     np.testing.assert_allclose(mine.actions, other.actions, rtol=3e-6)
+
+
+def test_curve_of_a_region_comes_from_summaries(folder: Path) -> None:
+    some, whole = Results(folder / "some.h5"), Results(folder / "maps.h5")
+    for query in (Query("text", (1,)), Query("action", (0, 3))):
+        view = ViewState(query=query, layer=1, step=2, heads=(0, 2))
+        found, wanted = (
+            read_region_curve(results, view, "#000000", lambda frame: some.region_cells(frame, 0), lambda: False)
+            for results in (some, whole)
+        )
+        assert found is not None
+        assert wanted is not None
+        assert np.isfinite(wanted.values).sum() == (COUNT if query.kind == "action" else FRAMES)
+        np.testing.assert_allclose(found.values, wanted.values, rtol=3e-6)
+    elsewhere = read_region_curve(some, ViewState(), "#000000", lambda _: ((0, 7, 7),), lambda: False)
+    assert elsewhere is not None
+    assert [bool(np.isfinite(one)) for one in elsewhere.values] == [frame % 3 == 0 for frame in range(COUNT)]
 
 
 def test_scores_that_need_maps_say_so(folder: Path) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from viewer.analysis import scene, scores
+from viewer.analysis.query_attention import QueryAttention
 from viewer.analysis.query_series import find_same_query
+from viewer.errors import NoMapsError
 from viewer.model import attention
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from viewer.io.results import Results
     from viewer.model.attention import Floats
-    from viewer.model.view_state import Cell, ViewState
+    from viewer.model.view_state import Cell, Query, ViewState
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,7 @@ class RegionCurve:
     color: str
     """`#rrggbb`."""
     values: Floats
-    """(frames,); NaN where the region is not known, or the prompt lacks the words."""
+    """(frames,); NaN where the region is not known, the prompt lacks words, or there are no maps and scores."""
 
 
 def read_region_curve(
@@ -52,7 +54,22 @@ def read_region_curve(
         tokens = scene.tokens_of(results, frame, query) if query is not None else ()
         if cells is not None and query is not None and tokens:
             step = view.step if query.kind == "action" else 0
+            if not results.has_maps(frame):
+                values[frame] = _read_captured(results, view, frame, query, cells, step)
+                continue
             parts = [results.column(frame, query.kind, view.layer, token)[step] for token in tokens]
             mass = scores.region_mass(attention.widened(np.stack(parts)), cells)  # (tokens, heads)
             values[frame] = mass[:, list(view.heads)].mean() if view.heads else mass.mean()
     return RegionCurve(view.region_name, color, values)
+
+
+def _read_captured(
+    results: Results, view: ViewState, frame: int, query: Query, cells: tuple[Cell, ...], step: int
+) -> float:
+    """Return the weight as it was computed while capturing; NaN where the region was not scored in that frame."""
+    heads = view.heads or None
+    one = QueryAttention(results, frame, query, cells, layers=(view.layer,), steps=(step,), heads=heads)
+    try:
+        return float(one.stored_region_mass.mean())
+    except NoMapsError:
+        return float("nan")
