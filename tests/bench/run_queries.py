@@ -43,7 +43,7 @@ def write_summary(folder: Path, episodes: int) -> None:
         (folder / entry["file"]).touch()
     run = run_index.read_run(folder)
     subject = query().subject
-    builder = SummaryBuilder(choose_folder(run, subject), subject, "")
+    builder = SummaryBuilder(choose_folder(run, subject), subject)
     rng = np.random.default_rng(SEED)
     started = time.perf_counter()
     for number, episode in enumerate(run.episodes):

@@ -19,6 +19,7 @@ from viewer.regions.in_frames import find_cells, is_box
 from viewer.regions.regions_file import default_path, read_regions
 from viewer.runs.named_object import NamedObjects, read_objects
 from viewer.runs.query import ALL_ACTIONS, RUN_SCORES, Subject
+from viewer.runs.summary_files import choose_folder
 from viewer.runs.words import find_query_of_words
 
 if TYPE_CHECKING:
@@ -33,14 +34,16 @@ if TYPE_CHECKING:
     from viewer.regions.region import RegionSet
 
 OBJECTS_NAMES = ("objects.json", "objects.yaml", "objects.yml")
-"""In the run's folder: what `{object}` stands for in each prompt."""
+"""In the run's folder, or a summary's: what `{object}` stands for in each prompt."""
 
 
-def find_objects_file(run: Run) -> Path | None:
-    """Return the file in a run's folder that says what `{object}` stands for; None if there is none."""
-    if not isinstance(run.folder, Path):
-        return None
-    return next((path for name in OBJECTS_NAMES if (path := run.folder / name).is_file()), None)
+def find_objects_file(run: Run, subject: Subject) -> Path | None:
+    """Return the file that says what `{object}` stands for; None if there is none.
+
+    It lies in the run's folder, else in that of the subject's summary, which keeps what its builder was given.
+    """
+    folders = (*([run.folder] if isinstance(run.folder, Path) else []), choose_folder(run, subject))
+    return next((path for folder in folders for name in OBJECTS_NAMES if (path := folder / name).is_file()), None)
 
 
 def find_scores(subject: Subject) -> tuple[Score, ...]:

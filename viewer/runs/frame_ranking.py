@@ -58,7 +58,7 @@ def rank_frames(
     try:
         if layer not in results.layers or not 0 <= head < results.heads:
             raise UserError(f"{episode.name} has no head {head} in layer {layer}.")
-        reader = EpisodeScores.prepare(results, path, query.subject, objects or find_objects_file(run))
+        reader = EpisodeScores.prepare(results, path, query.subject, objects or find_objects_file(run, query.subject))
         place = results.layers.index(layer), head
         score = find_score(query.score)
         found = []

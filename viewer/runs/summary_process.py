@@ -42,7 +42,7 @@ def list_arguments(run: Location, subjects: Sequence[Subject], objects: Path | N
     """Return the arguments of MODULE, for `create_python_process` and the like.
 
     `objects` is the file that says what `{object}` stands for; None for `objects.json` or `.yaml` in the run's folder,
-    if there is one, else for names of regions in the prompts.
+    else for that of the last time, if there is one, else for names of regions in the prompts.
     """
     asked = {"run": str(run), "subjects": [asdict(one) for one in subjects], "objects": str(objects or "")}
     return [json.dumps(asked)]

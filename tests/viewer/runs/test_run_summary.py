@@ -129,7 +129,7 @@ def test_planted_heads_are_found_among_noise_through_the_summary(tmp_path):
     make_run.write_index(tmp_path / "runs", entries)
     run = run_index.read_run(tmp_path / "runs")
     query = replace(ACTIONS, region="duck", group="outcome", step=None)
-    builder = build_summary.SummaryBuilder(choose_folder(run, query.subject), query.subject, "")
+    builder = build_summary.SummaryBuilder(choose_folder(run, query.subject), query.subject)
     rng = np.random.default_rng(6)
     for number, episode in enumerate(run.episodes):
         (run.folder / episode.file).touch()
@@ -156,7 +156,7 @@ def test_parts_without_a_value_do_not_count(tmp_path):
     run = run_index.read_run(tmp_path / "runs")
     (run.folder / run.episodes[0].file).touch()
     query = replace(ACTIONS, region="duck", step=None, times=(0.0, 0.5))
-    builder = build_summary.SummaryBuilder(choose_folder(run, query.subject), query.subject, "")
+    builder = build_summary.SummaryBuilder(choose_folder(run, query.subject), query.subject)
     task = build_summary.EpisodeTask(run.folder / run.episodes[0].file, run.episodes[0].file, "", (query.subject,))
     builder.add(task, plant_parts(np.array([1.0, np.nan, 3.0, 9.0]).reshape(4, 1, 1)))
     builder.write()

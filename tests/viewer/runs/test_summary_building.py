@@ -20,6 +20,7 @@ from viewer.export.masks.__main__ import main as regions
 from viewer.export.runs import build_summary, folder_lock
 from viewer.io import run_index
 from viewer.runs import summary_files, summary_process
+from viewer.runs.frame_ranking import rank_frames
 from viewer.runs.query import RunQuery, Subject
 from viewer.runs.summary import RunSummary
 
@@ -157,6 +158,21 @@ def test_object_of_each_prompt_is_followed_and_another_one_makes_it_anew(folder)
     second = answer(folder, query).all
     assert second.episodes.max() == 3
     assert not np.allclose(first, second.mean)
+
+
+def test_given_objects_are_kept_for_the_window(folder, tmp_path):
+    make_run.write_index(folder, [make_run.entry(0)])
+    query = replace(QUERY, words="{object}")
+    objects = tmp_path / "mine.json"
+    objects.write_text(json.dumps({make_run.TASKS[0]: "the"}))
+    run = run_index.read_run(folder)
+    build_summary.build(run, [query.subject], objects, lambda _: None)
+    assert build(folder, query.subject)[0].done == 1  # nothing is to be done without the file
+    assert answer(folder, query).all.episodes.max() == 1
+    assert len(rank_frames(run, query, "episode_000000.h5", 0, 0).values) == 2
+    objects.write_text("[1]")
+    with pytest.raises(UserError, match="does not map prompts to words"):
+        build_summary.build(run, [query.subject], objects, lambda _: None)
 
 
 def test_new_regions_of_an_episode_are_noticed(folder):

@@ -29,7 +29,7 @@ from viewer.io import run_index
 from viewer.io.open_file import read_stamp
 from viewer.model.plain_text import clean_text
 from viewer.runs import named_object
-from viewer.runs.episode_scores import check_subject, find_objects_file, regions_path
+from viewer.runs.episode_scores import OBJECTS_NAMES, check_subject, find_objects_file, regions_path
 from viewer.runs.query import Subject
 from viewer.runs.summary_files import (
     LIST_NAME,
@@ -70,12 +70,13 @@ class EpisodeTask:
 class SummaryBuilder:
     """Collects the episodes of one subject and writes them."""
 
-    def __init__(self, folder: Path, subject: Subject, objects: str) -> None:
-        self.folder, self.subject = folder, subject
+    def __init__(self, folder: Path, subject: Subject, objects: Path | None = None) -> None:
+        self.folder, self.subject, self.objects = folder, subject, objects
+        digest = _digest(objects)
         found = read_list(folder)
-        if found is None or found.subject != subject or found.objects != objects:
+        if found is None or found.subject != subject or found.objects != digest:
             # Numbers go on, so that who still reads the old data does not mistake the new for it.
-            found = SummaryList(subject, objects=objects, next_number=found.next_number if found is not None else 0)
+            found = SummaryList(subject, objects=digest, next_number=found.next_number if found is not None else 0)
         self.list = found
         self._waiting: list[tuple[EpisodeTask, EpisodeParts]] = []
         self._written = time.monotonic()
@@ -190,7 +191,8 @@ def build(
     Args:
         run: The run.
         subjects: What is summarised.
-        objects: The file that says what `{object}` stands for; None for the one in the run's folder, if there is one.
+        objects: The file that says what `{object}` stands for, which is kept in the summary's folder; None for the one
+            in the run's folder or of the last time, if there is one.
         report: Called with the progress.
         check: Called often; may raise to stop.
         processes: How many read episodes; 0 for one a core.
@@ -201,22 +203,22 @@ def build(
     check_installed("parquet")
     for subject in subjects:
         check_subject(subject)
-    objects = objects or find_objects_file(run)
-    digest = _digest(objects)
     folders = {one: choose_folder(run, one) for one in dict.fromkeys(subjects)}
     with ExitStack() as locks:
         for folder in sorted(folders.values()):
             locks.enter_context(lock_folder(folder, check))
-        builders = {subject: SummaryBuilder(folder, subject, digest) for subject, folder in folders.items()}
-        for builder in builders.values():
-            builder.remove_unused()
-        _update(run, builders, objects, report, check, processes)
+        builders = {}
+        for subject, folder in folders.items():
+            if objects is not None:
+                _keep_objects(objects, folder)
+            builders[subject] = SummaryBuilder(folder, subject, objects or find_objects_file(run, subject))
+            builders[subject].remove_unused()
+        _update(run, builders, report, check, processes)
 
 
 def _update(
     run: Run,
     builders: Mapping[Subject, SummaryBuilder],
-    objects: Path | None,
     report: Callable[[BuildProgress], object],
     check: Callable[[], object],
     processes: int,
@@ -233,6 +235,7 @@ def _update(
 
     count = min(processes or count_cores(), len(tasks))
     try:
+        objects = {subject: builder.objects for subject, builder in builders.items()}
         call_in_processes(partial(_read_task, objects), tasks, count, note, check)
     finally:
         for builder in builders.values():
@@ -240,8 +243,25 @@ def _update(
     report(BuildProgress(done, total, is_written=bool(tasks), is_finished=True))
 
 
-def _read_task(objects: Path | None, task: EpisodeTask, check: Callable[[], None]) -> list[EpisodeParts]:
-    return read_episode(task.location, task.subjects, objects, check)
+def _read_task(
+    objects: Mapping[Subject, Path | None], task: EpisodeTask, check: Callable[[], None]
+) -> list[EpisodeParts]:
+    return read_episode(task.location, [(one, objects[one]) for one in task.subjects], check)
+
+
+def _keep_objects(objects: Path, folder: Path) -> None:
+    """Copy what `{object}` stands for to a summary's folder, so that the window and later calls know it.
+
+    Raises:
+        UserError: It cannot be read, is of another form, or the folder cannot be written to.
+    """
+    named_object.read_objects(objects)
+    content = objects.read_bytes()
+    for name in OBJECTS_NAMES:
+        with suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
+    suffix = objects.suffix if objects.suffix in {".yaml", ".yml"} else ".json"
+    atomic_write.write_bytes(folder / f"objects{suffix}", content, overwrite=True)
 
 
 def _list_tasks(run: Run, builders: Sequence[SummaryBuilder]) -> tuple[list[EpisodeTask], int]:

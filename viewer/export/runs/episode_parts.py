@@ -61,9 +61,12 @@ class EpisodeParts:
 
 
 def read_episode(
-    file: Location, subjects: Sequence[Subject], objects: Path | None, check: Callable[[], object] = lambda: None
+    file: Location, subjects: Sequence[tuple[Subject, Path | None]], check: Callable[[], object] = lambda: None
 ) -> list[EpisodeParts]:
-    """Return the sums of an episode for each subject; `check` is called before each frame and may raise to give up."""
+    """Return the sums of an episode for each subject, with the file that says what `{object}` stands for in it.
+
+    `check` is called before each frame and may raise to give up.
+    """
     problem = find_problem(file)
     if problem:
         return [_nothing(problem, is_damaged=True)] * len(subjects)
@@ -72,7 +75,7 @@ def read_episode(
     except UserError as error:
         return [_nothing(str(error), is_damaged=True)] * len(subjects)
     try:
-        return [_read_subject(results, file, subject, objects, check) for subject in subjects]
+        return [_read_subject(results, file, subject, objects, check) for subject, objects in subjects]
     finally:
         results.close()
 

@@ -52,7 +52,7 @@ def find_frame(asked: dict[str, Any]) -> dict[str, Any]:
         raise UserError("None of its frames has a value.")
     results = Results(path)
     try:
-        reader = EpisodeScores.prepare(results, path, query.subject, find_objects_file(run))
+        reader = EpisodeScores.prepare(results, path, query.subject, find_objects_file(run, query.subject))
         shown, region = reader.find_query(chosen.frame), reader.find_region(chosen.frame)
         name = "" if region is None or is_box(query.region) else reader.name_region(chosen.frame)
     except READ_ERRORS as error:

@@ -76,6 +76,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BOX|NAME",
         help=f"a region that pi0-regions made, or boxes such as exterior:4-7,8-11; {OBJECT}",
     )
+    group.add_argument(
+        "--objects",
+        type=Path,
+        metavar="FILE",
+        help=f"what {OBJECT} stands for: JSON or YAML that maps a prompt to words of it (default: objects.json or "
+        "objects.yaml in the run’s folder, that of the last time, or the named region that the prompt mentions)",
+    )
     group.add_argument("--step", type=int, default=None, metavar="N", help="a denoise step; the mean of all")
     group.add_argument("--prompt", action="append", default=None, metavar="TEXT", help="frames with this prompt; all")
     group.add_argument("--outcome", choices=("success", "failure"), default=None, help="episodes that ended so; all")
@@ -88,6 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="LAYER,HEAD",
         help="the head that is shown over episodes and time; the most telling one",
+    )
+    parser.add_argument(
+        "--processes", type=int, default=0, metavar="N", help="how many read episodes at once; one per core"
     )
     look = parser.add_argument_group("appearance")
     look.add_argument("--size", type=int, default=46, metavar="PX", help="width of a cell (46)")
@@ -109,6 +119,8 @@ def create_view(options: argparse.Namespace) -> RunView:
             raise UserError("This view is of an episode, not of a run; copy one from the Run page.")
         view = found
     query = replace(view.query, **_changes(options, view.query))
+    if not 0 <= options.processes <= 256:
+        raise UserError(f"--processes {options.processes} cannot be; take between 1 and 256.")
     problem = query.find_problem()
     if problem:
         raise UserError(problem)
@@ -159,7 +171,7 @@ def export(options: argparse.Namespace, report: Callable[[int, int], None]) -> l
     """
     view = create_view(options)
     run = run_index.read_run(options.run)
-    summary = prepare_summary(run, view, report)
+    summary = prepare_summary(run, view, report, options.objects, options.processes)
     try:
         answer = answer_view(summary, view)
     finally:
@@ -177,8 +189,10 @@ def export(options: argparse.Namespace, report: Callable[[int, int], None]) -> l
     return [path]
 
 
-def prepare_summary(run: Run, view: RunView, report: Callable[[int, int], None]) -> RunSummary:
-    """Return the summary that answers a view, made or brought up to date first.
+def prepare_summary(
+    run: Run, view: RunView, report: Callable[[int, int], None], objects: Path | None = None, processes: int = 0
+) -> RunSummary:
+    """Return the summary that answers a view, made or brought up to date first; the rest is as for `build`.
 
     Raises:
         UserError: It cannot be made, or no episode has what is asked for.
@@ -191,7 +205,9 @@ def prepare_summary(run: Run, view: RunView, report: Callable[[int, int], None])
     if missing:
         raise UserError(missing)
     subject = view.resolved_query.subject
-    build_summary.build(run, [subject], None, lambda progress: report(progress.done, progress.total))
+    build_summary.build(
+        run, [subject], objects, lambda progress: report(progress.done, progress.total), processes=processes
+    )
     summary = RunSummary.open(run, subject)
     if summary is None or not summary.episodes:
         left_out = summary.state.left_out if summary is not None else ()

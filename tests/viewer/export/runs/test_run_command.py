@@ -113,6 +113,8 @@ def test_existing_figure_is_replaced_only_when_asked(here, capsys):
         (["--head", "x"], "--head x cannot be read; write layer and head by number, such as 12,4."),
         (["--head", "9,0"], "The run has no head 0 in layer 9."),
         (["--frames", "9-2"], "--frames 9-2 cannot be read; write all, 0-20, or 0-50%."),
+        (["--processes", "-1"], "--processes -1 cannot be; take between 1 and 256."),
+        (["--objects", "none.json"], "none.json cannot be read (No such file or directory); check the path."),
         (["--actions", "x"], "--actions x cannot be read; write 3, 0-4 or all."),
         (["--view", '{"frame":1}'], "This view is of an episode, not of a run; copy one from the Run page."),
         (["--prompt", "sing"], "No episode has a value for this question."),
