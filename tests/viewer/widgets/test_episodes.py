@@ -50,6 +50,7 @@ def test_a_run_lists_its_episodes_by_prompt_with_outcome_and_state(window: MainW
     assert rows[9] == (f"- episode_000010, {task[1]}, 6 frames, success, the video of the wrist camera is missing.")
     assert rows[-1].endswith("still to come")
     assert episode_panel(window).summary() == "9 of 12 done · 6 ✓ 3 ✕"
+    assert episode_panel(window).place() == "0 of 0–11"
     assert window.windowTitle() == "episode_000000.h5 – libero – pi0-viewer"
     assert window.settings.recent() == [run_index.read_run(open_episodes(window).run.folder).folder]
 

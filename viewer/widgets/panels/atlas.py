@@ -91,14 +91,9 @@ class Atlas(ZoomPanel):
         if results is None or not results.done:
             return None
         score = self._shown_score
-        key = (
-            id(results),
-            shown.frame,
-            shown.query,
-            shown.score,
-            shown.step if "steps" not in score.needs and shown.query.kind == "action" else 0,
-            shown.region if score.needs_region else (),
-        )
+        step = shown.step if "steps" not in score.needs and shown.query.kind == "action" else 0
+        region = shown.region if score.needs_region else ()
+        key = (id(results), shown.frame, shown.query, shown.score, step, region)
         if self._scores is None or self._scores[0] != key:
             try:
                 self._scores = key, score_heads(results, shown)

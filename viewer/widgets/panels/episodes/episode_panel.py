@@ -8,6 +8,7 @@ from PySide6.QtCore import QEvent, QModelIndex, QObject, QRectF, QSize, Qt, Sign
 from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
+from viewer.model.number_ranges import format_place
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
 from viewer.widgets.panels.episodes.episode_model import NUMBER, EpisodeDelegate, EpisodeModel, outcomes
@@ -229,14 +230,18 @@ class EpisodePanel(QWidget):
             parts.append(judged)
         return " · ".join(parts) or episodes.run.source
 
+    def place(self) -> str:
+        """Return the number of the open episode in the run, which counts from 0; how many are listed without one."""
+        here, every = self.episodes.current, range(len(self.episodes.run.episodes))
+        return str(len(self.episodes.order)) if here is None else format_place(here, every)
+
     def paintEvent(self, event: QPaintEvent) -> None:
         t, painter = theme.active(), QPainter(self)
         painter.fillRect(self.rect(), theme.colour(t.side))
         painter.fillRect(self.width() - 1, 0, 1, self.height(), theme.colour(t.line))
         box = QRectF(theme.MARGIN, 10, self.before.x() - theme.MARGIN - 6, 22)
         used = drawing.write(painter, box, "Episodes", t.text, 12, bold=True)
-        here, order = self.episodes.current, self.episodes.order
-        place = f"{order.index(here) + 1} of {len(order)}" if here in order else str(len(order))
+        order, place = self.episodes.order, self.place()
         drawing.write(painter, box.adjusted(used + 8, 0, 0, 0), place, t.secondary, 12)
         foot = QRectF(theme.MARGIN, self.height() - 26, self.width() - 2 * theme.MARGIN, 20)
         drawing.write(painter, foot, self.summary(), t.secondary, 12)
