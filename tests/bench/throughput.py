@@ -212,9 +212,9 @@ def main() -> None:
         return Setup(Pi05Spec(checkpoint, tokenizer), choices, "bench")
 
     one = Invented("warm", 0, 64, height, width)
-    made = make_plan(setup(1), one)
-    ready = [item for moment in made.moments_from() for item in moment][:32]
-    print(f"{made.sizes.tokens} text tokens, {made.frame_bytes / 1e6:.1f} MB a frame, pictures {width} x {height}")
+    plan = make_plan(setup(1), one)
+    ready = [item for moment in plan.moments_from() for item in moment][:32]
+    print(f"{plan.sizes.tokens} text tokens, {plan.frame_bytes / 1e6:.1f} MB a frame, pictures {width} x {height}")
 
     if device == "cuda":
         slot = SharedBuffer(1 << 20, pinned=True)
@@ -223,7 +223,7 @@ def main() -> None:
     if options.stand_in or device == "cuda":
         torch.set_num_threads(1)  # as a run on a GPU does, so that plain calls have it as good
     if not options.stand_in:
-        print(writer_alone(policy, ready[0], made.sizes, options.folder), flush=True)
+        print(writer_alone(policy, ready[0], plan.sizes, options.folder), flush=True)
 
     for batch, share in (
         (int(word.partition("x")[0]), float(word.partition("x")[2] or 1)) for word in options.batches.split(",")
@@ -244,7 +244,7 @@ def main() -> None:
                 for number in range(-(-total // each))
             ]
             beside = time.process_time() - time.thread_time()
-            with in_place_of_a_gpu(made.sizes) if options.stand_in else contextlib.nullcontext() as seen:
+            with in_place_of_a_gpu(plan.sizes) if options.stand_in else contextlib.nullcontext() as seen:
                 outcome = capture.pipeline.runner.run_jobs(setup(batch), jobs, Quiet())
             beside = (time.process_time() - time.thread_time() - beside) / max(1, outcome.frames)
             bad = [written.failure for written in outcome.files if written.failure]

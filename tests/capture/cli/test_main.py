@@ -111,11 +111,11 @@ def test_dry_run_prints_plan_and_writes_nothing(command, tmp_path, capsys, monke
     monkeypatch.setattr(Checkpoint, "load", lambda *given: pytest.fail("weights were read"))
     output = tmp_path / "none.h5"
     assert main([*command, "--prompt", "pick up the red block", "-o", str(output), "--dry-run"]) == 0
-    told = capsys.readouterr()
-    assert "pi05_small (openpi checkpoint)" in told.out
-    assert re.search(r"exterior +160 x 90 pixels, seen as 224 x 126 of 224 x 224 \(44% letterbox bars\)", told.out)
-    assert re.search(r"\d+ +\d+ +'▁block' +prompt +\d+$", told.out, re.MULTILINE)
-    assert "1 frame of" in told.out
+    printed = capsys.readouterr()
+    assert "pi05_small (openpi checkpoint)" in printed.out
+    assert re.search(r"exterior +160 x 90 pixels, seen as 224 x 126 of 224 x 224 \(44% letterbox bars\)", printed.out)
+    assert re.search(r"\d+ +\d+ +'▁block' +prompt +\d+$", printed.out, re.MULTILINE)
+    assert "1 frame of" in printed.out
     assert not output.exists()
 
 
@@ -196,10 +196,10 @@ def test_bad_input_gets_one_sentence_and_code_2(case, command, pictures, tmp_pat
         code = main([*given, *filled, *output])
     except SystemExit as stop:  # argparse's way
         code = stop.code
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     assert code == 2
-    assert told.out == ""
-    *stages, sentence = told.err.splitlines()
+    assert printed.out == ""
+    *stages, sentence = printed.err.splitlines()
     assert all(re.match(r"pi0-capture: (loading (PyTorch|transformers)$|opening checkpoint )", one) for one in stages)
     assert sentence.startswith("pi0-capture: ")
     assert words in sentence
@@ -215,8 +215,8 @@ def test_long_prompt_is_truncated_with_warning(command, tmp_path, capsys):
     output = tmp_path / "long.h5"
     prompt = "pick up the red block and " * 40
     assert main([*command, "--prompt", prompt, "--layers", "0", "--steps", "0", "-o", str(output)]) == 0
-    told = capsys.readouterr().err
-    assert re.search(r"warning: .*tokens.*cut off", told)
+    printed = capsys.readouterr().err
+    assert re.search(r"warning: .*tokens.*cut off", printed)
     with h5py.File(output) as file:
         assert file[schema.TEXT_ID].shape == (1, 200)
 
@@ -232,7 +232,7 @@ def test_help_names_every_option_and_fits_a_terminal(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["-h"])
     assert stop.value.code == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for option in (
         "--checkpoint",
         "--dry-run",
@@ -242,8 +242,8 @@ def test_help_names_every_option_and_fits_a_terminal(capsys):
         "info FILE",
         "examples:",
     ):
-        assert option in told
-    assert max(map(len, told.splitlines())) <= 120
+        assert option in printed
+    assert max(map(len, printed.splitlines())) <= 120
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def test_missing_package_names_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "msgpack", None)
     assert main(["serve", "--demo", "-o", str(tmp_path / "runs")]) == 2
-    told = capsys.readouterr().err
-    assert "the package msgpack is missing; run pip install 'pi0-attention[capture,serve]'" in told
+    printed = capsys.readouterr().err
+    assert "the package msgpack is missing; run pip install 'pi0-attention[capture,serve]'" in printed
 
 
 def test_server_process_serves_records_and_ends_on_sigterm(checkpoint: Path, tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_taken_port_is_told_before_the_policy_is_loaded(capsys: pytest.CaptureFi
         taken.listen()
         port = taken.getsockname()[1]
         assert main(["serve", "--demo", "--port", str(port), "-o", str(tmp_path / "runs")]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert told == [
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == [
         f"pi0-capture: cannot listen on 127.0.0.1 port {port} (Address already in use); choose another --port"
     ]
     assert not list(tmp_path.iterdir())

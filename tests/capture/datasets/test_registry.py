@@ -27,13 +27,13 @@ def write_pictures(folder):
     folder.mkdir()
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    told = []
+    moments = []
     for number in range(4):
         Image.fromarray(picture(number)).save(folder / f"{number}.png")
         Image.fromarray(picture(number)).save(folder / f"{number}.jpg", exif=exif)
         pictures = {"exterior": f"{number}.png", "wrist": f"{number}.jpg"}
-        told.append({"pictures": pictures, "state": [number], "actions": [[number]], "time": number / 5})
-    (folder / "episode.json").write_text(json.dumps({"prompt": "look", "frames": told}))
+        moments.append({"pictures": pictures, "state": [number], "actions": [[number]], "time": number / 5})
+    (folder / "episode.json").write_text(json.dumps({"prompt": "look", "frames": moments}))
 
 
 @pytest.mark.parametrize(

@@ -114,14 +114,14 @@ def test_gpu_run_with_reader_processes_equals_cpu_run(checkpoint, tmp_path, monk
 
 def test_graph_replay_makes_a_bit_identical_file(checkpoint, tmp_path):
     setup = chosen(small_setup(checkpoint), device=torch.device("cuda"), batch=4)
-    told = ProgressLog()
+    progress = ProgressLog()
     for graphs in (False, True):
         (tmp_path / str(graphs)).mkdir()
         jobs = [Job(tmp_path / str(graphs) / f"{name}.h5", SyntheticEpisode(name, length=38)) for name in "ab"]
-        outcome = run_jobs(chosen(setup, graphs=graphs), jobs, told)
+        outcome = run_jobs(chosen(setup, graphs=graphs), jobs, progress)
         assert [written.failure for written in outcome.files] == [None] * 2
         assert outcome.frames == 76
-    assert not told.sentences  # no graph was refused
+    assert not progress.sentences  # no graph was refused
     for name in "ab":
         same(tmp_path / f"False/{name}.h5", tmp_path / f"True/{name}.h5")
 
@@ -165,12 +165,12 @@ def test_calls_and_replays_do_not_synchronise():
     policy = small_policy()
     policy.model.to("cuda")
     prepared = [policy.prepare(observation()), policy.prepare(observation("go"))]
-    told = []
+    messages = []
     graph = cuda_graph_factory(torch.device("cuda"))
-    replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=told.append)
+    replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=messages.append)
     for _ in range(3):
         replays.run(prepared, seeds=[0, 1])
-    assert told == []
+    assert messages == []
     assert replays.replayed == 1
     recorder = policy.recorder()
     torch.cuda.set_sync_debug_mode("error")

@@ -186,8 +186,8 @@ def test_shapes_seen_once_record_no_graph(policy, monkeypatch) -> None:
     ],
 )
 def test_unusable_graph_is_reported_and_never_used(policy, one_thread, monkeypatch, graph, reason) -> None:
-    told = ProgressLog()
-    calls = made(policy, told, graph)
+    progress = ProgressLog()
+    calls = made(policy, progress, graph)
     empty = torch.empty
 
     def watched(*size, **options):
@@ -201,7 +201,7 @@ def test_unusable_graph_is_reported_and_never_used(policy, one_thread, monkeypat
         prepared = batches(policy, "single", number)
         same(calls.run(prepared, seeds=[number])[1], expected(policy, prepared, [number])[1])
     assert calls.replayed == 0
-    assert told.sentences == [
+    assert progress.sentences == [
         f"calls are not replayed as CUDA graphs, which is slower and changes no number ({reason})"
     ]
 
@@ -267,25 +267,25 @@ def test_replayer_falls_back_when_graphs_use_up_memory(policy, one_thread) -> No
             if self.replays == 3:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    told = ProgressLog()
-    calls = made(policy, told, Spent)
+    progress = ProgressLog()
+    calls = made(policy, progress, Spent)
     for number in range(6):
         prepared = batches(policy, "three", number)
         same(calls.run(prepared, seeds=[0, 1, 2])[1], expected(policy, prepared, [0, 1, 2])[1])
-    assert len(told.sentences) == 1
-    assert told.sentences[0].endswith("(CUDA out of memory.)")
+    assert len(progress.sentences) == 1
+    assert progress.sentences[0].endswith("(CUDA out of memory.)")
 
 
 def test_out_of_memory_in_the_first_call_is_raised(policy, monkeypatch) -> None:
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    told = ProgressLog()
-    calls = made(policy, told)
+    progress = ProgressLog()
+    calls = made(policy, progress)
     monkeypatch.setattr(policy, "run", full)
     with pytest.raises(torch.OutOfMemoryError):
         calls.run(batches(policy, "three", 0), seeds=[0, 1, 2])
-    assert not told.sentences
+    assert not progress.sentences
 
 
 def test_ctrl_c_during_graph_recording_is_raised(policy) -> None:
@@ -304,11 +304,11 @@ def test_ctrl_c_during_graph_recording_is_raised(policy) -> None:
 
 def test_steps_are_reported_in_eager_calls_only(policy) -> None:
     calls = made(policy)
-    told = []
+    events = []
     for number in range(3):
         prepared = batches(policy, "single", number)
-        calls.run(prepared, seeds=[0], begin=lambda: told.append("begin"), after_step=told.append)
-    assert told == ["begin", 0, 1, 2, 3] * 2 + ["begin"]
+        calls.run(prepared, seeds=[0], begin=lambda: events.append("begin"), after_step=events.append)
+    assert events == ["begin", 0, 1, 2, 3] * 2 + ["begin"]
 
 
 def test_replay_computes_row_errors(policy) -> None:
@@ -328,12 +328,12 @@ def test_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatch,
         (tmp_path / name).mkdir()
         monkeypatch.setattr(RunOptions, "replayed", there)
         monkeypatch.setattr(capture.pipeline.runner, "cuda_graph_factory", lambda _: lambda: used.append(1) or Again())
-        told = ProgressLog()
+        progress = ProgressLog()
         episode = SyntheticEpisode(length=10)
-        outcome = capture.pipeline.runner.run_jobs(setup, [Job(tmp_path / name / "a.h5", episode)], told)
+        outcome = capture.pipeline.runner.run_jobs(setup, [Job(tmp_path / name / "a.h5", episode)], progress)
         assert outcome.files[0].failure is None
-        assert outcome.frames == told.steps[-1] == 10  # also where the last call was replayed
-        assert {2, 4, 6, 8} <= set(told.steps)
+        assert outcome.frames == progress.steps[-1] == 10  # also where the last call was replayed
+        assert {2, 4, 6, 8} <= set(progress.steps)
     assert used
     same_file(tmp_path / "calls/a.h5", tmp_path / "replays/a.h5")
 

@@ -70,11 +70,11 @@ def process(options: list[str], start: tuple[str, ...] = (sys.executable, "-m", 
 def test_dataset_run_writes_a_file_per_episode_and_an_index(command: list[str], tmp_path: Path, capsys) -> None:
     folder = tmp_path / "runs"
     assert main([*command, "--episodes", "1,3", "--frames", "::4", "-o", str(folder)]) == 0
-    told = capsys.readouterr()
-    assert told.err.count("assumed openpi configuration: ") == 1  # of both files
-    assert "exterior camera" not in told.err
-    assert "2 done, 0 finished before, 0 failed; 5 frames" in told.out
-    assert "the device was busy" in told.out
+    printed = capsys.readouterr()
+    assert printed.err.count("assumed openpi configuration: ") == 1  # of both files
+    assert "exterior camera" not in printed.err
+    assert "2 done, 0 finished before, 0 failed; 5 frames" in printed.out
+    assert "the device was busy" in printed.out
     made = index(folder)
     assert (made["format"], made["source"]) == (
         schema.INDEX_FORMAT,
@@ -92,10 +92,10 @@ def test_dataset_run_writes_a_file_per_episode_and_an_index(command: list[str], 
         np.testing.assert_allclose(file[schema.ACTION_TRUTH][1, :, 0], [-104, -105, -106, -107, -108, np.nan])
     # more of the same run joins it; the rest is left alone
     assert main([*command, "--frames", "::4", "-o", str(folder)]) == 0
-    told = capsys.readouterr()
-    assert "2 done, 2 finished before, 0 failed" in told.out
-    assert f"{folder / 'episode_000001.h5'} is finished already; it is left as it is" in told.err
-    assert told.err.count("finished already") == 2  # one after the other: another episode lies between them
+    printed = capsys.readouterr()
+    assert "2 done, 2 finished before, 0 failed" in printed.out
+    assert f"{folder / 'episode_000001.h5'} is finished already; it is left as it is" in printed.err
+    assert printed.err.count("finished already") == 2  # one after the other: another episode lies between them
     again = index(folder)
     assert [one["number"] for one in again["episodes"]] == [0, 1, 2, 3]
     assert again["uuid"] == made["uuid"]
@@ -285,18 +285,18 @@ def test_dry_run_prints_counts_and_the_source_of_its_estimate(
         patched.setattr(Checkpoint, "load", lambda *given: pytest.fail("weights were read"))
         patched.setattr("capture.checkpoints.load.fingerprint", lambda folder: pytest.fail("weights were read"))
         assert main([*command, "--frames", "::4", "-o", str(folder), "--dry-run"]) == 0
-    told = capsys.readouterr().out
-    assert "LeRobot data set v3.0: 4 episodes, 13 frames, " in told
-    assert "how long it will take is not known: no file there was made by this policy" in told
-    assert "episode_000000: 3 frames of " in told
+    printed = capsys.readouterr().out
+    assert "LeRobot data set v3.0: 4 episodes, 13 frames, " in printed
+    assert "how long it will take is not known: no file there was made by this policy" in printed
+    assert "episode_000000: 3 frames of " in printed
     assert not folder.exists()
     assert main([*command, "--frames", "::4", "--episodes", "0", "-o", str(folder)]) == 0
     capsys.readouterr()
     assert main([*command, "--frames", "::4", "-o", str(folder), "--dry-run"]) == 0
-    told = capsys.readouterr().out
-    assert "1 file is finished and 0 begun" in told
-    assert "10 frames are left" in told
-    assert "as in 1 file that the same policy made there" in told
+    printed = capsys.readouterr().out
+    assert "1 file is finished and 0 begun" in printed
+    assert "10 frames are left" in printed
+    assert "as in 1 file that the same policy made there" in printed
 
 
 def test_single_episode_makes_one_file(policy_options: list[str], tmp_path: Path, capsys) -> None:
@@ -344,11 +344,11 @@ def test_bad_input_gets_a_sentence_and_code_2(
     (tmp_path / "file").touch()
     filled = [one.format(tmp=tmp_path, data=dataset) for one in options]
     assert main([*policy_options, *filled]) == 2
-    told = capsys.readouterr()
-    assert "Traceback" not in told.err
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
     if words is None:  # nothing could be done, and the summary says why
-        assert "0 done, 0 finished before, 4 failed" in told.out
-        assert told.out.count("there is no frame 99: the episode has") == 4
+        assert "0 done, 0 finished before, 4 failed" in printed.out
+        assert printed.out.count("there is no frame 99: the episode has") == 4
     else:
-        assert words in told.err.splitlines()[-1]
+        assert words in printed.err.splitlines()[-1]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]

@@ -236,17 +236,17 @@ def test_regions_of_other_frames_are_refused(maps: Path, tmp_path: Path) -> None
         make_plan(setup(regions=regions_of(maps)), ToyEpisode("another", length=FRAMES))
     path = tmp_path / "episode_000003.regions.h5"
     path.write_bytes(regions_of(maps).path.read_bytes())
-    made = make_plan(setup(regions=RegionFiles(tmp_path)), ToyEpisode(length=FRAMES))
-    assert made.sizes.regions == ("cup", "lid", "hand")
+    plan = make_plan(setup(regions=RegionFiles(tmp_path)), ToyEpisode(length=FRAMES))
+    assert plan.sizes.regions == ("cup", "lid", "hand")
     with pytest.raises(UserError, match=r"there is no file .*another.regions.h5; pi0-regions"):
         make_plan(setup(regions=RegionFiles(tmp_path)), ToyEpisode("another", length=FRAMES))
 
 
 def test_regions_follow_the_frames_of_the_source(maps: Path) -> None:
     """The chosen frames are others than those of the file in which the regions were drawn."""
-    made = make_plan(setup(regions=regions_of(maps)), ToyEpisode(length=FRAMES))
-    every = [frames[0][0].coverage for frames in made.moments_from(0)]
-    later = [frames[0][0].coverage for frames in made.moments_from(2 * 2)]
+    plan = make_plan(setup(regions=regions_of(maps)), ToyEpisode(length=FRAMES))
+    every = [frames[0][0].coverage for frames in plan.moments_from(0)]
+    later = [frames[0][0].coverage for frames in plan.moments_from(2 * 2)]
     assert len(every) == FRAMES
     for one, other in zip(every[2:], later, strict=True):
         assert one is not None
@@ -265,9 +265,9 @@ def test_file_without_moments_is_matched_by_number(maps: Path, tmp_path: Path) -
         del file.attrs["source_index"]
     with pytest.raises(UserError, match="does not say of which moments its 8 frames are, and episode_000003 has 4"):
         make_plan(setup(regions=RegionFiles(path)), ToyEpisode(length=FRAMES))
-    made = make_plan(setup(regions=RegionFiles(path)), ToyEpisode(length=COUNT))
-    assert [one.is_certain for one in made.decisions if one.subject == "regions"] == [False]
-    later = list(made.moments_from(0))[3][0][0].coverage
+    plan = make_plan(setup(regions=RegionFiles(path)), ToyEpisode(length=COUNT))
+    assert [one.is_certain for one in plan.decisions if one.subject == "regions"] == [False]
+    later = list(plan.moments_from(0))[3][0][0].coverage
     assert later is not None
     assert later[0, 0].sum() > 0
 

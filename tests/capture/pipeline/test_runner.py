@@ -48,13 +48,13 @@ def test_run_stores_frames_prompts_seeds_and_true_actions(setup: Setup, tmp_path
     asked = chosen(
         setup, frames=parse_frames("1::2"), prompts=Prompts(("{task}", "put the mug down")), batch=4, seed=10
     )
-    told = ProgressLog()
-    outcome = run_jobs(asked, [Job(tmp_path / "a.h5", SyntheticEpisode())], told)
+    progress = ProgressLog()
+    outcome = run_jobs(asked, [Job(tmp_path / "a.h5", SyntheticEpisode())], progress)
     [written] = outcome.files
     assert (written.failure, written.frames, written.total, written.kept, written.skipped) == (None, 6, 6, 0, False)
-    assert outcome.frames == told.expected == 6
-    assert told.steps[-1] == 6
-    assert told.steps == sorted(told.steps)
+    assert outcome.frames == progress.expected == 6
+    assert progress.steps[-1] == 6
+    assert progress.steps == sorted(progress.steps)
     with h5py.File(tmp_path / "a.h5") as file:
         assert file[schema.FRAMES_INDEX][...].tolist() == [1, 1, 3, 3, 5, 5]
         assert file[schema.FRAMES_SEED][...].tolist() == [11, 11, 13, 13, 15, 15]
@@ -120,10 +120,10 @@ def test_same_run_again_skips_finished_files(setup: Setup, tmp_path: Path) -> No
     job = Job(tmp_path / "a.h5", SyntheticEpisode(length=2))
     run_jobs(setup, [job], ProgressLog())
     before = job.path.read_bytes()
-    told = ProgressLog()
-    outcome = run_jobs(setup, [job], told)
+    progress = ProgressLog()
+    outcome = run_jobs(setup, [job], progress)
     assert outcome.files[0].skipped
-    assert told.sentences == [f"{job.path} is finished already; it is left as it is"]
+    assert progress.sentences == [f"{job.path} is finished already; it is left as it is"]
     assert job.path.read_bytes() == before
     changed = run_jobs(chosen(setup, seed=1), [job], ProgressLog())
     assert "is of another run: --seed was 0 and is now 1" in str(changed.files[0].failure)
@@ -185,10 +185,10 @@ def test_resume_notices_changed_states_and_pictures(setup: Setup) -> None:
 
 def test_resume_within_the_prompts_of_a_moment(setup: Setup, tmp_path: Path) -> None:
     asked = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")))
-    made = make_plan(asked, SyntheticEpisode(length=3))
+    plan = make_plan(asked, SyntheticEpisode(length=3))
 
     def told(start: int) -> list[tuple[int, str, int]]:
-        moments = list(made.moments_from(start))
+        moments = list(plan.moments_from(start))
         assert all(one.pictures is moment[0][0].pictures for moment in moments for one, _ in moment)
         return [(one.observation.index, one.observation.prompt, seed) for moment in moments for one, seed in moment]
 
@@ -210,9 +210,9 @@ def test_run_holds_few_pictures_at_a_time(setup: Setup, tmp_path: Path) -> None:
 
 
 def test_empty_prompt_gives_a_warning(setup: Setup, tmp_path: Path) -> None:
-    told = ProgressLog()
-    run_jobs(chosen(setup, prompts=Prompts(("  ",))), [Job(tmp_path / "a.h5", SyntheticEpisode(length=1))], told)
-    assert any("the prompt is empty" in sentence for sentence in told.sentences)
+    progress = ProgressLog()
+    run_jobs(chosen(setup, prompts=Prompts(("  ",))), [Job(tmp_path / "a.h5", SyntheticEpisode(length=1))], progress)
+    assert any("the prompt is empty" in sentence for sentence in progress.sentences)
 
 
 def test_warnings_repeated_over_frames_are_merged(setup: Setup) -> None:
@@ -235,12 +235,12 @@ def test_checks_hold_the_first_checked_frame_and_the_speed(setup: Setup, tmp_pat
 
 
 def test_frames_beyond_the_kept_tables_are_tokenised_again(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = make_plan(setup, SyntheticEpisode(length=5))
+    plan = make_plan(setup, SyntheticEpisode(length=5))
     monkeypatch.setattr("capture.pipeline.plan.KEPT_TABLES", 2)
     short = make_plan(setup, SyntheticEpisode(length=5))
-    assert (len(made.tables), len(short.tables)) == (5, 2)
+    assert (len(plan.tables), len(short.tables)) == (5, 2)
     for start in (0, 1, 3):
-        pairs = zip(made.moments_from(start), short.moments_from(start), strict=True)
+        pairs = zip(plan.moments_from(start), short.moments_from(start), strict=True)
         for [(one, seed)], [(other, other_seed)] in pairs:
             assert one.tokens.text == other.tokens.text
             assert np.array_equal(one.tokens.ids, other.tokens.ids)

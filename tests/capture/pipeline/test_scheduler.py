@@ -92,14 +92,14 @@ def order(setup: Setup, folder: Path, episodes: list[SyntheticEpisode], files: i
         opened.append,
         lambda written: None,
     )
-    told = []
+    messages = []
     for item in feed.items([Job(folder / f"{one.name}.h5", one) for one in episodes]):
         name = item.file.outcome.path.stem
-        told.append(f"{name}." if isinstance(item, EndOfFile) else f"{name}{item.prepared.observation.index}")
+        messages.append(f"{name}." if isinstance(item, EndOfFile) else f"{name}{item.prepared.observation.index}")
     owners = [f"{file.outcome.path.stem}:{sinks.index(file.writer)}" for file in opened]
     for sink in sinks:
         sink.__exit__(None, None, None)
-    return " ".join([*told, *owners])
+    return " ".join([*messages, *owners])
 
 
 def test_files_take_turns_and_the_next_file_gets_the_free_writer(setup: Setup, tmp_path: Path) -> None:
@@ -256,10 +256,10 @@ def test_killed_run_with_several_writers_is_resumed(
         command = [sys.executable, "-c", KILLED, str(checkpoint), str(folder), str(after)]
         assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
     apart(2)
-    told = ProgressLog()
-    outcome = run_jobs(setup, jobs(folder), told)
+    progress = ProgressLog()
+    outcome = run_jobs(setup, jobs(folder), progress)
     assert [written.failure for written in outcome.files] == [None] * 3
-    assert any("it is gone on with" in sentence for sentence in told.sentences)
+    assert any("it is gone on with" in sentence for sentence in progress.sentences)
     for name in LENGTHS:
         same(tmp_path / "whole" / f"{name}.h5", folder / f"{name}.h5")
 

@@ -136,9 +136,9 @@ def test_export_of_a_difference_without_the_word_is_refused(path: Path, ball: Pa
 
 @pytest.fixture
 def shown(app: QApplication, path: Path, tmp_path: Path) -> Iterator[MainWindow]:
-    made = show(path, tmp_path)
-    yield made
-    close(made)
+    window = show(path, tmp_path)
+    yield window
+    close(window)
 
 
 def test_window_says_which_word_the_prompt_lacks(shown: MainWindow) -> None:

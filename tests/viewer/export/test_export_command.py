@@ -266,9 +266,9 @@ def test_importing_opencv_keeps_the_environment() -> None:
 def test_help_shows_options_and_examples_of_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.create_parser().parse_args(["-h"])
-    told = capsys.readouterr().out
-    assert "pi0-export KIND -h lists the options of a kind" in told
-    examples = [line.split()[1:] for line in told.splitlines() if line.startswith("  pi0-export ")]
+    printed = capsys.readouterr().out
+    assert "pi0-export KIND -h lists the options of a kind" in printed
+    examples = [line.split()[1:] for line in printed.splitlines() if line.startswith("  pi0-export ")]
     assert len(examples) == 4
     for words in examples:
         assert cli.parse_arguments(words).kind == words[0]

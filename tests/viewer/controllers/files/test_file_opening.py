@@ -101,8 +101,8 @@ def test_file_without_frames_shows_a_waiting_page(app: QApplication, tmp_path: P
 def test_finished_capture_is_reopened_under_its_final_name(app: QApplication, tmp_path: Path) -> None:
     partial = make_results.write(tmp_path / "a.h5.partial", make_results.Recipe(done=2, complete=False))
     window = show(partial, tmp_path, layer=1)
-    made = make_results.write(tmp_path / "b.h5", make_results.Recipe())
-    shutil.move(made, tmp_path / "a.h5")
+    path = make_results.write(tmp_path / "b.h5", make_results.Recipe())
+    shutil.move(path, tmp_path / "a.h5")
     partial.unlink()
     window.files.look_for_more()
     until(lambda: window.session.path == tmp_path / "a.h5")
