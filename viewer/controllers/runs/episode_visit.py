@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from PySide6.QtCore import QObject, QProcess, Signal
+from PySide6.QtCore import QObject, QProcess, QTimer, Signal
 
 from viewer.controllers.python_process import create_python_process
 from viewer.errors import UserError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Which = Literal["typical", "extreme"]
 MODULE: Final = "viewer.export.runs.find_frame"
 MOST_REASON: Final = 300
+LIMIT_MILLISECONDS: Final = 120_000
+"""Time after which a search is given up: all actions of a full-size episode take a minute."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class EpisodeVisit(QObject):
         self._shown: Visit | None = None
         """Whose frame is being looked for."""
         self._process: QProcess | None = None
+        self._limit = QTimer(self)
+        self._limit.setSingleShot(True)
+        self._limit.setInterval(LIMIT_MILLISECONDS)
+        self._limit.timeout.connect(self._give_up)
         files.shown.connect(self._on_shown)
 
     @property
@@ -102,7 +108,12 @@ class EpisodeVisit(QObject):
         process.errorOccurred.connect(self._on_error)
         self._shown, self._process = visit, process
         process.start()
+        self._limit.start()
         self.noticed.emit(f"Looking for the {name_frame(visit.which)} …")
+
+    def _give_up(self) -> None:
+        if self._process is not None:
+            self._process.kill()  # which ends in `finished`, without an answer
 
     def _on_error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:  # all others end in `finished`
@@ -110,6 +121,7 @@ class EpisodeVisit(QObject):
 
     def _on_finished(self) -> None:
         process, visit, self._process, self._shown = self._process, self._shown, None, None
+        self._limit.stop()
         if process is None or visit is None:
             return
         line = bytes(process.readAllStandardOutput().data()).decode(errors="replace")
@@ -127,6 +139,7 @@ class EpisodeVisit(QObject):
 
     def stop(self) -> None:
         """Give up looking for a frame."""
+        self._limit.stop()
         process, self._process = self._process, None
         self._wanted = self._shown = None
         if process is not None:

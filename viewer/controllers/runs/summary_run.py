@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 KILL_MILLISECONDS: Final = 5000
 """Time that a stopped process has to keep what is done and end by itself."""
+SILENCE_MILLISECONDS: Final = 120_000
+"""After so long without a line the process is taken to hang, such as on a damaged file, and is ended."""
 MOST_LINES: Final = 20
 MOST_CHARACTERS: Final = 400
 """Of one line of its error output."""
@@ -46,6 +48,10 @@ class SummaryRun(QObject):
         self._deadline.setSingleShot(True)
         self._deadline.setInterval(KILL_MILLISECONDS)
         self._deadline.timeout.connect(self._kill)
+        self._silence = QTimer(self)
+        self._silence.setSingleShot(True)
+        self._silence.setInterval(SILENCE_MILLISECONDS)
+        self._silence.timeout.connect(self._on_silence)
 
     @property
     def is_running(self) -> bool:
@@ -66,10 +72,12 @@ class SummaryRun(QObject):
         process.errorOccurred.connect(self._on_error)
         self._process = process
         process.start()
+        self._silence.start()
         self.progressed.emit()
 
     def _read_progress(self) -> None:
         has_written = False
+        self._silence.start()
         while self._process is not None and self._process.canReadLine():
             found = parse_progress(bytes(self._process.readLine().data()).decode(errors="replace"))
             if found is not None:
@@ -93,6 +101,10 @@ class SummaryRun(QObject):
             self._deadline.start()
             self.progressed.emit()
 
+    def _on_silence(self) -> None:
+        self._errors = [*self._errors, f"the process said nothing for {SILENCE_MILLISECONDS // 1000} s"]
+        self._kill()
+
     def _kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -107,7 +119,7 @@ class SummaryRun(QObject):
         self._read_progress()
         self._read_errors()
         process, self._process = self._process, None
-        self._deadline.stop()
+        self._stop_timers()
         process.deleteLater()
         self.details = "\n".join(self._errors)
         if self.is_stopped or (code == 0 and not self.progress.error):
@@ -118,10 +130,14 @@ class SummaryRun(QObject):
             self.progress.error or f"The episodes could not be summarised: {last or f'the process ended with {code}'}."
         )
 
+    def _stop_timers(self) -> None:
+        self._deadline.stop()
+        self._silence.stop()
+
     def end(self) -> None:
         """End the process at once, without a signal."""
         process, self._process = self._process, None
-        self._deadline.stop()
+        self._stop_timers()
         if process is not None:
             process.finished.disconnect(self._on_finished)
             process.kill()

@@ -53,6 +53,8 @@ MOST_SMALL_FILES: Final = 16
 """So many files of few episodes are merged."""
 NICENESS: Final = 5
 """By how much less urgent than the window this process is."""
+ALIVE_SECONDS: Final = 5.0
+"""After so long without a line, an empty one says that the process is not hung."""
 WRITE_SECONDS: Final = 10.0
 """After so long, what is read so far is written, so that it can be looked at and survives the process."""
 
@@ -301,13 +303,21 @@ def main(words: Sequence[str] | None = None) -> int:
     """Build what the one argument asks for; return 0, 2 for a sentence to the user, 130 if it was stopped."""
     asked: dict[str, Any] = json.loads((sys.argv[1:] if words is None else list(words))[0])
     parent = os.getppid() if os.name == "posix" else 0
+    told = time.monotonic()
+
+    def write_line(text: str) -> None:
+        nonlocal told
+        told = time.monotonic()
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
     def report(progress: BuildProgress) -> None:
-        sys.stdout.write(json.dumps(asdict(progress)) + "\n")
-        sys.stdout.flush()
+        write_line(json.dumps(asdict(progress)))
 
     def check() -> None:
         cancellation.check()
+        if time.monotonic() - told > ALIVE_SECONDS:
+            write_line("")  # an episode of many frames takes long
         if parent and os.getppid() != parent:  # the window was killed
             raise cancellation.Cancelled
 
