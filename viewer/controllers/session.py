@@ -238,6 +238,8 @@ class Session(ShownScenes):
         """Show a view with other fields without changing the state; without any the preview ends."""
         if "query" in changes:
             changes.setdefault("sought", ())
+        if "region" in changes:
+            changes.setdefault("region_name", "")
         if changes != self._preview:
             self._preview = changes
             self._timer.start()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import moving_regions
 import pytest
+from growing_results import GrowingResults
 from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
@@ -208,3 +209,36 @@ def test_read_only_folder_offers_another_place(
     assert proposed[0].exists()
     assert not (tmp_path / "moving.regions.h5").exists()
     assert duck_of(window).frames == (0,)
+
+
+def test_stopped_tracking_is_no_failure_and_says_nothing(window: MainWindow) -> None:
+    window.session.update(region=SQUARE)
+    spin()
+    assert window.regions.track("duck")
+    press(window, Qt.Key.Key_Y)
+    assert window.panels.regions.controls.stop.isVisible()
+    QTest.mouseClick(window.panels.regions.controls.stop, Qt.MouseButton.LeftButton)
+    until(lambda: not window.regions.process.is_running, 30)
+    assert "failed" not in window.notice.text
+
+
+def test_region_of_a_growing_file_is_drawn_while_it_is_written(tmp_path: Path) -> None:
+    writer = GrowingResults(tmp_path / "growing.h5", 3)
+    try:
+        writer.write_next()
+        writer.write_next()
+        window = show(tmp_path / "growing.h5.partial", tmp_path, (1280, 800), region=((0, 7, 7),))
+        try:
+            assert window.regions.track("duck", is_whole=False)
+            until(lambda: window.session.regions is not None, 30)
+            assert (tmp_path / "growing.regions.h5").exists()
+            assert window.session.state.region == ((0, 7, 7),)
+            writer.write_next()
+            writer.write_next()
+            until(lambda: window.session.results is not None and window.session.results.path.suffix == ".h5")
+            until(lambda: window.session.regions is not None, 30)
+            assert (window.session.state.region_name, window.session.state.region) == ("duck", ((0, 7, 7),))
+        finally:
+            close(window)
+    finally:
+        writer.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,7 +57,7 @@ def track(regions: RegionSet, results: Results, arguments: RegionsArguments, rep
     Masks that were tracked before are replaced once the new ones are there. What was drawn or imported never is.
 
     Raises:
-        UserError: A name or a frame is unknown, or a picture is missing.
+        UserError: A name or a frame is unknown, a picture is missing, or OpenCV is not installed.
     """
     tracks = dict.fromkeys(draw(regions, results, arguments.drawn))
     for name in arguments.track:
@@ -69,6 +70,8 @@ def track(regions: RegionSet, results: Results, arguments: RegionsArguments, rep
         for given, begin, end in _find_given(regions.regions[name].cameras[camera], episodes, first, last)
         for _, way in find_ways(given, begin, end)
     )
+    if total and importlib.util.find_spec("cv2") is None:
+        raise UserError('Tracking needs OpenCV: pip install "pi0-attention[export]"; --frames A-A only draws.')
     done = 0
 
     def note_visited(count: int) -> None:

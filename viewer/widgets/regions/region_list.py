@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent, QWheelEvent
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent, QShowEvent, QWheelEvent
 from PySide6.QtWidgets import QScrollBar, QSizePolicy
 
 from viewer.analysis.caption import spoken
@@ -86,7 +86,7 @@ class RegionList(Panel):
         self.scroll_bar.setAccessibleName("Lines of the list of regions")
         self.scroll_bar.valueChanged.connect(self.scroll_to)
         self.scroll_bar.hide()
-        self.controls = RegionControls(session, regions, self)
+        self._controls: RegionControls | None = None
         self.restyle()
         session.regions_changed.connect(self.reload)
         regions.changed.connect(self.reload)
@@ -98,7 +98,26 @@ class RegionList(Panel):
     def restyle(self) -> None:
         """Apply the theme's colours to the scroll bar."""
         self.scroll_bar.setStyleSheet(theme.sheet())
-        self.controls.restyle()
+        if self._controls is not None:
+            self._controls.restyle()
+
+    @property
+    def controls(self) -> RegionControls:
+        """The row of controls; made when it is first needed, as that takes 2 ms, which the window's start is spared."""
+        if self._controls is None:
+            self._controls = RegionControls(self.session, self.regions, self)
+            self._place_controls()
+            self._controls.refresh()
+            self._controls.show()
+        return self._controls
+
+    def _place_controls(self) -> None:
+        if self._controls is not None:
+            self._controls.setGeometry(0, self.height() - HEIGHT, self.width(), HEIGHT)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        self.controls.refresh()
+        super().showEvent(event)
 
     # Content
 
@@ -110,7 +129,8 @@ class RegionList(Panel):
         self.scroll_to(self.top)
 
     def refresh(self) -> None:
-        self.controls.refresh()
+        if self._controls is not None:
+            self._controls.refresh()
         self.schedule_description()
         self.update()
 
@@ -144,7 +164,7 @@ class RegionList(Panel):
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self.controls.setGeometry(0, self.height() - HEIGHT, self.width(), HEIGHT)
+        self._place_controls()
         self.scroll_to(self.top)
 
     def edges(self) -> list[tuple[float, float]]:
