@@ -105,8 +105,8 @@ def test_mass_of_the_chosen_region_is_that_of_its_patches_in_the_frame(window: M
     assert window.status.left().startswith(f"region duck, 2 patches: {100 * mass:.1f} % of this row")
     window.session.update(frame=5)
     spin()
-    assert window.status.left() == "region duck, in no patch of this frame"
-    assert "region duck, in no patch of this frame" in window.panels.sentence.accessibleDescription()
+    assert window.status.left() == "region duck, unknown or absent in this frame"
+    assert "region duck, unknown or absent in this frame" in window.panels.sentence.accessibleDescription()
 
 
 def test_marked_box_takes_the_place_of_the_named_region(window: MainWindow) -> None:

@@ -30,8 +30,8 @@ def place_region(view: ViewState, regions: KnownPatches | None, frame: int | Non
 
 
 def describe_region(view: ViewState) -> str:
-    """Return `region duck`, and whether it is not known in the view's frame; empty for a region without a name."""
+    """Return `region duck`, and where it has no patch in the frame that it may be unknown; empty without a name."""
     if not view.region_name:
         return ""
     name = f"region {clean_text(view.region_name)}"
-    return name if view.region else f"{name}, in no patch of this frame"
+    return name if view.region else f"{name}, unknown or absent in this frame"
