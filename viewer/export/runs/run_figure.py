@@ -208,7 +208,10 @@ def build_run_figure(answer: RunAnswer, run_name: str, *, caption: bool = True, 
         t = theme.active()
         paragraphs = (
             wrap_runs([_as_run(phrase) for phrase in main], content.width),
-            wrap_runs([TextRun(f"{notes} Run {run_name}.", t.secondary, FONT)], content.width),
+            wrap_runs(
+                [TextRun(f"{notes} Rows are layers and columns heads, from 0. Run {run_name}.", t.secondary, FONT)],
+                content.width,
+            ),
         )
     return Figure(content, answer.view, title, paragraphs)
 
