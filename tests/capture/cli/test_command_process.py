@@ -37,10 +37,10 @@ def test_interrupt_keeps_finished_frames(command, tmp_path, kind):
     partial = tmp_path / "stopped.h5.partial"
     prompts = [word for number in range(400) for word in ("--prompt", f"pick up block {number}")]
     process = run(*command, *prompts, "-o", str(output))
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        if partial.exists() and finished(partial) >= 2:
-            break
+    deadline = time.monotonic() + 120
+    while not (partial.exists() and finished(partial) >= 2):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(kind)
     out, err = process.communicate(timeout=60)
@@ -64,8 +64,10 @@ def test_same_command_resumes_interrupted_run(command, tmp_path, capsys):
     partial = tmp_path / "goes_on.h5.partial"
     options = [*command, *(word for number in range(60) for word in ("--prompt", f"pick up block {number}"))]
     process = run(*options, "-o", str(output))
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None and not (partial.exists() and finished(partial) >= 3):
+    deadline = time.monotonic() + 120
+    while not (partial.exists() and finished(partial) >= 3):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[0] == ""
