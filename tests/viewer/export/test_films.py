@@ -60,10 +60,11 @@ def test_film_has_the_pixels_of_the_windows_film(
     panel = window.panels.film
     until(lambda: panel.film() is not None and (panel.reader.frames() or "frames" not in kind))
     until(lambda: "frames" not in kind or (panel.film() is not None and len(panel.film().columns) > 12))  # type: ignore[union-attr]
-    shown = panel.film()
-    assert shown is not None
     figure, page = film(long, "--view", window.session.state.to_json())
     grid = content(figure)
+    until(lambda: panel.film() is not None and np.array_equal(grid.maps, panel.film().maps))  # type: ignore[union-attr]
+    shown = panel.film()
+    assert shown is not None
     assert np.array_equal(grid.maps, shown.maps)
     high = attention.colour_range(shown.maps.reshape(1, -1), "shared", 0, 0)[0][1]
     assert grid.scale.high == high
