@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from PySide6.QtWidgets import QApplication
+from serve_latency import observe
 from websockets.sync.client import connect
 
 from capture.serve.wire_format import pack
@@ -29,17 +30,6 @@ from viewer.plots.camera_plot import CameraItem
 from viewer.rendering import theme
 from viewer.startup import calm
 from viewer.widgets.main_window import MainWindow
-
-
-def observe(draw: np.random.Generator) -> dict[str, object]:
-    """Return an observation as DROID's client sends it."""
-    return {
-        "observation/exterior_image_1_left": draw.integers(0, 255, (224, 224, 3), dtype=np.uint8),
-        "observation/wrist_image_left": draw.integers(0, 255, (224, 224, 3), dtype=np.uint8),
-        "observation/joint_position": draw.normal(size=7) / 4,
-        "observation/gripper_position": np.array([0.5]),
-        "prompt": "put the duck in the bowl",
-    }
 
 
 def start_server(folder: Path) -> tuple[subprocess.Popen[str], str]:
@@ -60,7 +50,7 @@ def call(address: str, calls: int, pause: float, answered: list[float]) -> None:
     with connect(address, max_size=None, compression=None) as client:
         client.recv()
         for _ in range(calls):
-            client.send(pack(observe(draw)))
+            client.send(pack(observe(draw, (224, 224))))
             client.recv()
             answered.append(time.monotonic())
             time.sleep(pause)

@@ -38,10 +38,11 @@ sys.exit(main(sys.argv[1:]))
 BLOCK = 4
 
 
-def observe(draw: np.random.Generator) -> dict[str, object]:
+def observe(draw: np.random.Generator, size: tuple[int, int] = (720, 1280)) -> dict[str, object]:
+    """Return an observation as DROID's client sends it, with random pictures of (height, width)."""
     return {
-        "observation/exterior_image_1_left": draw.integers(0, 255, (720, 1280, 3), dtype=np.uint8),
-        "observation/wrist_image_left": draw.integers(0, 255, (720, 1280, 3), dtype=np.uint8),
+        "observation/exterior_image_1_left": draw.integers(0, 255, (*size, 3), dtype=np.uint8),
+        "observation/wrist_image_left": draw.integers(0, 255, (*size, 3), dtype=np.uint8),
         "observation/joint_position": draw.normal(size=7) / 4,
         "observation/gripper_position": np.array([0.5]),
         "prompt": "put the duck in the bowl",

@@ -70,7 +70,7 @@ class Probe:
 
     def _begin(self) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, nothing from the file
-            child_process.python_command("viewer.analysis.probe", str(self.path)),
+            child_process.python_command(*self._words()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -78,6 +78,10 @@ class Probe:
         )
         assert self._process.stdout is not None
         self._watch(self._process.stdout.fileno(), self._process.pid, is_started=False)
+
+    def _words(self) -> tuple[str, ...]:
+        """Return the module of the other process and its arguments."""
+        return "viewer.analysis.probe", str(self.path)
 
     def _watch(self, stream: int, pid: int, *, is_started: bool) -> None:
         self._stream = stream

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 from viewer.analysis.scores import SCORES, find_score
-from viewer.errors import UserError
 from viewer.model.number_ranges import parse_range
 
 Grouping = Literal["none", "outcome", "prompt"]
@@ -117,21 +116,6 @@ class RunQuery:
         if self.prompts:
             parts.append("prompt " + " or ".join(f"“{prompt}”" for prompt in self.prompts))
         return ", ".join(parts)
-
-
-def parse_query(text: str) -> RunQuery:
-    """Return the query of a text that `RunQuery.to_json` made. Unknown keys and values that cannot be are ignored.
-
-    Raises:
-        UserError: The text is no JSON object.
-    """
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise UserError("What is asked over a run cannot be read: it is no JSON object; copy it again.")
-    return read_query(value)
 
 
 def read_query(value: dict[str, Any]) -> RunQuery:

@@ -94,7 +94,7 @@ class DatasetRegions:
         where = ", ".join(name.rpartition("/")[2] for name in place.datasets.values())
         decision = Decision("regions", described, f"by --regions dataset, from {where}", is_certain=True)
         fingerprint = hashlib.sha256(json.dumps([list(names.items()), dict(place.datasets)]).encode()).hexdigest()
-        return LabelMasks(place, tuple(names.items()), fingerprint, (decision,))
+        return LabelMasks(tuple(names.items()), fingerprint, (decision,), place)
 
     def _open_pictures(self, episode: Episode, masks: ObjectMasks) -> RegionMasks:
         """Return the objects in the pictures of an episode that comes with masks of them."""
@@ -104,15 +104,13 @@ class DatasetRegions:
         described = ", ".join(list(dict.fromkeys(names.values()))[:MAX_SHOWN])
         decision = Decision("regions", described, "by --regions dataset, from the episode's own masks", is_certain=True)
         fingerprint = hashlib.sha256(json.dumps(list(names.items())).encode()).hexdigest()
-        return PictureMasks(episode, masks, tuple(names.items()), fingerprint, (decision,))
+        return PictureMasks(tuple(names.items()), fingerprint, (decision,), episode, masks)
 
 
 @dataclass(frozen=True)
-class PictureMasks:
-    """Masks of the objects in an episode's pictures."""
+class LabelledMasks:
+    """Masks whose values are labels of regions."""
 
-    episode: Episode
-    masks: ObjectMasks
     labels: tuple[tuple[int, str], ...]
     """Labels and the regions that they belong to."""
     fingerprint: str
@@ -122,6 +120,14 @@ class PictureMasks:
     def names(self) -> tuple[str, ...]:
         """Names of the regions, in order."""
         return tuple(dict.fromkeys(name for _, name in self.labels))
+
+
+@dataclass(frozen=True)
+class PictureMasks(LabelledMasks):
+    """Masks of the objects in an episode's pictures."""
+
+    episode: Episode
+    masks: ObjectMasks
 
     def read(self, frames: Sequence[int]) -> Iterator[Masks]:
         """Yield the masks of `frames` of the episode. An object that a mask lacks is known not to be seen."""
@@ -130,19 +136,10 @@ class PictureMasks:
 
 
 @dataclass(frozen=True)
-class LabelMasks:
+class LabelMasks(LabelledMasks):
     """Masks of an episode's labels."""
 
     place: LabelPlace
-    labels: tuple[tuple[int, str], ...]
-    """Labels and the regions that they belong to."""
-    fingerprint: str
-    decisions: tuple[Decision, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the regions, in order."""
-        return tuple(dict.fromkeys(name for _, name in self.labels))
 
     def read(self, frames: Sequence[int]) -> Iterator[Masks]:
         """Yield the masks of `frames` of the episode. A label that a picture lacks is known not to be in it."""

@@ -108,9 +108,9 @@ def test_export_writes_the_shown_view_and_opens_its_folder(
     sheet: ExportSheet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sheet.export.click()
-    assert sheet.running is not None
+    assert sheet.exporting.is_running
     assert sheet.cancel.text() == "Cancel"
-    until(lambda: sheet.running is None, 30)
+    until(lambda: not sheet.exporting.is_running, 30)
     path = tmp_path / "out" / "small" / "suffix_L2_attn_vis_mean_action1_step1.jpg"
     assert sheet.result == "1 file written to small"
     view = from_json(metadata.read_view(str(path)))
@@ -230,9 +230,9 @@ def test_cancel_button_stops_a_long_export(app: QApplication, tmp_path: Path) ->
     previewed(sheet)
     assert sheet.words()[0].startswith("384 files")
     sheet.export.click()
-    until(lambda: 0 < sheet.progress[0] < 384, 30)
+    until(lambda: 0 < sheet.exporting.progress[0] < 384, 30)
     sheet.cancel.click()
-    until(lambda: sheet.running is None, 30)
+    until(lambda: not sheet.exporting.is_running, 30)
     assert sheet.result.startswith("Stopped; what is finished stays")
     assert 0 < len(list((tmp_path / "out").rglob("*.jpg"))) < 384
     assert not list((tmp_path / "out").rglob("*.partial"))
@@ -366,7 +366,7 @@ def test_effects_that_were_opened_from_elsewhere_are_exported(app: QApplication,
         arguments = sheet.form.arguments()
         assert arguments[arguments.index("--effects") + 1] == str(effects)
         sheet.export.click()
-        until(lambda: sheet.running is None, 30)
+        until(lambda: not sheet.exporting.is_running, 30)
         assert sheet.result == "1 file written to small"
         assert [one.name for one in (tmp_path / "out" / "small").iterdir()] == ["effect_summary_action4.jpg"]
     finally:

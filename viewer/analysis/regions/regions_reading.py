@@ -7,12 +7,10 @@ of its regions, as one line of JSON, after an empty line for each step, as `view
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from viewer import child_process
 from viewer.analysis import probe
 from viewer.analysis.probe import Probe
 from viewer.regions.known_patches import KnownPatches, from_plain
@@ -34,16 +32,8 @@ class RegionsReading(Probe):
         """What was read, once `poll` has returned an empty sentence."""
         super().__init__(path)
 
-    def _begin(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, nothing from the file
-            child_process.python_command("viewer.analysis.regions.regions_reading", str(self._results), str(self.path)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=child_process.python_environment(),
-        )
-        assert self._process.stdout is not None
-        self._watch(self._process.stdout.fileno(), self._process.pid, is_started=False)
+    def _words(self) -> tuple[str, ...]:
+        return "viewer.analysis.regions.regions_reading", str(self._results), str(self.path)
 
     def _read(self) -> None:
         super()._read()

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QObject, QProcess, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
 from capture.results.effects_schema import SUFFIX
 from viewer.analysis.region_boxes import find_boxes
-from viewer.controllers.python_process import create_python_process
+from viewer.controllers.child_command import ChildCommand
 from viewer.io.effects import find_numbered_path
-from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
     from viewer.io.results import Results
@@ -120,20 +119,18 @@ class RegionRun(QObject):
         """What the process does before it measures."""
         self.progress = 0, 0
         """Calls of the policy that were run, and all of them; 0 before the first."""
-        self._process: QProcess | None = None
+        self._command = ChildCommand(self)
+        self._command.line_read.connect(self._read_progress)
+        self._command.errors_read.connect(self._read_stage)
+        self._command.ended.connect(self._finish)
         self._folder: Path | None = None
         self._folder_of_result: Path | None = None
-        self._errors: list[str] = []
         self._is_cancelled = False
-        self._deadline = QTimer(self)
-        self._deadline.setSingleShot(True)
-        self._deadline.setInterval(KILL_MILLISECONDS)
-        self._deadline.timeout.connect(self._kill)
 
     @property
     def is_running(self) -> bool:
         """Whether something is being measured."""
-        return self._process is not None
+        return self._command.is_running
 
     def start(self, request: RegionRequest, checkpoint: str, folder: Path) -> None:
         """Measure a region; nothing happens while something is being measured.
@@ -144,7 +141,7 @@ class RegionRun(QObject):
             folder: Where the effects file is put.
         """
         path = request.results.path
-        if self._process is not None or not isinstance(path, Path):
+        if self._command.is_running or not isinstance(path, Path):
             return
         self._folder, self._folder_of_result = Path(tempfile.mkdtemp(prefix="pi0-effects-")), folder
         regions = self._folder / REGIONS_FILE
@@ -152,18 +149,11 @@ class RegionRun(QObject):
         policy = ["--checkpoint", checkpoint] if checkpoint else []
         arguments = [*policy, *request.arguments(str(regions)), "--progress-lines", "-o", str(self._output)]
         is_small = request.results.model.get("kind") == "demo"  # too small for more than one thread
-        process = create_python_process(
-            self, "capture", "effects", str(path.absolute()), *arguments, is_single_threaded=is_small
-        )
-        process.setWorkingDirectory(str(self._folder))
-        process.readyReadStandardOutput.connect(self._read_progress)
-        process.readyReadStandardError.connect(self._read_stage)
-        process.finished.connect(self._finished)
-        process.errorOccurred.connect(self._on_error)
-        self.request, self.stage, self.progress, self._errors = request, "starting", (0, 0), []
+        self.request, self.stage, self.progress = request, "starting", (0, 0)
         self._is_cancelled = False
-        self._process = process
-        process.start()
+        self._command.start(
+            "capture", "effects", str(path.absolute()), *arguments, folder=self._folder, is_single_threaded=is_small
+        )
         self.changed.emit()
 
     @property
@@ -171,47 +161,26 @@ class RegionRun(QObject):
         assert self._folder is not None
         return self._folder / f"result{SUFFIX}"
 
-    def _read_progress(self) -> None:
-        while self._process is not None and self._process.canReadLine():
-            line = bytes(self._process.readLine().data()).decode(errors="replace")
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                message = json.loads(line)
-                self.progress = int(message["done"]), int(message["total"])
+    def _read_progress(self, line: str) -> None:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            message = json.loads(line)
+            self.progress = int(message["done"]), int(message["total"])
         self.changed.emit()
 
     def _read_stage(self) -> None:
-        if self._process is None:
-            return
-        text = bytes(self._process.readAllStandardError().data()).decode(errors="replace")
-        lines = [clean_text(line.strip(), MOST_CHARACTERS) for line in text.splitlines() if line.strip()]
-        if lines:
-            self._errors = [*self._errors, *lines][-5:]
-            self.stage = lines[-1]
-            self.changed.emit()
+        self.stage = self._command.errors[-1].strip()
+        self.changed.emit()
 
     def cancel(self) -> None:
         """Stop measuring; the process is killed if it does not end by itself."""
-        if self._process is not None:
+        if self._command.is_running:
             self._is_cancelled = True
             self.stage = "stopping"
-            self._process.terminate()
-            self._deadline.start()
+            self._command.stop()
             self.changed.emit()
 
-    def _kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-
-    def _on_error(self, error: QProcess.ProcessError) -> None:
-        if error == QProcess.ProcessError.FailedToStart:  # all others end in `finished`
-            self._finished(-1)
-
-    def _finished(self, code: int) -> None:
-        self._read_stage()
-        process, request, self._process, self.request = self._process, self.request, None, None
-        self._deadline.stop()
-        if process is not None:
-            process.deleteLater()
+    def _finish(self, code: int) -> None:
+        request, self.request = self.request, None
         if request is not None and code == 0 and not self._is_cancelled:
             try:
                 path = self._keep(request)
@@ -220,7 +189,7 @@ class RegionRun(QObject):
             else:
                 self.measured.emit(request, path)
         elif not self._is_cancelled:
-            reason = self._errors[-1].removeprefix("pi0-capture: ") if self._errors else f"it ended with code {code}"
+            reason = self._command.find_reason("pi0-capture", code)
             self.failed.emit(f"The effect was not measured: {reason.rstrip('.')}.")
         self._clear()
         self.changed.emit()
@@ -246,11 +215,5 @@ class RegionRun(QObject):
 
     def stop(self) -> None:
         """End the process at once, before the window ends."""
-        process, self._process = self._process, None
-        self._deadline.stop()
-        if process is not None:
-            process.finished.disconnect(self._finished)
-            process.kill()
-            process.waitForFinished(1000)
-            process.deleteLater()
+        self._command.end()
         self._clear()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QObject, QProcess, QTimer
+from PySide6.QtCore import QObject, QTimer
 
-from viewer.controllers.python_process import create_python_process
+from viewer.controllers.child_command import ChildCommand
 from viewer.io import demo_files
-from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +32,9 @@ class Demos(QObject):
     def __init__(self, files: FileController) -> None:
         super().__init__(files)
         self._files = files
-        self._process: QProcess | None = None
-        self._errors = ""
+        self._command = ChildCommand(self)
+        self._command.errors_read.connect(self._say_stage)
+        self._command.ended.connect(self._finish)
         self._before: object = None
         """What was open when the run was asked for."""
         self._timer = QTimer(self, interval=LOOK_MILLISECONDS)
@@ -43,7 +43,7 @@ class Demos(QObject):
     @property
     def is_capturing(self) -> bool:
         """Whether the run is being captured."""
-        return self._process is not None
+        return self._command.is_running
 
     def open_file(self) -> None:
         """Open the bundled results file."""
@@ -70,24 +70,12 @@ class Demos(QObject):
 
     def stop(self) -> None:
         """Stop capturing, before the window ends; finished frames are kept."""
-        process, self._process = self._process, None
         self._timer.stop()
-        if process is not None:
-            process.finished.disconnect(self._finished)
-            process.terminate()
-            if not process.waitForFinished(STOP_MILLISECONDS):
-                process.kill()
-                process.waitForFinished(STOP_MILLISECONDS)
-            process.deleteLater()
+        self._command.end(STOP_MILLISECONDS)
 
     def _capture(self, folder: Path, options: tuple[str, ...]) -> None:
-        self._before, self._errors = self._files.session.results, ""
-        process = create_python_process(self, "capture", "--demo-run", *options, "-o", str(folder))
-        process.finished.connect(self._finished)
-        process.errorOccurred.connect(self._on_error)
-        process.readyReadStandardError.connect(self._read_errors)
-        self._process = process
-        process.start()
+        self._before = self._files.session.results
+        self._command.start("capture", "--demo-run", *options, "-o", str(folder))
         self._timer.start()
         self._say("loading PyTorch")
 
@@ -96,16 +84,11 @@ class Demos(QObject):
         sentence = f"The demo’s policy captures its run, which happens once and takes a minute or two: {stage} …"
         if self._files.session.results is None:
             self._files.nothing_yet.emit(sentence)
-        elif not self._errors:
+        elif len(self._command.errors) < 2:  # once, at the start
             self._files.session.noticed.emit(sentence)
 
-    def _read_errors(self) -> None:
-        if self._process is not None:
-            text = bytes(self._process.readAllStandardError().data()).decode(errors="replace")
-            lines = [clean_text(line.strip(), 300) for line in text.splitlines() if line.strip()]
-            if lines:
-                self._say(lines[-1].removeprefix("pi0-capture: "))
-                self._errors = lines[-1].removeprefix("pi0-capture: ")
+    def _say_stage(self) -> None:
+        self._say(self._command.errors[-1].strip().removeprefix("pi0-capture: "))
 
     def _look(self) -> None:
         """Open the run once it has an episode, which the others then join."""
@@ -118,20 +101,12 @@ class Demos(QObject):
         if self._files.session.results is self._before and not self._files.opening.busy:
             self._files.open(folder)
 
-    def _on_error(self, error: QProcess.ProcessError) -> None:
-        if error == QProcess.ProcessError.FailedToStart:  # all others end in `finished`
-            self._finished(-1)
-
-    def _finished(self, code: int) -> None:
-        self._read_errors()
-        process, self._process = self._process, None
+    def _finish(self, code: int) -> None:
         was_looking = self._timer.isActive()
         self._timer.stop()
-        if process is not None:
-            process.deleteLater()
         folder = demo_files.demo_run_folder()
         if code != 0 or folder is None:
-            reason = self._errors or f"it ended with code {code}"
+            reason = self._command.find_reason("pi0-capture", code)
             sentence = f"The demo’s run was not captured: {reason.rstrip('.')}."
             if self._files.session.results is None:
                 self._files.show_failure(sentence, "")

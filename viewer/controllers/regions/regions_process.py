@@ -11,20 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QObject, QProcess, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
-from viewer.controllers.python_process import create_python_process
+from viewer.controllers.child_command import ChildCommand
 from viewer.controllers.regions.region_edit import RegionEdit, read_digest
-from viewer.model.plain_text import clean_text
 from viewer.regions.regions_file import previous_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KILL_MILLISECONDS: Final = 3000
-"""Time that a stopped process has to end by itself."""
-MOST_CHARACTERS: Final = 300
-"""Of an error message of the process."""
 STOPPED: Final = 130
 
 
@@ -70,81 +65,50 @@ class RegionsProcess(QObject):
         self.progress = 0, 0
         """Frames that are done, and all of them; 0 before the first."""
         self._waiting: deque[RegionsJob] = deque()
-        self._process: QProcess | None = None
-        self._errors: list[str] = []
+        self._command = ChildCommand(self)
+        self._command.line_read.connect(self._read_progress)
+        self._command.ended.connect(self._finish)
         self._digest = ""
         self._is_stopping = False
         self._copies: Path | None = None
         self._count = 0
-        self._deadline = QTimer(self)
-        self._deadline.setSingleShot(True)
-        self._deadline.setInterval(KILL_MILLISECONDS)
-        self._deadline.timeout.connect(self._kill)
 
     @property
     def is_running(self) -> bool:
         """Whether a change is being made."""
-        return self._process is not None
+        return self._command.is_running
 
     def start(self, job: RegionsJob) -> None:
         """Make a change, after those that were asked for before."""
         self._waiting.append(job)
-        if self._process is None:
+        if not self._command.is_running:
             self._begin()
 
     def _begin(self) -> None:
         if not self._waiting:
             return
         self.job = job = self._waiting.popleft()
-        self.progress, self._errors, self._is_stopping = (0, 0), [], False
+        self.progress, self._is_stopping = (0, 0), False
         self._digest = read_digest(job.path)
-        process = create_python_process(self, "viewer.export.masks", *job.arguments(), is_single_threaded=False)
-        process.setWorkingDirectory(str(job.path.parent))
-        process.readyReadStandardOutput.connect(self._read_progress)
-        process.readyReadStandardError.connect(self._read_errors)
-        process.finished.connect(self._finished)
-        process.errorOccurred.connect(self._on_error)
-        self._process = process
-        process.start()
+        self._command.start("viewer.export.masks", *job.arguments(), folder=job.path.parent, is_single_threaded=False)
         self.changed.emit()
 
-    def _read_progress(self) -> None:
-        while self._process is not None and self._process.canReadLine():
-            line = bytes(self._process.readLine().data()).decode(errors="replace")
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                message = json.loads(line)
-                self.progress = int(message["done"]), int(message["total"])
+    def _read_progress(self, line: str) -> None:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            message = json.loads(line)
+            self.progress = int(message["done"]), int(message["total"])
         self.changed.emit()
-
-    def _read_errors(self) -> None:
-        if self._process is not None:
-            text = bytes(self._process.readAllStandardError().data()).decode(errors="replace")
-            lines = [clean_text(line.strip(), MOST_CHARACTERS) for line in text.splitlines() if line.strip()]
-            self._errors = [*self._errors, *lines][-5:]
 
     def cancel(self) -> None:
         """Stop what is being done, and what waits; frames that were tracked so far are kept."""
         self._waiting.clear()
-        if self._process is not None:
+        if self._command.is_running:
             self._is_stopping = True
-            self._process.terminate()
-            self._deadline.start()
+            self._command.stop()
             self.changed.emit()
 
-    def _kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-
-    def _on_error(self, error: QProcess.ProcessError) -> None:
-        if error == QProcess.ProcessError.FailedToStart:  # all others end in `finished`
-            self._finished(-1)
-
-    def _finished(self, code: int) -> None:
-        self._read_errors()
-        process, job, self._process, self.job = self._process, self.job, None, None
-        self._deadline.stop()
-        if process is not None:
-            process.deleteLater()
+    def _finish(self, code: int) -> None:
+        job, self.job = self.job, None
         if job is not None:
             self._end(job, code)
         self.changed.emit()
@@ -158,8 +122,8 @@ class RegionsProcess(QObject):
             except OSError as error:
                 self.failed.emit(f"{job.title} cannot be undone here: no copy of the file can be kept ({error}).")
         elif code not in {0, STOPPED} and not self._is_stopping:
-            reason = self._errors[-1].removeprefix("pi0-regions: ") if self._errors else f"it ended with code {code}."
-            self.failed.emit(f"{job.title} failed: {reason}")
+            reason = self._command.find_reason("pi0-regions", code)
+            self.failed.emit(f"{job.title} failed: {reason.rstrip('.')}.")
 
     def _keep(self, job: RegionsJob) -> RegionEdit:
         """Keep copies of the regions file before and after a change."""
@@ -175,14 +139,9 @@ class RegionsProcess(QObject):
 
     def stop(self) -> None:
         """End the process at once, before the window ends, and forget the copies."""
-        process, self._process, self.job = self._process, None, None
+        self.job = None
         self._waiting.clear()
-        self._deadline.stop()
-        if process is not None:
-            process.finished.disconnect(self._finished)
-            process.kill()
-            process.waitForFinished(1000)
-            process.deleteLater()
+        self._command.end()
         if self._copies is not None:
             shutil.rmtree(self._copies, ignore_errors=True)
             self._copies = None

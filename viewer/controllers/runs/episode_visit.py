@@ -58,11 +58,6 @@ class EpisodeVisit(QObject):
         self._limit.timeout.connect(self._give_up)
         files.shown.connect(self._on_shown)
 
-    @property
-    def is_searching(self) -> bool:
-        """Whether the frame of an episode is being looked for."""
-        return self._wanted is not None or self._process is not None
-
     def open(self, file: str, which: Which) -> None:
         """Open an episode by its file in the run, at its most typical or most extreme frame for the chosen head."""
         open_run, atlas, cell = self.controller.open_run, self.controller.atlas, self.controller.view.cell

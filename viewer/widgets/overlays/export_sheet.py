@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QProcess, QRectF, QStandardPaths, QTimer, QUrl
+from PySide6.QtCore import QRectF, QStandardPaths, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from viewer.controllers.python_process import create_python_process
+from viewer.controllers.export_run import ExportRun
 from viewer.export.request import KINDS
 from viewer.io.demo_files import demo_path, is_of_demo_run
 from viewer.io.open_file import read_identity
@@ -21,7 +20,7 @@ from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
 from viewer.widgets.overlays.export_form import TITLES, ExportForm
-from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS, ExportPreview, end_process
+from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS, ExportPreview
 from viewer.widgets.overlays.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -44,8 +43,8 @@ class ExportStatus(QWidget):
         box = QRectF(self.rect())
         words, quiet = sheet.words()
         drawing.write(painter, QRectF(0, 0, box.width(), 20), words, t.text, 13)
-        if sheet.running is not None:
-            done, total = sheet.progress
+        if sheet.exporting.is_running:
+            done, total = sheet.exporting.progress
             track = QRectF(0, 27, box.width() - 12, 4)
             drawing.fill(painter, track, theme.colour(t.hover), 2)
             part = done / total if total else 0.0
@@ -61,10 +60,10 @@ class ExportSheet(Overlay):
         super().__init__(window, max(1180, round(window.width() * 0.62)), max(720, round(window.height() * 0.7)))
         session.flush()
         self.session, self.settings = session, settings
-        self.running: QProcess | None = None
-        self.progress = 0, 0
+        self.exporting = ExportRun(self)
+        self.exporting.progressed.connect(self._show_progress)
+        self.exporting.ended.connect(self._finish)
         self.result = ""
-        self._last: dict[str, Any] = {}
         folder = Path(self.settings.text("export/folder") or default_folder(self.session.path))
         kind = "wall" if session.state.wall != "off" else self.settings.text("export/kind", "summary")
         kind = kind if kind in KINDS and not self.reason(kind) else "summary"
@@ -149,8 +148,8 @@ class ExportSheet(Overlay):
     def words(self) -> tuple[str, str]:
         """Return the line under the preview, and a second line in the secondary colour."""
         reply = self.preview.reply
-        if self.running is not None:
-            done, total = self.progress
+        if self.exporting.is_running:
+            done, total = self.exporting.progress
             return (f"{done} of {total}" if total else "Starting …"), ""
         if self.result:
             return self.result, ""
@@ -170,18 +169,18 @@ class ExportSheet(Overlay):
 
     def refresh(self) -> None:
         """Update the buttons and the status."""
-        busy = self.running is not None
+        busy = self.exporting.is_running
         reply = self.preview.reply
         refused = bool(reply.get("exist")) and not self.form.replaces
         self.export.setEnabled(not busy and bool(reply) and not reply.get("error") and not refused)
         self.export.setToolTip("Choose another folder, or to replace what exists" if refused else "")
         self.form.setEnabled(not busy)
         self.cancel.relabel("Cancel" if busy else "Close")
-        self.open_folder.setVisible(bool(self._last) and not busy)
+        self.open_folder.setVisible(bool(self.exporting.written) and not busy)
         self.status.update()
 
     def _changed(self) -> None:
-        self.result, self._last = "", {}
+        self.result, self.exporting.written = "", {}
         self.preview.refresh()
         self.refresh()
 
@@ -194,47 +193,27 @@ class ExportSheet(Overlay):
         """Start the export."""
         self.settings.set_text("export/kind", self.form.kind)
         self.settings.set_text("export/folder", self.form.folder.text())
-        self.result, self._last, self.progress = "", {}, (0, 0)
-        self.running = create_python_process(self, "viewer.export", "--progress-lines", *self.form.arguments())
-        self.running.readyReadStandardOutput.connect(self._progressed)
-        self.running.finished.connect(self._finished)
-        self.running.start()
+        self.result = ""
+        self.exporting.export(self.form.arguments())
         self.refresh()
 
-    def _progressed(self) -> None:
-        process = self.running
-        while process is not None and process.canReadLine():
-            message = json.loads(bytes(process.readLine().data()))
-            if "total" in message:
-                self.progress = message["done"], message["total"]
-            else:
-                self._last = message
+    def _show_progress(self) -> None:
         self.status.update()
 
-    def _finished(self, code: int) -> None:
-        process = self.running
-        if process is None:
-            return
-        self._progressed()
-        errors = bytes(process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
-        self.running = None
-        process.deleteLater()
-        if code == 0 and self._last:
-            count = self._last["written"]
-            self.result = f"{count} file{'s' if count > 1 else ''} written to {Path(self._last['folder']).name}"
-        else:
-            self._last = {}
-            self.result = (errors[-1] if errors else "The export ended early.").removeprefix("pi0-export: ")
-            self.result = self.result[:1].upper() + self.result[1:]
+    def _finish(self, code: int) -> None:
+        self.result = self.exporting.describe_failure(code)
+        if not self.result:
+            count = self.exporting.written["written"]
+            folder = Path(self.exporting.written["folder"]).name
+            self.result = f"{count} file{'s' if count > 1 else ''} written to {folder}"
         self.preview.refresh()  # some of the files exist now
         self.refresh()
 
     def _cancel(self) -> None:
-        if self.running is None:
+        if not self.exporting.is_running:
             self.close()
         else:
-            self.running.terminate()
-            QTimer.singleShot(PATIENCE_MILLISECONDS, self.running, self.running.kill)
+            self.exporting.stop()
 
     def _copy(self) -> None:
         QGuiApplication.clipboard().setText(shlex.join(["pi0-export", *self.form.arguments()]))
@@ -242,20 +221,17 @@ class ExportSheet(Overlay):
         self.status.update()
 
     def _open_folder(self) -> None:
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._last["folder"])))
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.exporting.written["folder"])))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if self.running is not None:
+        if self.exporting.is_running:
             event.accept()  # Escape must not leave a half-written set of files behind
             return
         super().keyPressEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self.preview.end()
-        if self.running is not None:
-            self.running.finished.disconnect(self._finished)
-            end_process(self.running)
-            self.running = None
+        self.exporting.end(PATIENCE_MILLISECONDS)
         super().closeEvent(event)
 
 

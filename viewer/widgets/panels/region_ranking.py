@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QScrollBar, QSizePolicy
+from PySide6.QtWidgets import QSizePolicy
 
 from viewer.analysis import caption
 from viewer.analysis.region_ranking import group_by_head, rank_by_region
@@ -15,6 +15,7 @@ from viewer.analysis.regions.carried_region import describe_region
 from viewer.errors import READ_ERRORS
 from viewer.rendering import drawing, theme, ticks
 from viewer.widgets.controls.button import Button
+from viewer.widgets.controls.line_scroll_bar import SCROLL_WIDTH, LineScrollBar
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ where they are under the pointer."""
 PREFERRED_LINES: Final = 10
 GROUP_LINES: Final = 3
 """Lines of a head while its group is folded."""
-SCROLL_WIDTH: Final = 12
 HINT: Final = "Drag a box on a picture to ask who looks there."
 COMPUTING: Final = "Computing the ranking of all words, actions, layers, steps and heads …"
 COLUMNS: Final = ((0.22, "head"), (0.34, "who"), (0.12, "step"), (0.32, "weight on the region"))
@@ -76,10 +76,8 @@ class RegionRanking(Panel):
         self.grouped.setChecked(True)
         self.grouped.setToolTip("Keep the words and actions of a head together, or list all in one order")
         self.grouped.toggled.connect(self._on_grouped)
-        self.scroll_bar = QScrollBar(Qt.Orientation.Vertical, self)
-        self.scroll_bar.setAccessibleName("Lines of the ranking")
+        self.scroll_bar = LineScrollBar("Lines of the ranking", self)
         self.scroll_bar.valueChanged.connect(self.scroll_to)
-        self.scroll_bar.hide()
         self.restyle()
 
     def sizeHint(self) -> QSize:
@@ -153,16 +151,8 @@ class RegionRanking(Panel):
 
     def scroll_to(self, top: int) -> None:
         """Scroll so that a line is the first."""
-        most = max(len(self.lines) - self.visible(), 0)
-        self.top = min(max(top, 0), most)
-        self.scroll_bar.setVisible(most > 0)
-        self.scroll_bar.blockSignals(True)
-        self.scroll_bar.setRange(0, most)
-        self.scroll_bar.setPageStep(self.visible())
-        self.scroll_bar.setValue(self.top)
-        self.scroll_bar.blockSignals(False)
-        left, height = self.width() - SCROLL_WIDTH + 1, self.height() - self.HEADING
-        self.scroll_bar.setGeometry(left, self.HEADING, SCROLL_WIDTH - 1, max(height, 1))
+        self.top = self.scroll_bar.show_lines(top, len(self.lines), self.visible())
+        self.scroll_bar.place(self.width(), self.HEADING, self.height())
         self.update()
 
     # Texts

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent, QShowEvent, QWheelEvent
-from PySide6.QtWidgets import QScrollBar, QSizePolicy
+from PySide6.QtWidgets import QSizePolicy
 
 from viewer.analysis.caption import spoken
 from viewer.model.plain_text import clean_text, plain_tooltip
 from viewer.rendering import drawing, theme
+from viewer.widgets.controls.line_scroll_bar import SCROLL_WIDTH, LineScrollBar
 from viewer.widgets.panels.panel import Panel
 from viewer.widgets.regions.region_controls import HEIGHT, RegionControls
 
@@ -26,7 +27,6 @@ LINE: Final = 22
 LEAST_LINES: Final = 2
 """Lines that it always has room for: with the controls no more than other tabs need, so that pictures stay in place."""
 PREFERRED_LINES: Final = 6
-SCROLL_WIDTH: Final = 12
 COLUMNS: Final = ((0.24, "region"), (0.36, "known in"), (0.40, "lost by tracking"))
 HINT: Final = "No regions yet: drag a box on a picture, or paint patches with Shift, and give them a name here."
 
@@ -82,10 +82,8 @@ class RegionList(Panel):
         self.top = 0
         self.at = 0
         """The line that the keyboard is at."""
-        self.scroll_bar = QScrollBar(Qt.Orientation.Vertical, self)
-        self.scroll_bar.setAccessibleName("Lines of the list of regions")
+        self.scroll_bar = LineScrollBar("Lines of the list of regions", self)
         self.scroll_bar.valueChanged.connect(self.scroll_to)
-        self.scroll_bar.hide()
         self._controls: RegionControls | None = None
         self.restyle()
         session.regions_changed.connect(self.reload)
@@ -151,16 +149,8 @@ class RegionList(Panel):
 
     def scroll_to(self, top: int) -> None:
         """Scroll so that a line is the first."""
-        most = max(len(self.rows) - self.visible(), 0)
-        self.top = min(max(top, 0), most)
-        self.scroll_bar.setVisible(most > 0)
-        self.scroll_bar.blockSignals(True)
-        self.scroll_bar.setRange(0, most)
-        self.scroll_bar.setPageStep(self.visible())
-        self.scroll_bar.setValue(self.top)
-        self.scroll_bar.blockSignals(False)
-        left, height = self.width() - SCROLL_WIDTH + 1, self.height() - self.HEADING - self.FOOT
-        self.scroll_bar.setGeometry(left, self.HEADING, SCROLL_WIDTH - 1, max(height, 1))
+        self.top = self.scroll_bar.show_lines(top, len(self.rows), self.visible())
+        self.scroll_bar.place(self.width(), self.HEADING, self.height() - self.FOOT)
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QProcess, QRectF, QTimer, QUrl
+from PySide6.QtCore import QRectF, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QWidget
 
-from viewer.controllers.python_process import create_python_process
+from viewer.controllers.export_run import ExportRun
 from viewer.model.plain_text import clean_text
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.segmented_control import SegmentedControl
-from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS, end_process
+from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS
 from viewer.widgets.overlays.export_sheet import default_folder
 from viewer.widgets.overlays.overlay import Overlay
 
@@ -37,9 +36,9 @@ class RunExportSheet(Overlay):
     def __init__(self, window: QWidget, run: Run, view: RunView, sentence: str, settings: Settings) -> None:
         super().__init__(window, 620, 300)
         self.run, self.view, self.settings = run, view, settings
-        self.running: QProcess | None = None
-        self.progress = 0, 0
-        self._last: dict[str, Any] = {}
+        self.exporting = ExportRun(self)
+        self.exporting.progressed.connect(self._show_progress)
+        self.exporting.ended.connect(self._finish)
         self.formats = SegmentedControl("Format", FORMATS)
         self.formats.chosen.connect(self._choose_format)
         self.themes = SegmentedControl("Colours", THEMES)
@@ -132,77 +131,51 @@ class RunExportSheet(Overlay):
         for name, value in (("format", self.format), ("theme", self.theme)):
             self.settings.set_text(f"run_export/{name}", value)
         self.settings.set_text("export/folder", self.folder.text())
-        self._last, self.progress = {}, (0, 0)
-        self.running = create_python_process(self, "viewer.export", "--progress-lines", *self.arguments())
-        self.running.readyReadStandardOutput.connect(self._read_progress)
-        self.running.finished.connect(self._on_finished)
-        self.running.errorOccurred.connect(self._on_error)
         self.result.setText("Starting …")
-        self.running.start()
+        self.exporting.export(self.arguments())
         self._refresh()
 
-    def _read_progress(self) -> None:
-        process = self.running
-        while process is not None and process.canReadLine():
-            message = json.loads(bytes(process.readLine().data()))
-            if "total" in message:
-                self.progress = message["done"], message["total"]
-                self.result.setText(f"{self.progress[0]} of {self.progress[1]} episodes read")
-            else:
-                self._last = message
+    def _show_progress(self) -> None:
+        done, total = self.exporting.progress
+        if total:
+            self.result.setText(f"{done} of {total} episodes read")
 
-    def _on_error(self, error: QProcess.ProcessError) -> None:
-        if error == QProcess.ProcessError.FailedToStart:
-            self._on_finished(-1)
-
-    def _on_finished(self, code: int) -> None:
-        process = self.running
-        if process is None:
-            return
-        self._read_progress()
-        errors = bytes(process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
-        self.running = None
-        process.deleteLater()
-        if code == 0 and self._last:
-            count = self._last["written"]
-            names = Path(self._last["first"]).name if count == 1 else f"{count} files"
-            self.result.setText(clean_text(f"{names} written to {self._last['folder']}", MOST_RESULT))
-        else:
-            self._last = {}
-            text = (errors[-1] if errors else "The export ended early.").removeprefix("pi0-export: ")
-            self.result.setText(clean_text(text[:1].upper() + text[1:], MOST_RESULT))
+    def _finish(self, code: int) -> None:
+        text = self.exporting.describe_failure(code)
+        if not text:
+            written = self.exporting.written
+            count = written["written"]
+            names = Path(written["first"]).name if count == 1 else f"{count} files"
+            text = f"{names} written to {written['folder']}"
+        self.result.setText(clean_text(text, MOST_RESULT))
         self._refresh()
 
     def _refresh(self) -> None:
-        is_busy = self.running is not None
+        is_busy = self.exporting.is_running
         self.export.setEnabled(not is_busy)
         self.themes.setEnabled(self.format != "csv")
         self.cancel.relabel("Cancel" if is_busy else "Close")
-        self.open_folder.setVisible(bool(self._last) and not is_busy)
+        self.open_folder.setVisible(bool(self.exporting.written) and not is_busy)
 
     def _cancel(self) -> None:
-        if self.running is None:
+        if not self.exporting.is_running:
             self.close()
         else:
-            self.running.terminate()
-            QTimer.singleShot(PATIENCE_MILLISECONDS, self.running, self.running.kill)
+            self.exporting.stop()
 
     def _copy(self) -> None:
         QGuiApplication.clipboard().setText(shlex.join(["pi0-export", *self.arguments()]))
         self.result.setText("Copied the command that exports this")
 
     def _open_folder(self) -> None:
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._last["folder"])))
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.exporting.written["folder"])))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if self.running is not None:
+        if self.exporting.is_running:
             event.accept()  # Escape must not leave a half-written set of files behind
             return
         super().keyPressEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        if self.running is not None:
-            self.running.finished.disconnect(self._on_finished)
-            end_process(self.running)
-            self.running = None
+        self.exporting.end(PATIENCE_MILLISECONDS)
         super().closeEvent(event)

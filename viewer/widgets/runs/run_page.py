@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from viewer.runs.run_view import RunView
     from viewer.widgets.overlays.overlay_host import OverlayHost
 
-SIDE_WIDTH: Final = 0.46
-"""Part of the page's width that the column of the chosen head takes at first."""
 CARD_MILLISECONDS: Final = 60
 """Time for which the pointer rests on a cell before its distribution is asked for."""
 

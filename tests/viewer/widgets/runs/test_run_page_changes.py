@@ -155,12 +155,12 @@ def test_sheet_exports_a_figure_that_opens_on_the_page_again(page: RunPage, wind
     sheet.folder.setText(str(tmp_path / "figures"))
     sheet.formats.buttons["svg"].click()
     sheet.start()
-    until(lambda: sheet.running is None, 60)
+    until(lambda: not sheet.exporting.is_running, 60)
     path = tmp_path / "figures" / "planted" / "region-duck-layer1-head0.svg"
     assert sheet.result.text() == f"{path.name} written to {path.parent}"
     assert parse_run_view(metadata.read_view_json(str(path))) == page.controller.view
     sheet.start()
-    until(lambda: sheet.running is None, 60)
+    until(lambda: not sheet.exporting.is_running, 60)
     assert f"{path} exists; add --overwrite to replace" in sheet.result.text()
     sheet.close()
 
