@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 from viewer.analysis.scores import SCORES, find_score
@@ -95,10 +94,6 @@ class RunQuery:
         if not self.words and not self.actions:
             return f"Name words, such as {OBJECT}, or actions."
         return ""
-
-    def to_json(self) -> str:
-        """Return the query as one line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
 
     def describe(self) -> str:
         """Return the query in words: `lift of region of “duck”, region duck, denoise step 9, prompts: …`."""
