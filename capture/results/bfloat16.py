@@ -18,4 +18,5 @@ def to_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 
 def from_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """Widen the 16 bits of bfloat16 numbers to float32, exactly."""
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    wide = np.array(bits, np.uint32)
+    return np.left_shift(wide, np.uint32(16), out=wide).view(np.float32)

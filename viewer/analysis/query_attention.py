@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viewer.analysis import scene
+from viewer.analysis.regions.picture_patches import ComparedPatches, PicturePatches, find_places, take_places
 from viewer.errors import MeanNeedsMapsError, NoMapsError
 from viewer.model import attention
 
@@ -20,43 +20,6 @@ if TYPE_CHECKING:
     from viewer.io.results import Results
     from viewer.model.attention import Floats
     from viewer.model.view_state import Cell, Query
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class PicturePatches:
-    """Weights on the patches that show a picture, of the cameras that a region is in; first those in the region.
-
-    Once in this order, every score of a region reads parts of it that are not copied.
-    """
-
-    values: Floats
-    """(..., patches)"""
-    region_size: int
-    """How many of the patches are in the region."""
-    total: Floats
-    """Weight on all of them: (...)."""
-
-    @classmethod
-    def of(cls, maps: Floats, region: tuple[Cell, ...], bars: npt.NDArray[np.bool_]) -> PicturePatches:
-        """Return those of maps (..., cameras, rows, cols); `bars` are (cameras, rows, cols)."""
-        chosen = np.zeros(bars.shape, np.bool_)
-        if region:
-            chosen[tuple(np.array(region).T)] = True
-        compared = ~bars & chosen.any((1, 2), keepdims=True)  # (cameras, rows, cols)
-        inside, outside = np.flatnonzero(compared & chosen), np.flatnonzero(compared & ~chosen)
-        flat = maps.reshape(*maps.shape[:-3], bars.size)
-        values: Floats = flat.take(np.concatenate((inside, outside)), axis=-1)
-        return cls(values, len(inside), values.sum(-1))
-
-    @property
-    def inside(self) -> Floats:
-        """Weights on the patches of the region: (..., patches of the region)."""
-        return self.values[..., : self.region_size]
-
-    @property
-    def outside(self) -> Floats:
-        """Weights on the other patches: (..., other patches)."""
-        return self.values[..., self.region_size :]
 
 
 class QueryAttention:
@@ -109,7 +72,29 @@ class QueryAttention:
     @cached_property
     def picture_patches(self) -> PicturePatches:
         """Weights on the picture patches of the region's cameras: (layers, steps, heads, patches)."""
-        return PicturePatches.of(self.maps, self.region, self.bars)
+        compared = ComparedPatches.of(self.region, self.bars)
+        return PicturePatches(self.weights_on(compared.places), compared)
+
+    @property
+    def region_mass(self) -> Floats:
+        """Weight on the region, letterbox bars included, mean of the query's tokens: (layers, steps, heads)."""
+        if not self.has_maps:
+            return self.stored_region_mass
+        weights = attention.widened(self.weights_on(np.sort(find_places(self.region, self.bars.shape))))
+        total: Floats = weights.sum(-1)
+        return total
+
+    def weights_on(self, places: npt.NDArray[np.intp]) -> npt.NDArray[np.generic]:
+        """Return weights on some patches alone, without making floats of all others: (layers, steps, heads, patches).
+
+        `places` among the patches of all cameras, in rising order. As stored for a single token, which may be bits of
+        bfloat16; else the mean of the query's tokens.
+        """
+        parts = []
+        for image in self._images:
+            chosen = _take(image, *self._places)
+            parts.append(take_places(chosen.reshape(*chosen.shape[:3], -1), places))
+        return parts[0] if len(parts) == 1 else np.mean([*map(attention.widened, parts)], axis=0, dtype=np.float32)
 
     @property
     def picture_mass(self) -> Floats:
@@ -231,11 +216,18 @@ class QueryAttention:
         """The mean of the chosen heads in place of the heads."""
         return _MeanOfHeads(self)
 
+    @cached_property
+    def _images(self) -> list[npt.NDArray[np.generic]]:
+        """Weights of each of the query's tokens on the patches, as stored, at all layers, steps and heads."""
+        tokens = scene.tokens_of(self.results, self.frame, self.query)
+        if not tokens:
+            raise IndexError("this frame has no such word")
+        return [self.results.images(self.frame, self.query.kind, token) for token in tokens]
+
     def _mean_maps(
         self, layers: Sequence[int] | None, steps: Sequence[int] | None, heads: Sequence[int] | None
     ) -> Floats:
-        rows = scene.rows_of(self.results, self.frame, self.query)
-        parts = [attention.widened(_take(row.image, layers, steps, heads)) for row in rows]
+        parts = [attention.widened(_take(image, layers, steps, heads)) for image in self._images]
         return parts[0] if len(parts) == 1 else np.mean(parts, axis=0, dtype=np.float32)
 
 
@@ -254,6 +246,10 @@ class _MeanOfHeads(QueryAttention):
     @cached_property
     def maps_of_all_steps(self) -> Floats:
         mean: Floats = self._heads.maps_of_all_steps.mean(2, keepdims=True)
+        return mean
+
+    def weights_on(self, places: npt.NDArray[np.intp]) -> npt.NDArray[np.generic]:
+        mean: Floats = attention.widened(self._heads.weights_on(places)).mean(2, keepdims=True)
         return mean
 
     @cached_property

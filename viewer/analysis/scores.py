@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from capture.results.scores_schema import count_heaviest
 from viewer.analysis.effects import head_scores as effect_scores
-from viewer.analysis.query_attention import PicturePatches, QueryAttention
+from viewer.analysis.query_attention import QueryAttention
 from viewer.analysis.regions.carried_region import describe_region
+from viewer.analysis.regions.picture_patches import PicturePatches, find_places
 from viewer.errors import NoMapsError, UserError
 from viewer.model import attention
 
@@ -129,10 +129,8 @@ def change(query: QueryAttention) -> Floats:
 
 def region_mass(maps: Floats, region: tuple[Cell, ...]) -> Floats:
     """Weight on the region, letterbox bars included: maps (..., cameras, rows, cols) to (...)."""
-    if not region:
-        return np.zeros(maps.shape[:-3], np.float32)
-    camera, row, col = np.array(region).T
-    total: Floats = maps[..., camera, row, col].sum(-1)
+    flat = maps.reshape(*maps.shape[:-3], -1)
+    total: Floats = flat.take(find_places(region, maps.shape[-3:]), axis=-1).sum(-1)
     return total
 
 
@@ -164,27 +162,18 @@ def iou90(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
 
 
 def _lift(patches: PicturePatches) -> Floats:
-    chance = patches.region_size / max(patches.values.shape[-1], 1)
+    chance = patches.region_size / max(patches.count, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = patches.inside.sum(-1) / patches.total / chance
+        found = patches.region_total / patches.total / chance
     return _where_defined(found, patches)
 
 
 def _hit(patches: PicturePatches) -> Floats:
-    return _where_defined(patches.inside.max(-1, initial=0) > patches.outside.max(-1, initial=0), patches)
+    return _where_defined(patches.region_is_heaviest if patches.region_size else np.zeros(()), patches)
 
 
 def _iou90(patches: PicturePatches) -> Floats:
-    values, size = patches.values, patches.region_size
-    if not size:
-        return _where_defined(np.zeros(values.shape[:-1]), patches)
-    count = count_heaviest(values.shape[-1])
-    least = np.partition(values, -count, axis=-1)[..., -count, None]
-    heaviest = (values >= least) & (values > 0)
-    shared = heaviest[..., :size].sum(-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = shared / (heaviest.sum(-1) + size - shared)
-    return _where_defined(found, patches)
+    return _where_defined(patches.region_overlap if patches.region_size else np.zeros(()), patches)
 
 
 def _where_defined(found: npt.NDArray[Any], patches: PicturePatches) -> Floats:
@@ -231,7 +220,7 @@ SCORES: Final[dict[str, Score]] = {
             unit="%",
             needs=_REGION,
             column="mass region",
-            compute=lambda query: region_mass(query.maps, query.region) if query.has_maps else query.stored_region_mass,
+            compute=lambda query: query.region_mass,
         ),
         Score(
             name="lift",

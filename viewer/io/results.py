@@ -51,6 +51,17 @@ class Results(Summaries):
         """
         return self._kept((kind, frame, token), lambda: self._rows(frame, kind, token), lambda rows: rows.nbytes)
 
+    def images(self, frame: int, kind: Kind, token: int) -> npt.NDArray[np.generic]:
+        """Return the weights of one query token on the patches, as stored: (layers, steps, heads, cameras, rows, cols).
+
+        Those on the text are not read, unless the file is slow, of which one request fetches all of `rows`.
+        """
+        if self.access.is_slow or (kind, frame, token) in self._cache:
+            return self.rows(frame, kind, token).image
+        return self._kept(
+            ("image", kind, frame, token), lambda: self._image(frame, kind, (frame, slice(None), token)), _bytes_of
+        )
+
     def layer_rows(self, frame: int, kind: Kind, token: int, layer: int) -> Rows:
         """Return the weights of one query token at one layer, at all steps and heads, no more if it is slow."""
         is_read = (kind, frame, token) in self._cache
@@ -63,22 +74,29 @@ class Results(Summaries):
 
     def _rows(self, frame: int, kind: Kind, token: int, layers: slice = slice(None)) -> Rows:
         self.require_maps(frame)
-        to_image, to_text = view_bytes.NAMES[kind]
+        to_text = view_bytes.NAMES[kind][1]
         at = (frame, layers, token)
         self.fetch_parts(view_bytes.list_row_parts(kind, at))
-        image = self.read_part(to_image, 8 if kind == "action" else 7, at)
-        if image is None:
-            raise IndexError(f"{to_image}: no frame {frame}")
+        image = self._image(frame, kind, at)
         text = self.read_part(to_text, 6 if kind == "action" else 5, at)
         action = self.read_part(schema.ACTION_TO_ACTION, 6, at) if kind == "action" else None
-        if kind == "text":
-            image, text = image[:, None], None if text is None else text[:, None]
+        if kind == "text" and text is not None:
+            text = text[:, None]
         lead = image.shape[:3]
         return Rows(
             image,
             np.zeros((*lead, self.tokens), np.float32) if text is None else text,
             np.zeros((*lead, self.horizon if kind == "action" else 0), np.float32) if action is None else action,
         )
+
+    def _image(self, frame: int, kind: Kind, at: hdf5_guard.Index) -> npt.NDArray[np.generic]:
+        """Read weights of a token on the patches: (layers, steps, heads, cameras, rows, cols); `at`: where they are."""
+        self.require_maps(frame)
+        name = view_bytes.NAMES[kind][0]
+        image = self.read_part(name, 8 if kind == "action" else 7, at)
+        if image is None:
+            raise IndexError(f"{name}: no frame {frame}")
+        return image[:, None] if kind == "text" else image
 
     def column(self, frame: int, kind: Kind, layer: int, token: int) -> npt.NDArray[np.generic]:
         """Return weights of one token on the patches at one layer, as stored: (steps, heads, cameras, rows, cols)."""
@@ -323,3 +341,7 @@ class Results(Summaries):
         """Return the time of a frame in its episode in seconds; None if absent."""
         found = self.read_part(schema.FRAMES_TIME, 1, (frame,))
         return None if found is None or found.dtype.kind != "f" else float(found)
+
+
+def _bytes_of(values: npt.NDArray[np.generic]) -> int:
+    return values.nbytes

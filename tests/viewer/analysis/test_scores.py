@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from window_driver import close, show, spin, until
 
+from capture.results.bfloat16 import from_bfloat16, to_bfloat16
+from capture.results.scores_schema import count_heaviest
 from resources.demo.build.dataset import coverage
 from resources.demo.build.things import NAMES
 from viewer.analysis import scores
 from viewer.analysis.atlas import rank_heads, score_heads
+from viewer.analysis.regions.picture_patches import ComparedPatches, PicturePatches, take_places
 from viewer.io.demo_files import demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
@@ -135,6 +138,33 @@ def test_region_scores_treat_equal_weights_alike() -> None:
     for mirrored in (step, step[:, ::-1, ::-1]):
         region = tuple((0, int(r), int(c)) for _, r, c in np.argwhere(mirrored[:1] == 0.5))
         assert agreement(mirrored, "iou", region) == pytest.approx(15 / 160)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 7), st.integers(1, 90), st.integers(1, 30))
+def test_region_scores_of_bfloat16_bits_equal_those_of_floats(seed: int, rows: int, size: int, levels: int) -> None:
+    """With many equal weights, with zeros, and with regions larger than the heaviest tenth."""
+    draw = np.random.default_rng(seed)
+    bits = to_bfloat16(draw.integers(0, levels, (5, 2, 16, 16)).astype(np.float32) / 31)
+    maps, out = from_bfloat16(bits), bars(rows)
+    cells = tuple({tuple(int(n) for n in draw.integers((0, 0, 0), (2, 16, 16))) for _ in range(size)})
+    compared = ComparedPatches.of(cells, out)
+    patches = PicturePatches(take_places(bits.reshape(5, -1), compared.places), compared)
+    inside = np.zeros((2, 16, 16), bool)
+    inside[tuple(np.array(cells).T)] = True
+    used = ~out & inside.any((1, 2), keepdims=True)
+    region = inside & used
+    assert (patches.count, patches.region_size) == (used.sum(), region.sum())
+    if not region.any():
+        return
+    for number, one in enumerate(maps):
+        least = np.sort(one[used])[-count_heaviest(int(used.sum()))]
+        heaviest = used & (one >= least) & (one > 0)
+        outside = one[used & ~region].max(initial=0)
+        assert patches.region_overlap[number] == (heaviest & region).sum() / (heaviest | region).sum()
+        if one[used].any():
+            assert patches.region_is_heaviest[number] == (one[region].max() > outside)
+        assert patches.region_total[number] == pytest.approx(one[region].sum(), rel=1e-6)
+        assert patches.total[number] == pytest.approx(one[used].sum(), rel=1e-6)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4))

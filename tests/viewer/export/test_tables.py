@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import csv
+import io
 import itertools
 import json
 from typing import TYPE_CHECKING
@@ -238,6 +239,22 @@ def test_words_that_spreadsheets_take_for_formulas_are_quoted_in_csv(tmp_path: P
         cells = {cell for row in csv.reader(stream) for cell in row}
     assert "'=cmd()" in cells
     assert not [cell for cell in cells if cell.startswith(("=", "@", "\t"))]
+
+
+def test_csv_lines_are_those_that_the_csv_module_writes() -> None:
+    numbers = np.array([0.1, 1 / 3, np.nan, 1e-9, 0], np.float32)
+    columns = {
+        "prompt": np.broadcast_to(np.array('100 % of "it", please\n', dtype=object), 5),
+        "frame": np.broadcast_to(7, 5),
+        "head": np.arange(5),
+        "camera": np.array(["left", "a,b", "", "=1", "right"], dtype=object),
+        "bar": np.array([True, False, True, True, False]),
+        "mass": numbers,
+        "outcome": np.broadcast_to(np.array("", dtype=object), 5),
+    }
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(zip(*map(tables.csv_values, columns.values()), strict=True))
+    assert "".join(tables.format_csv_lines(list(columns.values()))) == stream.getvalue()
 
 
 def test_messages_of_export_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
