@@ -34,6 +34,13 @@ def app() -> QApplication:
 
 
 @pytest.fixture(autouse=True)
+def dark_theme(app: QApplication) -> None:
+    """Begin each test in the dark theme, whichever one the test before it left to the application."""
+    if theme.active() is not theme.DARK:
+        theme.apply("dark")
+
+
+@pytest.fixture(autouse=True)
 def no_silent_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
     """Fail a test on an exception that only sys.excepthook or a panel's error page would show."""
     seen: list[BaseException] = []

@@ -12,7 +12,7 @@ import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QKeyEvent
 from PySide6.QtTest import QTest
-from window_driver import close, show, spin, turn_wheel, until
+from window_driver import close, rest, show, spin, turn_wheel, until
 
 from viewer.model.view_state import Query
 from viewer.model.zoom import Zoom
@@ -115,7 +115,7 @@ def test_every_change_of_the_picture_is_repainted(window: MainWindow, app: QAppl
     start, stop = (pane.model_to_pane().map(QPointF(x, y)).toPoint() for x, y in ((60, 80), (120, 130)))
 
     def check(what: str) -> None:
-        spin()
+        rest(window)  # else the film's maps may come between the two pictures
         shown = app.primaryScreen().grabWindow(window.winId()).toImage()
         whole = window.grab().toImage()
         assert shown.convertToFormat(whole.format()) == whole, what
