@@ -18,6 +18,7 @@ MEMORY: Final = "200MB"
 """That DuckDB may use; what needs more is refused, as it may not write to the disk either."""
 THREADS: Final = 2
 MISSING: Final = "Answers over a run need duckdb: pip install 'pi0-attention[run]' (or pip install duckdb)."
+CLOSED: Final = "The run was closed before its summary had answered."
 
 
 def find_missing() -> str:
@@ -41,6 +42,9 @@ class Database:
             raise UserError(MISSING) from None
         self._error: type[Exception] = duckdb.Error
         self._lock = threading.Lock()
+        self._is_closed = False
+        self._running: set[Any] = set()
+        """Cursors of the queries that run now; guarded by the lock, as is `_is_closed`."""
         self._connection: Any = duckdb.connect(
             ":memory:",
             config={
@@ -63,19 +67,26 @@ class Database:
         NULL is NaN in columns of floats.
 
         Raises:
-            UserError: The files cannot be read or do not have these columns.
+            UserError: The files cannot be read or do not have these columns, or the database was closed meanwhile.
         """
         text = sql.replace("FILES", "read_parquet(?)")
+        with self._lock:
+            if self._is_closed:
+                raise UserError(CLOSED)
+            cursor = self._connection.cursor()
+            self._running.add(cursor)
         try:
-            with self._lock:
-                cursor = self._connection.cursor()
-            try:
-                columns = cursor.execute(text, [[str(path) for path in files], *values]).fetchnumpy()
-            finally:
-                cursor.close()
+            columns = cursor.execute(text, [[str(path) for path in files], *values]).fetchnumpy()
         except self._error as error:
+            if self._is_closed:
+                raise UserError(CLOSED) from None
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"The summary of the run cannot be read ({reason}); delete it to make it anew.") from None
+        finally:
+            with self._lock:
+                cursor.close()
+                self._running.discard(cursor)
+                self._free_if_unused()
         return {
             name: np.ma.filled(column.astype(np.float64), np.nan)
             if isinstance(column, np.ma.MaskedArray)
@@ -84,6 +95,14 @@ class Database:
         }
 
     def close(self) -> None:
-        """Free what it holds; a second call does nothing."""
+        """Interrupt the queries that run now, and free what it holds after the last of them; does not wait."""
         with self._lock:
+            self._is_closed = True
+            for cursor in self._running:
+                cursor.interrupt()
+            self._free_if_unused()
+
+    def _free_if_unused(self) -> None:
+        """Close the connection after its last query: DuckDB refuses to close one that is in use."""
+        if self._is_closed and not self._running:
             self._connection.close()

@@ -23,7 +23,7 @@ from viewer.runs.answers import (
     RunAtlas,
     RunCurve,
 )
-from viewer.runs.database import Database
+from viewer.runs.database import CLOSED, Database
 from viewer.runs.summary_files import PARTS, WHOLE, SummaryEpisode, SummaryList, find_data, find_list
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ class RunSummary:
                 self._place_of[one.number] = place
         self._files = find_data(folder, {one.data for one in kept})
         self._database: Database | None = None
+        self._is_closed = False
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[object, ...], _Values] = OrderedDict()
 
@@ -121,8 +122,9 @@ class RunSummary:
         return None if found is None else cls(run, *found)
 
     def close(self) -> None:
-        """Free the database."""
+        """Free the database, also while it answers: the answer is then a UserError."""
         with self._lock:
+            self._is_closed = True
             if self._database is not None:
                 self._database.close()
                 self._database = None
@@ -214,6 +216,8 @@ class RunSummary:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
+            if self._is_closed:
+                raise UserError(CLOSED)
             if self._database is None:
                 self._database = Database(self.folder)
             database = self._database

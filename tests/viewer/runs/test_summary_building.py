@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -323,4 +325,30 @@ def test_database_reaches_nothing_but_its_folder(built, tmp_path):
     ):
         with pytest.raises(UserError):
             ask(sql, files=files)
+    database.close()
+
+
+def test_closing_the_database_interrupts_a_query(built):
+    from viewer.runs.database import Database
+
+    [data] = (built / "summary").glob("*/*.parquet")
+    database = Database(data.parent)
+    answers = []
+    endless = "SELECT sum(a.range * b.range) AS n FROM range(10000000) a, range(10000000) b, FILES"
+
+    def ask_for_long():
+        try:
+            database.ask(endless, [], [data])
+        except UserError as error:
+            answers.append(str(error))
+
+    thread = threading.Thread(target=ask_for_long)
+    thread.start()
+    time.sleep(0.1)
+    while thread.is_alive():  # again, as an interrupt before the query has begun is lost
+        database.close()
+        thread.join(0.1)
+    assert answers == ["The run was closed before its summary had answered."]
+    with pytest.raises(UserError, match="closed before"):
+        database.ask("SELECT count(*) AS n FROM FILES", [], [data])
     database.close()

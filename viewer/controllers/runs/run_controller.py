@@ -195,6 +195,8 @@ class RunController(QObject):
         self._ask_atlas()
 
     def _forget_summary(self) -> None:
+        for purpose in ("atlas", "cell", "hover"):  # what it was asked: closed, it answers with an error
+            self.worker.drop(purpose)
         if self._summary is not None:
             self._summary.close()
         self._summary, self._subject = None, None
