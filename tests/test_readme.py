@@ -65,6 +65,7 @@ def run(line: str, folder: Path, home: Path | None = None) -> str:
     if arguments.startswith("serve"):
         return serve(arguments, folder)
     shell = f"{sys.executable} {modules[program]} {arguments}".replace("--episodes 0-49", "--episodes 0-2")
+    shell = shell.replace("capture effects", "capture effects --controls 3 --seeds 3").replace("--map 4", "--map 8")
     shell = shell.replace("--demo-run", "--demo-run --episodes 0-2,4 --frames 0,4")  # two of each outcome
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen", "HOME": str(home or folder), "WINDOW": WINDOW,

@@ -161,7 +161,7 @@ def test_run_killed_repeatedly_ends_with_the_same_files(command: list[str], tmp_
     assert main([*options, "-o", str(tmp_path / "whole")]) == 0
     folder = tmp_path / "runs"
     killed, seen = 0, []
-    for wanted in (3, 11, 24, 30, 52):
+    for wanted in (3, 24, 45):
         running = process([*options, "-o", str(folder)])
         deadline = time.monotonic() + 90
         while running.poll() is None and time.monotonic() < deadline:
@@ -172,7 +172,7 @@ def test_run_killed_repeatedly_ends_with_the_same_files(command: list[str], tmp_
             time.sleep(0.01)
         running.communicate()
         seen.append(sum(done(folder)))
-    assert killed >= 3
+    assert killed >= 2
     assert seen == sorted(seen)  # nothing that was finished was lost
     assert main([*options, "-o", str(folder)]) == 0
     for name in ("episode_000000.h5", "episode_000002.h5"):

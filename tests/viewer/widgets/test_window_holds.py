@@ -12,7 +12,7 @@ from PySide6.QtCore import QEvent, QPoint, Qt
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
-from window_driver import close, press, show, spin
+from window_driver import close, press, rest, show, spin
 
 from viewer.analysis import scores
 from viewer.model.view_state import Query
@@ -79,7 +79,7 @@ def test_repainting_in_part_leaves_what_repainting_everything_would(
     for number in range(60):
         change = changes[int(rng.integers(len(changes)))]()
         window.session.update(**change)
-        spin(0.15)  # curves over frames come from beside the window
+        rest(window)  # curves over frames come from beside the window
         shown = app.primaryScreen().grabWindow(window.winId()).toImage()
         whole = window.grab().toImage()
         assert shown.convertToFormat(whole.format()) == whole, f"change {number}: {change}"
@@ -119,7 +119,7 @@ def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: 
     # By type: isinstance asks an object for its class, and torch's deprecated objects answer that with a warning.
     before = [one for one in gc.get_objects() if issubclass(type(one), plots)]
     gone: list[weakref.ref[MainWindow]] = []
-    for _ in range(50):
+    for _ in range(15):
         window = show(small, tmp_path)
         window.overlays.show("help")
         assert window.overlays.overlay is not None
