@@ -148,6 +148,18 @@ def test_lanes_show_where_each_region_is_known(window: MainWindow) -> None:
     assert np.allclose(colour_at(2.2, 1, 1), (0xE0, 0x52, 0x99), atol=50)
 
 
+def test_strips_of_a_low_timeline_lie_above_its_chart(window: MainWindow) -> None:
+    timeline = window.panels.timeline
+    timeline.resize(timeline.width(), timeline.MIN_HEIGHT)
+    assert (timeline.lane_count, len(timeline.lanes)) == (0, 2)
+    image = timeline.grab().toImage()
+    x, top = round(timeline.x_of(2.2)), round(timeline.content_box().top())
+    colours = {image.pixelColor(x, y).name() for y in range(timeline.HEADING - 8, top)}
+    assert len(colours) >= 3  # the ground, and the strips of the duck and the cup
+    alone = {image.pixelColor(x, y).name() for y in range(top - 3, top)}
+    assert alone == {image.pixelColor(x, timeline.HEADING - 8).name()}, "the ground lies between strips and chart"
+
+
 def test_click_on_a_lane_chooses_its_region_and_the_frame(window: MainWindow) -> None:
     timeline = window.panels.timeline
     point = QPointF(timeline.x_of(3), timeline.lanes_box().top() + 6)

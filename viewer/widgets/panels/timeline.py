@@ -137,7 +137,12 @@ class Timeline(LinePanel):
         return max(min(len(self.lanes), MOST_LANES, int(room // LANE)), 0) if self.height() >= self.MIN_HEIGHT else 0
 
     def content_box(self) -> QRectF:
-        return super().content_box().adjusted(0, 0, 0, -LANE * self.lane_count)
+        return super().content_box().adjusted(0, self._strip_count * (STRIP + 1), 0, -LANE * self.lane_count)
+
+    @property
+    def _strip_count(self) -> int:
+        """How many regions are shown as strips between the heading and the chart."""
+        return 0 if self.lane_count or self.height() < self.MIN_HEIGHT else min(len(self.lanes), MOST_STRIPS)
 
     def lanes_box(self) -> QRectF:
         """Return the rectangle of the lanes that are shown, without their names."""
@@ -170,7 +175,7 @@ class Timeline(LinePanel):
                 drawing.write(painter, box, f"{hidden} more", theme.active().secondary, FONT)
             return
         box = super().content_box()
-        for place, lane in enumerate(sorted(self.lanes, key=lambda one: one.name != chosen)[:MOST_STRIPS]):
+        for place, lane in enumerate(sorted(self.lanes, key=lambda one: one.name != chosen)[: self._strip_count]):
             strip = QRectF(box.left(), self.HEADING - 5 + place * (STRIP + 1), box.width(), STRIP)
             draw_lane(painter, strip, lane, axis)
 
