@@ -136,8 +136,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHDaemon]:
     """One sshd for all tests of a process."""
     from remote_servers import SSHDaemon, closing
 
-    with closing(SSHDaemon(tmp_path_factory.mktemp("sshd"))) as made:
-        yield made
+    with closing(SSHDaemon(tmp_path_factory.mktemp("sshd"))) as server:
+        yield server
 
 
 @pytest.fixture

@@ -238,8 +238,8 @@ def our_actions(grid: str) -> dict[str, torch.Tensor]:
     pictures = [(inputs[f"image{slot}"].float() / 255 * 2 - 1).permute(0, 3, 1, 2) for slot in range(2)]
     model = tiny_model()
     found = {}
-    for name, some in cases(2 * 256 + int(inputs["token_mask"].sum()), 2 * 256).items():
-        with Interventions(model, some):
+    for name, is_edge_cut in cases(2 * 256 + int(inputs["token_mask"].sum()), 2 * 256).items():
+        with Interventions(model, is_edge_cut):
             found[name] = model.sample_actions(
                 [*pictures, None], inputs["tokens"], inputs["token_mask"], inputs["noise"], grid=grid
             ).actions
@@ -248,20 +248,20 @@ def our_actions(grid: str) -> dict[str, torch.Tensor]:
 
 def compare_interventions(model: torch.nn.Module, peer: str, keys: int) -> dict[str, tuple[torch.Tensor, float]]:
     """Return the differences of the peer's actions to ours in each case, and to its own calls; each with its limit."""
-    wanted = our_actions("lerobot") if peer == "lerobot" else load_file(GOLDEN / "interventions.safetensors")
-    plain = sample(model, peer)
+    expected = our_actions("lerobot") if peer == "lerobot" else load_file(GOLDEN / "interventions.safetensors")
+    baseline = sample(model, peer)
     differences = {}
-    for name, some in cases(keys, 3 * 256).items():
-        with Interventions(model, some):
+    for name, is_edge_cut in cases(keys, 3 * 256).items():
+        with Interventions(model, is_edge_cut):
             changed = sample(model, peer)
-        print(f"{'change':12} {(changed - plain).abs().max().item():.3f} (largest, {name})")
-        differences[f"actions, {name}"] = changed - wanted[name], LIMIT
+        print(f"{'change':12} {(changed - baseline).abs().max().item():.3f} (largest, {name})")
+        differences[f"actions, {name}"] = changed - expected[name], LIMIT
         if name == "all pictures cut off":
             without = sample(model, peer, has_pictures=False)
             differences["all pictures cut off, to a call that masks them"] = changed - without, SHIFTED_LIMIT
     nothing = [torch.zeros(1, 1, 1, count, dtype=torch.bool) for count in (keys, keys + tiny_config().horizon)]
     with Interventions(model, [Knockout("prefix", nothing[0]), Knockout("suffix", nothing[1])]):
-        differences["no edge cut, to the plain call"] = sample(model, peer) - plain, 0.0
+        differences["no edge cut, to the plain call"] = sample(model, peer) - baseline, 0.0
     return differences
 
 
@@ -287,14 +287,14 @@ def main() -> int:
     print(f"{'suffix':12} {tuple(recording.suffix.shape)}")
     compare = compare_with_our_model if arguments.peer == "lerobot" else compare_with_golden_tensors
     differences = compare(recording, actions)
-    limited = {what: (tensor, LIMIT) for what, tensor in differences.items()}
+    limited = {name: (tensor, LIMIT) for name, tensor in differences.items()}
     limited |= compare_interventions(model, arguments.peer, recording.prefix.shape[-1])
     failed = False
-    for what, (tensor, limit) in limited.items():
+    for name, (tensor, limit) in limited.items():
         difference = tensor.abs().max().item()
         verdict = "ok" if difference <= limit else "FAIL"
         failed |= not difference <= limit
-        print(f"{verdict:5} {what}: largest difference {difference:.1e} (limit {limit:g})")
+        print(f"{verdict:5} {name}: largest difference {difference:.1e} (limit {limit:g})")
     return int(failed)
 
 

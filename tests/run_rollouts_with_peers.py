@@ -112,19 +112,19 @@ class LerobotLoop:
 
     def call(self, seed: int, prompt: str, environments: int = 1) -> np.ndarray:
         """(B, H, 7): the chunk of one call in robot units; its noise is drawn from the seed."""
-        shown = [pictures(seed + place) for place in range(environments)]
+        shown = [pictures(seed + index) for index in range(environments)]
         states = torch.tensor(np.stack([STATE] * environments), dtype=torch.float32)
         batch: dict[str, Any] = {"observation.state": states}
         for key, name in (("image", "exterior"), ("image2", "wrist")):
-            stacked = np.stack([one[name] for one in shown])
+            stacked = np.stack([chunk[name] for chunk in shown])
             batch[f"observation.images.{key}"] = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
-        batch["task"] = [f"{prompt} {place}" for place in range(environments)] if environments > 1 else [prompt]
+        batch["task"] = [f"{prompt} {index}" for index in range(environments)] if environments > 1 else [prompt]
         prepared = self.preprocessor(batch)
         torch.manual_seed(seed)
         self.policy._action_queue.clear()
         first = self.policy.select_action(prepared)  # (B, 7)
         rest = list(self.policy._action_queue)
-        return np.stack([self.postprocessor(one).numpy() for one in (first, *rest)], axis=1)
+        return np.stack([self.postprocessor(chunk).numpy() for chunk in (first, *rest)], axis=1)
 
 
 class OpenpiLoop:
@@ -196,9 +196,9 @@ class Report:
     def __init__(self) -> None:
         self.has_failed = False
 
-    def check(self, what: str, is_good: bool, found: object = None) -> None:
+    def check(self, subject: str, is_good: bool, found: object = None) -> None:
         self.has_failed |= not is_good
-        print(f"{'ok' if is_good else 'FAIL':5} {what}" + ("" if found is None else f": {found}"))
+        print(f"{'ok' if is_good else 'FAIL':5} {subject}" + ("" if found is None else f": {found}"))
 
 
 def record_attention(loop: Any, seed: int, prompt: str) -> Any:
@@ -261,13 +261,13 @@ def check_frame(file: h5py.File, frame: int, seed: int, prompt: str, actions: np
 def run(loop: Any, folder: Path, report: Report) -> None:
     """Run the loop without and with a recorder, and compare."""
     prompts = ["pick up the red block"] * 4 + ["open the drawer"] * 2
-    plain = [loop.call(seed, prompt) for seed, prompt in enumerate(prompts)]
+    baseline = [loop.call(seed, prompt) for seed, prompt in enumerate(prompts)]
     before = {name: dict(vars(owner)) for name, owner in (("policy", loop.policy), ("model", loop.model))}
     with RolloutRecorder(loop.policy, folder, every=2, store="float32", **loop.options()) as recorder:
         recorded = [loop.call(seed, prompt) for seed, prompt in enumerate(prompts)]
         recorder.end_episode(success=True)
-    for seed, (one, other) in enumerate(zip(plain, recorded, strict=True)):
-        report.check(f"actions of call {seed} with and without the recorder", np.array_equal(one, other))
+    for seed, (first, second) in enumerate(zip(baseline, recorded, strict=True)):
+        report.check(f"actions of call {seed} with and without the recorder", np.array_equal(first, second))
     counts = recorder.counts
     report.check("calls and recordings", (counts.calls, counts.recorded, counts.dropped) == (6, 3, 0), counts.sentence)
     report.check("failures", not counts.failures, counts.failures)
@@ -276,24 +276,24 @@ def run(loop: Any, folder: Path, report: Report) -> None:
     hooks = sum(len(module._forward_hooks) for module in loop.model.modules())
     report.check("no hook is left", hooks == 0, hooks)
     with h5py.File(folder / "episode_000000.h5") as file:
-        told = json.loads(file.attrs["rollout"])
-        report.check("first episode ends with its prompt", told["ended"] == "the prompt changed", told)
+        description = json.loads(file.attrs["rollout"])
+        report.check("first episode ends with its prompt", description["ended"] == "the prompt changed", description)
         for frame, seed in enumerate((0, 2)):
-            check_frame(file, frame, seed, prompts[seed], plain[seed][0], report)
+            check_frame(file, frame, seed, prompts[seed], baseline[seed][0], report)
             compare_attention(file, frame, record_attention(loop, seed, prompts[seed]), report)
     with h5py.File(folder / "episode_000001.h5") as file:
         report.check("success", json.loads(file.attrs["rollout"])["success"] is True)
     if loop.name != "lerobot":
         return
-    both = loop.call(10, "go", environments=2)
+    chunks = loop.call(10, "go", environments=2)
     with RolloutRecorder(loop.policy, folder, store="float32", **loop.options()) as recorder:
-        again = loop.call(10, "go", environments=2)
+        chunk_again = loop.call(10, "go", environments=2)
         recorder.end_episode(success=[True, False])
-    report.check("actions of a batch", np.array_equal(both, again))
-    for place, path in enumerate(recorder.counts.files):
+    report.check("actions of a batch", np.array_equal(chunks, chunk_again))
+    for environment, path in enumerate(recorder.counts.files):
         with h5py.File(path) as file:
-            check_frame(file, 0, 10 + place, f"go {place}", both[place], report)
-            report.check("success", json.loads(file.attrs["rollout"])["success"] is (place == 0))
+            check_frame(file, 0, 10 + environment, f"go {environment}", chunks[environment], report)
+            report.check("success", json.loads(file.attrs["rollout"])["success"] is (environment == 0))
 
 
 def main() -> int:

@@ -38,13 +38,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Take the pictures of the window for the README.")
     parser.add_argument("file", nargs="?", type=Path, help="results file; the bundled demo without one")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "resources" / "screenshots")
-    given = parser.parse_args()
-    path = given.file or demo_path()
+    arguments = parser.parse_args()
+    path = arguments.file or demo_path()
     if path is None:
         print("There is no demo in this checkout; name a results file.", file=sys.stderr)
         return 2
     app = QApplication([])
-    given.out.mkdir(parents=True, exist_ok=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for name, (size, colours, view) in SHOTS.items():
             theme.apply(colours)
@@ -61,9 +61,9 @@ def main() -> int:
             while time.monotonic() < end:
                 app.processEvents()
                 time.sleep(0.01)
-            window.grab().save(str(given.out / f"{name}.png"), quality=0)  # pressed as small as it gets
+            window.grab().save(str(arguments.out / f"{name}.png"), quality=0)  # pressed as small as it gets
             window.close()
-            print(given.out / f"{name}.png")
+            print(arguments.out / f"{name}.png")
     return 0
 
 

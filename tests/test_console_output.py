@@ -41,9 +41,9 @@ def test_capture_of_the_demo_prints_its_own_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_capture_of_a_data_set_prints_its_own_lines(workers: str, tmp_path: Path) -> None:
-    asked = ["--dataset", str(DEMO / "episodes"), "--frames", "0", "--layers", "3", "--steps", "9"]
-    made = ["--device", "cpu", "--workers", workers, "-o", "runs/"]
-    command = ["-m", "capture", "--checkpoint", str(DEMO), *asked, *made]
+    selection = ["--dataset", str(DEMO / "episodes"), "--frames", "0", "--layers", "3", "--steps", "9"]
+    arguments = ["--device", "cpu", "--workers", workers, "-o", "runs/"]
+    command = ["-m", "capture", "--checkpoint", str(DEMO), *selection, *arguments]
     code, out, err = run(command, tmp_path)
     assert code == 0, err
     opened = [

@@ -19,7 +19,11 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 def in_force(requirements: list[Requirement], python: str) -> list[Requirement]:
     """Those whose marker holds for a Python on the system that runs this."""
     environment = {**default_environment(), "python_version": python, "python_full_version": f"{python}.0"}
-    return [one for one in requirements if one.marker is None or one.marker.evaluate(environment)]
+    return [
+        requirement
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate(environment)
+    ]
 
 
 def pins() -> list[Requirement]:
@@ -30,28 +34,33 @@ def pins() -> list[Requirement]:
 def direct() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    return [one for group in groups for one in map(Requirement, group) if one.name != project["name"]]
+    return [
+        requirement
+        for group in groups
+        for requirement in map(Requirement, group)
+        if requirement.name != project["name"]
+    ]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_direct_dependency_is_pinned_in_its_range(python: str) -> None:
-    pinned = {canonicalize_name(one.name): one for one in in_force(pins(), python)}
-    asked = in_force(direct(), python)
-    assert len({one.name for one in asked}) > 20
-    for one in asked:
-        [exact] = pinned[canonicalize_name(one.name)].specifier
-        assert one.specifier.contains(exact.version), f"{one} is pinned to {exact}"
+    pinned = {canonicalize_name(requirement.name): requirement for requirement in in_force(pins(), python)}
+    required = in_force(direct(), python)
+    assert len({requirement.name for requirement in required}) > 20
+    for requirement in required:
+        [exact] = pinned[canonicalize_name(requirement.name)].specifier
+        assert requirement.specifier.contains(exact.version), f"{requirement} is pinned to {exact}"
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_pin_is_one_exact_version_that_any_index_can_have(python: str) -> None:
-    names = [canonicalize_name(one.name) for one in in_force(pins(), python)]
+    names = [canonicalize_name(requirement.name) for requirement in in_force(pins(), python)]
     assert len(names) == len(set(names))
-    for one in pins():
-        [exact] = one.specifier
-        assert (exact.operator, one.url, one.extras) == ("==", None, set())
+    for pin in pins():
+        [exact] = pin.specifier
+        assert (exact.operator, pin.url, pin.extras) == ("==", None, set())
         assert "+" not in exact.version
-        assert not re.match(r"nvidia|cuda|triton", one.name), f"{one.name} follows from torch's build"
+        assert not re.match(r"nvidia|cuda|triton", pin.name), f"{pin.name} follows from torch's build"
 
 
 def test_both_commands_of_the_readme_and_ci_install_with_the_constraints() -> None:
@@ -62,7 +71,7 @@ def test_both_commands_of_the_readme_and_ci_install_with_the_constraints() -> No
 
 
 def test_the_readme_and_ci_install_the_same_system_packages() -> None:
-    [told] = re.findall(r"`apt-get install ([^`]*)`", README)
+    [packages] = re.findall(r"`apt-get install ([^`]*)`", README)
     [installed] = re.findall(r'^packages="([^"]*)"$', CI, re.MULTILINE)
-    assert told.split() == installed.split()
-    assert "libxcb-cursor0" in told.split()
+    assert packages.split() == installed.split()
+    assert "libxcb-cursor0" in packages.split()

@@ -93,9 +93,9 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
             monkeypatch.setenv("MPLBACKEND", "agg")
         exec(compile(code, "FORMAT.md", "exec"), names)
     names["file"].close()
-    said = capsys.readouterr().out
-    assert "put the duck in bowl 2" in said
-    assert "exterior bars" in said
-    assert "['frame', 'layer', 'token', 'head', 'text']" in said
+    stdout = capsys.readouterr().out
+    assert "put the duck in bowl 2" in stdout
+    assert "exterior bars" in stdout
+    assert "['frame', 'layer', 'token', 'head', 'text']" in stdout
     if find_spec("matplotlib") is not None:
         assert (tmp_path / "looks_at.png").stat().st_size > 1000

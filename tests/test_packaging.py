@@ -43,9 +43,9 @@ for package in ("capture", "viewer", "resources"):
 def build(kind: str, source: Path, folder: Path) -> Path:
     """Build the `wheel` or the `sdist` of a source tree."""
     command = [sys.executable, "-c", BUILD, f"build_{kind}", str(folder)]
-    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder / done.stdout.strip().splitlines()[-1]
+    completed = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    return folder / completed.stdout.strip().splitlines()[-1]
 
 
 def names_in_wheel(wheel: Path) -> set[str]:
@@ -92,8 +92,8 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_has_the_packages_and_what_the_demo_needs(wheel: Path) -> None:
     names = names_in_wheel(wheel)
     for package in ("capture", "viewer"):
-        there = {path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob("*.py")}
-        assert there <= names, sorted(there - names)
+        expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob("*.py")}
+        assert expected <= names, sorted(expected - names)
     demo = {"config.json", "model.safetensors", "tokenizer.json", "results.h5", "assets/demo/norm_stats.json"}
     assert {f"resources/demo/{name}" for name in demo} <= names
     assert {"resources/icons/pi0-viewer.png", "resources/icons/pi0-viewer.svg"} <= names
@@ -121,14 +121,18 @@ def test_wheel_has_the_episodes_of_the_demo_run(wheel: Path) -> None:
 
 
 def test_wheel_says_what_it_is(wheel: Path) -> None:
-    about = f"pi0_attention-{VERSION}.dist-info"
+    dist_info = f"pi0_attention-{VERSION}.dist-info"
     with zipfile.ZipFile(wheel) as file:
-        told = email.message_from_bytes(file.read(f"{about}/METADATA"))
-        scripts = file.read(f"{about}/entry_points.txt").decode()
-        licence = file.read(f"{about}/licenses/LICENSE")
-    assert (told["Name"], told["Version"], told["License-Expression"]) == ("pi0-attention", VERSION, "Apache-2.0")
+        metadata = email.message_from_bytes(file.read(f"{dist_info}/METADATA"))
+        scripts = file.read(f"{dist_info}/entry_points.txt").decode()
+        licence = file.read(f"{dist_info}/licenses/LICENSE")
+    assert (metadata["Name"], metadata["Version"], metadata["License-Expression"]) == (
+        "pi0-attention",
+        VERSION,
+        "Apache-2.0",
+    )
     extras = {"capture", "viewer", "export", "datasets", "jax", "run", "compress", "remote", "serve", "dev"}
-    assert extras == set(told.get_all("Provides-Extra"))
+    assert extras == set(metadata.get_all("Provides-Extra"))
     assert scripts.split() == [
         "[console_scripts]",
         *("pi0-capture", "=", "capture.__main__:main"),
@@ -149,11 +153,11 @@ def test_sdist_has_every_tracked_file(sdist: Sdist) -> None:
 
 
 def test_sdist_builds_the_same_wheel(sdist: Sdist, wheel: Path, tmp_path: Path) -> None:
-    again = build("wheel", sdist.folder, tmp_path)
-    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
+    second_wheel = build("wheel", sdist.folder, tmp_path)
+    with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(second_wheel) as second:
         # dates and sizes aside, which are the same too, each entry has a checksum of its content
-        assert {item.filename: item.CRC for item in one.infolist()} == {
-            item.filename: item.CRC for item in other.infolist()
+        assert {item.filename: item.CRC for item in first.infolist()} == {
+            item.filename: item.CRC for item in second.infolist()
         }
 
 
@@ -173,5 +177,5 @@ def test_viewer_shows_the_demo_from_the_wheel(site: Path, tmp_path: Path) -> Non
     pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError)  # a machine may lack Qt's system libraries
     options = ["--demo", "--settings", str(tmp_path / "settings.ini")]
     command = ["-c", INSTALLED + WINDOW, str(ROOT), str(site), "pi0-viewer", *options]
-    done = run(command, tmp_path, PYTHONPATH=str(site), QT_QPA_PLATFORM="offscreen")
-    assert done == (0, [], [])
+    completed = run(command, tmp_path, PYTHONPATH=str(site), QT_QPA_PLATFORM="offscreen")
+    assert completed == (0, [], [])

@@ -40,17 +40,17 @@ def command_lines() -> list[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a checkpoint, pictures, an episode and a data set under the README's names."""
-    made = tmp_path_factory.mktemp("readme")
+    folder = tmp_path_factory.mktemp("readme")
     for name in ("pi05_droid", "pi05_libero"):
-        (made / name).symlink_to(DEMO)
-    (made / "path/to").mkdir(parents=True)
-    shutil.copytree(DEMO / "episodes", made / "path/to/dataset")
-    shutil.copytree(DEMO / "episodes/duck", made / "path/to/episode")
+        (folder / name).symlink_to(DEMO)
+    (folder / "path/to").mkdir(parents=True)
+    shutil.copytree(DEMO / "episodes", folder / "path/to/dataset")
+    shutil.copytree(DEMO / "episodes/duck", folder / "path/to/episode")
     prompts = {"put the ball in the bowl": "ball", "pick up the duck": "duck", "pick up the mug": "mug"}
-    (made / "objects.json").write_text(json.dumps(prompts))
+    (folder / "objects.json").write_text(json.dumps(prompts))
     for camera in ("exterior", "wrist"):
-        shutil.copy(DEMO / f"episodes/duck/{camera}_00.jpg", made / f"{camera[:3].replace('wri', 'wrist')}.png")
-    return made
+        shutil.copy(DEMO / f"episodes/duck/{camera}_00.jpg", folder / f"{camera[:3].replace('wri', 'wrist')}.png")
+    return folder
 
 
 def run(line: str, folder: Path, home: Path | None = None) -> str:
@@ -70,9 +70,9 @@ def run(line: str, folder: Path, home: Path | None = None) -> str:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen", "HOME": str(home or folder), "WINDOW": WINDOW,
     }  # fmt: skip
-    done = subprocess.run(["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    completed = subprocess.run(["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, text=True)
+    assert completed.returncode == 0, f"{line}\n{completed.stdout}\n{completed.stderr}"
+    return completed.stdout
 
 
 def serve(arguments: str, folder: Path) -> str:
@@ -110,15 +110,15 @@ def test_commands_on_addresses_run(tmp_path: Path) -> None:
     for name in ("duck.h5", "runs/a.h5", "runs/b.h5"):
         shutil.copy(DEMO / "results.h5", tmp_path / name)
     with closing(SSHDaemon(tmp_path / "ssh")) as daemon, closing(RangeServer(tmp_path)) as server:
-        places = {
+        substitutes = {
             "ssh://ada@gpu/data": daemon.address(tmp_path),
             "https://example.org": server.url,
             "hf://datasets/owner/name": server.url,  # the hub itself cannot be asked here
         }
         for line in lines:
             command = line
-            for named, place in places.items():
-                command = command.replace(named, place)
+            for named, substitute in substitutes.items():
+                command = command.replace(named, substitute)
             assert "ada@" not in command
             run(command, tmp_path, daemon.home)
     assert (tmp_path / "figures/duck").is_dir()
@@ -140,12 +140,12 @@ def test_commands_of_the_readme_run(folder: Path) -> None:
         needs = set(re.findall(r"^import (\w+)", block, re.MULTILINE))
         if "sample_actions" in block or "RolloutRecorder" in block or any(find_spec(name) is None for name in needs):
             continue
-        here = Path.cwd()
+        before = Path.cwd()
         os.chdir(folder)
         try:
             exec(compile(block, "README.md", "exec"), names)
         finally:
-            os.chdir(here)
+            os.chdir(before)
     names["file"].close()  # type: ignore[attr-defined]
 
 
@@ -169,5 +169,5 @@ def test_recorder_and_intervention_examples_run_on_a_model(tiny) -> None:
     assert recording.prefix.shape[1:3] == (layers, heads)
     assert recording.suffix.shape[1] == layers
     assert recording.suffix.shape[3] == heads
-    plain, knocked_out = results
-    assert (plain - knocked_out).abs().max() > 1e-3
+    baseline, knocked_out = results
+    assert (baseline - knocked_out).abs().max() > 1e-3

@@ -31,9 +31,13 @@ importlib.metadata.version = importlib.metadata.distribution = absent
 sys.argv = [{name!r}, "--version"]
 runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
-    bare = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"}
-    done = subprocess.run([sys.executable, "-c", script], env=bare, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{name} {capture.__version__}\n", "")
+    environment = {
+        name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"
+    }
+    completed = subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert (completed.returncode, completed.stdout, completed.stderr) == (0, f"{name} {capture.__version__}\n", "")
 
 
 def test_package_and_citation_have_the_same_one() -> None:
@@ -50,5 +54,5 @@ def test_recorder_is_an_attribute_of_the_package_that_costs_nothing_before() -> 
         "from capture import AttentionRecorder\n"
         "print(AttentionRecorder.__module__, 'torch' in sys.modules, hasattr(capture, 'nothing'))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "capture.policies.attention_hooks True False\n"
+    completed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert completed.stdout == "capture.policies.attention_hooks True False\n"

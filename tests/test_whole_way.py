@@ -31,12 +31,12 @@ VISIBLE = 80
 
 def scene(name: str) -> dict:
     """An episode of the demo, its pictures decoded."""
-    told = json.loads((DEMO / "episodes" / name / "episode.json").read_text())
-    return told | {"folder": DEMO / "episodes" / name}
+    episode = json.loads((DEMO / "episodes" / name / "episode.json").read_text())
+    return episode | {"folder": DEMO / "episodes" / name}
 
 
-def pictures(told: dict, which: str, camera: str) -> list[np.ndarray]:
-    return [np.asarray(Image.open(told["folder"] / frame[which][camera])) for frame in told["frames"]]
+def pictures(episode: dict, kind: str, camera: str) -> list[np.ndarray]:
+    return [np.asarray(Image.open(episode["folder"] / frame[kind][camera])) for frame in episode["frames"]]
 
 
 @pytest.fixture(scope="module")
@@ -44,30 +44,30 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("pyarrow")
     pytest.importorskip("av")
     folder = tmp_path_factory.mktemp("data") / "table"
-    given = []
-    for told in map(scene, OTHER):
-        given.append(
+    contents = []
+    for episode in map(scene, OTHER):
+        contents.append(
             {
-                "task": told["prompt"],
-                "pictures": [pictures(told, "pictures", camera) for camera in CAMERAS],
-                "state": np.array([frame["state"] for frame in told["frames"]]),
-                "action": np.array([frame["actions"][0] for frame in told["frames"]]),
+                "task": episode["prompt"],
+                "pictures": [pictures(episode, "pictures", camera) for camera in CAMERAS],
+                "state": np.array([frame["state"] for frame in episode["frames"]]),
+                "action": np.array([frame["actions"][0] for frame in episode["frames"]]),
             }
         )
-    lengths = [len(one["state"]) for one in given]
+    lengths = [len(content["state"]) for content in contents]
     columns = {"state": ("observation.state", 8), "action": ("action", 8)}
-    return episode_files.write_lerobot(folder, lengths, given=given, rate=5, crf="18", **columns)
+    return episode_files.write_lerobot(folder, lengths, given=contents, rate=5, crf="18", **columns)
 
 
 @pytest.fixture(scope="module")
 def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each episode asked for its own thing and for the other one's."""
     folder = tmp_path_factory.mktemp("results")
-    asked = {scene(name)["prompt"]: ["{task}", scene(other)["prompt"]] for name, other in OTHER.items()}
-    (folder / "prompts.yaml").write_text(json.dumps(asked))
+    prompts = {scene(name)["prompt"]: ["{task}", scene(other)["prompt"]] for name, other in OTHER.items()}
+    (folder / "prompts.yaml").write_text(json.dumps(prompts))
     options = ["--checkpoint", str(DEMO), "--dataset", str(dataset), "--prompts", str(folder / "prompts.yaml")]
-    kept = ["--frames", f"::{EVERY}", "--layers", str(LAYER), "--steps", "9", "--batch", "3", "--device", "cpu"]
-    assert main([*options, *kept, "-o", str(folder / "runs")]) == 0
+    selection = ["--frames", f"::{EVERY}", "--layers", str(LAYER), "--steps", "9", "--batch", "3", "--device", "cpu"]
+    assert main([*options, *selection, "-o", str(folder / "runs")]) == 0
     return folder / "runs"
 
 
@@ -85,11 +85,11 @@ def pointed_at(results: Results, frame: int, camera: int, noun: str) -> tuple[fl
 
 def test_the_run_reads_as_it_was_asked_for(run: Path) -> None:
     found = read_run(run)
-    assert [(one.name, one.frames, one.rate) for one in found.episodes] == [
+    assert [(episode.name, episode.frames, episode.rate) for episode in found.episodes] == [
         ("episode_000000", 4, 5.0),
         ("episode_000001", 4, 5.0),
     ]
-    assert [one.prompts for one in found.episodes] == [
+    assert [episode.prompts for episode in found.episodes] == [
         ("pick up the duck", "pick up the mug"),
         ("pick up the mug", "pick up the duck"),
     ]
@@ -98,42 +98,44 @@ def test_the_run_reads_as_it_was_asked_for(run: Path) -> None:
 
 def test_the_word_for_a_thing_points_at_it(run: Path) -> None:
     found = read_run(run)
-    looked = 0
+    checked = 0
     for name, episode in zip(OTHER, found.episodes, strict=True):
-        told = scene(name)
-        masks = {camera: pictures(told, "masks", camera) for camera in CAMERAS}
+        description = scene(name)
+        masks = {camera: pictures(description, "masks", camera) for camera in CAMERAS}
         results = Results(path_of(found, episode))
         try:
             assert results.cameras == CAMERAS
             for frame in range(results.done):
-                moment = frame // 2 * EVERY
+                source_frame = frame // 2 * EVERY
                 noun = (name, OTHER[name])[frame % 2]
                 assert results.string(schema.FRAMES_PROMPT, frame) == f"pick up the {noun}"
-                np.testing.assert_allclose(results.state(frame), told["frames"][moment]["state"], atol=1e-6)
+                np.testing.assert_allclose(
+                    results.state(frame), description["frames"][source_frame]["state"], atol=1e-6
+                )
                 for number, camera in enumerate(CAMERAS):
-                    thing = masks[camera][moment] == told["mask_values"][noun]
-                    if thing.sum() < VISIBLE:
+                    is_object = masks[camera][source_frame] == description["mask_values"][noun]
+                    if is_object.sum() < VISIBLE:
                         continue
                     x, y = pointed_at(results, frame, number, noun)
-                    away = np.hypot(*(np.argwhere(thing)[:, ::-1] + 0.5 - (x, y)).T).min()
-                    patch = schema.PATCH_PIXELS * thing.shape[1] / schema.MODEL_PIXELS
+                    away = np.hypot(*(np.argwhere(is_object)[:, ::-1] + 0.5 - (x, y)).T).min()
+                    patch = schema.PATCH_PIXELS * is_object.shape[1] / schema.MODEL_PIXELS
                     assert away < patch * np.sqrt(2), (name, frame, camera, noun)
-                    looked += 1
+                    checked += 1
         finally:
             results.close()
-    assert looked >= 12
+    assert checked >= 12
 
 
 def test_what_was_stored_beside_it_is_the_data_sets(run: Path) -> None:
     for name, episode in zip(OTHER, read_run(run).episodes, strict=True):
-        told = scene(name)["frames"]
-        actions = np.array([frame["actions"][0] for frame in told])
+        frames = scene(name)["frames"]
+        actions = np.array([frame["actions"][0] for frame in frames])
         with h5py.File(run / episode.file) as file:
             assert file.attrs["complete"]
             assert list(file[schema.FRAMES_INDEX]) == [0, 0, 2, 2]
-            for frame, moment in enumerate(file[schema.FRAMES_INDEX]):
+            for frame, source_frame in enumerate(file[schema.FRAMES_INDEX]):
                 truth = file[schema.ACTION_TRUTH][frame]  # (H, 8); beyond the episode's end there is none
-                rest = actions[moment:]
+                rest = actions[source_frame:]
                 np.testing.assert_allclose(truth[: len(rest)], rest, atol=1e-6)
                 assert np.isnan(truth[len(rest) :]).all()
 
@@ -143,8 +145,8 @@ def test_a_policy_of_joint_positions_is_compared_with_joint_positions(tmp_path: 
     folder = episode_files.write_droid(tmp_path / "droid", 4)
     options = ["--checkpoint", str(DEMO), "--episode", str(folder), "--device", "cpu", "--dry-run"]
     assert main(options) == 0
-    said = "true actions: joint_position (7), gripper_position (1) (the policy acts in joint positions)"
-    assert f"  decided   {said}\n" in capsys.readouterr().out
+    message = "true actions: joint_position (7), gripper_position (1) (the policy acts in joint positions)"
+    assert f"  decided   {message}\n" in capsys.readouterr().out
     assert main([*options, "--action-keys", "joint_velocity,gripper_position"]) == 0
-    said = "true actions: joint_velocity (7), gripper_position (1) (by --action-keys)"
-    assert f"  decided   {said}\n" in capsys.readouterr().out
+    message = "true actions: joint_velocity (7), gripper_position (1) (by --action-keys)"
+    assert f"  decided   {message}\n" in capsys.readouterr().out

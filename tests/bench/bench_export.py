@@ -34,12 +34,12 @@ from viewer.export.scenes import ExportSource
 HOME = Path(__file__).parents[2]
 
 
-def processor() -> float:
+def processor_seconds() -> float:
     """Seconds of processor time of this process and of its children that have ended."""
     return sum(os.times()[:4])
 
 
-def held(process: psutil.Popen) -> float:
+def measure_memory(process: psutil.Popen) -> float:
     """Megabytes that a command and its processes hold, what they share counted once each."""
     whole = 0.0
     for one in (process, *process.children(recursive=True)):
@@ -48,23 +48,23 @@ def held(process: psutil.Popen) -> float:
     return whole
 
 
-def ours(file: Path, folder: Path, processes: int, frames: str) -> tuple[float, float, int, list[float]]:
+def measure_export(file: Path, folder: Path, processes: int, frames: str) -> tuple[float, float, int, list[float]]:
     """Figures a second, milliseconds of processor time a figure, how many figures, and megabytes over time."""
     words = ["summary", str(file), "-o", str(folder), "--actions", "7", "--steps", "all", "--frames", frames]
     command = [sys.executable, "-m", "viewer.export", *words, "--processes", str(processes)]
     taken: list[float] = []
-    start, used = time.perf_counter(), processor()
+    start, used = time.perf_counter(), processor_seconds()
     process = psutil.Popen(command, cwd=HOME, stdout=subprocess.DEVNULL)
     while process.poll() is None:
         with contextlib.suppress(psutil.Error):
-            taken.append(held(process))
+            taken.append(measure_memory(process))
         time.sleep(0.1)
-    wall, used = time.perf_counter() - start, processor() - used
+    wall, used = time.perf_counter() - start, processor_seconds() - used
     figures = len(list(folder.rglob("*.jpg")))
     return figures / wall, used / figures * 1000, figures, taken
 
 
-class Rival:
+class MatplotlibSummary:
     """matplotlib's summary: 2 x 2, pictures and overlays, title and colour bar, as a JPEG of `size` pixels."""
 
     def __init__(self, file: Path, folder: Path, size: tuple[int, int]) -> None:
@@ -79,7 +79,7 @@ class Rival:
         self.pictures = [self.results.picture(0, camera, "source") for camera in range(2)]
         self.source.compose_shown(self.views[0])
 
-    def drawn(self) -> tuple[Any, list[Any]]:
+    def draw(self) -> tuple[Any, list[Any]]:
         """A figure with empty heat, and its two heats."""
         import matplotlib.pyplot as plt
 
@@ -100,16 +100,16 @@ class Rival:
         figure.colorbar(heats[0], ax=axes, fraction=0.03)
         return figure, heats
 
-    def measured(self, count: int, *, fresh: bool) -> tuple[float, float]:
+    def measure(self, count: int, *, fresh: bool) -> tuple[float, float]:
         """Figures a second, and milliseconds of processor time a figure."""
         import matplotlib.pyplot as plt
 
-        figure, heats = self.drawn()
-        start, used = time.perf_counter(), processor()
+        figure, heats = self.draw()
+        start, used = time.perf_counter(), processor_seconds()
         for number in range(count):
             if fresh:
                 plt.close(figure)
-                figure, heats = self.drawn()
+                figure, heats = self.draw()
             view = self.views[number * len(self.views) // count]
             made = self.source.compose_shown(view)
             for heat, values in zip(heats, made.maps, strict=True):
@@ -117,7 +117,7 @@ class Rival:
                 heat.set_clim(*made.ranges[0])
             figure.suptitle(f"layer {view.layer}, step {view.step}")
             figure.savefig(self.folder / f"{number}.jpg", dpi=200)
-        taken, used = time.perf_counter() - start, processor() - used
+        taken, used = time.perf_counter() - start, processor_seconds() - used
         plt.close(figure)
         return count / taken, used / count * 1000
 
@@ -133,7 +133,7 @@ def main() -> None:
         counts = sorted({1, given.processes})
         rates: dict[int, tuple[float, float]] = {}
         for count in counts:
-            rate, used, figures, taken = ours(given.file, folder / str(count), count, "1")
+            rate, used, figures, taken = measure_export(given.file, folder / str(count), count, "1")
             rates[count] = rate, used
             print(f"{figures} figures with {count} process{'es' if count > 1 else ''}: {rate:.0f} a second, "
                   f"{used:.1f} ms of processor a figure, at most {max(taken):.0f} MB in all")  # fmt: skip
@@ -143,15 +143,15 @@ def main() -> None:
         size = QImageReader(str(one)).size()
         mean = sum(path.stat().st_size for path in one.parent.iterdir()) / len(list(one.parent.iterdir()))
         print(f"{size.width()} x {size.height()} pixels, {mean / 1e3:.0f} kB each")
-        rival = Rival(given.file, folder, (size.width(), size.height()))
+        rival = MatplotlibSummary(given.file, folder, (size.width(), size.height()))
         for name, fresh in (("a new figure each", True), ("one figure, changed", False)):
-            rate, used = rival.measured(12, fresh=fresh)
+            rate, used = rival.measure(12, fresh=fresh)
             print(f"matplotlib, {name}: {rate:.2f} a second, {used:.0f} ms of processor a figure")
             for count in counts:
                 print(f"    {rates[count][0] / rate:.0f} times slower than {count} of ours, "
                       f"{used / rates[count][1]:.0f} times the processor time")  # fmt: skip
         if given.more:
-            rate, used, figures, taken = ours(given.file, folder / "more", given.processes, f"1-{given.more}")
+            rate, used, figures, taken = measure_export(given.file, folder / "more", given.processes, f"1-{given.more}")
             quarter = np.median(taken[len(taken) // 4 : len(taken) // 2])
             print(
                 f"{figures} figures: {rate:.0f} a second, {used:.1f} ms of processor a figure; "

@@ -166,13 +166,13 @@ def compare_changes(trees: dict[str, Path], path: Path, size: str, rounds: int) 
 
 
 def run_start(script: str, tree: Path, *arguments: str, **environment: str) -> list[float]:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-P", "-c", script, *arguments], capture_output=True, text=True, check=False,
         env={**{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}, "PYTHONPATH": str(tree), **environment},
     )  # fmt: skip
-    if not done.stdout.strip():
-        raise SystemExit(done.stderr)
-    return [float(word) * 1000 for word in done.stdout.split()]
+    if not completed.stdout.strip():
+        raise SystemExit(completed.stderr)
+    return [float(word) * 1000 for word in completed.stdout.split()]
 
 
 def measure_starts(trees: dict[str, Path], path: Path, rounds: int) -> None:

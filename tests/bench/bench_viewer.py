@@ -34,7 +34,7 @@ from viewer.startup import calm
 from viewer.widgets.main_window import MainWindow
 
 
-class Paints(QObject):
+class PaintCounter(QObject):
     """Counts paint events of the window's panes."""
 
     count = 0
@@ -52,9 +52,11 @@ def settle(app: QApplication, seconds: float = 0.3) -> None:
         time.sleep(0.005)
 
 
-def timed(app: QApplication, window: MainWindow, changes: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
+def time_changes(
+    app: QApplication, window: MainWindow, changes: list[dict[str, Any]]
+) -> tuple[list[float], list[float]]:
     """Milliseconds of each change until its paint: by the clock, and of the window's thread."""
-    paints = Paints()
+    paints = PaintCounter()
     window.panels.camera_grid.panes[0].installEventFilter(paints)
     taken, worked = [], []
     for change in changes:
@@ -72,7 +74,7 @@ def timed(app: QApplication, window: MainWindow, changes: list[dict[str, Any]]) 
     return taken, worked
 
 
-def row(name: str, taken: list[float], worked: list[float]) -> None:
+def format_row(name: str, taken: list[float], worked: list[float]) -> None:
     """One line of the table."""
     print(
         f"{name:34} median {statistics.median(taken):6.2f} ms   99th percentile {float(np.percentile(taken, 99)):6.2f} ms"
@@ -80,7 +82,7 @@ def row(name: str, taken: list[float], worked: list[float]) -> None:
     )
 
 
-def floor(pane_sizes: list[tuple[int, int]]) -> float:
+def measure_floor(pane_sizes: list[tuple[int, int]]) -> float:
     """Copying and blending the same pixels, flushed to an exposed window: milliseconds."""
     images = []
     for width, height in pane_sizes:
@@ -116,7 +118,7 @@ def floor(pane_sizes: list[tuple[int, int]]) -> float:
     return statistics.median(taken)
 
 
-def matplotlib_panes(results: Results, pane_sizes: list[tuple[int, int]]) -> float:
+def measure_matplotlib(results: Results, pane_sizes: list[tuple[int, int]]) -> float:
     """The same two panes redrawn by matplotlib's canvas in a Qt window: milliseconds until they are on the screen."""
     import matplotlib
 
@@ -190,7 +192,7 @@ program.main(sys.argv[1:])
 )
 
 
-def startup(script: str, *arguments: str) -> tuple[float, float]:
+def measure_startup(script: str, *arguments: str) -> tuple[float, float]:
     """Milliseconds to the first painted window: from the first line of Python, and from the process's start."""
     begun = time.time()
     out = subprocess.run(
@@ -201,7 +203,7 @@ def startup(script: str, *arguments: str) -> tuple[float, float]:
     return since * 1000, (painted - begun) * 1000
 
 
-def napari(python: str, size: tuple[int, int], changes: int) -> float | None:
+def measure_napari(python: str, size: tuple[int, int], changes: int) -> float | None:
     """Milliseconds that napari takes for two panes of this size, in the Python that has it; None without it."""
     out = subprocess.run(
         [python, str(Path(__file__).with_name("bench_napari.py")), "--size", "x".join(map(str, size)),
@@ -260,8 +262,8 @@ def main() -> None:
         first = [changes[0]] if changes[0] != {} else []
         window.session.update(**dict(changes[-1].items()))
         settle(app)
-        row(name, *timed(app, window, [c for c in changes if first]))
-    paints = Paints()
+        format_row(name, *time_changes(app, window, [c for c in changes if first]))
+    paints = PaintCounter()
     window.panels.camera_grid.panes[0].installEventFilter(paints)
     for i in range(500):
         window.session.update(layer=i % dims.layers, heads=(i % dims.heads,))
@@ -280,22 +282,24 @@ def main() -> None:
         app.processEvents()
         taken.append((time.perf_counter() - start) * 1000)
     memory = psutil.Process().memory_info().rss / 1e6  # before matplotlib is loaded
-    panes, lowest, other = statistics.median(taken), floor(sizes), matplotlib_panes(results, sizes)
+    panes, lowest, other = statistics.median(taken), measure_floor(sizes), measure_matplotlib(results, sizes)
     print(
         f"two panes of {sizes}: {panes:.2f} ms; copy and blend {lowest:.2f} ms ({panes / lowest:.1f} x); "
         f"matplotlib {other:.1f} ms ({other / panes:.0f} x slower)"
     )
     print(f"memory {memory:.0f} MB")
-    beside = napari(given.napari, sizes[0], 30) if given.napari else None
+    beside = measure_napari(given.napari, sizes[0], 30) if given.napari else None
     if beside is not None:
         print(f"napari {beside:.1f} ms ({beside / panes:.0f} x slower)")
     window.close()
     if not given.no_start:
         arguments = (str(given.file), "--settings", str(Path(folder) / "start.ini"))
-        pairs = [(startup(BARE), startup(OURS, *arguments)) for _ in range(8)][1:]  # the first one writes bytecode
-        for place, since in enumerate(("the first line of Python", "the start of the process")):
-            bare, ours = (statistics.median(one[place] for one in side) for side in zip(*pairs, strict=True))
-            ratio = statistics.median(ours[place] / bare[place] for bare, ours in pairs)
+        pairs = [(measure_startup(BARE), measure_startup(OURS, *arguments)) for _ in range(8)][
+            1:
+        ]  # the first one writes bytecode
+        for index, since in enumerate(("the first line of Python", "the start of the process")):
+            bare, ours = (statistics.median(one[index] for one in side) for side in zip(*pairs, strict=True))
+            ratio = statistics.median(ours[index] / bare[index] for bare, ours in pairs)
             print(f"first paint from {since}: bare PySide6 {bare:.0f} ms, with data {ours:.0f} ms ({ratio:.2f} x)")
 
 

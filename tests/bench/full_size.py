@@ -34,7 +34,7 @@ FULL = Pi05Config(
 STATE = "0.1,-0.4,0.05,-2.1,0.02,1.7,0.2,0.0"
 
 
-def make(folder: Path, shards: int, seed: int = 0) -> None:
+def write_checkpoint(folder: Path, shards: int, seed: int = 0) -> None:
     """Write the checkpoint, shard by shard, so that making it needs little memory."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.device("meta"):
@@ -87,7 +87,7 @@ def make(folder: Path, shards: int, seed: int = 0) -> None:
         Image.fromarray(rough).resize((1280, 720), Image.Resampling.BICUBIC).save(folder / f"{camera}.png")
 
 
-def run(folder: Path, prompts: int, tokenizer: Path, extra: list[str]) -> None:
+def capture_and_report(folder: Path, prompts: int, tokenizer: Path, extra: list[str]) -> None:
     """Capture through the command line with --check and print what it cost."""
     from capture.__main__ import main
 
@@ -116,6 +116,6 @@ if __name__ == "__main__":
     parser.add_argument("--tokenizer", type=Path)
     options, rest = parser.parse_known_args()
     if options.verb == "make":
-        make(options.folder, options.shards)
+        write_checkpoint(options.folder, options.shards)
     else:
-        run(options.folder, options.prompts, options.tokenizer, rest)
+        capture_and_report(options.folder, options.prompts, options.tokenizer, rest)

@@ -22,7 +22,7 @@ STATE = np.array([0.1, -0.4, 0.05, -2.1, 0.02, 1.7, 0.2, 0.0])
 
 
 @dataclasses.dataclass(frozen=True)
-class Invented:
+class RandomEpisode:
     """An episode of invented pictures, each frame's a little different."""
 
     name: str
@@ -53,7 +53,7 @@ class Invented:
             yield dataclasses.replace(observation, pictures=pictures)
 
 
-class Loaded(Checkpoint):
+class LoadedCheckpoint(Checkpoint):
     """A checkpoint whose model is there already."""
 
     model: ClassVar[Pi05 | None]
@@ -62,7 +62,7 @@ class Loaded(Checkpoint):
         return type(self).model
 
 
-class Started(ReaderProcess):
+class StartedReader(ReaderProcess):
     """Ready at once, as in a run that has spent seconds on loading weights."""
 
     def plan(self, number: int, episode: Episode) -> FileOutline:

@@ -47,7 +47,7 @@ def measure(pid: int | str = "self") -> dict[str, float]:
 
 def summarise(part: str, moments: list[dict[str, float]], **more: object) -> dict[str, Any]:
     """Return the figures at all moments by name, and the growth of the memory."""
-    table = {name: [one[name] for one in moments] for name in moments[0]}
+    table = {name: [moment[name] for moment in moments] for name in moments[0]}
     memory = table["memory"]
     early = memory[min(2, len(memory) - 1)]
     return {"part": part, **more, **table, "growth": round(memory[-1] / early - 1, 3)}
@@ -90,9 +90,9 @@ def capture_frames(folder: Path, frames: int) -> dict[str, Any]:
         if done * MOMENTS >= frames * (len(moments) + 1) and done < frames:
             moments.append(measure(process.pid))
     assert process.stdout is not None
-    said = process.stdout.read().decode()
+    message = process.stdout.read().decode()
     if process.returncode or not moments:
-        raise RuntimeError(f"the capture ended with {process.returncode}: {said}")
+        raise RuntimeError(f"the capture ended with {process.returncode}: {message}")
     return summarise("capture", moments, frames=frames)
 
 
@@ -132,9 +132,9 @@ def switch_episodes(folder: Path, count: int) -> dict[str, Any]:
     for number in range(count):
         assert window.files.run is not None
         episodes = window.files.run.episodes
-        wanted = (number * 5 + 1) % 12
-        episodes.go(wanted)
-        until(lambda wanted=wanted, episodes=episodes: episodes.current == wanted, 60)
+        expected = (number * 5 + 1) % 12
+        episodes.go(expected)
+        until(lambda expected=expected, episodes=episodes: episodes.current == expected, 60)
         spin(0.0)
         window.grab()
         figures.note(number)

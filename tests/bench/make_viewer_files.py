@@ -29,7 +29,7 @@ TASK = (
 """49 words, so that with the state and the template there are 60 chips."""
 
 
-def scene(frame: int, camera: int, height: int, width: int) -> npt.NDArray[np.uint8]:
+def paint_scene(frame: int, camera: int, height: int, width: int) -> npt.NDArray[np.uint8]:
     """A table with a few things on it, painted by distance functions."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / height
     picture = np.empty((height, width, 3), np.float32)
@@ -83,7 +83,7 @@ def _plant(
 
 def write(path: Path, frames: int = 24, size: tuple[int, int] = (720, 1280), *, seed: int = 1) -> Path:
     """A full-size file of `frames` frames; about 36 MB each, and 5.5 MB of pictures."""
-    make_results.scene = scene
+    make_results.scene = paint_scene
     drawn = min(DRAWN, frames)
     recipe = make_results.Recipe(
         frames=drawn, size=size, layers=18, heads=8, steps=10, horizon=15, tasks=(TASK,), seed=seed, plant=_plant

@@ -36,14 +36,14 @@ from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
 
 
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+def time_call(call: Callable[[], Any]) -> tuple[float, Any]:
     """Return the seconds that a call took, and its result."""
     begin = time.perf_counter()
     result = call()
     return time.perf_counter() - begin, result
 
 
-def changes(view: ViewState, results: Results) -> dict[str, list[ViewState]]:
+def list_changes(view: ViewState, results: Results) -> dict[str, list[ViewState]]:
     """Return views that differ in one thing from those before, none of them read yet."""
     actions = [replace(view, query=Query("action", (number,))) for number in range(1, min(results.horizon, 8))]
     return {
@@ -58,16 +58,16 @@ def changes(view: ViewState, results: Results) -> dict[str, list[ViewState]]:
 def measure(name: str, path: Location, count: Callable[[], int]) -> None:
     """Print the times and bytes of opening, of the first picture, and of changes, first and once read."""
     start = count()
-    opening, results = timed(lambda: Results(path))
+    opening, results = time_call(lambda: Results(path))
     view = initial_view.first_view(results)
-    first, _ = timed(lambda: (read_view(results, view), scene.compose(results, view)))
+    first, _ = time_call(lambda: (read_view(results, view), scene.compose(results, view)))
     print(f"{name}: first picture {opening + first:.3f} s (opening {opening:.3f} s), {(count() - start) / 1e6:.2f} MB")
-    for what, views in changes(view, results).items():
+    for what, views in list_changes(view, results).items():
         rows = []
         for one in views:
             before = count()
-            new, _ = timed(lambda one=one: (read_view(results, one), scene.compose(results, one)))
-            again, _ = timed(lambda one=one: (touch_view(results, one), scene.compose(results, one)))
+            new, _ = time_call(lambda one=one: (read_view(results, one), scene.compose(results, one)))
+            again, _ = time_call(lambda one=one: (touch_view(results, one), scene.compose(results, one)))
             rows.append((new * 1000, again * 1000, (count() - before) / 1000))
         new, again, kilobytes = (list(column) for column in zip(*rows, strict=True))
         print(
@@ -135,7 +135,7 @@ def main() -> None:
             assert isinstance(path, RemotePath)
             measure("ssh" if is_ssh else "https without TLS", path, lambda relay=relay: relay.received)
             os.environ["PI0_REMOTE_CACHE"] = str(folder / f"cache{port}")
-            seconds, answer = timed(lambda path=path: probe.Probe(path).wait())
+            seconds, answer = time_call(lambda path=path: probe.Probe(path).wait())
             print(f"  look in another process, with its start: {seconds:.2f} s {answer}")
             measure("  after that look", path, lambda relay=relay: relay.received)
             if os.environ.get("DISPLAY") or os.environ.get("QT_QPA_PLATFORM"):

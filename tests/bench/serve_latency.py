@@ -83,7 +83,7 @@ def main() -> None:
                     time.sleep(options.pause)
         server.terminate()
         output, _ = server.communicate(timeout=120)
-        rollouts = [json.loads(one.read_text()) for one in Path(folder).glob("index.json")]
+        rollouts = [json.loads(path.read_text()) for path in Path(folder).glob("index.json")]
     on, off = statistics.median(times[True]), statistics.median(times[False])
     quartiles = {kind: np.round(np.percentile(values, [25, 75]) * 1000).tolist() for kind, values in times.items()}
     print(f"recorded     {on * 1000:.0f} ms (quartiles {quartiles[True]}), {len(times[True])} calls, {dropped} dropped")

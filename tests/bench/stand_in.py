@@ -37,7 +37,7 @@ ELSEWHERE = (*KNOWN, "text/state_index", "action/predicted", "action/truth")
 """Datasets that do not come from the call's tensors."""
 
 
-def on_core() -> tuple[float, float]:
+def read_core_times() -> tuple[float, float]:
     """Seconds that this thread has run, and that it waited for a core (Linux)."""
     ran, queued, _ = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text().split()
     return int(ran) / 1e9, int(queued) / 1e9
@@ -48,7 +48,7 @@ class Addition(nn.Module):
         return numbers.add_(1)
 
 
-class StandIn(Pi05Policy):
+class StandInPolicy(Pi05Policy):
     """A policy that computes nothing."""
 
     def recorder(self, **_: Any) -> Any:
@@ -69,7 +69,7 @@ class StandIn(Pi05Policy):
 
 
 @dataclass
-class Seen:
+class CallTimes:
     """What became of the calling thread's time."""
 
     waited: float = 0.0
@@ -77,16 +77,16 @@ class Seen:
 
 
 @contextlib.contextmanager
-def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
+def simulated_gpu(sizes: schema.Sizes) -> Iterator[CallTimes]:
     """Let runs on the CPU go the way that they go on a GPU, with results of these sizes."""
-    seen, call_all = Seen(), capture.pipeline.runner._Run._call_all
+    seen, call_all = CallTimes(), capture.pipeline.runner._Run._call_all
 
     def watched(run: Any, *given: Any) -> None:
-        start, (ran, queued) = time.perf_counter(), on_core()
+        start, (ran, queued) = time.perf_counter(), read_core_times()
         try:
             call_all(run, *given)
         finally:
-            wall, now = time.perf_counter() - start, on_core()
+            wall, now = time.perf_counter() - start, read_core_times()
             seen.waited = (
                 wall
                 - (now[0] - ran)
@@ -121,7 +121,7 @@ def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
     }
     for name, value in patched.items():
         setattr(capture.pipeline.runner, name, value)
-    capture.checkpoints.policy_spec.Pi05Policy = StandIn
+    capture.checkpoints.policy_spec.Pi05Policy = StandInPolicy
     capture.pipeline.runner._Run._copy, capture.pipeline.runner._Run._call_all = copy, watched
     try:
         yield seen

@@ -61,9 +61,9 @@ def main() -> None:
                 size = path.stat().st_size / FRAMES
                 with h5py.File(path) as file:
                     pictures = sum(
-                        file[one.name].id.get_storage_size() / FRAMES
-                        for one in schema.datasets(sizes)
-                        if one.name.startswith(PICTURES)
+                        file[dataset.name].id.get_storage_size() / FRAMES
+                        for dataset in schema.datasets(sizes)
+                        if dataset.name.startswith(PICTURES)
                     )
             print(
                 f"{cameras} cameras, {name:<32} {1e3 * min(taken):6.0f} ms ({min(taken) / options.call:.1%} of a "

@@ -29,7 +29,7 @@ KEYS = 512 + TEXT
 
 
 @pytest.fixture(scope="module")
-def full_call():
+def make_full_call():
     """A recorded call with the tensors of a full-size one: heavy-tailed weights, not uniform noise."""
     policy = small_policy()
     recorder = policy.recorder()
@@ -76,7 +76,7 @@ def full_call():
 
 @pytest.mark.benchmark(group="one call of a small policy")
 @pytest.mark.parametrize("recorded", [False, True], ids=["plain", "recorded"])
-def test_call(benchmark, recorded):
+def test_recorded_and_plain_call(benchmark, recorded):
     policy = small_policy()
     prepared = policy.prepare(observation())
     recorder = policy.recorder()
@@ -92,16 +92,16 @@ def test_call(benchmark, recorded):
 
 
 @pytest.mark.benchmark(group="one full-size frame")
-def test_summing_up(benchmark, full_call):
-    [(frame, errors)] = benchmark(build_frames, full_call)
+def test_frame_summaries(benchmark, make_full_call):
+    [(frame, errors)] = benchmark(build_frames, make_full_call)
     assert errors.row_sum < 1e-2
     assert frame[schema.ACTION_TO_IMAGE].shape == (LAYERS, HORIZON, STEPS, HEADS, 2, 16, 16)
 
 
 @pytest.mark.benchmark(group="ten full-size frames")
 @pytest.mark.parametrize("compress", [False, True], ids=["plain", "compressed"])
-def test_writing(benchmark, full_call, tmp_path, compress):
-    [(frame, _)] = build_frames(full_call)
+def test_frame_writing(benchmark, make_full_call, tmp_path, compress):
+    [(frame, _)] = build_frames(make_full_call)
     sizes = schema.Sizes(
         frames=10,
         cameras=("exterior", "wrist"),
@@ -131,7 +131,7 @@ def test_writing(benchmark, full_call, tmp_path, compress):
     assert path.stat().st_size / sizes.frames < 40e6
 
 
-def test_the_throughput_script_runs(tmp_path):
+def test_throughput_script_runs(tmp_path):
     """With a small policy for a moment: it is run by hand, on other machines, and must be ready then."""
     script = Path(__file__).with_name("throughput.py")
     command = [

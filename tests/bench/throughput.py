@@ -33,8 +33,8 @@ from torch import Tensor
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
 from full_size import FULL  # noqa: E402
-from invented import Invented, Loaded, Started  # noqa: E402
-from stand_in import Seen, StandIn, in_place_of_a_gpu  # noqa: E402
+from invented import LoadedCheckpoint, RandomEpisode, StartedReader  # noqa: E402
+from stand_in import CallTimes, StandInPolicy, simulated_gpu  # noqa: E402
 
 import capture.pipeline.runner  # noqa: E402
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint  # noqa: E402
@@ -54,7 +54,7 @@ from capture.results import schema  # noqa: E402
 from capture.results.writer import ResultsWriter  # noqa: E402
 
 
-class Quiet:
+class SilentProgress:
     def loading(self, done: int, total: int) -> None: ...
     def expect(self, frames: int) -> None: ...
     def step(self, frames: float) -> None: ...
@@ -65,7 +65,7 @@ class Quiet:
     def decided(self, decision: Decision) -> None: ...
 
 
-def hollow(folder: Path, config: Any, heads: int) -> Path:
+def write_empty_checkpoint(folder: Path, config: Any, heads: int) -> Path:
     """A checkpoint folder whose weight file has a header and no weights: sizes can be read off it."""
     folder.mkdir(parents=True)
     with torch.device("meta"):
@@ -92,7 +92,7 @@ def hollow(folder: Path, config: Any, heads: int) -> Path:
     return folder
 
 
-def random_model(config: Any, device: str, dtype: torch.dtype) -> Pi05:
+def make_random_model(config: Any, device: str, dtype: torch.dtype) -> Pi05:
     with torch.device("meta"):
         model = Pi05(config)
     generator = torch.Generator(device).manual_seed(0)
@@ -109,7 +109,7 @@ def random_model(config: Any, device: str, dtype: torch.dtype) -> Pi05:
     return model
 
 
-def writer_alone(policy: Pi05Policy, ready: tuple[Prepared, int], sizes: schema.Sizes, folder: Path) -> str:
+def measure_writer(policy: Pi05Policy, ready: tuple[Prepared, int], sizes: schema.Sizes, folder: Path) -> str:
     recorder = policy.recorder(layers=sizes.layers)
     with recorder:
         [(frame, _)] = build_frames(policy.run([ready[0]], recorder, seeds=[0]))
@@ -127,7 +127,7 @@ def writer_alone(policy: Pi05Policy, ready: tuple[Prepared, int], sizes: schema.
     return f"the writer alone on {folder}: {each:.1f} ms a frame, and {done - stored:.2f} s to end"
 
 
-def speed_of(call: Callable[[], object], frames: int, wait: Callable[[], None]) -> float:
+def measure_speed(call: Callable[[], object], frames: int, wait: Callable[[], None]) -> float:
     """Frames a second of calls of so many frames."""
     for _ in range(2):
         call()
@@ -143,7 +143,7 @@ def speed_of(call: Callable[[], object], frames: int, wait: Callable[[], None]) 
     return calls * frames / (time.perf_counter() - start)
 
 
-def plain_graph(policy: Pi05Policy, prepared: Sequence[Prepared], seeds: Sequence[int]) -> Callable[[], Tensor]:
+def record_plain_graph(policy: Pi05Policy, prepared: Sequence[Prepared], seeds: Sequence[int]) -> Callable[[], Tensor]:
     """The same call with nothing recorded, replayed as a CUDA graph; it uploads its inputs anew each time."""
     inputs = policy.inputs(prepared, seeds).each(policy.upload)
     actions = policy.sample(inputs).actions
@@ -151,15 +151,15 @@ def plain_graph(policy: Pi05Policy, prepared: Sequence[Prepared], seeds: Sequenc
     graph.record(lambda: actions.copy_(policy.sample(inputs).actions))
 
     def call() -> Tensor:
-        for there, here in zip(inputs.tensors, policy.inputs(prepared, seeds).tensors, strict=True):
-            there.copy_(here.pin_memory(), non_blocking=True)
+        for target, source in zip(inputs.tensors, policy.inputs(prepared, seeds).tensors, strict=True):
+            target.copy_(source.pin_memory(), non_blocking=True)
         graph.replay()
         return actions  # which lives as long as the graph that writes to it
 
     return call
 
 
-def waited(seen: Seen | None, outcome: RunOutcome) -> str:
+def describe_waits(seen: CallTimes | None, outcome: RunOutcome) -> str:
     """How long the stand-in's calls waited for Python's lock."""
     if seen is None:
         return ""
@@ -182,7 +182,7 @@ def main() -> None:
         "--layers", type=lambda text: tuple(map(int, text.split(","))), help="layers to record, else all"
     )
     options = parser.parse_args()
-    capture.pipeline.runner.ReaderProcess = Started
+    capture.pipeline.runner.ReaderProcess = StartedReader
     device = "cuda" if torch.cuda.is_available() and not options.stand_in else "cpu"
     height, width = map(int, options.picture.split("x"))
     config = FULL
@@ -191,13 +191,17 @@ def main() -> None:
         expert = dataclasses.replace(FULL.expert, width=64, depth=4, mlp=128)
         config = dataclasses.replace(FULL, vlm=vlm, expert=expert, vision=dataclasses.replace(FULL.vision, depth=2))
     work = Path(tempfile.mkdtemp(dir=options.folder))
-    found = open_checkpoint(hollow(work / "hollow", config, 8), options=CheckpointOptions(config="pi05_droid"))
-    Loaded.model = None if options.stand_in else random_model(found.config, device, torch.bfloat16)
-    checkpoint = Loaded(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
+    found = open_checkpoint(
+        write_empty_checkpoint(work / "hollow", config, 8), options=CheckpointOptions(config="pi05_droid")
+    )
+    LoadedCheckpoint.model = None if options.stand_in else make_random_model(found.config, device, torch.bfloat16)
+    checkpoint = LoadedCheckpoint(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
     tokenizer = read_tokenizer(options.tokenizer)
-    policy = (StandIn if options.stand_in else Pi05Policy)(Loaded.model, checkpoint.preprocessing, tokenizer)
+    policy = (StandInPolicy if options.stand_in else Pi05Policy)(
+        LoadedCheckpoint.model, checkpoint.preprocessing, tokenizer
+    )
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    parameters = 0 if options.stand_in else sum(p.numel() for p in Loaded.model.parameters())
+    parameters = 0 if options.stand_in else sum(p.numel() for p in LoadedCheckpoint.model.parameters())
     print(f"{name}, torch {torch.__version__}, {parameters / 1e9:.2f} G parameters")
 
     def setup(batch: int) -> Setup:
@@ -211,7 +215,7 @@ def main() -> None:
         )
         return Setup(Pi05Spec(checkpoint, tokenizer), choices, "bench")
 
-    one = Invented("warm", 0, 64, height, width)
+    one = RandomEpisode("warm", 0, 64, height, width)
     plan = make_plan(setup(1), one)
     ready = [item for moment in plan.moments_from() for item in moment][:32]
     print(f"{plan.sizes.tokens} text tokens, {plan.frame_bytes / 1e6:.1f} MB a frame, pictures {width} x {height}")
@@ -223,16 +227,16 @@ def main() -> None:
     if options.stand_in or device == "cuda":
         torch.set_num_threads(1)  # as a run on a GPU does, so that plain calls have it as good
     if not options.stand_in:
-        print(writer_alone(policy, ready[0], plan.sizes, options.folder), flush=True)
+        print(measure_writer(policy, ready[0], plan.sizes, options.folder), flush=True)
 
     for batch, share in (
         (int(word.partition("x")[0]), float(word.partition("x")[2] or 1)) for word in options.batches.split(",")
     ):
         prepared, seeds = [item[0] for item in ready[:batch]], [item[1] for item in ready[:batch]]
         wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
-        plain = speed_of(lambda: policy.plain(prepared, seeds=seeds), batch, wait)  # noqa: B023 - called at once
+        plain = measure_speed(lambda: policy.plain(prepared, seeds=seeds), batch, wait)  # noqa: B023 - called at once
         if device == "cuda":
-            replayed = speed_of(plain_graph(policy, prepared, seeds), batch, wait)
+            replayed = measure_speed(record_plain_graph(policy, prepared, seeds), batch, wait)
             print(f"batch {batch:>2}: plain {plain:.2f} frames a second, as a graph {replayed:.2f}", flush=True)
             if options.graphs:
                 plain = replayed
@@ -240,12 +244,12 @@ def main() -> None:
         each = -(-min(options.each, total) // batch) * batch
         for where in (work,):
             jobs = [
-                Job(where / f"{batch}_{number}.h5", Invented(f"episode_{number}", number, each, height, width))
+                Job(where / f"{batch}_{number}.h5", RandomEpisode(f"episode_{number}", number, each, height, width))
                 for number in range(-(-total // each))
             ]
             beside = time.process_time() - time.thread_time()
-            with in_place_of_a_gpu(plan.sizes) if options.stand_in else contextlib.nullcontext() as seen:
-                outcome = capture.pipeline.runner.run_jobs(setup(batch), jobs, Quiet())
+            with simulated_gpu(plan.sizes) if options.stand_in else contextlib.nullcontext() as seen:
+                outcome = capture.pipeline.runner.run_jobs(setup(batch), jobs, SilentProgress())
             beside = (time.process_time() - time.thread_time() - beside) / max(1, outcome.frames)
             bad = [written.failure for written in outcome.files if written.failure]
             speed = outcome.frames / outcome.seconds
@@ -254,13 +258,13 @@ def main() -> None:
                 f"batch {batch:>2}: plain {plain:.2f} frames a second, recorded and written to {str(where)[:8]} {speed:.2f}: "
                 f"{speed / plain:.1%}; busy {outcome.busy_seconds / outcome.seconds:.1%}, waited for pictures "
                 f"{outcome.waits[0] / outcome.seconds:.1%}, for the writer {outcome.waits[1] / outcome.seconds:.1%}; "
-                f"beside the calls {beside * 1e3:.2f} ms a frame{waited(seen, outcome)}; "
+                f"beside the calls {beside * 1e3:.2f} ms a frame{describe_waits(seen, outcome)}; "
                 f"{outcome.frames} frames in {outcome.seconds:.1f} s, {size / 1e9:.1f} GB {bad[:1] if bad else ''}",
                 flush=True,
             )
             for job in jobs:
                 job.path.unlink(missing_ok=True)
-        once_more = speed_of(lambda: policy.plain(prepared, seeds=seeds), batch, wait)  # noqa: B023 - likewise
+        once_more = measure_speed(lambda: policy.plain(prepared, seeds=seeds), batch, wait)  # noqa: B023 - likewise
         print(f"batch {batch:>2}: plain once more {once_more:.2f}", flush=True)
     if device == "cuda":
         print(f"GPU memory at most {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")

@@ -39,7 +39,7 @@ def test_absent_and_null_read_as_none(read):
 
 
 @pytest.mark.parametrize(
-    ("read", "key", "wanted"),
+    ("read", "key", "expected"),
     [
         ("integer", "yes", "a whole number from 1 to"),
         ("integer", "word", "a whole number"),
@@ -54,8 +54,8 @@ def test_absent_and_null_read_as_none(read):
         ("sections", "words", "a list of objects"),
     ],
 )
-def test_fields_of_another_type_are_named(read, key, wanted):
-    with pytest.raises(UserError, match=f"'{key}' in config.json is .*, but should be {wanted}"):
+def test_fields_of_another_type_are_named(read, key, expected):
+    with pytest.raises(UserError, match=f"'{key}' in config.json is .*, but should be {expected}"):
         getattr(FIELDS, read)(key)
 
 

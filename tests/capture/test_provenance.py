@@ -21,8 +21,8 @@ def test_sentence_escapes_what_could_steer_a_terminal():
 
 
 def test_merge_keeps_the_first_of_equal_decisions_in_order():
-    other = Decision("exterior camera", "image2", "by --camera", is_certain=True)
-    assert merge_decisions([CAMERA, CONFIG], [CONFIG, other], [CAMERA]) == (CAMERA, CONFIG, other)
+    later = Decision("exterior camera", "image2", "by --camera", is_certain=True)
+    assert merge_decisions([CAMERA, CONFIG], [CONFIG, later], [CAMERA]) == (CAMERA, CONFIG, later)
 
 
 def test_merge_keeps_doubt():
@@ -53,9 +53,11 @@ def test_to_json_leaves_out_certain_decisions_first_and_says_how_many():
     many = [Decision(f"camera {number}", "a", "b", is_certain=number % 2 == 0) for number in range(300)]
     read = from_json(to_json(many))
     assert len(read) == MAX_DECISIONS
-    assert [one for one in read if not one.is_certain] == [one for one in many if not one.is_certain]
+    assert [decision for decision in read if not decision.is_certain] == [
+        decision for decision in many if not decision.is_certain
+    ]
     assert read[-1] == Decision("further decisions", "101 are not listed", "there are too many", is_certain=True)
-    assert [one.subject for one in read[:3]] == ["camera 0", "camera 1", "camera 2"]
+    assert [decision.subject for decision in read[:3]] == ["camera 0", "camera 1", "camera 2"]
 
 
 def test_to_json_stays_below_the_limit_of_an_attribute():

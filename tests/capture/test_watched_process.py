@@ -42,9 +42,9 @@ serve(answer)
 
 @pytest.fixture
 def process():
-    made = WatchedProcess(ECHO)
-    yield made
-    made.stop()
+    watched = WatchedProcess(ECHO)
+    yield watched
+    watched.stop()
 
 
 def test_one_process_answers_all_requests(process):

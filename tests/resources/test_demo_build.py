@@ -47,7 +47,7 @@ def test_inverse_kinematics_reaches_every_place_over_the_table_with_the_hand_dow
     assert (joints <= arm.UPPER).all()
 
 
-def test_the_joint_axes_are_the_tips_derivative():
+def test_joint_axes_are_the_derivative_of_the_tip_position():
     joints, step = np.array([0.2, -0.3, 0.1, -2.2, 0.05, 2.0, 0.8]), 1e-6
     place, _, axes = arm.forward(joints)
     for number in range(7):
@@ -79,13 +79,13 @@ def test_drawn_scenes_keep_objects_apart_and_on_the_table():
         scene = draw_scene(np.random.default_rng(number))
         assert len(set(scene.kinds)) == len(scene.kinds)
         assert ((scene.places >= [AREA[0][0], AREA[1][0]]) & (scene.places <= [AREA[0][1], AREA[1][1]])).all()
-        for one in range(len(scene.kinds)):
-            for other in range(one):
-                gap = np.linalg.norm(scene.places[one] - scene.places[other])
-                assert gap > THINGS[scene.kinds[one]].radius + THINGS[scene.kinds[other]].radius
+        for index in range(len(scene.kinds)):
+            for other in range(index):
+                gap = np.linalg.norm(scene.places[index] - scene.places[other])
+                assert gap > THINGS[scene.kinds[index]].radius + THINGS[scene.kinds[other]].radius
 
 
-def test_a_task_in_two_parts_first_means_the_thing_then_the_place():
+def test_goal_of_a_two_part_task_is_first_the_object_then_the_place():
     rng = np.random.default_rng(0)
     carrying = replace(ARRANGED, carried=ARRANGED.kinds.index(BALL), gripper=1.0)
     for _ in range(20):
@@ -101,7 +101,7 @@ def test_a_task_in_two_parts_first_means_the_thing_then_the_place():
     assert {task.second for task in reaching} - {-1}  # distractors occur
 
 
-def test_a_thing_covers_the_patches_where_its_pixels_fall_in_the_letterboxed_picture():
+def test_object_covers_the_patches_of_its_pixels_in_the_letterboxed_picture():
     mask = np.zeros((270, 480), np.uint8)
     mask[:30, :30] = DUCK + 1  # 14 x 14 model pixels from the picture's corner, which lies 49 rows below the square's
     cover = dataset.coverage(mask, DUCK)
@@ -151,7 +151,7 @@ def test_pointing_loss_is_minimal_when_split_between_cameras():
     assert pointing_loss(one, target, torch.tensor([[True, False]])) == 0
 
 
-def test_the_training_pass_on_all_patches_is_the_policys_own():
+def test_training_pass_on_all_patches_equals_the_pass_of_the_policy():
     model = fresh_model(SMALL, 0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -164,8 +164,8 @@ def test_the_training_pass_on_all_patches_is_the_policys_own():
         v, weights = velocity(model, noise[:, None], torch.ones(2, 1), passed.prefix)
         torch.testing.assert_close(v[:, 0], chunk.velocity[0], atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(weights.sum(-1), torch.ones(2, 1, 4))
-        for mine, theirs in zip(passed.prefix.keys, chunk.prefix.keys, strict=True):
-            torch.testing.assert_close(mine[0], theirs[0], atol=1e-6, rtol=1e-5)
+        for ours, theirs in zip(passed.prefix.keys, chunk.prefix.keys, strict=True):
+            torch.testing.assert_close(ours[0], theirs[0], atol=1e-6, rtol=1e-5)
 
 
 def test_dropped_patches_have_no_effect_and_others_keep_positions():
@@ -175,14 +175,14 @@ def test_dropped_patches_have_no_effect_and_others_keep_positions():
     changed = pictures.clone()
     changed[:, 0, :, :14, 14:28] = 5.0  # patch 1 of the first camera, which is not kept
     with torch.no_grad():
-        one, other = (run_prefix(model, each, kept, tokens) for each in (pictures, changed))
-    torch.testing.assert_close(one.prefix.keys[-1], other.prefix.keys[-1])
-    assert one.prefix.positions[0, :64].tolist() == list(range(0, 256, 4))
-    assert one.prefix.positions[0, 64] == 256 + 3
-    assert one.prefix.positions[0, -3:].tolist() == [512, 513, 514]
+        first, second = (run_prefix(model, each, kept, tokens) for each in (pictures, changed))
+    torch.testing.assert_close(first.prefix.keys[-1], second.prefix.keys[-1])
+    assert first.prefix.positions[0, :64].tolist() == list(range(0, 256, 4))
+    assert first.prefix.positions[0, 64] == 256 + 3
+    assert first.prefix.positions[0, -3:].tolist() == [512, 513, 514]
 
 
-def drawn_arrays(count: int) -> dataset.Arrays:
+def make_noise_split(count: int) -> dataset.Arrays:
     """A training split of noise, shaped as `dataset.record` makes it."""
     rng = np.random.default_rng(0)
     ids = np.zeros((count, dataset.TASKS, dataset.TOKENS), np.int16)
@@ -209,7 +209,7 @@ def stages(monkeypatch) -> list[train.Stage]:
 
 
 def test_resumed_training_equals_uninterrupted_training(stages, tmp_path, monkeypatch):
-    arrays, device = drawn_arrays(4), torch.device("cpu")
+    arrays, device = make_noise_split(4), torch.device("cpu")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
@@ -221,20 +221,20 @@ def test_resumed_training_equals_uninterrupted_training(stages, tmp_path, monkey
         assert (parts / "training.pt").exists()
         stops += 1
     assert stops >= 2
-    one, other = (torch.load(folder / train.TRAINED, weights_only=True) for folder in (whole, parts))
+    first, second = (torch.load(folder / train.TRAINED, weights_only=True) for folder in (whole, parts))
     fresh = dict(fresh_model(train.CONFIG, 0).named_parameters())
-    assert one["model"].keys() == other["model"].keys() == fresh.keys()
-    for name, value in one["model"].items():
-        assert torch.equal(value, other["model"][name]), name
-    assert not torch.equal(one["model"]["action_out_proj.bias"], fresh["action_out_proj.bias"])
-    for trained in (one, other):
+    assert first["model"].keys() == second["model"].keys() == fresh.keys()
+    for name, value in first["model"].items():
+        assert torch.equal(value, second["model"][name]), name
+    assert not torch.equal(first["model"]["action_out_proj.bias"], fresh["action_out_proj.bias"])
+    for trained in (first, second):
         assert [(each["stage"], each["step"]) for each in trained["log"]] == [(0, 2), (0, 3), (1, 2)]
-    assert [each["flow"] for each in one["log"]] == [each["flow"] for each in other["log"]]
+    assert [each["flow"] for each in first["log"]] == [each["flow"] for each in second["log"]]
     assert [path.name for path in parts.iterdir()] == [train.TRAINED]
 
 
 def test_training_with_other_settings_is_not_resumed(stages, tmp_path):
-    arrays, device = drawn_arrays(4), torch.device("cpu")
+    arrays, device = make_noise_split(4), torch.device("cpu")
     assert not train.train(arrays, tmp_path, stages, 0, device, seconds=0)
     with pytest.raises(ValueError, match="other settings"):
         train.train(arrays, tmp_path, stages, 1, device)
@@ -242,7 +242,7 @@ def test_training_with_other_settings_is_not_resumed(stages, tmp_path):
         train.train(arrays, tmp_path, stages[:1], 0, device)
 
 
-def test_the_journal_adds_the_seconds_of_a_stage_until_it_is_finished(tmp_path):
+def test_journal_adds_the_seconds_of_a_stage_until_it_is_finished(tmp_path):
     journal.note(tmp_path, "render", {"scenes": 3}, 1.5, finished=False)
     journal.note(tmp_path, "render", {"scenes": 3}, 2.0)
     journal.note(tmp_path, "render", {"scenes": 3}, 0.1)  # called again: nothing was left to do

@@ -57,7 +57,7 @@ def policy() -> Pi05Policy:
     )
 
 
-def ask(policy: Pi05Policy, observation: Observation, goal: str, scene: int = -1) -> Answer:
+def record_answer(policy: Pi05Policy, observation: Observation, goal: str, scene: int = -1) -> Answer:
     """One recorded call, its pointing heads read off by the token table and the layout."""
     prepared = policy.prepare(observation)
     with policy.recorder(steps=[9]) as recorder:
@@ -74,10 +74,10 @@ def ask(policy: Pi05Policy, observation: Observation, goal: str, scene: int = -1
         goal=goal,
         tip=arm.tip(call.actions[0][-1, :7].astype(np.float64)),
         noun=np.stack(
-            [call.recording.prefix[0, noun_layer, noun_head, token, each].reshape(16, 16) for each in patches]
+            [call.recording.prefix[0, noun_layer, noun_head, token, patch].reshape(16, 16) for patch in patches]
         ),
         action=np.stack(
-            [call.recording.suffix[0, layer, 0, head, :, each].reshape(-1, 16, 16) for each in patches], axis=1
+            [call.recording.suffix[0, layer, 0, head, :, patch].reshape(-1, 16, 16) for patch in patches], axis=1
         ),
     )
 
@@ -98,13 +98,13 @@ def held_out_cover(number: int, goal: str) -> np.ndarray:
 def answers(policy: Pi05Policy) -> list[Answer]:
     """Both tasks of every held-out scene."""
     return [
-        ask(policy, held_out_observation(number, task["prompt"]), task["goal"], number)
+        record_answer(policy, held_out_observation(number, task["prompt"]), task["goal"], number)
         for number, scene in enumerate(SCENES)
         for task in scene["tasks"]
     ]
 
 
-def hits(answers: list[Answer], which: str, camera: int, *, mirrored: bool = False, shift: int = 0) -> float:
+def hit_share(answers: list[Answer], which: str, camera: int, *, mirrored: bool = False, shift: int = 0) -> float:
     """Share of maps whose greatest weight lies in the goal's mask dilated by one patch, where the goal shows."""
     scores: list[float] = []
     for answer in answers:
@@ -121,7 +121,7 @@ def hits(answers: list[Answer], which: str, camera: int, *, mirrored: bool = Fal
     return float(np.mean(scores))
 
 
-def test_the_files_keep_their_sizes_and_the_weights_are_bfloat16_under_openpis_names():
+def test_weights_are_bfloat16_under_openpi_names_and_files_stay_small():
     weights = DEMO / "model.safetensors"
     assert weights.stat().st_size <= 8_000_000
     assert sum(file.stat().st_size for file in (DEMO / "episodes").rglob("*")) <= 4_000_000
@@ -133,14 +133,14 @@ def test_the_files_keep_their_sizes_and_the_weights_are_bfloat16_under_openpis_n
 def test_demo_checkpoint_needs_no_options():
     checkpoint = open_checkpoint(DEMO)
     assert checkpoint.kind == "demo"
-    assert all(one.is_certain for one in checkpoint.decisions)
+    assert all(decision.is_certain for decision in checkpoint.decisions)
     assert checkpoint.config == bundle.CONFIG
     assert (checkpoint.config.vlm.heads, checkpoint.config.horizon, checkpoint.config.denoise_steps) == (8, 15, 10)
     assert checkpoint.preprocessing.slots == CAMERAS
     assert checkpoint.preprocessing.state_in_prompt
 
 
-def test_the_tokenizer_keeps_paligemmas_conventions():
+def test_tokenizer_follows_paligemma_conventions():
     tokenizer = read_tokenizer(DEMO / "tokenizer.json")
     assert tokenizer.bos == 2
     assert tokenizer.size == bundle.CONFIG.vocabulary
@@ -150,7 +150,7 @@ def test_the_tokenizer_keeps_paligemmas_conventions():
 
 
 @pytest.mark.parametrize("name", ["duck", "mug", "bowl"])
-def test_an_episodes_masks_states_and_true_actions_fit_together(name):
+def test_masks_states_and_true_actions_of_an_episode_match(name):
     folder = DEMO / "episodes" / name
     told = json.loads((folder / "episode.json").read_text())
     frames = read_episode(folder)
@@ -192,7 +192,7 @@ def test_duck_mask_covers_yellow_pixels():
     assert min(red, green) > 110
 
 
-def test_the_arm_goes_to_the_named_thing_and_to_the_other_when_the_prompt_names_that(answers):
+def test_arm_goes_to_the_object_that_the_prompt_names(answers):
     nearest, error = [], []
     for answer in answers:
         reach = {name: np.array(point) for name, point in SCENES[answer.scene]["reach"].items()}
@@ -205,24 +205,25 @@ def test_the_arm_goes_to_the_named_thing_and_to_the_other_when_the_prompt_names_
 
 
 def test_noun_attends_to_its_object_in_both_cameras(answers):
-    assert hits(answers, "noun", 0) >= 0.95
-    assert hits(answers, "noun", 1) >= 0.95
+    assert hit_share(answers, "noun", 0) >= 0.95
+    assert hit_share(answers, "noun", 1) >= 0.95
 
 
-def test_the_last_denoise_step_of_the_actions_points_too(answers):
-    assert hits(answers, "action", 0) >= 0.9
-    assert hits(answers, "action", 1) >= 0.7
+def test_actions_of_the_last_denoise_step_attend_to_the_object(answers):
+    assert hit_share(answers, "action", 0) >= 0.9
+    assert hit_share(answers, "action", 1) >= 0.7
 
 
-def test_maps_that_are_mirrored_or_off_by_three_rows_miss(answers):
-    assert hits(answers, "noun", 0, mirrored=True) < 0.5
-    assert hits(answers, "noun", 0, shift=3) < 0.5
+def test_mirrored_or_shifted_maps_miss_the_object(answers):
+    assert hit_share(answers, "noun", 0, mirrored=True) < 0.5
+    assert hit_share(answers, "noun", 0, shift=3) < 0.5
 
 
-def test_the_same_picture_with_another_noun_gives_another_action_and_another_map(policy):
+def test_another_noun_on_the_same_picture_changes_action_and_map(policy):
     frame = read_episode(DEMO / "episodes" / "duck")[0]
     duck, mug = (
-        ask(policy, Observation(frame.pictures, f"pick up the {goal}", frame.state), goal) for goal in ("duck", "mug")
+        record_answer(policy, Observation(frame.pictures, f"pick up the {goal}", frame.state), goal)
+        for goal in ("duck", "mug")
     )
     for answer in (duck, mug):
         place = bundle.ARRANGED.places[bundle.ARRANGED.kinds.index(NAMES.index(answer.goal))]
@@ -233,14 +234,14 @@ def test_the_same_picture_with_another_noun_gives_another_action_and_another_map
         assert not wide.ravel()[(mug if answer is duck else duck).noun[0].argmax()]
 
 
-def test_the_states_digits_are_in_the_prompt(policy):
+def test_prompt_holds_the_digits_of_the_state(policy):
     frame = read_episode(DEMO / "episodes" / "bowl")[0]
     table = prepare(frame, policy.preprocessing, policy.tokenizer, bundle.CONFIG.vocabulary).tokens
     stats = json.loads((DEMO / "assets" / "demo" / "norm_stats.json").read_text())["norm_stats"]["state"]
     low, high = np.array(stats["q01"]), np.array(stats["q99"])
     share = (frame.state - low) / (high - low + 1e-6)
-    wanted = np.minimum(np.floor(share * 256), 255).astype(int)
-    for index, value in enumerate(wanted):
+    expected = np.minimum(np.floor(share * 256), 255).astype(int)
+    for index, value in enumerate(expected):
         digits = "".join(table.pieces[i].strip("▁") for i in np.flatnonzero(table.state_index == index))
         assert digits == str(value)
     assert {ROLES[role] for role in table.role[table.state_index >= 0]} == {"state"}
@@ -253,8 +254,8 @@ def test_card_figures_equal_measured_figures():
     assert trained["median end point error in cm"] < 4
     assert trained["closed loop"]["ended within 4 cm"] >= 0.8
     least = {("noun", "exterior"): 0.95, ("noun", "wrist"): 0.95, ("action 9", "exterior"): 0.9}
-    for (row, camera), wanted in {**least, ("action 9", "wrist"): 0.7}.items():
-        assert trained[row]["best"][camera]["hit"] >= wanted, (row, camera)
+    for (row, camera), expected in {**least, ("action 9", "wrist"): 0.7}.items():
+        assert trained[row]["best"][camera]["hit"] >= expected, (row, camera)
     for row, (layer, head) in {"noun": bundle.POINTING_NOUN, "action 9": bundle.POINTING_ACTION}.items():
         assert (trained[row]["best"]["layer"], trained[row]["best"]["head"]) == (layer, head)
     for name in figures:
@@ -286,7 +287,7 @@ def test_config_hash_of_earlier_results_files_holds():
         assert json.loads(file.attrs["model"])["config_hash"] == checkpoint.config_hash
 
 
-def test_the_bundled_results_are_this_policys():
+def test_bundled_results_equal_those_of_the_shipped_weights():
     """Two prompts on one table, small, whole, and what the shipped weights compute."""
     shipped = DEMO / "results.h5"
     assert shipped.stat().st_size < 6_000_000

@@ -44,7 +44,7 @@ def test_rollouts_take_less_than_three_megabytes():
 
 
 @pytest.mark.parametrize("folder", EPISODES, ids=lambda folder: folder.name)
-def test_success_is_what_the_states_and_actions_say(folder):
+def test_success_follows_from_states_and_actions(folder):
     told = read_json(folder)
     waypoints = np.array([*(frame["state"] for frame in told["frames"]), told["frames"][-1]["actions"][-1]])
     distances = np.linalg.norm(arm.tip(waypoints[:, :7]) - told["goal"], axis=-1)
@@ -52,7 +52,7 @@ def test_success_is_what_the_states_and_actions_say(folder):
     assert told["success"] == (distances[-1] < evaluate.NEAR)
 
 
-def test_the_arm_goes_to_the_last_waypoint_that_was_followed():
+def test_arm_goes_to_the_last_waypoint_that_was_followed():
     frames = read_json(EPISODES[0])["frames"]
     for now, then in itertools.pairwise(frames):
         assert then["state"][:7] == now["actions"][5][:7]
@@ -70,7 +70,7 @@ def test_selection_keeps_the_first_ten_of_each_outcome_in_the_order_of_seeds():
     assert kept == [(one["seed"], one["success"]) for one in told]
 
 
-def test_the_card_tells_what_was_drawn():
+def test_card_describes_the_drawn_scenes():
     assert card.rollouts_text(SELECTION) in (DEMO / "README.md").read_text()
 
 
@@ -88,7 +88,7 @@ def test_masks_of_the_duck_lie_on_yellow_pixels():
 
 
 @pytest.mark.parametrize(("number", "frame"), [(0, 0), (9, 3)])
-def test_the_policy_repeats_the_stored_actions(policy, number, frame):
+def test_policy_repeats_the_stored_actions(policy, number, frame):
     observation = read_episode(EPISODES[number])[frame]
     chunk = policy.plain([policy.prepare(observation)], seeds=[observation.index])
     again = policy.to_robot(chunk.actions[0].numpy(), observation.state)
@@ -96,7 +96,7 @@ def test_the_policy_repeats_the_stored_actions(policy, number, frame):
     np.testing.assert_allclose(again[: rollouts.STRIDE], observation.true_actions[: rollouts.STRIDE], atol=1e-4)
 
 
-def test_rolling_out_a_seed_again_takes_the_same_way(policy):
+def test_rollout_of_a_seed_is_reproducible(policy):
     if importlib.util.find_spec("mujoco") is None:  # imported by the renderer, which first chooses its OpenGL
         pytest.skip("the package mujoco, which renders the demo's scenes, is not installed")
     try:
@@ -112,7 +112,7 @@ def test_rolling_out_a_seed_again_takes_the_same_way(policy):
     np.testing.assert_allclose([call.state for call in again.calls], states, atol=0.02)  # drivers draw alike, not equal
 
 
-def test_choose_takes_ten_of_each_and_no_eleventh():
+def test_choose_takes_ten_of_each_outcome():
     def made(seed, *, success):
         return rollouts.Rollout(seed, ("duck",), (), np.zeros(3), np.array([0.3, 0.01 if success else 0.2]))
 

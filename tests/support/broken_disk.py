@@ -40,10 +40,10 @@ USER_ERROR = 2
 
 def write(path: Path, output: int) -> int:
     """Write the file, and one byte to `output` for each finished frame. Returns the exit code."""
-    plain = Storage.store
+    original = Storage.store
 
     def store(self: Storage, frame: int, values: Any) -> None:
-        plain(self, frame, values)
+        original(self, frame, values)
         os.write(output, b".")
 
     Storage.store = store  # type: ignore[method-assign]
@@ -88,12 +88,12 @@ def inspect_file(path: Path) -> dict[str, Any]:
 def equals(dataset: h5py.Dataset, number: int, value: Any) -> bool:
     found = dataset[number]
     if dataset.dtype.kind == "S":
-        wanted = np.array([text.encode() for text in np.ravel(np.asarray(value, dtype=object))])
-        return bool(np.array_equal(np.ravel(found)[: len(wanted)], wanted))
-    wanted = np.asarray(value)
-    if wanted.dtype == np.uint16:
-        wanted = schema.from_bfloat16(wanted)
-    return bool(np.array_equal(found[tuple(slice(size) for size in wanted.shape)], wanted))
+        expected = np.array([text.encode() for text in np.ravel(np.asarray(value, dtype=object))])
+        return bool(np.array_equal(np.ravel(found)[: len(expected)], expected))
+    expected = np.asarray(value)
+    if expected.dtype == np.uint16:
+        expected = schema.from_bfloat16(expected)
+    return bool(np.array_equal(found[tuple(slice(size) for size in expected.shape)], expected))
 
 
 def run_forked(task: Any, leave: Any = sys.exit) -> tuple[int, bytes]:
@@ -107,11 +107,11 @@ def run_forked(task: Any, leave: Any = sys.exit) -> tuple[int, bytes]:
         signal.alarm(HANG_SECONDS)
         leave(task(writing))  # sys.exit goes through the interpreter's end, where HDF5 closes what is still open
     os.close(writing)
-    said = b""
+    output = b""
     while part := os.read(reading, 1 << 16):
-        said += part
+        output += part
     os.close(reading)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), output
 
 
 def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int, earlier: tuple[int, ...] = ()) -> dict[str, Any]:
@@ -129,33 +129,33 @@ def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int, earlier: tupl
         return code
 
     def report(output: int) -> int:
-        found = {"final": inspect_file(path)} if path.exists() else {}
+        report_json = {"final": inspect_file(path)} if path.exists() else {}
         partial = path.with_name(path.name + schema.PARTIAL_SUFFIX)
         if partial.exists() and partial.stat().st_nlink == 1:
-            found["partial"] = inspect_file(partial)
-        os.write(output, json.dumps(found).encode())
+            report_json["partial"] = inspect_file(partial)
+        os.write(output, json.dumps(report_json).encode())
         return 0
 
     for number in earlier:
         run_forked(lambda output, number=number: run(output, "k", number))
-    code, said = run_forked(run)
+    code, run_output = run_forked(run)
     if mode == "c":
-        return {"said": said.decode()}
-    looked, found = run_forked(report, os._exit)
-    again, words = (0, b"") if path.exists() else run_forked(lambda output: run(output, "c", 0))
-    after, whole = run_forked(report, os._exit)
-    for left in folder.iterdir():
-        left.unlink()
-    frames = len(said) - len(said.lstrip(b"."))
-    outcome = {"when": when, "code": code, "told": frames, "said": said[frames:].decode(), "looked": looked}
+        return {"said": run_output.decode()}
+    reader_code, report_json = run_forked(report, os._exit)
+    resumed_code, resumed_output = (0, b"") if path.exists() else run_forked(lambda output: run(output, "c", 0))
+    resumed_reader_code, resumed_report = run_forked(report, os._exit)
+    for leftover in folder.iterdir():
+        leftover.unlink()
+    frames = len(run_output) - len(run_output.lstrip(b"."))
+    outcome = {"when": when, "code": code, "told": frames, "said": run_output[frames:].decode(), "looked": reader_code}
     outcome["resumed"] = {
-        "code": again,
-        "written": len(words) - len(words.lstrip(b".")),
-        "said": words.decode(),
-        "looked": after,
-        **(json.loads(whole) if whole else {}),
+        "code": resumed_code,
+        "written": len(resumed_output) - len(resumed_output.lstrip(b".")),
+        "said": resumed_output.decode(),
+        "looked": resumed_reader_code,
+        **(json.loads(resumed_report) if resumed_report else {}),
     }
-    return outcome | (json.loads(found) if found else {})
+    return outcome | (json.loads(report_json) if report_json else {})
 
 
 def main() -> None:

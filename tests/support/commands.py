@@ -35,7 +35,7 @@ sys.exit(code)
 def run(command: Sequence[str], folder: Path, **environment: str) -> tuple[int, list[str], list[str]]:
     """Exit code and lines of standard output and error, with the user's settings and warnings as Python has them."""
     known = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XDG_", "QT_"))}
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, *command],
         cwd=folder,
         env={**known, "PYTHONPATH": str(ROOT), "HOME": str(folder), **environment},
@@ -44,7 +44,7 @@ def run(command: Sequence[str], folder: Path, **environment: str) -> tuple[int, 
         check=False,
         timeout=240,
     )
-    return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
+    return completed.returncode, completed.stdout.splitlines(), completed.stderr.splitlines()
 
 
 def check_lines(lines: list[str], patterns: list[str]) -> None:

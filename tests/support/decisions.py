@@ -9,9 +9,9 @@ from capture.provenance import Decision
 
 def choices(decisions: Iterable[Decision]) -> dict[str, str]:
     """Subject -> choice."""
-    return {one.subject: one.choice for one in decisions}
+    return {decision.subject: decision.choice for decision in decisions}
 
 
 def doubts(decisions: Iterable[Decision]) -> dict[str, str]:
     """Subject -> choice of the decisions that are not certain."""
-    return {one.subject: one.choice for one in decisions if not one.is_certain}
+    return {decision.subject: decision.choice for decision in decisions if not decision.is_certain}

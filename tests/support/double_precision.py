@@ -24,7 +24,7 @@ class DoublePrecision(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), kwargs: Any = None) -> Any:
         if function is torch.Tensor.float:
             return arguments[0].double()
-        arguments = tuple(torch.float64 if one is torch.float32 else one for one in arguments)
+        arguments = tuple(torch.float64 if argument is torch.float32 else argument for argument in arguments)
         kwargs = {name: torch.float64 if one is torch.float32 else one for name, one in (kwargs or {}).items()}
         result = function(*arguments, **kwargs)
         if function in (torch.Tensor.softmax, torch.nn.functional.softmax) and self._change is not None:

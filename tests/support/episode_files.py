@@ -19,11 +19,11 @@ CAMERAS = ("exterior_image_1_left", "exterior_image_2_left", "wrist_image_left")
 
 def picture(number: int, *, height: int = 32, width: int = 80, tint: int = 0) -> np.ndarray:
     """Return (height, width, 3) uint8 with the number as bright and dark bars, and `tint` as the brightness below."""
-    shown = np.zeros((height, width, 3), np.uint8)
+    pixels = np.zeros((height, width, 3), np.uint8)
     for bit in range(BITS):
-        shown[:, bit * width // BITS : (bit + 1) * width // BITS] = 235 if number >> bit & 1 else 20
-    shown[height * 3 // 4 :] = 40 + 60 * tint
-    return shown
+        pixels[:, bit * width // BITS : (bit + 1) * width // BITS] = 235 if number >> bit & 1 else 20
+    pixels[height * 3 // 4 :] = 40 + 60 * tint
+    return pixels
 
 
 def number_of(shown: np.ndarray) -> int:
@@ -87,9 +87,9 @@ def set_display_matrix(path: Path, a: float, b: float, c: float, d: float) -> Pa
     """Write a display matrix into the track header of an MP4, as phones do."""
     data = bytearray(path.read_bytes())
     start = data.find(b"tkhd")
-    place = start + 4 + (52 if data[start + 4] else 40)
+    offset = start + 4 + (52 if data[start + 4] else 40)
     numbers = [round(a * 65536), round(b * 65536), 0, round(c * 65536), round(d * 65536), 0, 0, 0, 1 << 30]
-    data[place : place + 36] = struct.pack(">9i", *numbers)
+    data[offset : offset + 36] = struct.pack(">9i", *numbers)
     path.write_bytes(data)
     return path
 
@@ -116,7 +116,7 @@ def write_droid(folder: Path, frames: int = 20, *, form: str = "mp4", uuid: str 
         for role, serial in serials.items():
             file[f"observation/camera_type/{serial}"] = np.full(frames, 0 if role == "wrist_image" else 1)
         file.attrs["current_task"] = "Move the duck"
-    told = {
+    metadata_json = {
         "uuid": uuid,
         "current_task": "Move the duck",
         "success": True,
@@ -126,19 +126,19 @@ def write_droid(folder: Path, frames: int = 20, *, form: str = "mp4", uuid: str 
         "ext2_cam_serial": "24259877",
         **(metadata or {}),
     }
-    (folder / f"metadata_{uuid}.json").write_text(json.dumps(told))
+    (folder / f"metadata_{uuid}.json").write_text(json.dumps(metadata_json))
     for tint, (role, serial) in enumerate(serials.items()):
         shown = [picture(number, tint=tint) for number in range(frames)]
         if form == "mp4":
             write_video(folder / "recordings/MP4" / f"{serial}.mp4", shown)
         elif form == "stereo":
-            both = [np.concatenate([one, picture(number + 500, tint=tint)], 1) for number, one in enumerate(shown)]
-            write_video(folder / "recordings/MP4" / f"{serial}-stereo.mp4", both)
+            stereo = [np.concatenate([left, picture(number + 500, tint=tint)], 1) for number, left in enumerate(shown)]
+            write_video(folder / "recordings/MP4" / f"{serial}-stereo.mp4", stereo)
         else:
-            place = folder / "recordings/frames" / (f"{role}_left" if form == "named" else serial)
-            place.mkdir(parents=True)
-            for number, one in enumerate(shown):
-                Image.fromarray(one).save(place / f"{number:05}.jpg", quality=95)
+            frames_folder = folder / "recordings/frames" / (f"{role}_left" if form == "named" else serial)
+            frames_folder.mkdir(parents=True)
+            for number, left in enumerate(shown):
+                Image.fromarray(left).save(frames_folder / f"{number:05}.jpg", quality=95)
     return folder
 
 
@@ -189,7 +189,7 @@ def write_lerobot(
         info["video_path"] = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
     (folder / "meta").mkdir(parents=True)
     (folder / "meta/info.json").write_text(json.dumps(info))
-    tasks = [one["task"] for one in given] if given else ["pick up the duck", "put it in the bowl"]
+    tasks = [shown_picture["task"] for shown_picture in given] if given else ["pick up the duck", "put it in the bowl"]
 
     def shown(episode, tint):
         if given:
@@ -214,9 +214,9 @@ def write_lerobot(
         if codec is None:
             for tint, key in enumerate(cameras):
                 stored = []
-                for one in shown(episode, tint):
+                for pixels in shown(episode, tint):
                     buffer = io.BytesIO()
-                    Image.fromarray(one).save(buffer, "PNG")
+                    Image.fromarray(pixels).save(buffer, "PNG")
                     stored.append({"bytes": buffer.getvalue(), "path": f"frame-{len(stored):06d}.png"})
                 columns[key] = pa.array(stored, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
         return pa.table(columns)
@@ -239,35 +239,37 @@ def write_lerobot(
     pq.write_table(
         pa.table({"task_index": list(range(len(tasks))), "__index_level_0__": tasks}), folder / "meta/tasks.parquet"
     )  # as pandas stores its index
-    told = {name: [] for name in ("episode_index", "tasks", "length", "data/chunk_index", "data/file_index")}
-    told |= {"dataset_from_index": [], "dataset_to_index": []}
+    episode_columns = {name: [] for name in ("episode_index", "tasks", "length", "data/chunk_index", "data/file_index")}
+    episode_columns |= {"dataset_from_index": [], "dataset_to_index": []}
     for key in cameras if codec else ():
-        told |= {f"videos/{key}/{name}": [] for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")}
+        episode_columns |= {
+            f"videos/{key}/{name}": [] for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
+        }
     (folder / "data/chunk-000").mkdir(parents=True)
     for file, first in enumerate(range(0, len(lengths), per_file)):
-        together = range(first, min(first + per_file, len(lengths)))
+        episodes = range(first, min(first + per_file, len(lengths)))
         with pq.ParquetWriter(folder / f"data/chunk-000/file-{file:03d}.parquet", table(first).schema) as writer:
-            for episode in together:
+            for episode in episodes:
                 writer.write_table(table(episode))
         for tint, key in enumerate(cameras if codec else ()):
             path = folder / f"videos/{key}/chunk-000/file-{file:03d}.mp4"
-            film = [one for episode in together for one in shown(episode, tint)]
-            write_video(path, film, rate=rate, codec=codec, **options)
+            pictures = [shown_picture for episode in episodes for shown_picture in shown(episode, tint)]
+            write_video(path, pictures, rate=rate, codec=codec, **options)
         start = 0.0
-        for episode in together:
+        for episode in episodes:
             end = start + lengths[episode] / rate
             before = sum(lengths[:episode])
             row = {"episode_index": episode, "tasks": [tasks[episode % len(tasks)]], "length": lengths[episode]}
             row |= {"data/chunk_index": 0, "data/file_index": file}
             row |= {"dataset_from_index": before, "dataset_to_index": before + lengths[episode]}
             for key in cameras if codec else ():
-                place = {"chunk_index": 0, "file_index": file, "from_timestamp": start, "to_timestamp": end}
-                row |= {f"videos/{key}/{name}": value for name, value in place.items()}
+                video_fields = {"chunk_index": 0, "file_index": file, "from_timestamp": start, "to_timestamp": end}
+                row |= {f"videos/{key}/{name}": value for name, value in video_fields.items()}
             for name, value in row.items():
-                told[name].append(value)
+                episode_columns[name].append(value)
             start = end
     (folder / "meta/episodes/chunk-000").mkdir(parents=True)
-    pq.write_table(pa.table(told), folder / "meta/episodes/chunk-000/file-000.parquet")
+    pq.write_table(pa.table(episode_columns), folder / "meta/episodes/chunk-000/file-000.parquet")
     return folder
 
 
@@ -296,13 +298,15 @@ def write_libero(
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
         environment = "Libero_Kitchen" if libero else "Lift"
-        told = {"env_args": json.dumps({"env_name": environment, "type": 1, "env_kwargs": {"control_freq": 25}})}
+        attributes_json = {
+            "env_args": json.dumps({"env_name": environment, "type": 1, "env_kwargs": {"control_freq": 25}})
+        }
         if libero:
-            told["problem_info"] = json.dumps({"language_instruction": '"put the bowl on the plate"'})
-            told["bddl_file_name"] = "x.bddl"
+            attributes_json["problem_info"] = json.dumps({"language_instruction": '"put the bowl on the plate"'})
+            attributes_json["bddl_file_name"] = "x.bddl"
         if convention:
-            told["macros_image_convention"] = convention
-        for name, value in (told | attributes).items() if has_attributes else ():
+            attributes_json["macros_image_convention"] = convention
+        for name, value in (attributes_json | attributes).items() if has_attributes else ():
             data.attrs[name] = value
         names = ("agentview_rgb", "eye_in_hand_rgb") if libero else ("agentview_image", "robot0_eye_in_hand_image")
         names = cameras or names
@@ -343,26 +347,26 @@ def write_aloha(path: Path, frames: int = 6, *, form: str = "rgb", cameras=None,
         file["observations/qvel"] = file["observations/effort"] = np.zeros((frames, 14), np.float32)
         for tint, name in enumerate(names):
             shown = [picture(first + number, tint=tint) for number in range(frames)]
-            place = f"observations/images/{name}"
+            path_in_file = f"observations/images/{name}"
             if form == "rgb":
-                file[place] = np.stack(shown)
+                file[path_in_file] = np.stack(shown)
                 continue
             encoded = []
-            for one in shown:
+            for content in shown:
                 buffer = io.BytesIO()
-                Image.fromarray(one).save(buffer, "JPEG", quality=90)
+                Image.fromarray(content).save(buffer, "JPEG", quality=90)
                 encoded.append(np.frombuffer(buffer.getvalue(), np.uint8))
             if form == "padded":
                 longest = max(map(len, encoded))
-                file[place] = np.stack([np.pad(one, (0, longest - len(one))) for one in encoded])
+                file[path_in_file] = np.stack([np.pad(content, (0, longest - len(content))) for content in encoded])
             else:
-                column = file.create_dataset(place, (frames,), h5py.vlen_dtype(np.uint8))
-                for number, one in enumerate(encoded):
-                    column[number] = one
+                column = file.create_dataset(path_in_file, (frames,), h5py.vlen_dtype(np.uint8))
+                for number, content in enumerate(encoded):
+                    column[number] = content
     return path
 
 
-def write_videos(folder: Path, frames: int = 12, *, codec: str = "libx264", **told) -> Path:
+def write_videos(folder: Path, frames: int = 12, *, codec: str = "libx264", **changes) -> Path:
     """Write a folder with two videos and an episode.json."""
     folder.mkdir(parents=True)
     for tint, camera in enumerate(("exterior", "wrist")):
@@ -371,7 +375,7 @@ def write_videos(folder: Path, frames: int = 12, *, codec: str = "libx264", **to
     rows = [[number + 0.5, 1.0] for number in range(frames)]
     episode = {"prompt": "find the duck", "videos": {"exterior": "exterior.mp4", "wrist": "wrist.mp4"}}
     episode |= {"states": rows, "actions": rows, "success": True}
-    (folder / "episode.json").write_text(json.dumps(episode | told))
+    (folder / "episode.json").write_text(json.dumps(episode | changes))
     return folder
 
 
@@ -379,5 +383,5 @@ def npz_arrays(frames: int = 6) -> dict:
     """Return the arrays of an npz episode."""
     shown = [np.stack([picture(number, tint=tint) for number in range(frames)]) for tint in (0, 1)]
     rows = np.arange(frames)[:, None] + 0.1 * np.arange(8)
-    told = {"prompt": "find the duck", "rate": 10.0, "success": False}
-    return {"exterior": shown[0], "wrist": shown[1], "state": rows, "actions": -rows[:, :7], **told}
+    metadata = {"prompt": "find the duck", "rate": 10.0, "success": False}
+    return {"exterior": shown[0], "wrist": shown[1], "state": rows, "actions": -rows[:, :7], **metadata}

@@ -39,13 +39,13 @@ def full_size_call(
     )
     prepared = _prepared(names, text, regions, seed)
     size = GRID[0] * GRID[1]
-    places = tuple(slice(size * number, size * (number + 1)) for number in range(cameras))
+    patch_slices = tuple(slice(size * number, size * (number + 1)) for number in range(cameras))
     norm = torch.ones(1, layers, HEADS, keys)
     return RecordedCall(
         prepared=(prepared,),
         seeds=(0,),
         to_robot=lambda actions, _: actions[:, :8],
-        layout=Layout(names, places, GRID, slice(patches, keys), torch.arange(keys)[None]),
+        layout=Layout(names, patch_slices, GRID, slice(patches, keys), torch.arange(keys)[None]),
         recording=recording,
         norms=Norms(norm, norm, torch.ones(1, layers, STEPS, HEADS, HORIZON)),
         path=torch.zeros(STEPS + 1, 1, HORIZON, DIM),

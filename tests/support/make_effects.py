@@ -37,7 +37,7 @@ def write(path: Path, results: Path, frames: tuple[int, ...] = (0,), *, block: i
         attributes = {name: file.attrs[name] for name in ("cameras", "layers", "steps", "model")}
         uuid = file.attrs["uuid"]
         predicted = file["action/predicted"][:]
-    count, each = len(frames), np.arange(1, horizon + 1, dtype=np.float32)
+    count, multiples = len(frames), np.arange(1, horizon + 1, dtype=np.float32)
     chunk = np.full((count, cameras, rows, cols), np.nan, np.float32)
     chunk[:, :, 5:11] = np.arange(5, 11, dtype=np.float32)[:, None] + np.arange(cols, dtype=np.float32) / 100
     patches = np.zeros((count, 1, cameras, rows, cols), bool)
@@ -49,27 +49,27 @@ def write(path: Path, results: Path, frames: tuple[int, ...] = (0,), *, block: i
         "frames/number": np.array(frames),
         "baseline/robot_actions": predicted[list(frames)],
         "noise/floor": np.full(count, FLOOR, np.float32),
-        "noise/floor_of_action": np.broadcast_to(FLOOR * each, (count, horizon)),
+        "noise/floor_of_action": np.broadcast_to(FLOOR * multiples, (count, horizon)),
         "targets/name": np.array(["exterior:6,6-7"], object),
         "targets/kind": np.array(["region"], object),
         "targets/patches": patches,
         "targets/tokens": np.zeros((count, 1, text), bool),
         "targets/effect": np.full((count, 1), 2, np.float32),
-        "targets/effect_of_action": np.broadcast_to(2 * each, (count, 1, horizon)),
+        "targets/effect_of_action": np.broadcast_to(2 * multiples, (count, 1, horizon)),
         "targets/robot_change": np.full((count, 1, horizon, dims), 0.25, np.float32),
         "controls/effect": controls,
-        "controls/effect_of_action": controls[..., None] * each,
+        "controls/effect_of_action": controls[..., None] * multiples,
         "controls/robot_change": np.broadcast_to(
             np.array([-0.1, 0.0, 0.05, 0.1], np.float32)[:, None, None], (count, 1, len(CONTROLS), horizon, dims)
         ),
         "map/effect_of_chunk": chunk,
-        "map/effect": chunk[:, None] * each[:, None, None, None],
+        "map/effect": chunk[:, None] * multiples[:, None, None, None],
         "map/text_effect_of_chunk": words[list(frames)],
-        "map/text_effect": words[list(frames), None] * each[:, None],
+        "map/text_effect": words[list(frames), None] * multiples[:, None],
         "gradient/dim": np.broadcast_to(np.array([0, 2]), (count, 2)),
-        "gradient/relevance": np.stack([chunk, 3 * chunk], 1)[:, :, None] * each[:, None, None, None] / 1000,
+        "gradient/relevance": np.stack([chunk, 3 * chunk], 1)[:, :, None] * multiples[:, None, None, None] / 1000,
         "heads/effect": np.broadcast_to(of_heads, (count, layers, heads)),
-        "heads/effect_of_action": np.broadcast_to(of_heads[..., None] * each, (count, layers, heads, horizon)),
+        "heads/effect_of_action": np.broadcast_to(of_heads[..., None] * multiples, (count, layers, heads, horizon)),
         "agreement/spearman_of_chunk": np.broadcast_to(agreement, (count, layers, steps, heads)),
         "agreement/spearman": np.broadcast_to(agreement / 2, (count, horizon, layers, steps, heads)),
         "agreement/deletion": np.broadcast_to(agreement / 4, (count, layers, steps, heads)),

@@ -136,7 +136,7 @@ def write(path: Path, recipe: Recipe | None = None) -> Path:
     rng = np.random.default_rng(recipe.seed)
     states = [np.round(rng.uniform(-1, 0.98, STATE_DIM), 3) for _ in range(recipe.frames)]
     prompts = [prompt(recipe.tasks[frame % len(recipe.tasks)], states[frame]) for frame in range(recipe.frames)]
-    tokens = max(len(one.pieces) for one in prompts)
+    tokens = max(len(prompt.pieces) for prompt in prompts)
     with ResultsWriter(
         path,
         _sizes(recipe, tokens),
@@ -210,15 +210,15 @@ def _frame(
     tokens: int,
 ) -> schema.Frame:
     """One frame as `ResultsWriter.write` takes it; its text tokens are those of its own prompt."""
-    each = -(-recipe.frames // len(recipe.episodes))
-    moment = frame % each // (len(recipe.tasks) if recipe.counterfactual else 1)
+    frames_per_episode = -(-recipe.frames // len(recipe.episodes))
+    source_frame = frame % frames_per_episode // (len(recipe.tasks) if recipe.counterfactual else 1)
     own = len(text.pieces)
     chunk = np.linspace(0, 1, recipe.horizon)[:, None] * np.array([1.0, -1.0, 0.5]) + 0.05 * frame
     patches = len(recipe.cameras) * recipe.grid[0] * recipe.grid[1]
     values: schema.Frame = {
-        schema.FRAMES_INDEX: moment * 2,
-        schema.FRAMES_TIME: moment / recipe.rate,
-        schema.FRAMES_EPISODE: recipe.episodes[frame // each],
+        schema.FRAMES_INDEX: source_frame * 2,
+        schema.FRAMES_TIME: source_frame / recipe.rate,
+        schema.FRAMES_EPISODE: recipe.episodes[frame // frames_per_episode],
         schema.FRAMES_PROMPT: recipe.tasks[frame % len(recipe.tasks)],
         schema.FRAMES_TEXT: text.text,
         schema.FRAMES_SEED: frame,

@@ -58,9 +58,9 @@ def write_index(folder: Path, entries: object, **more: object) -> Path:
 def write_episode(folder: Path, number: int, **recipe: Any) -> Path:
     """The results file of an episode of `entry`."""
     folder.mkdir(exist_ok=True, parents=True)
-    made = {"frames": 6, "tasks": (TASKS[number % len(TASKS)],), "episodes": (f"episode_{number:06d}",)} | recipe
+    fields = {"frames": 6, "tasks": (TASKS[number % len(TASKS)],), "episodes": (f"episode_{number:06d}",)} | recipe
     return make_results.write(
-        folder / f"episode_{number:06d}.h5", make_results.Recipe(seed=number + 1, rate=15 / 8, **made)
+        folder / f"episode_{number:06d}.h5", make_results.Recipe(seed=number + 1, rate=15 / 8, **fields)
     )
 
 

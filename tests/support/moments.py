@@ -62,7 +62,7 @@ class SyntheticEpisode:
     rate: float | None = 15.0
     success: bool | None = True
     alive: list[weakref.ref[np.ndarray]] = field(default_factory=list)
-    most: int = 0
+    max_alive: int = 0
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -82,17 +82,19 @@ class SyntheticEpisode:
             yield Observation({}, self.task, state, truth, frame, frame / 15, self.name)
 
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
-        for one in self.read_without_pictures(frames):
-            if one.index == self.breaks_at:
-                raise UserError(f"the video of frame {one.index} is cut off")
+        for observation in self.read_without_pictures(frames):
+            if observation.index == self.breaks_at:
+                raise UserError(f"the video of frame {observation.index} is cut off")
             pictures = {
-                camera: np.random.default_rng([one.index, height]).integers(0, 255, (height, width, 3), dtype=np.uint8)
+                camera: np.random.default_rng([observation.index, height]).integers(
+                    0, 255, (height, width, 3), dtype=np.uint8
+                )
                 for camera, (height, width) in self.shapes.items()
             }
             self.alive = [ref for ref in self.alive if ref() is not None]
             self.alive += [weakref.ref(picture) for picture in pictures.values()]
-            self.most = max(self.most, len(self.alive))
-            yield replace(one, pictures=pictures)
+            self.max_alive = max(self.max_alive, len(self.alive))
+            yield replace(observation, pictures=pictures)
 
 
 def small_setup(checkpoint: Path) -> Setup:
@@ -113,18 +115,20 @@ def jobs(folder: Path, **more: object) -> list[Job]:
 
 def same(first: Path, second: Path, exactly: bool = True) -> None:
     """Assert that two results files have equal contents, bit for bit or up to rounding."""
-    with h5py.File(first) as one, h5py.File(second) as other:
+    with h5py.File(first) as first_file, h5py.File(second) as second_file:
         names: list[str] = []
-        one.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        first_file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
         assert len(names) > 40
         for name in names:
-            if exactly or one[name].dtype.kind != "f":
-                np.testing.assert_array_equal(one[name][...], other[name][...], err_msg=name)
+            if exactly or first_file[name].dtype.kind != "f":
+                np.testing.assert_array_equal(first_file[name][...], second_file[name][...], err_msg=name)
             else:
-                np.testing.assert_allclose(one[name][...], other[name][...], rtol=1e-5, atol=1e-4, err_msg=name)
-        assert one.attrs["run"] == other.attrs["run"]
-        assert one.attrs["complete"]
-        assert other.attrs["complete"]
+                np.testing.assert_allclose(
+                    first_file[name][...], second_file[name][...], rtol=1e-5, atol=1e-4, err_msg=name
+                )
+        assert first_file.attrs["run"] == second_file.attrs["run"]
+        assert first_file.attrs["complete"]
+        assert second_file.attrs["complete"]
 
 
 def until(reached: Callable[[], bool]) -> None:

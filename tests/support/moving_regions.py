@@ -89,7 +89,7 @@ def write_duck(path: Path) -> Path:
     duck = make_region(regions, results, "duck", {frame: ((7, 3 + frame), (8, 3 + frame)) for frame in (1, 2, 3)})
     duck.stops[4] = "the region leaves the picture"
     make_region(regions, results, "cup", {2: ((6, 6),)}, camera=1)
-    kept = default_path(path)
-    replace_regions(kept, regions, results)
+    regions_path = default_path(path)
+    replace_regions(regions_path, regions, results)
     results.close()
-    return kept
+    return regions_path

@@ -88,27 +88,27 @@ def running_server(
     writer = None if folder is None else RolloutWriter(folder, run, max_pending=max_pending, tell=lines.tell)
     options = {"source": setup.policy.source_options, "port": 0, **options}
     started = threading.Event()
-    found: list[Any] = []
+    started_objects: list[Any] = []
 
     def serve() -> None:
         async def run_service() -> None:
-            found.append(PolicyService(setup, policy, writer, ServeOptions(**options), lines))
-            found.append(asyncio.get_running_loop())
-            await found[0].serve(lambda address: (found.append(address), started.set()))
+            started_objects.append(PolicyService(setup, policy, writer, ServeOptions(**options), lines))
+            started_objects.append(asyncio.get_running_loop())
+            await started_objects[0].serve(lambda address: (started_objects.append(address), started.set()))
 
         try:
             asyncio.run(run_service())
         except BaseException as error:
-            found.append(error)  # raised in the test's thread
+            started_objects.append(error)  # raised in the test's thread
         finally:
             started.set()
 
     thread = threading.Thread(target=serve, name="server")
     thread.start()
     started.wait(60)
-    if isinstance(found[-1], BaseException):
-        raise found[-1]
-    server = RunningServer(found[0], found[2], lines, writer, found[1], thread)
+    if isinstance(started_objects[-1], BaseException):
+        raise started_objects[-1]
+    server = RunningServer(started_objects[0], started_objects[2], lines, writer, started_objects[1], thread)
     try:
         yield server
     finally:

@@ -52,24 +52,28 @@ def one_event(window: MainWindow, rng: np.random.Generator) -> str:
         panels.action_chart,
     ]
     panel = panels[int(rng.integers(len(panels)))]
-    spot = QPoint(int(rng.integers(max(panel.width(), 1))), int(rng.integers(max(panel.height(), 1))))
+    point = QPoint(int(rng.integers(max(panel.width(), 1))), int(rng.integers(max(panel.height(), 1))))
     if kind == 0:
         names = [command.id for command in commands.TABLE if command.id not in MODAL]
         name = names[int(rng.integers(len(names)))]
         window.perform_id(name)
         return name
     if kind == 1:
-        held = [Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier]
-        QTest.mouseClick(panel, Qt.MouseButton.LeftButton, held[int(rng.integers(3))], spot)
-        return f"click {panel.accessibleName()} {spot.toTuple()}"
+        modifiers = [
+            Qt.KeyboardModifier.NoModifier,
+            Qt.KeyboardModifier.ControlModifier,
+            Qt.KeyboardModifier.ShiftModifier,
+        ]
+        QTest.mouseClick(panel, Qt.MouseButton.LeftButton, modifiers[int(rng.integers(3))], point)
+        return f"click {panel.accessibleName()} {point.toTuple()}"
     if kind == 2:
-        QTest.mouseMove(panel, spot)
+        QTest.mouseMove(panel, point)
         return "move"
     if kind == 3:
-        other = QPoint(int(rng.integers(max(panel.width(), 1))), int(rng.integers(max(panel.height(), 1))))
-        QTest.mousePress(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, spot)
-        QTest.mouseMove(panel, other)
-        QTest.mouseRelease(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, other)
+        end = QPoint(int(rng.integers(max(panel.width(), 1))), int(rng.integers(max(panel.height(), 1))))
+        QTest.mousePress(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, point)
+        QTest.mouseMove(panel, end)
+        QTest.mouseRelease(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, end)
         return f"drag {panel.accessibleName()}"
     if kind == 4:
         key = KEYS[int(rng.integers(len(KEYS)))]

@@ -69,8 +69,8 @@ class RangeServer:
         self.requests, self.headers, self.sent = [], [], 0
 
     def _get(self, handler: BaseHTTPRequestHandler) -> None:
-        wanted = handler.headers.get("Range", "")
-        self.requests.append((handler.path, wanted))
+        range_header = handler.headers.get("Range", "")
+        self.requests.append((handler.path, range_header))
         self.headers.append(dict(handler.headers))
         if self.answer(handler):
             return
@@ -83,10 +83,10 @@ class RangeServer:
             self.reply(handler, 412, b"")
             return
         extra = {"ETag": tag} if tag else {}
-        if not wanted or not self.has_ranges:
+        if not range_header or not self.has_ranges:
             self.reply(handler, 200, file.read_bytes(), extra)
             return
-        first, last = (int(part) for part in wanted.removeprefix("bytes=").split("-"))
+        first, last = (int(part) for part in range_header.removeprefix("bytes=").split("-"))
         if first >= size:
             self.reply(handler, 416, b"", {"Content-Range": f"bytes */{size}"})
             return
@@ -141,13 +141,13 @@ class Relay:
         self._threads.append(threading.current_thread())
         target = socket.create_connection(("127.0.0.1", self.target))
         self._open += [client, target]
-        for one in (client, target):
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        other = threading.Thread(target=self._pass_on, args=(client, target, False), daemon=True)
-        other.start()
+        for connection in (client, target):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        backward = threading.Thread(target=self._pass_on, args=(client, target, False), daemon=True)
+        backward.start()
         with target:
             self._pass_on(target, client, True)
-            other.join()
+            backward.join()
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:
         pending: list[tuple[float, bytes]] = []
@@ -186,9 +186,9 @@ class Relay:
 
     def cut(self) -> None:
         """Break all connections that are open now."""
-        for one in self._open:
+        for connection in self._open:
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
         self._open = []
         for thread in self._threads:
             thread.join(5)

@@ -45,14 +45,14 @@ class HeldDisk:
     def __init__(self, monkeypatch: Any) -> None:
         self._released = threading.Event()
         self.failure: Callable[[], BaseException] | None = None
-        plain = EpisodeFile.write
+        original = EpisodeFile.write
 
         def write(file: EpisodeFile, *arguments: Any) -> None:
             self._released.wait(60)
             if self.failure is not None:
                 make, self.failure = self.failure, None
                 raise make()
-            plain(file, *arguments)
+            original(file, *arguments)
 
         monkeypatch.setattr(EpisodeFile, "write", write)
 

@@ -45,8 +45,8 @@ def list_rows(window: MainWindow) -> list[str]:
     """Return the rows as a screen reader says them, prompts flush, episodes after a dash."""
     model, tree = episode_panel(window).model, episode_panel(window).tree
     rows = []
-    for place in range(model.rowCount()):
-        top = model.index(place, 0)
+    for index in range(model.rowCount()):
+        top = model.index(index, 0)
         rows.append(str(top.data(Qt.ItemDataRole.AccessibleTextRole)))
         rows += [
             f"- {model.index(row, 0, top).data(Qt.ItemDataRole.AccessibleTextRole)}"

@@ -52,11 +52,11 @@ def tiny_model(dtype=None):
         model = Pi05(tiny_config())
     weights = {}
     for name, tensor in load_file(GOLDEN / "weights.safetensors").items():
-        ours = name.replace(".vision_model", "").replace(
+        name_in_model = name.replace(".vision_model", "").replace(
             "paligemma.lm_head", "paligemma.model.language_model.embed_tokens"
         )
-        ours = parameter_name(ours)
-        weights[ours] = tensor.to(parameter_dtype(ours, dtype))
+        name_in_model = parameter_name(name_in_model)
+        weights[name_in_model] = tensor.to(parameter_dtype(name_in_model, dtype))
     model.load_state_dict(weights, assign=True)
     model.refill_buffers("cpu")
     return model

@@ -45,8 +45,8 @@ def make_json(vocabulary: int = 600) -> str:
     learner = Library(models.BPE())
     learner.normalizer = normalizers.Replace(" ", "▁")
     # Merges never reach across a digit, a newline, or from a word to a sign.
-    pieces = Regex(r"\n|\d|▁+(?=\d)|▁*[^\W\d]+|▁*[^\w\s▁]+|▁+")
-    learner.pre_tokenizer = pre_tokenizers.Split(pieces, "isolated")
+    piece_pattern = Regex(r"\n|\d|▁+(?=\d)|▁*[^\W\d]+|▁*[^\w\s▁]+|▁+")
+    learner.pre_tokenizer = pre_tokenizers.Split(piece_pattern, "isolated")
     learner.train_from_iterator(
         SENTENCES,
         trainers.BpeTrainer(

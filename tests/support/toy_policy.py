@@ -109,14 +109,16 @@ class ToyPolicy:
         )
 
     def inputs(self, prepared: Sequence[Prepared], seeds: Sequence[int]) -> ToyInputs:
-        longest = max(len(one.tokens) for one in prepared)
+        longest = max(len(call.tokens) for call in prepared)
         ids = torch.zeros(len(prepared), longest)
         padding = torch.ones(len(prepared), longest, dtype=torch.bool)
-        for row, one in enumerate(prepared):
-            ids[row, : len(one.tokens)] = torch.from_numpy(one.tokens.ids)
-            padding[row, : len(one.tokens)] = False
-        pictures = torch.stack([torch.stack([each.pixels for each in one.pictures.values()]) for one in prepared])
-        state = torch.tensor([[float(np.sum(one.observation.state))] for one in prepared])
+        for row, call in enumerate(prepared):
+            ids[row, : len(call.tokens)] = torch.from_numpy(call.tokens.ids)
+            padding[row, : len(call.tokens)] = False
+        pictures = torch.stack(
+            [torch.stack([picture.pixels for picture in call.pictures.values()]) for call in prepared]
+        )
+        state = torch.tensor([[float(np.sum(call.observation.state))] for call in prepared])
         noise = torch.stack(
             [
                 torch.randn(SIZES.horizon, SIZES.action_dim, generator=torch.Generator().manual_seed(seed))
@@ -148,8 +150,10 @@ class ToyPolicy:
         heads = range(SIZES.heads)
 
         def stack(queries: Tensor, keys: Tensor, hidden: Tensor) -> Tensor:
-            every = [[attention(queries, keys, layer, head, hidden) for head in heads] for layer in recorder.layers]
-            return torch.stack([torch.stack(one, 1) for one in every], 1)  # (B, L, N, queries, keys)
+            of_layers = [[attention(queries, keys, layer, head, hidden) for head in heads] for layer in recorder.layers]
+            return torch.stack(
+                [torch.stack(heads_of_layer, 1) for heads_of_layer in of_layers], 1
+            )  # (B, L, N, queries, keys)
 
         steps = []
         for step in recorder.steps:
@@ -160,14 +164,16 @@ class ToyPolicy:
         batch, count = prefix.shape
         layers = len(recorder.layers)
         norm = prefix.abs()[:, None, None].expand(batch, layers, SIZES.heads, count)
-        each = patches[0, 0].numel()
+        patch_count = patches[0, 0].numel()
         return RecordedCall(
             prepared=tuple(prepared),
             seeds=tuple(seeds),
             to_robot=self.to_robot,
             layout=Layout(
                 cameras=tuple(prepared[0].pictures),
-                patches=tuple(slice(each * place, each * (place + 1)) for place in range(patches.shape[1])),
+                patches=tuple(
+                    slice(patch_count * camera, patch_count * (camera + 1)) for camera in range(patches.shape[1])
+                ),
                 grid=GRID,
                 text=slice(count - text, count),
                 positions=torch.arange(count).expand(batch, count),

@@ -30,18 +30,20 @@ def spin(seconds: float = 0.05) -> None:
         time.sleep(0.002)
 
 
-def press(window: MainWindow, key: Qt.Key, held: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+def press(window: MainWindow, key: Qt.Key, modifiers: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
     """Send a key to the window."""
-    QTest.keyClick(window, key, held)
+    QTest.keyClick(window, key, modifiers)
     spin(0.01)
 
 
 def turn_wheel(widget: QWidget, point: QPointF, notches: float) -> None:
     """Turn the wheel over a point of a widget, away from the user where `notches` is positive."""
-    none = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+    no_buttons = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
     turned = QPoint(0, round(120 * notches))
     widget.wheelEvent(
-        QWheelEvent(point, widget.mapToGlobal(point), QPoint(), turned, *none, Qt.ScrollPhase.NoScrollPhase, False)
+        QWheelEvent(
+            point, widget.mapToGlobal(point), QPoint(), turned, *no_buttons, Qt.ScrollPhase.NoScrollPhase, False
+        )
     )
     spin(0.02)
 
@@ -105,9 +107,9 @@ def close(window: MainWindow) -> None:
 
 def close_overlays(window: MainWindow) -> None:
     """Close menus and overlays, which would take all further events, and stop playback."""
-    for other in QApplication.topLevelWidgets():
-        if other is not window and other.isVisible():
-            other.close()
+    for widget in QApplication.topLevelWidgets():
+        if widget is not window and widget.isVisible():
+            widget.close()
     if window.overlays.overlay is not None:
         window.overlays.overlay.close()
     window.playback.stop()

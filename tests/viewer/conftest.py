@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)  # fonts abort without it, whichever test a worker happens to begin with
 def app() -> QApplication:
-    made = QApplication.instance() or QApplication([])
-    assert isinstance(made, QApplication)
+    application = QApplication.instance() or QApplication([])
+    assert isinstance(application, QApplication)
     theme.apply("dark")
-    return made
+    return application
 
 
 @pytest.fixture(autouse=True)
@@ -43,18 +43,18 @@ def dark_theme(app: QApplication) -> None:
 @pytest.fixture(autouse=True)
 def no_silent_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
     """Fail a test on an exception that only sys.excepthook or a panel's error page would show."""
-    seen: list[BaseException] = []
+    errors: list[BaseException] = []
     is_new_paint_error = Panel.is_new_paint_error
 
     def collect(self: Panel, error: Exception) -> bool:
-        seen.append(error)
+        errors.append(error)
         return is_new_paint_error(self, error)
 
     monkeypatch.setattr(Panel, "is_new_paint_error", collect)
-    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: seen.append(error))
-    yield seen
-    if seen:
-        raise seen[0]
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: errors.append(error))
+    yield errors
+    if errors:
+        raise errors[0]
 
 
 @pytest.fixture(scope="session")
@@ -78,21 +78,21 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def results(small: Path) -> Iterator[Results]:
-    made = Results(small)
-    yield made
-    made.close()
+    results = Results(small)
+    yield results
+    results.close()
 
 
 @pytest.fixture
 def session(app: QApplication, small: Path) -> Iterator[Session]:
-    made = Session()
-    made.open(Results(small))
-    yield made
-    made.open(None)
+    session = Session()
+    session.open(Results(small))
+    yield session
+    session.open(None)
 
 
 @pytest.fixture
 def window(app: QApplication, small: Path, tmp_path: Path) -> Iterator[MainWindow]:
-    made = show(small, tmp_path)
-    yield made
-    close(made)
+    window = show(small, tmp_path)
+    yield window
+    close(window)

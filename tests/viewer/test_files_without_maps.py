@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def table(folder: Path, name: str, *options: str) -> list[dict[str, str]]:
+def export_table(folder: Path, name: str, *options: str) -> list[dict[str, str]]:
     """Export a table of all frames and return its rows; the folder is named after the file."""
     target = folder / "tables" / "-".join(options).replace(":", "_").replace("/", "_")
     assert (
@@ -65,25 +65,27 @@ def table(folder: Path, name: str, *options: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize("name", ["summaries.h5", "some.h5"])
 @pytest.mark.parametrize("region", ["cup", "lid", "hand"])
 def test_table_has_the_same_rows_without_maps(folder: Path, name: str, region: str) -> None:
-    rows, wanted = table(folder, name, "--region", region), table(folder, "maps.h5", "--region", region)
-    assert len(rows) == len(wanted) > 100
-    assert rows[0].keys() == wanted[0].keys()
-    for column in wanted[0]:
-        mine, other = ([row[column] for row in table] for table in (rows, wanted))
+    rows, expected = export_table(folder, name, "--region", region), export_table(folder, "maps.h5", "--region", region)
+    assert len(rows) == len(expected) > 100
+    assert rows[0].keys() == expected[0].keys()
+    for column in expected[0]:
+        of_summaries, of_maps = ([row[column] for row in table] for table in (rows, expected))
         if column in {"phase", "query", "region", "region name"}:
-            assert mine == other, column
+            assert of_summaries == of_maps, column
         else:  # written with seven digits
-            np.testing.assert_allclose(*(np.array(one, float) for one in (mine, other)), rtol=3e-6, atol=3e-6)
+            np.testing.assert_allclose(
+                *(np.array(column_values, float) for column_values in (of_summaries, of_maps)), rtol=3e-6, atol=3e-6
+            )
 
 
 def test_table_of_several_actions_has_what_masses_give(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = table(folder, "summaries.h5", "--actions", "0-2", "--region", "cup")
-    said = capsys.readouterr().err
-    wanted = table(folder, "maps.h5", "--actions", "0-2", "--region", "cup")
-    assert "Entropy, hit and IoU90 of several words or actions together need maps and are nan in frames 0–7." in said
+    rows = export_table(folder, "summaries.h5", "--actions", "0-2", "--region", "cup")
+    stderr = capsys.readouterr().err
+    expected = export_table(folder, "maps.h5", "--actions", "0-2", "--region", "cup")
+    assert "Entropy, hit and IoU90 of several words or actions together need maps and are nan in frames 0–7." in stderr
     for column in ("mass top", "picture mass", "mass region", "lift region"):
-        mine, other = (np.array([row[column] for row in table], float) for table in (rows, wanted))
-        np.testing.assert_allclose(mine, other, rtol=3e-6, err_msg=column)
+        of_summaries, of_maps = (np.array([row[column] for row in table], float) for table in (rows, expected))
+        np.testing.assert_allclose(of_summaries, of_maps, rtol=3e-6, err_msg=column)
     assert {row[column] for row in rows for column in ("entropy", "hit region", "IoU90 region")} == {"nan"}
 
 
@@ -104,53 +106,53 @@ def test_figures_of_maps_are_refused_with_a_sentence(
 
 
 def test_atlas_and_curves_come_from_summaries(folder: Path) -> None:
-    without, whole = Results(folder / "summaries.h5"), Results(folder / "maps.h5")
+    without, with_maps = Results(folder / "summaries.h5"), Results(folder / "maps.h5")
     region = without.region_cells(0, 0)
     assert region
     for query in (Query("text", (1,)), Query("text", (2,)), Query("action", (3,))):
         for score in ("picture", "entropy", "region", "lift", "hit", "iou"):
             view = ViewState(query=query, step=1, region=region, score=score)
-            found, wanted = score_heads(without, view), score_heads(whole, view)
+            found, expected = score_heads(without, view), score_heads(with_maps, view)
             if score in {"entropy", "hit", "iou"}:  # the mean of heads has a map of its own
                 assert np.isnan(found[:, -1]).all()
-                found, wanted = found[:, :-1], wanted[:, :-1]
-            np.testing.assert_allclose(found, wanted, rtol=3e-6, atol=3e-6, err_msg=score)
+                found, expected = found[:, :-1], expected[:, :-1]
+            np.testing.assert_allclose(found, expected, rtol=3e-6, atol=3e-6, err_msg=score)
         view = ViewState(query=query, step=1)
-        np.testing.assert_allclose(read_curves(without, view).values, read_curves(whole, view).values, atol=1e-6)
+        np.testing.assert_allclose(read_curves(without, view).values, read_curves(with_maps, view).values, atol=1e-6)
     view = ViewState(query=Query("action", (3,)), score="change")
-    np.testing.assert_allclose(score_heads(without, view)[:, :-1], score_heads(whole, view)[:, :-1], rtol=3e-6)
+    np.testing.assert_allclose(score_heads(without, view)[:, :-1], score_heads(with_maps, view)[:, :-1], rtol=3e-6)
 
 
-def test_who_looks_here_comes_from_summaries(folder: Path) -> None:
-    without, whole = Results(folder / "summaries.h5"), Results(folder / "maps.h5")
+def test_region_ranking_comes_from_summaries(folder: Path) -> None:
+    without, with_maps = Results(folder / "summaries.h5"), Results(folder / "maps.h5")
     view = ViewState(region=without.region_cells(0, 0) or ())
-    found, wanted = (rank_by_region(results, view, lambda: False) for results in (without, whole))
+    found, expected = (rank_by_region(results, view, lambda: False) for results in (without, with_maps))
     assert found
-    assert wanted
+    assert expected
     assert [(row.query, row.layer, row.step, row.head) for row in found[:20]] == [
-        (row.query, row.layer, row.step, row.head) for row in wanted[:20]
+        (row.query, row.layer, row.step, row.head) for row in expected[:20]
     ]
-    np.testing.assert_allclose([row.mass for row in found], [row.mass for row in wanted], rtol=3e-6)
-    mine, other = (strips(results, view, None) for results in (without, whole))
-    np.testing.assert_allclose(mine.words, other.words, rtol=3e-6)
-    np.testing.assert_allclose(mine.actions, other.actions, rtol=3e-6)
+    np.testing.assert_allclose([row.mass for row in found], [row.mass for row in expected], rtol=3e-6)
+    of_summaries, of_maps = (strips(results, view, None) for results in (without, with_maps))
+    np.testing.assert_allclose(of_summaries.words, of_maps.words, rtol=3e-6)
+    np.testing.assert_allclose(of_summaries.actions, of_maps.actions, rtol=3e-6)
 
 
 def test_curve_of_a_region_comes_from_summaries(folder: Path) -> None:
-    some, whole = Results(folder / "some.h5"), Results(folder / "maps.h5")
+    every_third, with_maps = Results(folder / "some.h5"), Results(folder / "maps.h5")
     for query in (Query("text", (1,)), Query("action", (0, 3))):
         view = ViewState(query=query, layer=1, step=2, heads=(0, 2))
-        found, wanted = (
-            read_region_curve(results, view, "#000000", lambda frame: some.region_cells(frame, 0), lambda: False)
-            for results in (some, whole)
+        found, expected = (
+            read_region_curve(results, view, "#000000", lambda frame: every_third.region_cells(frame, 0), lambda: False)
+            for results in (every_third, with_maps)
         )
         assert found is not None
-        assert wanted is not None
-        assert np.isfinite(wanted.values).sum() == (COUNT if query.kind == "action" else FRAMES)
-        np.testing.assert_allclose(found.values, wanted.values, rtol=3e-6)
-    elsewhere = read_region_curve(some, ViewState(), "#000000", lambda _: ((0, 7, 7),), lambda: False)
-    assert elsewhere is not None
-    assert [bool(np.isfinite(one)) for one in elsewhere.values] == [frame % 3 == 0 for frame in range(COUNT)]
+        assert expected is not None
+        assert np.isfinite(expected.values).sum() == (COUNT if query.kind == "action" else FRAMES)
+        np.testing.assert_allclose(found.values, expected.values, rtol=3e-6)
+    unscored = read_region_curve(every_third, ViewState(), "#000000", lambda _: ((0, 7, 7),), lambda: False)
+    assert unscored is not None
+    assert [bool(np.isfinite(value)) for value in unscored.values] == [frame % 3 == 0 for frame in range(COUNT)]
 
 
 def test_scores_that_need_maps_say_so(folder: Path) -> None:
@@ -159,17 +161,17 @@ def test_scores_that_need_maps_say_so(folder: Path) -> None:
     reasons = find_unavailable_scores(results, several)
     assert reasons["entropy"] == reasons["hit"] == "of several words it needs maps"
     assert not {"picture", "region", "lift"} & reasons.keys()
-    other = ViewState(frame=1, query=Query("text", (0,)), region=((0, 7, 7),))
-    assert find_unavailable_scores(results, other)["lift"] == "this region was not scored"
+    other_view = ViewState(frame=1, query=Query("text", (0,)), region=((0, 7, 7),))
+    assert find_unavailable_scores(results, other_view)["lift"] == "this region was not scored"
     assert not {"lift", "entropy"} & find_unavailable_scores(results, ViewState(frame=0, region=((0, 7, 7),))).keys()
 
 
 def test_scene_without_maps_has_masses_and_says_why(folder: Path) -> None:
     results = Results(folder / "some.h5")
-    without, whole = compose(results, ViewState(frame=1)), compose(Results(folder / "maps.h5"), ViewState(frame=1))
+    without, with_maps = compose(results, ViewState(frame=1)), compose(Results(folder / "maps.h5"), ViewState(frame=1))
     assert without.missing.startswith("The attention maps of this frame were not kept, but its summaries")
     assert "frames 0, 3, 6 have maps" in without.missing
-    assert without.mass == pytest.approx(dict(whole.mass), abs=1e-6)
+    assert without.mass == pytest.approx(dict(with_maps.mass), abs=1e-6)
     assert not without.maps.any()
     assert not compose(results, ViewState(frame=3)).missing
     difference = compare(compose(results, ViewState(frame=3)), without, ViewState(frame=3))
@@ -182,7 +184,7 @@ def test_film_over_frames_shows_those_with_maps(folder: Path) -> None:
     results = Results(folder / "some.h5")
     film = read_film_over_frames(results, view, range(COUNT), lambda: False)
     assert film is not None
-    assert [bool(np.isfinite(one).all()) for one in film.maps[0]] == [frame % 3 == 0 for frame in range(COUNT)]
+    assert [bool(np.isfinite(heat).all()) for heat in film.maps[0]] == [frame % 3 == 0 for frame in range(COUNT)]
 
 
 def test_maps_that_were_not_kept_are_an_error_of_their_own(folder: Path) -> None:

@@ -51,7 +51,7 @@ def test_typed_numbers_choose_the_stored_frame_action_layer_head_and_step(wide: 
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ("--frames 4", "There is no frame 4; the file has frames 0–3."),
         ("--actions 5", "There is no action 5; the file has actions 0–4."),
@@ -61,10 +61,10 @@ def test_typed_numbers_choose_the_stored_frame_action_layer_head_and_step(wide: 
     ],
 )
 def test_number_that_is_not_stored_is_refused(
-    wide: Path, tmp_path: Path, words: str, says: str, capsys: pytest.CaptureFixture[str]
+    wide: Path, tmp_path: Path, words: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["summary", str(wide), *words.split(), "-o", str(tmp_path)]) == 2
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_caption_has_the_stored_numbers(wide: Path) -> None:
@@ -101,7 +101,7 @@ def test_window_shows_and_takes_stored_numbers(app: QApplication, wide: Path, tm
     assert [rows[axis].number.text() for axis in ("frame", "layer", "step")] == ["2 of 0–3", "7 of 3…7", "5 of 0…5"]
     assert window.panels.timeline.describe_moment(2).startswith("frame 2 of 0–3")
     strips = window.panels.strips
-    labels = [place.label for place in strips.places if place.kind == "action"]
+    labels = [chip.label for chip in strips.places if chip.kind == "action"]
     assert labels == ["0", "1", "2", "3", "4"]
     for axis, typed, index in (("frame", "0", 0), ("layer", "3", 0), ("step", "2", 1)):
         rows[axis].number.setFocus()

@@ -64,9 +64,9 @@ def test_maps_scores_and_films_have_the_files_grid(opened: Results) -> None:
     region = score_heads(opened, ViewState(query=ACTION, step=2, score="region", region=view.region))
     assert region[:, :-1] == pytest.approx(maps[:, :, 0, 4, 7] + maps[:, :, 1, 3, 9], rel=1e-4)
     assert np.array_equal(read_film(opened, view).maps[0], maps[:, 0])
-    over = read_film_over_frames(opened, view, (0, 2), lambda: False)
-    assert over is not None
-    assert np.array_equal(over.maps[0, 0], maps[1, 0])
+    over_frames = read_film_over_frames(opened, view, (0, 2), lambda: False)
+    assert over_frames is not None
+    assert np.array_equal(over_frames.maps[0, 0], maps[1, 0])
 
 
 def test_table_and_figures_have_the_files_grid(app: QApplication, other_grid: Path, tmp_path: Path) -> None:

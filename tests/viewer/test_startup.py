@@ -10,7 +10,7 @@ import pytest
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Qt's libraries are loaded beside on Linux alone")
 
 
-def said(script: str, **environment: str) -> str:
+def run_script(script: str, **environment: str) -> str:
     """Return what a new Python process prints."""
     known = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     run = subprocess.run(
@@ -43,7 +43,7 @@ after = loaded()
 print(sorted({Path(path).name.split(".")[0] for path in before}), before <= after, len(QFontDatabase.families()) > 0)
 print(len([path for path in after if "libQt6Core" in path]))
 """
-    names, once = said(script, QT_QPA_PLATFORM="offscreen").splitlines()
+    names, once = run_script(script, QT_QPA_PLATFORM="offscreen").splitlines()
     for name in ("libQt6Core", "libQt6Gui", "libQt6Widgets", "libfontconfig"):
         assert name in names
     assert names.endswith("True True")
@@ -52,10 +52,10 @@ print(len([path for path in after if "libQt6Core" in path]))
 
 def test_missing_library_is_ignored() -> None:
     script = "from viewer import startup; startup._load(['/nowhere/libQt6Core.so.6']); print('on')"
-    assert said(script) == "on"
+    assert run_script(script) == "on"
 
 
-def test_pyside_does_not_read_modules_imported_after_plain_imports(tmp_path: Path) -> None:
+def test_pyside_does_not_inspect_later_imports(tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text("import json\n")
     script = """
 import builtins, linecache
@@ -70,15 +70,15 @@ import late
 print(builtins.__import__.__name__, late.__file__ in linecache.cache)
 """
     known = os.environ.get("PYTHONPATH", "")
-    name, read = said(script, PYTHONPATH=os.pathsep.join(filter(None, [str(tmp_path), known]))).split()
+    name, read = run_script(script, PYTHONPATH=os.pathsep.join(filter(None, [str(tmp_path), known]))).split()
     assert name != "__feature_import__"
     assert read == "False"
 
 
-@pytest.mark.parametrize(("given", "threads"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
-def test_number_of_threads_set_by_the_user_is_kept(given: dict[str, str], threads: str) -> None:
+@pytest.mark.parametrize(("variables", "threads"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_number_of_threads_set_by_the_user_is_kept(variables: dict[str, str], threads: str) -> None:
     script = "import os; from viewer import startup; startup.one_thread(); print(os.environ['OPENBLAS_NUM_THREADS'])"
-    assert said(script, **given) == threads
+    assert run_script(script, **variables) == threads
 
 
 def test_window_starts_without_what_asks_whole_runs() -> None:
@@ -87,4 +87,4 @@ import sys
 import viewer.__main__, viewer.widgets.main_window
 print(sorted(name for name in sys.modules if name in ("duckdb", "pyarrow") or name.startswith("viewer.runs.")))
 """
-    assert said(script, QT_QPA_PLATFORM="offscreen") == "[]"
+    assert run_script(script, QT_QPA_PLATFORM="offscreen") == "[]"

@@ -90,16 +90,16 @@ def imported_strays(folder: Path) -> list[str]:
 def test_window_and_export_preview_import_nothing_from_the_current_folder(data: Path, tmp_path: Path) -> None:
     settings = tmp_path / "settings.ini"
     settings.write_text("[General]\ntoured=yes\n")
-    done = run_command(VIEWER, data, ".", "--settings", str(settings))
+    completed = run_command(VIEWER, data, ".", "--settings", str(settings))
     assert imported_strays(data) == []
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (completed.returncode, completed.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("script", [EXPORT, SPAWNING_EXPORT], ids=["forked", "spawned"])
 def test_export_processes_import_nothing_from_the_current_folder(data: Path, script: str) -> None:
-    done = run_command(script, data, "summary", "episode_000000.h5", "--layers", "last", "--processes", "2")
+    completed = run_command(script, data, "summary", "episode_000000.h5", "--layers", "last", "--processes", "2")
     assert imported_strays(data) == []
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
     assert len(list((data / "results").rglob("*.jpg"))) == 2
 
 
@@ -118,8 +118,8 @@ def test_child_process_imports_the_package_of_its_parent(tmp_path: Path, copied:
     )
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(["", str(root)])}
     command = [sys.executable, "-P", "-c", code]
-    done = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True, check=True)
-    file, _, path = done.stdout.strip().partition(" ")
+    completed = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True, check=True)
+    file, _, path = completed.stdout.strip().partition(" ")
     assert Path(file) == root / "viewer" / "__init__.py"
     assert repr(str(tmp_path)) not in path
     assert "''" not in path

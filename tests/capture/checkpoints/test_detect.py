@@ -36,7 +36,7 @@ def test_recognise_returns_checkpoint_kind(tmp_path, files, config, kind):
     assert dict(read.values) == (config or {})
 
 
-def test_of_several_training_steps_the_last_is_suggested(tmp_path):
+def test_find_suggests_the_last_of_several_training_steps(tmp_path):
     for step in (5000, 20000, 900):
         (tmp_path / str(step) / "params").mkdir(parents=True)
         (tmp_path / str(step) / "params" / "_METADATA").touch()
@@ -44,13 +44,13 @@ def test_of_several_training_steps_the_last_is_suggested(tmp_path):
         recognise(tmp_path)
 
 
-def test_a_folder_that_cannot_be_read_says_why(tmp_path):
+def test_unreadable_folder_error_gives_the_reason(tmp_path):
     with pytest.raises(UserError, match="cannot read .*gone: No such file"):
         recognise(tmp_path / "gone")
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "refused"),
+    ("kind", "options", "message"),
     [
         ("openpi", {"config": "pi05_droid", "asset_id": "droid"}, None),
         ("jax", {"config": "pi05_droid", "asset_id": "droid"}, None),
@@ -61,15 +61,15 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path):
         ("jax", {"lerobot_version": "0.4"}, "--lerobot-version"),
     ],
 )
-def test_options_that_would_do_nothing_are_refused(kind, options, refused):
-    if refused is None:
+def test_options_of_another_kind_of_checkpoint_are_refused(kind, options, message):
+    if message is None:
         refuse_options(kind, CheckpointOptions(**options))
         return
-    with pytest.raises(UserError, match=f"{refused} .* says nothing about a checkpoint of kind {kind}; leave it out"):
+    with pytest.raises(UserError, match=f"{message} .* says nothing about a checkpoint of kind {kind}; leave it out"):
         refuse_options(kind, CheckpointOptions(**options))
 
 
-def touch(root, *files):
+def create_files(root, *files):
     for name in files:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
@@ -79,7 +79,7 @@ STEPS = "outputs/train/10-00-00_pi05/checkpoints"
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("chosen", "message"),
     [
         (
             "outputs/train/10-00-00_pi05",
@@ -93,23 +93,23 @@ STEPS = "outputs/train/10-00-00_pi05/checkpoints"
         ),
     ],
 )
-def test_a_folder_of_a_training_run_names_the_checkpoint_to_give(tmp_path, given, said):
+def test_folder_of_a_training_run_error_names_its_checkpoint(tmp_path, chosen, message):
     for step in ("005000", "010000"):
-        touch(
+        create_files(
             tmp_path,
             f"{STEPS}/{step}/pretrained_model/model.safetensors",
             f"{STEPS}/{step}/training_state/rng.safetensors",
         )
-    touch(tmp_path, f"{STEPS}/005000/pretrained_model_ema/model.safetensors")
+    create_files(tmp_path, f"{STEPS}/005000/pretrained_model_ema/model.safetensors")
     (tmp_path / STEPS / "last").symlink_to("010000")
-    with pytest.raises(UserError, match=said) as caught:
-        recognise(tmp_path / given)
-    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=message) as error:
+        recognise(tmp_path / chosen)
+    assert "\n" not in str(error.value)
 
 
-def test_openpis_runs_and_the_parts_of_a_step_name_the_step(tmp_path):
-    touch(tmp_path, "pi05_droid/mine/5000/params/_METADATA", "pi05_droid/mine/20000/params/_METADATA")
-    touch(tmp_path, "pi05_droid/mine/20000/assets/droid/norm_stats.json", "pi05_droid/mine/wandb_id.txt")
+def test_openpi_run_or_part_of_a_step_error_names_the_step(tmp_path):
+    create_files(tmp_path, "pi05_droid/mine/5000/params/_METADATA", "pi05_droid/mine/20000/params/_METADATA")
+    create_files(tmp_path, "pi05_droid/mine/20000/assets/droid/norm_stats.json", "pi05_droid/mine/wandb_id.txt")
     with pytest.raises(UserError, match="such as .*mine/20000$"):
         recognise(tmp_path / "pi05_droid")
     with pytest.raises(UserError, match="part of a checkpoint without its weights; give .*20000$"):
@@ -117,7 +117,7 @@ def test_openpis_runs_and_the_parts_of_a_step_name_the_step(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "config", "given", "said"),
+    ("files", "config", "chosen", "message"),
     [
         (
             ["p/pytorch_model_fsdp_0/__0_0.distcp", "p/pytorch_model_fsdp_0/.metadata"],
@@ -135,9 +135,9 @@ def test_openpis_runs_and_the_parts_of_a_step_name_the_step(tmp_path):
         ),
     ],
 )
-def test_weights_in_pieces_name_their_converter(tmp_path, files, config, given, said):
-    touch(tmp_path, *files)
+def test_sharded_weights_of_other_formats_error_names_the_converter(tmp_path, files, config, chosen, message):
+    create_files(tmp_path, *files)
     if config is not None:
         (tmp_path / "p" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=said):
-        recognise(tmp_path / given)
+    with pytest.raises(UserError, match=message):
+        recognise(tmp_path / chosen)

@@ -23,7 +23,7 @@ def test_fingerprint_equal_for_copy_and_different_after_change(checkpoint: Path,
     assert fingerprint(copy) != before
 
 
-def test_large_files_are_sampled(tmp_path: Path) -> None:
+def test_fingerprint_samples_large_files(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     weights = np.random.default_rng(0).integers(0, 256, 4 * EDGE + 2 * SAMPLES * SAMPLE, dtype=np.uint8)
     path.write_bytes(weights.tobytes())
@@ -34,7 +34,7 @@ def test_large_files_are_sampled(tmp_path: Path) -> None:
     assert fingerprint(tmp_path) != before
 
 
-def test_jax_folders_are_looked_through(tmp_path: Path) -> None:
+def test_fingerprint_includes_every_file_of_jax_folders(tmp_path: Path) -> None:
     (tmp_path / "params" / "d").mkdir(parents=True)
     (tmp_path / "params" / "d" / "0").write_bytes(b"abc")
     before = fingerprint(tmp_path)

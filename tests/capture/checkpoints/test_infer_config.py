@@ -45,13 +45,13 @@ def infer(shapes, stated=STATED):
 
 
 @pytest.mark.parametrize("config", [ODD, FULL], ids=["odd", "full"])
-def test_shapes_are_those_of_the_model(config):
+def test_expected_shapes_equal_those_of_the_model(config):
     with torch.device("meta"):
         model = Pi05(config)
     assert parameter_shapes(config) == {openpi_name(name): tuple(p.shape) for name, p in model.named_parameters()}
 
 
-def test_the_full_size_needs_nothing_stated():
+def test_full_size_is_inferred_from_shapes_alone():
     found = infer_config(parameter_shapes(FULL), Stated(), "here", horizon=15, denoise_steps=10)
     assert found == FULL
     assert sum(torch.Size(shape).numel() for shape in parameter_shapes(FULL).values()) == pytest.approx(
@@ -69,7 +69,9 @@ def test_the_full_size_needs_nothing_stated():
     depth=st.integers(1, 4),
     vision=st.tuples(st.integers(1, 5), st.integers(1, 20), st.integers(1, 3)),
 )
-def test_any_sizes_come_back_from_their_shapes(heads, kv_heads, head_dim, width, expert_width, depth, vision):
+def test_inferred_sizes_equal_the_sizes_that_gave_the_shapes(
+    heads, kv_heads, head_dim, width, expert_width, depth, vision
+):
     vision_heads, vision_head_dim, vision_depth = vision
     config = Pi05Config(
         vision=VisionConfig(vision_heads * vision_head_dim, vision_depth, vision_heads, 7),
@@ -83,7 +85,7 @@ def test_any_sizes_come_back_from_their_shapes(heads, kv_heads, head_dim, width,
     assert infer_config(parameter_shapes(config), stated, "here", horizon=3, denoise_steps=10) == config
 
 
-def test_spellings_of_openpi_and_transformers_are_read():
+def test_read_stated_accepts_spellings_of_openpi_and_transformers():
     sizes = {"vision": {"hidden_size": 48, "num_attention_heads": 3}, "expert": {"mlp_dim": 24, "num_kv_heads": 2}}
     stated = read_stated(JsonObject(sizes, "sizes.json"))
     assert stated.get("vision", "width") == 48
@@ -94,13 +96,13 @@ def test_spellings_of_openpi_and_transformers_are_read():
     assert Stated({"vision": {"heads": 4}}).over(stated).get("vision", "heads") == 4
 
 
-def test_a_head_width_tells_the_number_of_key_heads():
+def test_stated_head_width_gives_the_number_of_key_heads():
     stated = Stated({"vision": {"heads": 3}, "vlm": {"head_dim": 20}, "expert": {"head_dim": 20}}, "sizes")
     assert infer(parameter_shapes(ODD), stated) == ODD
 
 
 @pytest.mark.parametrize("width", [72, 144, 768])
-def test_heads_of_another_picture_encoder_are_asked_for(width):
+def test_unknown_picture_encoder_error_asks_for_its_heads(width):
     config = replace(ODD, vision=VisionConfig(width=width, depth=1, heads=6, mlp=8))
     sizes = read_stated(JsonObject({key: ODD_SIZES[key] for key in ("vlm", "action_expert")}, "sizes.json"))
     with pytest.raises(UserError, match=f"its width {width} is not Pi0.5's 1152.*num_attention_heads.*--sizes"):
@@ -109,7 +111,7 @@ def test_heads_of_another_picture_encoder_are_asked_for(width):
     assert infer(parameter_shapes(config), stated).vision.heads == 6
 
 
-def test_heads_of_wide_keys_are_asked_for():
+def test_ambiguous_key_width_error_asks_for_heads():
     """Two heads of width 256 and one of width 512 have the same shapes."""
     stack = StackConfig(width=64, depth=1, heads=4, kv_heads=2, head_dim=256, mlp=8)
     shapes = parameter_shapes(replace(ODD, vlm=stack, expert=replace(stack, width=32)))
@@ -120,7 +122,7 @@ def test_heads_of_wide_keys_are_asked_for():
     assert infer(shapes, Stated({**vision, "vlm": part, "expert": {"heads": 4}}, "s")).vlm == stack
 
 
-def test_sizes_that_nothing_states_are_decisions():
+def test_assumed_sizes_are_decisions():
     own = describe_inferred(FULL, Stated())
     assert choices(own) == {
         "heads of the picture encoder": "16",
@@ -135,7 +137,7 @@ def test_sizes_that_nothing_states_are_decisions():
 
 
 @pytest.mark.parametrize(
-    ("change", "stated", "said"),
+    ("change", "stated", "message"),
     [
         (
             {},
@@ -159,19 +161,19 @@ def test_sizes_that_nothing_states_are_decisions():
         ({EXPERT + "layers.3.mlp.up_proj.weight": (1, 1)}, ODD_SIZES, "has depth 3 and the action expert 4"),
     ],
 )
-def test_contradictions_are_refused(change, stated, said):
+def test_contradictory_sizes_are_refused(change, stated, message):
     shapes = {name: shape for name, shape in {**parameter_shapes(ODD), **change}.items() if shape is not None}
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         infer(shapes, read_stated(JsonObject(stated, "sizes.json")))
 
 
-def test_a_layer_number_beyond_reason_is_no_layer():
+def test_absurd_layer_number_is_no_layer():
     shapes = {**parameter_shapes(ODD), LANGUAGE + "layers.99999999999.mlp.up_proj.weight": (1, 1)}
     with pytest.raises(UserError, match="has 1 tensor .* that Pi0.5 does not have"):
         check_shapes(shapes, parameter_shapes(infer(shapes)), "here")
 
 
-def test_missing_extra_and_misshapen_tensors_are_named():
+def test_check_names_missing_extra_and_misshapen_tensors():
     expected = {"a": (1,), "b": (2,), "c": (3,)}
     check_shapes(expected, expected, "here")
     with pytest.raises(UserError, match=r"here lacks 2 of 3 tensors \('b', 'c'\)"):
@@ -182,7 +184,7 @@ def test_missing_extra_and_misshapen_tensors_are_named():
         check_shapes({**expected, "b": (9,)}, expected, "here")
 
 
-def test_a_few_names_stand_for_many():
+def test_check_lists_a_few_of_many_names():
     assert some(["a"]) == "1 tensor ('a')"
     assert some("abc") == "3 tensors ('a', 'b', …)"
     assert some("a", 9) == "1 of 9 tensors ('a')"

@@ -21,30 +21,30 @@ def weights():
 
 
 @pytest.mark.parametrize("write", [openpi_names, lerobot_names, lambda w: lerobot_names(w, tied=True), dict])
-def test_every_spelling_becomes_ours(weights, write):
+def test_map_names_accepts_every_known_spelling(weights, write):
     renamed = to_our_names(write(weights), "here")
     assert renamed.tensors.keys() == weights.keys()
     assert all(renamed.tensors[name] is weights[name] for name in weights)
 
 
-def test_only_lerobots_tied_spelling_is_that_of_04(weights):
+def test_only_the_tied_spelling_is_recognised_as_lerobot_04(weights):
     assert to_our_names(lerobot_names(weights, tied=True), "here").tied_by_lerobot
     assert not to_our_names(lerobot_names(weights), "here").tied_by_lerobot
     assert not to_our_names(openpi_names(weights), "here").tied_by_lerobot
 
 
-def test_an_embedding_trained_apart_from_its_head_is_the_one_that_counts(weights):
+def test_untied_embedding_takes_precedence_over_the_output_head(weights):
     foreign = openpi_names(weights)
     foreign[EMBEDDING] = foreign[TIED] * 2
     assert to_our_names(foreign, "here").tensors[EMBEDDING] is foreign[EMBEDDING]
 
 
-def test_newer_vision_names_are_taken(weights):
+def test_newer_vision_names_are_mapped(weights):
     foreign = {name.replace("vision_model.", ""): tensor for name, tensor in lerobot_names(weights).items()}
     assert to_our_names(foreign, "here").tensors.keys() == weights.keys()
 
 
-def test_a_name_with_and_without_prefix_is_refused(weights):
+def test_name_with_and_without_prefix_is_refused(weights):
     foreign = openpi_names(weights)
     foreign["model.time_mlp_in.bias"] = foreign["time_mlp_in.bias"]
     with pytest.raises(UserError, match="holds 'time_mlp_in.bias' twice"):
@@ -93,7 +93,7 @@ EXPERT = "paligemma_with_expert.gemma_expert.model."
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("state_proj.weight", "a Pi0 policy, not a Pi0.5 one"),
         ("model.action_time_mlp_in.weight", "a Pi0 policy"),
@@ -103,19 +103,19 @@ EXPERT = "paligemma_with_expert.gemma_expert.model."
         (EXPERT + "layers.0.mlp.up_proj.weight_scale", "quantised"),
     ],
 )
-def test_a_name_too_many_tells_the_model(weights, name, said):
-    with pytest.raises(UserError, match=f"here holds .*{said}.*{name.replace('.', '[.]')}"):
+def test_unknown_name_error_names_the_model_it_belongs_to(weights, name, message):
+    with pytest.raises(UserError, match=f"here holds .*{message}.*{name.replace('.', '[.]')}"):
         to_our_names({**openpi_names(weights), name: None}, "here")
 
 
-def test_other_models_as_a_whole():
+def test_checkpoints_of_other_models_are_recognised():
     assert "PaliGemma alone" in other_model(["language_model.model.layers.0.x", "vision_tower.y"])
     assert "PaliGemma alone" in other_model(["model.language_model.layers.0.x"])
     assert "none of Pi0.5's weights, but 2 tensors ('bert.a', 'bert.b')" in other_model(["bert.a", "bert.b"])
     assert other_model([VISION + "x", EXPERT + "norm.dense.weight"]) is None
 
 
-def test_every_parameter_of_the_model_has_openpis_name_and_back():
+def test_parameter_names_map_to_openpi_names_and_back():
     with torch.device("meta"):
         names = list(Pi05(small_config()).state_dict())
     stored = [openpi_name(name) for name in names]

@@ -20,8 +20,8 @@ def write_shapes(folder, *, state, action, statistics_state, statistics_action, 
     """A folder that declares these lengths and has statistics of those."""
     features = {**lerobot_config()["input_features"], "observation.state": {"type": "STATE", "shape": [state]}}
     outputs = {"action": {"type": "ACTION", "shape": [action]}}
-    made = lerobot_config(input_features=features, output_features=outputs, max_action_dim=32, **changes)
-    write_lerobot_policy(folder, configuration=made)
+    config = lerobot_config(input_features=features, output_features=outputs, max_action_dim=32, **changes)
+    write_lerobot_policy(folder, configuration=config)
     stats = {f"observation.state.{name}": statistics_state * value for name, value in NUMBERS.items()}
     stats |= {f"action.{name}": statistics_action * value for name, value in NUMBERS.items()}
     save_file(stats, folder / STATS_FILE)
@@ -40,7 +40,9 @@ def write_shapes(folder, *, state, action, statistics_state, statistics_action, 
         (32, 32, 32, 32, (32,), True),
     ],
 )
-def test_the_statistics_decide_over_a_declared_shape(tmp_path, declared, length, filled, robot, states, is_certain):
+def test_statistics_take_precedence_over_a_declared_shape(
+    tmp_path, declared, length, filled, robot, states, is_certain
+):
     numbers = torch.cat([torch.ones(filled), torch.zeros(length - filled)])
     checkpoint = write_shapes(
         tmp_path, state=declared, action=declared, statistics_state=numbers, statistics_action=numbers
@@ -54,9 +56,9 @@ def test_the_statistics_decide_over_a_declared_shape(tmp_path, declared, length,
 
 
 @pytest.mark.parametrize("name", ["actions", "action_joints"])
-def test_an_action_of_another_name_is_taken(tmp_path, name):
-    made = lerobot_config(output_features={name: {"type": "ACTION", "shape": [7]}})
-    folder = write_lerobot_policy(tmp_path, configuration=made)
+def test_action_feature_of_another_name_is_used(tmp_path, name):
+    config = lerobot_config(output_features={name: {"type": "ACTION", "shape": [7]}})
+    folder = write_lerobot_policy(tmp_path, configuration=config)
     save_file(
         {f"{name}.{key}": torch.full((7,), value) for key, value in NUMBERS.items()}, folder / "after.safetensors"
     )
@@ -93,14 +95,14 @@ def test_relative_actions_are_added_to_the_state_as_lerobot_does(tmp_path, in_co
     checkpoint = open_checkpoint(
         write_lerobot_policy(tmp_path, configuration=lerobot_config(**in_config), extra_steps=steps), options=OPTIONS
     )
-    made = checkpoint.preprocessing
-    assert made.relative == mask
+    preprocessing = checkpoint.preprocessing
+    assert preprocessing.relative == mask
     assert ("relative to the state" in choices(checkpoint.decisions)["delta actions"]) == bool(mask)
     assert ("delta actions" in doubts(checkpoint.decisions)) == bool(mask)  # so that a run says it
     model, state = torch.rand(10, 32).numpy(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
-    absolute = replace(made, relative=()).actions(model, None)
+    absolute = replace(preprocessing, relative=()).actions(model, None)
     added = torch.tensor(state[:7]) * torch.tensor(mask or (False,) * 7)
-    torch.testing.assert_close(torch.tensor(made.actions(model, state)), torch.tensor(absolute) + added)
+    torch.testing.assert_close(torch.tensor(preprocessing.actions(model, state)), torch.tensor(absolute) + added)
 
 
 def test_relative_actions_of_more_dimensions_than_the_state_stay_relative(tmp_path):

@@ -19,20 +19,22 @@ from capture.errors import UserError
 OPTIONS = CheckpointOptions(sizes=ODD_SIZES)
 
 
-def test_what_current_lerobot_saves(tmp_path):
+def test_folder_of_current_lerobot_is_read(tmp_path):
     checkpoint = open_checkpoint(str(write_lerobot_policy(tmp_path / "pi05_libero_ft")), options=OPTIONS)
     assert checkpoint.kind == "lerobot"
     assert (checkpoint.config.horizon, checkpoint.config.denoise_steps) == (10, 7)
-    made = checkpoint.preprocessing
-    assert made.slots == ("exterior", "wrist")
-    assert (made.resize, made.pad_state_to, made.time_grid) == ("torch", None, "lerobot")
-    assert (made.robot_dim, made.max_tokens, made.state_in_prompt) == (7, 200, True)
-    assert made.state.stats["q99"].tolist() == [1.0] * 8
-    assert made.action.stats["q99"].tolist() == [2.0] * 7  # what undoes the normalisation has a file of its own
+    preprocessing = checkpoint.preprocessing
+    assert preprocessing.slots == ("exterior", "wrist")
+    assert (preprocessing.resize, preprocessing.pad_state_to, preprocessing.time_grid) == ("torch", None, "lerobot")
+    assert (preprocessing.robot_dim, preprocessing.max_tokens, preprocessing.state_in_prompt) == (7, 200, True)
+    assert preprocessing.state.stats["q99"].tolist() == [1.0] * 8
+    assert (
+        preprocessing.action.stats["q99"].tolist() == [2.0] * 7
+    )  # what undoes the normalisation has a file of its own
     assert doubts(checkpoint.decisions)["wrist slot"] == "observation.images.image2"
 
 
-def test_options_come_before_the_files(tmp_path):
+def test_options_take_precedence_over_the_files(tmp_path):
     options = CheckpointOptions(
         sizes=ODD_SIZES, horizon=4, denoise_steps=3, cameras=("left", "right"), turned=True, state_in_prompt=False
     )
@@ -52,51 +54,55 @@ def test_options_come_before_the_files(tmp_path):
         ("QUANTILE10", "quantile10", ("q10", "q90")),
     ],
 )
-def test_every_mode_takes_its_own_statistics(tmp_path, mode, ours, names):
-    made = open_checkpoint(str(write_lerobot_policy(tmp_path, modes={"STATE": mode})), options=OPTIONS).preprocessing
-    assert made.state.mode == ours
-    assert [made.state.stats[name][0] for name in names] == [NUMBERS[name] for name in names]
-    assert made.action.mode == "quantile"
+def test_normalisation_modes_use_their_own_statistics(tmp_path, mode, ours, names):
+    preprocessing = open_checkpoint(
+        str(write_lerobot_policy(tmp_path, modes={"STATE": mode})), options=OPTIONS
+    ).preprocessing
+    assert preprocessing.state.mode == ours
+    assert [preprocessing.state.stats[name][0] for name in names] == [NUMBERS[name] for name in names]
+    assert preprocessing.action.mode == "quantile"
 
 
-def test_identity_needs_no_statistics(tmp_path):
+def test_identity_mode_needs_no_statistics(tmp_path):
     folder = write_lerobot_policy(tmp_path, modes={"STATE": "IDENTITY", "ACTION": "IDENTITY"}, statistics=False)
-    made = open_checkpoint(str(folder), options=OPTIONS).preprocessing
-    assert (made.state.mode, made.action.mode, made.state_dim) == ("identity", "identity", 8)
+    preprocessing = open_checkpoint(str(folder), options=OPTIONS).preprocessing
+    assert (preprocessing.state.mode, preprocessing.action.mode, preprocessing.state_dim) == ("identity", "identity", 8)
 
 
-def test_a_base_model_without_statistics_asks_for_them_and_takes_them(tmp_path):
+def test_base_model_without_statistics_takes_them_from_an_option(tmp_path):
     folder = write_lerobot_policy(tmp_path / "base", statistics=False)
     with pytest.raises(UserError, match="no statistics of the state, .*--norm-stats"):
         open_checkpoint(str(folder), options=OPTIONS)
     file = write_stats(tmp_path / "norm_stats.json")
-    made = open_checkpoint(str(folder), options=CheckpointOptions(sizes=ODD_SIZES, norm_stats=file)).preprocessing
-    assert made.state.mode == "quantile"
-    assert made.state.stats["q99"].tolist() == [1.5] * 8
+    preprocessing = open_checkpoint(
+        str(folder), options=CheckpointOptions(sizes=ODD_SIZES, norm_stats=file)
+    ).preprocessing
+    assert preprocessing.state.mode == "quantile"
+    assert preprocessing.state.stats["q99"].tolist() == [1.5] * 8
 
 
 def test_lerobot_04_is_recognised_by_its_embedding(tmp_path):
     old = lerobot_config(use_relative_actions="absent")
-    made = open_checkpoint(str(write_lerobot_policy(tmp_path, configuration=old, tied=True)), options=OPTIONS)
-    assert (made.preprocessing.resize, made.preprocessing.pad_state_to) == ("torch_0.4", 32)
-    assert doubts(made.decisions)["lerobot version"].startswith("0.4")
+    checkpoint = open_checkpoint(str(write_lerobot_policy(tmp_path, configuration=old, tied=True)), options=OPTIONS)
+    assert (checkpoint.preprocessing.resize, checkpoint.preprocessing.pad_state_to) == ("torch_0.4", 32)
+    assert doubts(checkpoint.decisions)["lerobot version"].startswith("0.4")
 
 
 @pytest.mark.parametrize("why", ["untied", "newer field", "train_config", "option"])
-def test_later_versions_are_not_taken_for_04(tmp_path, why):
+def test_later_versions_are_not_recognised_as_04(tmp_path, why):
     newer = lerobot_config(use_relative_actions=False if why == "newer field" else "absent")
     folder = write_lerobot_policy(tmp_path, configuration=newer, tied=why != "untied")
     if why == "train_config":
         (folder / "train_config.json").write_text('{"cudnn_deterministic": false}')
     options = CheckpointOptions(sizes=ODD_SIZES, lerobot_version="current" if why == "option" else None)
-    made = open_checkpoint(str(folder), options=options).preprocessing
-    assert (made.resize, made.pad_state_to) == ("torch", None)
+    preprocessing = open_checkpoint(str(folder), options=options).preprocessing
+    assert (preprocessing.resize, preprocessing.pad_state_to) == ("torch", None)
 
 
-def test_04_can_be_asked_for(tmp_path):
+def test_version_04_can_be_chosen_by_option(tmp_path):
     options = CheckpointOptions(sizes=ODD_SIZES, lerobot_version="0.4")
-    made = open_checkpoint(str(write_lerobot_policy(tmp_path)), options=options).preprocessing
-    assert (made.resize, made.pad_state_to) == ("torch_0.4", 32)
+    preprocessing = open_checkpoint(str(write_lerobot_policy(tmp_path)), options=options).preprocessing
+    assert (preprocessing.resize, preprocessing.pad_state_to) == ("torch_0.4", 32)
 
 
 @pytest.mark.parametrize(
@@ -115,16 +121,16 @@ def test_04_can_be_asked_for(tmp_path):
         ([], ("exterior", "wrist", "right wrist")),
     ],
 )
-def test_cameras_keep_the_slots_order(tmp_path, features, slots):
-    made = lerobot_config(input_features={f"observation.{name}": IMAGE for name in features})
+def test_cameras_are_in_the_order_of_the_slots(tmp_path, features, slots):
+    config = lerobot_config(input_features={f"observation.{name}": IMAGE for name in features})
     assert (
-        open_checkpoint(str(write_lerobot_policy(tmp_path, configuration=made)), options=OPTIONS).preprocessing.slots
+        open_checkpoint(str(write_lerobot_policy(tmp_path, configuration=config)), options=OPTIONS).preprocessing.slots
         == slots
     )
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"use_visual_memory": True}, "sets 'use_visual_memory': a memory .MEM. variant"),
         ({"use_proprioceptive_memory": True}, "sets 'use_proprioceptive_memory': a memory .MEM. variant"),
@@ -138,31 +144,31 @@ def test_cameras_keep_the_slots_order(tmp_path, features, slots):
         ({"output_features": {"action": {"shape": [7, 7]}}}, "should be one list of numbers"),
     ],
 )
-def test_variants_and_mistakes_are_refused(tmp_path, change, said):
-    with pytest.raises(UserError, match=said) as caught:
+def test_unsupported_variants_and_invalid_values_are_refused(tmp_path, change, message):
+    with pytest.raises(UserError, match=message) as error:
         open_checkpoint(str(write_lerobot_policy(tmp_path, configuration=lerobot_config(**change))), options=OPTIONS)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
-def test_a_step_of_somebody_elses_is_mentioned(tmp_path):
+def test_unknown_processor_step_is_mentioned(tmp_path):
     folder = write_lerobot_policy(tmp_path, extra_steps=[{"class": "my.own.CropProcessorStep", "config": {}}])
     checkpoint = open_checkpoint(str(folder), options=OPTIONS)
     assert doubts(checkpoint.decisions)["processor steps"] == "'CropProcessorStep' is not applied"
 
 
 @pytest.mark.parametrize(
-    ("state_file", "said"),
+    ("state_file", "message"),
     [
         ("../secret.safetensors", "lies outside the folder; it is not read"),
         ("gone.safetensors", "has no gone.safetensors, the statistics that its processor names"),
         (7, "should be a string"),
     ],
 )
-def test_a_statistics_file_must_lie_in_the_folder(tmp_path, state_file, said):
+def test_statistics_file_outside_the_folder_is_refused(tmp_path, state_file, message):
     folder = write_lerobot_policy(tmp_path)
     steps = [{"registry_name": "normalizer_processor", "config": {}, "state_file": state_file}]
     (folder / "policy_preprocessor.json").write_text(json.dumps({"steps": steps}))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         open_checkpoint(str(folder), options=OPTIONS)
 
 
@@ -174,7 +180,7 @@ def test_pictures_normalised_by_statistics_are_refused(tmp_path):
         open_checkpoint(str(folder), options=OPTIONS)
 
 
-def test_an_openpi_option_is_refused(tmp_path):
+def test_openpi_option_is_refused(tmp_path):
     with pytest.raises(UserError, match="--config pi05_droid says nothing about a checkpoint of kind lerobot"):
         open_checkpoint(
             str(write_lerobot_policy(tmp_path)), options=CheckpointOptions(sizes=ODD_SIZES, config="pi05_droid")
@@ -187,16 +193,16 @@ VALUES = (
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def complete_folder(tmp_path_factory):
     return write_lerobot_policy(tmp_path_factory.mktemp("whole"))
 
 
 @given(data=st.data())
 @settings(max_examples=150)
-def test_arbitrary_lerobot_files_open_or_raise_user_error(whole, data):
+def test_arbitrary_lerobot_files_open_or_raise_user_error(complete_folder, data):
     """Any value anywhere in the three JSON files."""
     names = ("config.json", "policy_preprocessor.json", "policy_postprocessor.json")
-    contents = {name: (whole / name).read_text() for name in names}
+    contents = {name: (complete_folder / name).read_text() for name in names}
     name = data.draw(st.sampled_from(names))
     content = json.loads(contents[name])
     inside = content
@@ -208,15 +214,15 @@ def test_arbitrary_lerobot_files_open_or_raise_user_error(whole, data):
             break
         inside = inside[key]
     try:
-        (whole / name).write_text(json.dumps(content))
-        open_checkpoint(whole, options=OPTIONS)
+        (complete_folder / name).write_text(json.dumps(content))
+        open_checkpoint(complete_folder, options=OPTIONS)
     except UserError as error:
         assert "\n" not in str(error)
     finally:
-        (whole / name).write_text(contents[name])
+        (complete_folder / name).write_text(contents[name])
 
 
-def test_the_rename_map_says_which_camera_feeds_which_slot(tmp_path):
+def test_rename_map_gives_the_camera_of_each_slot(tmp_path):
     step = {
         "registry_name": "rename_observations_processor",
         "config": {
@@ -242,21 +248,25 @@ def test_the_rename_map_says_which_camera_feeds_which_slot(tmp_path):
     assert requested.camera_features == checkpoint.cameras.features
 
 
-def test_without_statistics_attention_can_be_looked_at(tmp_path):
+def test_normalisation_none_needs_no_statistics(tmp_path):
     shapes = {"action": {"type": "ACTION", "shape": [32]}}
     folder = write_lerobot_policy(tmp_path, statistics=False, configuration=lerobot_config(output_features=shapes))
     with pytest.raises(UserError, match="no statistics of the state.*--norm-stats .*--normalisation none"):
         open_checkpoint(folder, options=OPTIONS)
     checkpoint = open_checkpoint(folder, options=CheckpointOptions(sizes=ODD_SIZES, normalisation="none"))
-    made = checkpoint.preprocessing
-    assert (made.state.mode, made.action.mode, made.has_robot_units) == ("identity", "identity", False)
+    preprocessing = checkpoint.preprocessing
+    assert (preprocessing.state.mode, preprocessing.action.mode, preprocessing.has_robot_units) == (
+        "identity",
+        "identity",
+        False,
+    )
     assert doubts(checkpoint.decisions)["state and action normalisation"] == "none"
     assert doubts(checkpoint.decisions)["action dimensions of the robot"] == "32, all of the model's"
     requested = Pi05Spec(checkpoint, None).source_options
     assert (requested.robot_dim, requested.action_keys) == (None, ("none",))
 
 
-def test_the_kind_of_normalisation_can_be_given(tmp_path):
+def test_normalisation_can_be_chosen_by_option(tmp_path):
     options = CheckpointOptions(sizes=ODD_SIZES, normalisation="mean-std")
     checkpoint = open_checkpoint(write_lerobot_policy(tmp_path), options=options)
     assert (checkpoint.preprocessing.state.mode, checkpoint.preprocessing.action.mode) == ("mean_std", "mean_std")
@@ -264,7 +274,7 @@ def test_the_kind_of_normalisation_can_be_given(tmp_path):
     assert choices(open_checkpoint(tmp_path, options=OPTIONS).decisions)["state normalisation"] == "quantile"
 
 
-def test_whole_weights_of_a_policy_that_was_trained_with_peft_open_and_say_so(tmp_path):
+def test_merged_weights_of_a_peft_policy_open_with_a_decision(tmp_path):
     checkpoint = open_checkpoint(
         write_lerobot_policy(tmp_path, configuration=lerobot_config(use_peft=True)), options=OPTIONS
     )

@@ -39,7 +39,7 @@ def test_source_name_adds_parent_to_generic_names(tmp_path, path, name):
     assert find_source(path).name == name
 
 
-def test_the_weights_file_means_its_folder(tmp_path):
+def test_path_of_the_weights_file_gives_its_folder(tmp_path):
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(UserError, match="config.json must lie beside"):
         find_source("model.safetensors")
@@ -48,26 +48,26 @@ def test_the_weights_file_means_its_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "message"),
     [("policy.pt", "pickled file, and opening one can run any program"), ("notes.txt", "is no checkpoint")],
 )
-def test_other_files_are_refused(tmp_path, file, said):
+def test_other_files_are_refused(tmp_path, file, message):
     (tmp_path / file).touch()
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         find_source(file)
 
 
 def test_bucket_address_error_names_download_command():
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         find_source("gs://openpi-assets/checkpoints/pi05_droid/")
-    said = str(caught.value)
-    assert "`gcloud storage cp -r gs://openpi-assets/checkpoints/pi05_droid .`" in said
-    assert "gsutil -m cp -r" in said
-    assert said.endswith("--checkpoint pi05_droid")
+    message = str(error.value)
+    assert "`gcloud storage cp -r gs://openpi-assets/checkpoints/pi05_droid .`" in message
+    assert "gsutil -m cp -r" in message
+    assert message.endswith("--checkpoint pi05_droid")
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("location", "message"),
     [
         ("https://huggingface.co/lerobot/pi05_base/tree/main", "--checkpoint lerobot/pi05_base"),
         ("hf://lerobot/pi05_base", "--checkpoint lerobot/pi05_base"),
@@ -80,12 +80,12 @@ def test_bucket_address_error_names_download_command():
         ("a\0b", "no usable path|there is no checkpoint"),
     ],
 )
-def test_neither_path_nor_repository_is_refused(given, said):
-    with pytest.raises(UserError, match=said):
-        find_source(given)
+def test_neither_path_nor_repository_is_refused(location, message):
+    with pytest.raises(UserError, match=message):
+        find_source(location)
 
 
-def test_a_folder_wins_over_a_repository_of_its_name(tmp_path):
+def test_folder_takes_precedence_over_a_repository_of_its_name(tmp_path):
     (tmp_path / "lerobot" / "pi05_base").mkdir(parents=True)
     assert find_source("lerobot/pi05_base").folder == tmp_path / "lerobot" / "pi05_base"
 
@@ -108,50 +108,50 @@ def cache(tmp_path, monkeypatch):
     return repository
 
 
-def test_a_repository_is_read_from_the_cache_without_a_network(cache):
+def test_cached_repository_is_read_offline(cache):
     source = find_source("someone/pi05_droid", offline=True)
     assert source.folder == cache / "snapshots" / ("a" * 40)
     assert source.name == "someone/pi05_droid"
     assert source.parts == ("someone", "pi05_droid")
 
 
-def test_a_revision_may_be_named(cache):
+def test_revision_can_be_named(cache):
     source = find_source("someone/pi05_droid@v1", offline=True)
     assert source.folder == cache / "snapshots" / ("b" * 40)
     assert source.name == "someone/pi05_droid@v1"
 
 
-def test_a_repository_that_is_not_cached_says_so_offline(cache):
+def test_uncached_repository_is_reported_offline(cache):
     with pytest.raises(UserError, match="someone/pi05_else is not in Hugging Face's cache and could not be fetched"):
         find_source("someone/pi05_else", offline=True)
 
 
 def test_only_needed_files_are_fetched_and_jax_only_without_safetensors(tmp_path, monkeypatch):
-    asked = []
+    requested = []
 
     def download(name, *, repo_type, revision, allow_patterns, local_files_only):
-        asked.append(allow_patterns)
+        requested.append(allow_patterns)
         assert (name, repo_type, revision, local_files_only) == ("someone/pi05", "model", None, False)
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     find_source("someone/pi05")
-    assert [("model*.safetensors" in patterns, "params/**" in patterns) for patterns in asked] == [
+    assert [("model*.safetensors" in patterns, "params/**" in patterns) for patterns in requested] == [
         (True, False),
         (False, True),
     ]
-    asked.clear()
+    requested.clear()
     (tmp_path / "model.safetensors").touch()
     find_source("someone/pi05")
-    assert len(asked) == 1
-    assert not any(pattern in ("*", "**", "*.bin") for pattern in asked[0])
+    assert len(requested) == 1
+    assert not any(pattern in ("*", "**", "*.bin") for pattern in requested[0])
 
 
 class _Response:
     status_code, headers, request = 403, {}, None
 
 
-def failure(kind, message="went wrong\nand more"):
+def hub_error(kind, message="went wrong\nand more"):
     try:
         return kind(message, response=_Response())
     except TypeError:
@@ -159,7 +159,7 @@ def failure(kind, message="went wrong\nand more"):
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [
         (
             errors.GatedRepoError,
@@ -174,34 +174,34 @@ def failure(kind, message="went wrong\nand more"):
         (ValueError, "could not fetch"),
     ],
 )
-def test_failures_of_the_hub_are_one_sentence(monkeypatch, kind, said):
+def test_failures_of_the_hub_are_one_sentence(monkeypatch, kind, message):
     def download(*_, **__):
-        raise failure(kind)
+        raise hub_error(kind)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as error:
         find_source("someone/pi05@v9")
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("given", "local"),
+    ("location", "local"),
     [("pi05_droid", True), ("owner/name", False), ("", False), ("x" * 5000, False), ("a\0b", False), ("~", True)],
 )
-def test_what_exists_here_is_local_and_anything_else_is_not(tmp_path, monkeypatch, given, local):
+def test_only_existing_paths_are_local(tmp_path, monkeypatch, location, local):
     (tmp_path / "pi05_droid").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert is_local(given) is local
+    assert is_local(location) is local
 
 
-@pytest.mark.parametrize("given", ["", "snapshots", "snapshots/" + "a" * 40])
-def test_a_folder_of_the_cache_is_the_repository(cache, given):
-    source = find_source(cache / given)
+@pytest.mark.parametrize("location", ["", "snapshots", "snapshots/" + "a" * 40])
+def test_cache_folder_gives_its_repository(cache, location):
+    source = find_source(cache / location)
     assert source.folder == cache / "snapshots" / ("a" * 40)
     assert (source.name, source.parts) == ("someone/pi05_droid", ("someone", "pi05_droid"))
 
 
-def test_a_folder_of_the_cache_without_a_main_revision_asks_for_a_snapshot(cache):
+def test_cache_folder_without_main_revision_error_asks_for_a_snapshot(cache):
     (cache / "refs" / "main").unlink()
     with pytest.raises(UserError, match="holds 2 snapshots of someone/pi05_droid; give one of its snapshots"):
         find_source(cache)

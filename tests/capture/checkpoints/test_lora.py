@@ -34,28 +34,30 @@ CASES = json.loads((Path(__file__).parent / "peft" / "cases.json").read_text())
 """Written by peft/write_cases.py."""
 
 
-def tensors(listed):
+def to_tensors(listed):
     return {name: torch.tensor(values) for name, values in listed.items()}
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("place", ["a folder of its own", "inside the checkpoint"])
-def test_merge_gives_the_weights_of_pefts_own_merge(tmp_path, name, place):
+@pytest.mark.parametrize("layout", ["a folder of its own", "inside the checkpoint"])
+def test_merge_equals_the_merge_of_peft(tmp_path, name, layout):
     case = CASES[name]
     (tmp_path / "adapter_config.json").write_text(json.dumps(case["config"]))
-    save_file(tensors(case["adapter"]), tmp_path / "adapter_model.safetensors")
+    save_file(to_tensors(case["adapter"]), tmp_path / "adapter_model.safetensors")
     folder = read_adapter_folder(tmp_path, None)
-    if place == "inside the checkpoint":
-        save_file(tensors(case["inside"]), tmp_path / "model.safetensors")
+    if layout == "inside the checkpoint":
+        save_file(to_tensors(case["inside"]), tmp_path / "model.safetensors")
         stored = remove_prefixes(read_header(tmp_path / "model.safetensors"), "here").tensors
         plain, adapters = split_adapters(stored, "here")
     else:
-        save_file(tensors(case["base"]), tmp_path / "model.safetensors")
+        save_file(to_tensors(case["base"]), tmp_path / "model.safetensors")
         plain = dict(remove_prefixes(read_header(tmp_path / "model.safetensors"), "here").tensors)
         trained, adapters = split_adapters(remove_prefixes(folder.tensors, "here").tensors, "here")
         plain.update(trained)
-    fitted = fit_adapters(adapters, {key: one.shape for key, one in plain.items()}, folder.scale, "here")
-    expected = {key.removeprefix("model."): value for key, value in tensors(case["merged"]).items()}
+    fitted = fit_adapters(
+        adapters, {key: stored_tensor.shape for key, stored_tensor in plain.items()}, folder.scale, "here"
+    )
+    expected = {key.removeprefix("model."): value for key, value in to_tensors(case["merged"]).items()}
     assert plain.keys() == expected.keys()
     assert sorted(fitted) == sorted(key for key in expected if "_proj.weight" in key)
     for key, adapter in fitted.items():
@@ -79,7 +81,7 @@ def factors(weight, rank=3, seed=1):
     return torch.randn(rank, columns, generator=generator), torch.randn(rows, rank, generator=generator)
 
 
-def loaded(folder, dtype=torch.float32, **options):
+def load_weights(folder, dtype=torch.float32, **options):
     checkpoint = open_checkpoint(folder, options=CheckpointOptions(**{"sizes": ODD_SIZES, **options}))
     model = checkpoint.load("cpu", dtype)
     return checkpoint, {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
@@ -106,7 +108,7 @@ def test_adapters_inside_an_openpi_checkpoint_are_merged(weights, tmp_path, a_na
     save_file(
         {name: tensor.contiguous() for name, tensor in openpi_names(changed).items()}, folder / "model.safetensors"
     )
-    checkpoint, found = loaded(folder, lora_alpha=6.0)
+    checkpoint, found = load_weights(folder, lora_alpha=6.0)
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, rtol=1e-6, atol=1e-5)
@@ -114,14 +116,14 @@ def test_adapters_inside_an_openpi_checkpoint_are_merged(weights, tmp_path, a_na
     assert choices(checkpoint.decisions)["LoRA adapters"] == ("merged into 2 weights in float32 (rank 3 with scale 2)")
 
 
-def test_an_alpha_that_no_file_states_is_the_rank_and_said(weights, tmp_path):
+def test_missing_alpha_is_the_rank_with_a_decision(weights, tmp_path):
     a, b = factors(weights[Q_PROJ + ".weight"])
     folder = write_openpi(tmp_path / "pi05_droid", weights)
     save_file(
         openpi_names({**weights, Q_PROJ + ".lora_A.weight": a, Q_PROJ + ".lora_B.weight": b}),
         folder / "model.safetensors",
     )
-    checkpoint, found = loaded(folder)
+    checkpoint, found = load_weights(folder)
     torch.testing.assert_close(found[Q_PROJ + ".weight"], weights[Q_PROJ + ".weight"] + b @ a, rtol=1e-6, atol=1e-5)
     assert doubts(checkpoint.decisions)["LoRA adapters"] == "merged into 1 weight in float32 (rank 3 with scale 1)"
     assert (
@@ -129,12 +131,12 @@ def test_an_alpha_that_no_file_states_is_the_rank_and_said(weights, tmp_path):
         != checkpoint.config_hash
     )
     (folder / "adapter_config.json").write_text('{"lora_alpha": 12}')
-    checkpoint, found = loaded(folder)
+    checkpoint, found = load_weights(folder)
     torch.testing.assert_close(found[Q_PROJ + ".weight"], weights[Q_PROJ + ".weight"] + 4 * b @ a, rtol=1e-6, atol=1e-5)
     assert "LoRA adapters" not in doubts(checkpoint.decisions)
 
 
-def test_the_sum_is_rounded_once(weights, tmp_path):
+def test_merged_weights_are_rounded_once(weights, tmp_path):
     """In float32, then to bfloat16: adding to a rounded weight would round twice."""
     stored = {name: tensor.to(torch.bfloat16) for name, tensor in weights.items()}
     a, b = (factor.to(torch.bfloat16) for factor in factors(weights[Q_PROJ + ".weight"]))
@@ -143,7 +145,7 @@ def test_the_sum_is_rounded_once(weights, tmp_path):
         openpi_names({**stored, Q_PROJ + ".lora_A.weight": a, Q_PROJ + ".lora_B.weight": b}),
         folder / "model.safetensors",
     )
-    _, found = loaded(folder, torch.bfloat16, lora_alpha=1)
+    _, found = load_weights(folder, torch.bfloat16, lora_alpha=1)
     exact = stored[Q_PROJ + ".weight"].float() + (1 / 3) * (b.float() @ a.float())
     assert torch.equal(found[Q_PROJ + ".weight"], exact.to(torch.bfloat16))
 
@@ -161,17 +163,17 @@ def write_adapter(folder, weights, base, **config):
     adapter = {f"{PEFT}{Q_PROJ}.lora_A.weight": a, f"{PEFT}{Q_PROJ}.lora_B.weight": b}
     adapter[f"{PEFT}time_mlp_in.bias"] = weights["time_mlp_in.bias"] + 5  # of modules_to_save
     save_file(adapter, folder / "adapter_model.safetensors")
-    stated = {"peft_type": "LORA", "r": 3, "lora_alpha": 6, "base_model_name_or_path": base, **config}
-    (folder / "adapter_config.json").write_text(json.dumps(stated))
+    adapter_config = {"peft_type": "LORA", "r": 3, "lora_alpha": 6, "base_model_name_or_path": base, **config}
+    (folder / "adapter_config.json").write_text(json.dumps(adapter_config))
     return a, b
 
 
-def test_an_adapter_folder_is_merged_into_the_policy_that_it_names(weights, tmp_path):
+def test_adapter_folder_is_merged_into_its_base_policy(weights, tmp_path):
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "config.json").write_text('{"type": "pi05"}')
     save_file(lerobot_names(weights), tmp_path / "base" / "model.safetensors")
     a, b = write_adapter(tmp_path / "adapter", weights, str(tmp_path / "base"))
-    checkpoint, found = loaded(tmp_path / "adapter")
+    checkpoint, found = load_weights(tmp_path / "adapter")
     expected = weights[Q_PROJ + ".weight"] + 2 * b @ a
     torch.testing.assert_close(found[Q_PROJ + ".weight"], expected, rtol=1e-6, atol=1e-5)
     assert torch.equal(found["time_mlp_in.bias"], weights["time_mlp_in.bias"] + 5)
@@ -186,17 +188,17 @@ def test_an_adapter_folder_is_merged_into_the_policy_that_it_names(weights, tmp_
     assert checkpoint.fingerprint() != before
 
 
-def test_the_base_of_an_adapter_can_be_given(weights, tmp_path):
+def test_base_of_an_adapter_can_be_given(weights, tmp_path):
     write_adapter(tmp_path / "adapter", weights, "lerobot/pi05_base")
     base = write_openpi(tmp_path / "base", weights)
     (base / "tokenizer.json").write_text("{}")
-    checkpoint, found = loaded(tmp_path / "adapter", base=base)
+    checkpoint, found = load_weights(tmp_path / "adapter", base=base)
     assert (checkpoint.path, checkpoint.tokenizer_folder) == (tmp_path / "adapter", base)
     assert not torch.equal(found[Q_PROJ + ".weight"], weights[Q_PROJ + ".weight"])
 
 
 @pytest.mark.parametrize(
-    ("base", "config", "said"),
+    ("base", "config", "message"),
     [
         ("/nowhere/pi05_base", {}, "was trained on '/nowhere/pi05_base', which cannot be used .*--base"),
         (None, {}, "does not name its base policy; give its folder with --base"),
@@ -205,11 +207,11 @@ def test_the_base_of_an_adapter_can_be_given(weights, tmp_path):
         ("base", {"alpha_pattern": {"(": 2}}, "is no pattern of names"),
     ],
 )
-def test_an_adapter_that_cannot_be_merged_says_what_to_do(weights, tmp_path, base, config, said):
+def test_unusable_adapter_error_says_what_to_do(weights, tmp_path, base, config, message):
     write_adapter(tmp_path / "adapter", weights, base, **config)
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as error:
         open_checkpoint(tmp_path / "adapter", options=CheckpointOptions(sizes=ODD_SIZES, offline=True))
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def test_factors_of_another_shape_are_refused(weights, tmp_path):
@@ -230,7 +232,7 @@ def test_factors_of_another_shape_are_refused(weights, tmp_path):
         ({"action_expert_variant": "gemma_300m"}, None),
     ],
 )
-def test_adapters_that_the_configuration_names_are_missed(weights, tmp_path, config, doubt):
+def test_missing_adapters_of_the_configuration_are_named(weights, tmp_path, config, doubt):
     folder = write_openpi(tmp_path / "pi05_droid", weights)
     (folder / "config.json").write_text(json.dumps({"action_horizon": 15, **config}))
     checkpoint = open_checkpoint(folder, options=CheckpointOptions(sizes=ODD_SIZES))
@@ -264,10 +266,10 @@ def einsum_with_lora(equation_a, equation_b, x, a, b):
 
 @pytest.mark.parametrize(("alpha", "by_rank"), [(None, {4: 1.0, 2: 1.0}), (8.0, {4: 2.0, 2: 4.0})])
 @pytest.mark.parametrize("ending", ["", ".value"])
-def test_openpis_jax_adapters_are_merged_as_its_layers_apply_them(weights, jax_lora, tmp_path, alpha, by_rank, ending):
+def test_jax_adapters_are_merged_as_openpi_applies_them(weights, jax_lora, tmp_path, alpha, by_rank, ending):
     write_orbax(tmp_path / "params", jax_lora, ending=ending)
     write_stats(tmp_path / "assets" / "droid" / "norm_stats.json")
-    checkpoint, found = loaded(tmp_path, sizes=None, horizon=10, lora_alpha=alpha)
+    checkpoint, found = load_weights(tmp_path, sizes=None, horizon=10, lora_alpha=alpha)
     generator = torch.Generator().manual_seed(3)
     layer = 1
     for prefix, size, end in ((LANGUAGE, ODD.vlm, ""), (EXPERT, ODD.expert, "_1")):
@@ -283,23 +285,23 @@ def test_openpis_jax_adapters_are_merged_as_its_layers_apply_them(weights, jax_l
         x = torch.randn(1, 5, size.width, generator=generator)
         a, b = factor(f"{ATTENTION}q_einsum{end}.lora_a"), factor(f"{ATTENTION}q_einsum{end}.lora_b")
         change = einsum_with_lora("BTD,NDL->BTNL", "BTNL,NLH->BTNH", x, a, b).flatten(2)
-        check(x @ ours["self_attn.q_proj"].T, x @ base["self_attn.q_proj"].T + scale * change)
+        assert_close(x @ ours["self_attn.q_proj"].T, x @ base["self_attn.q_proj"].T + scale * change)
         a, b = factor(f"{ATTENTION}kv_einsum{end}.lora_a"), factor(f"{ATTENTION}kv_einsum{end}.lora_b")
         change = einsum_with_lora("BSD,GKDL->GBSKL", "GBSKL,GKLH->GBSKH", x, a, b).flatten(3)
-        check(x @ ours["self_attn.k_proj"].T, x @ base["self_attn.k_proj"].T + scale * change[0])
-        check(x @ ours["self_attn.v_proj"].T, x @ base["self_attn.v_proj"].T + scale * change[1])
+        assert_close(x @ ours["self_attn.k_proj"].T, x @ base["self_attn.k_proj"].T + scale * change[0])
+        assert_close(x @ ours["self_attn.v_proj"].T, x @ base["self_attn.v_proj"].T + scale * change[1])
         heads = torch.randn(1, 5, size.heads, size.head_dim, generator=generator)
         a, b = factor(f"{ATTENTION}attn_vec_einsum{end}.lora_a"), factor(f"{ATTENTION}attn_vec_einsum{end}.lora_b")
         change = einsum_with_lora("BTNH,NHL->BTL", "BTL,NLD->BTD", heads, a, b)
         flat = heads.flatten(2)
-        check(flat @ ours["self_attn.o_proj"].T, flat @ base["self_attn.o_proj"].T + scale * change)
+        assert_close(flat @ ours["self_attn.o_proj"].T, flat @ base["self_attn.o_proj"].T + scale * change)
         # Feed-forward layers are not scaled by openpi.
         a, b = factor(f"{MLP}{end}.gating_einsum_lora_a"), factor(f"{MLP}{end}.gating_einsum_lora_b")
         for number, name in enumerate(("mlp.gate_proj", "mlp.up_proj")):
-            check(x @ ours[name].T, x @ base[name].T + x @ a[number] @ b[number])
+            assert_close(x @ ours[name].T, x @ base[name].T + x @ a[number] @ b[number])
         hidden = torch.randn(1, 5, size.mlp, generator=generator)
         a, b = factor(f"{MLP}{end}.linear_lora_a"), factor(f"{MLP}{end}.linear_lora_b")
-        check(hidden @ ours["mlp.down_proj"].T, hidden @ base["mlp.down_proj"].T + hidden @ a @ b)
+        assert_close(hidden @ ours["mlp.down_proj"].T, hidden @ base["mlp.down_proj"].T + hidden @ a @ b)
     adapted = {rule.ours.format(layer) for rule in RULES if ".self_attn." in rule.ours or ".mlp." in rule.ours}
     for name, tensor in weights.items():
         if name not in adapted and "layers." not in name:
@@ -307,11 +309,11 @@ def test_openpis_jax_adapters_are_merged_as_its_layers_apply_them(weights, jax_l
     assert ("LoRA adapters" in doubts(checkpoint.decisions)) == (alpha is None)
 
 
-def check(found, expected):
+def assert_close(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_a_jax_adapter_that_does_not_fit_is_refused(jax_lora, tmp_path):
+def test_jax_adapter_of_another_shape_is_refused(jax_lora, tmp_path):
     name = f"{ATTENTION}q_einsum.lora_b"
     write_orbax(tmp_path / "params", {**jax_lora, name: jax_lora[name][:, :, :, :5]})
     with pytest.raises(UserError, match=r"LoRA adapter of '.*q_einsum.w' in .* has shapes .* not fit the array's"):

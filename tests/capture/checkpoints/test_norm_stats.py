@@ -38,7 +38,7 @@ def test_read_statistics_reads_lerobot_stats(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ('{"norm_stats": {}}', "has neither 'state' nor 'actions'"),
         ('{"norm_stats": 3}', "should be an object"),
@@ -50,10 +50,10 @@ def test_read_statistics_reads_lerobot_stats(tmp_path):
         ("", "is not valid JSON"),
     ],
 )
-def test_files_that_are_no_statistics_are_refused(tmp_path, content, said):
+def test_invalid_statistics_files_are_refused(tmp_path, content, message):
     path = tmp_path / "norm_stats.json"
     path.write_text(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         read_statistics(path)
 
 
@@ -71,18 +71,18 @@ def test_read_tensors_reads_lerobot_statistics(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["openpi_quantile", "quantile", "mean_std"])
-def test_good_statistics_make_a_normaliser(mode):
+def test_valid_statistics_make_a_normaliser(mode):
     normaliser = make_normaliser(mode, GOOD, "state", "here")
     assert normaliser.mode == mode
     assert normaliser.dims == 2
 
 
-def test_identity_needs_no_statistics():
+def test_identity_mode_needs_no_statistics():
     assert make_normaliser("identity", None, "state", "here").dims is None
 
 
 @pytest.mark.parametrize(
-    ("mode", "change", "said"),
+    ("mode", "change", "message"),
     [
         ("quantile", {"q01": None}, "here has no 'q01' of the state, which quantile normalisation needs.*--norm-stats"),
         ("min_max", {}, "here has no 'min' of the state, which min max normalisation needs"),
@@ -98,13 +98,13 @@ def test_identity_needs_no_statistics():
         ("mean_std", {"std": np.array([1.0, -2.0])}, r"'std' of the state in here is negative in dimension 1 \(-2\)"),
     ],
 )
-def test_statistics_that_cannot_be_right_are_refused(mode, change, said):
+def test_impossible_statistics_are_refused(mode, change, message):
     statistic = {name: value for name, value in {**GOOD, **change}.items() if value is not None}
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         make_normaliser(mode, statistic, "state", "here")
 
 
-def test_absent_statistics_name_the_option():
+def test_missing_statistics_error_names_the_option():
     with pytest.raises(UserError, match="no statistics of the action, .*--norm-stats"):
         make_normaliser("quantile", None, "action", "here")
 
@@ -140,7 +140,7 @@ def test_given_statistics_accepts_file_or_folder(tmp_path):
         resolve_statistics(tmp_path / "empty", None, None)
 
 
-def test_the_tests_own_statistics_are_as_openpi_writes_them(shared):
+def test_statistics_of_the_tests_have_the_format_of_openpi(shared):
     real = json.loads((shared / "reference/golden/openpi/checkpoint/assets/droid/norm_stats.json").read_text())
     assert {key: set(value) for key, value in real["norm_stats"].items()} == {
         key: set(value) for key, value in STATS["norm_stats"].items()

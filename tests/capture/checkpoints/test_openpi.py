@@ -25,95 +25,109 @@ def options(**more):
     return CheckpointOptions(sizes=more.pop("sizes", ODD_SIZES), **more)
 
 
-def opened(folder, **more):
+def open_folder(folder, **more):
     return open_checkpoint(str(folder), options=options(**more))
 
 
-def test_a_converted_droid_folder(weights, tmp_path):
-    checkpoint = opened(write_openpi(tmp_path / "pi05_droid_pytorch", weights, horizon=15))
+def test_converted_droid_folder_is_read(weights, tmp_path):
+    checkpoint = open_folder(write_openpi(tmp_path / "pi05_droid_pytorch", weights, horizon=15))
     assert (checkpoint.kind, checkpoint.name) == ("openpi", "pi05_droid_pytorch")
     assert (checkpoint.config.horizon, checkpoint.config.denoise_steps) == (15, 10)
-    made = checkpoint.preprocessing
-    assert (made.resize, made.slots, made.time_grid) == ("pil", ("exterior", "wrist"), "openpi")
-    assert (made.state_in_prompt, made.pad_state_to, made.max_tokens) == (True, None, 200)
-    assert (made.robot_dim, made.state_dim, made.relative, made.turned) == (8, 8, (), None)
-    assert (made.state.mode, made.action.mode) == ("openpi_quantile", "openpi_quantile")
-    assert made.action.stats["q01"].tolist() == [-2.0] * 8
+    preprocessing = checkpoint.preprocessing
+    assert (preprocessing.resize, preprocessing.slots, preprocessing.time_grid) == (
+        "pil",
+        ("exterior", "wrist"),
+        "openpi",
+    )
+    assert (preprocessing.state_in_prompt, preprocessing.pad_state_to, preprocessing.max_tokens) == (True, None, 200)
+    assert (preprocessing.robot_dim, preprocessing.state_dim, preprocessing.relative, preprocessing.turned) == (
+        8,
+        8,
+        (),
+        None,
+    )
+    assert (preprocessing.state.mode, preprocessing.action.mode) == ("openpi_quantile", "openpi_quantile")
+    assert preprocessing.action.stats["q01"].tolist() == [-2.0] * 8
     assert doubts(checkpoint.decisions) == {"openpi configuration": "pi05_droid"}
 
 
-def test_libero_is_recognised_by_its_asset_and_keeps_the_state_out_of_the_prompt(weights, tmp_path):
+def test_libero_is_recognised_by_its_asset_without_state_in_the_prompt(weights, tmp_path):
     folder = write_openpi(tmp_path / "mine", weights, horizon=10, asset="physical-intelligence/libero")
-    checkpoint = opened(folder)
-    made = checkpoint.preprocessing
-    assert (made.state_in_prompt, made.robot_dim, made.turned) == (False, 7, None)
+    checkpoint = open_folder(folder)
+    preprocessing = checkpoint.preprocessing
+    assert (preprocessing.state_in_prompt, preprocessing.robot_dim, preprocessing.turned) == (False, 7, None)
     assert doubts(checkpoint.decisions) == {"openpi configuration": "pi05_libero"}
-    assert opened(folder, turned=True).preprocessing.turned
-    assert opened(folder, state_in_prompt=True).preprocessing.state_in_prompt
+    assert open_folder(folder, turned=True).preprocessing.turned
+    assert open_folder(folder, state_in_prompt=True).preprocessing.state_in_prompt
 
 
-def test_the_configuration_named_by_the_user_counts(weights, tmp_path):
+def test_configuration_can_be_chosen_by_option(weights, tmp_path):
     folder = write_openpi(tmp_path / "pi05_droid", weights, horizon=16)
-    checkpoint = opened(folder, config="pi05_full_droid_finetune")
+    checkpoint = open_folder(folder, config="pi05_full_droid_finetune")
     assert checkpoint.preprocessing.relative == (True,) * 7
     assert doubts(checkpoint.decisions) == {}
 
 
-def test_a_horizon_that_is_not_the_configurations_is_mentioned(weights, tmp_path):
-    checkpoint = opened(write_openpi(tmp_path / "pi05_droid", weights, horizon=16))
+def test_horizon_unlike_the_configuration_is_mentioned(weights, tmp_path):
+    checkpoint = open_folder(write_openpi(tmp_path / "pi05_droid", weights, horizon=16))
     assert checkpoint.config.horizon == 16
     assert doubts(checkpoint.decisions)["horizon"] == "16"
-    assert any("pi05_droid has 15; give --config" in one.reason for one in checkpoint.decisions)
+    assert any("pi05_droid has 15; give --config" in decision.reason for decision in checkpoint.decisions)
 
 
-def test_the_horizon_comes_from_option_sizes_file_or_configuration_in_this_order(weights, tmp_path):
+def test_horizon_comes_from_option_sizes_file_or_configuration_in_this_order(weights, tmp_path):
     folder = write_openpi(tmp_path / "pi05_droid", weights, horizon=16)
     sizes = {**ODD_SIZES, "action_horizon": 9, "num_steps": 4, "max_token_len": 60}
-    assert opened(folder, horizon=5, sizes=sizes).config.horizon == 5
-    found = opened(folder, sizes=sizes)
+    assert open_folder(folder, horizon=5, sizes=sizes).config.horizon == 5
+    found = open_folder(folder, sizes=sizes)
     assert (found.config.horizon, found.config.denoise_steps, found.preprocessing.max_tokens) == (9, 4, 60)
     (folder / "config.json").unlink()  # as openpi's PyTorch training leaves it
-    found = opened(folder)
+    found = open_folder(folder)
     assert found.config.horizon == 15
     assert doubts(found.decisions)["horizon"] == "15"
-    assert opened(folder, denoise_steps=3).config.denoise_steps == 3
+    assert open_folder(folder, denoise_steps=3).config.denoise_steps == 3
 
 
-def test_sizes_may_come_from_a_file(weights, tmp_path):
+def test_sizes_are_read_from_a_file(weights, tmp_path):
     file = tmp_path / "sizes.json"
     file.write_text(json.dumps(ODD_SIZES))
-    assert opened(write_openpi(tmp_path / "x", weights), sizes=file).config.vlm == ODD.vlm
+    assert open_folder(write_openpi(tmp_path / "x", weights), sizes=file).config.vlm == ODD.vlm
     with pytest.raises(UserError, match=r"cannot read .*nowhere.json: No such file"):
-        opened(tmp_path / "x", sizes=tmp_path / "nowhere.json")
+        open_folder(tmp_path / "x", sizes=tmp_path / "nowhere.json")
 
 
-def test_an_unknown_robot_takes_pi05s_defaults_and_says_so(weights, tmp_path):
-    checkpoint = opened(write_openpi(tmp_path / "mine", weights, asset="my_robot"))
-    made = checkpoint.preprocessing
-    assert (made.robot_dim, made.state_dim, made.relative, made.state_in_prompt) == (8, None, (), True)
-    assert made.slots == ("exterior", "wrist", "right wrist")
+def test_unknown_robot_gets_pi05_defaults_with_decisions(weights, tmp_path):
+    checkpoint = open_folder(write_openpi(tmp_path / "mine", weights, asset="my_robot"))
+    preprocessing = checkpoint.preprocessing
+    assert (
+        preprocessing.robot_dim,
+        preprocessing.state_dim,
+        preprocessing.relative,
+        preprocessing.state_in_prompt,
+    ) == (8, None, (), True)
+    assert preprocessing.slots == ("exterior", "wrist", "right wrist")
     assert doubts(checkpoint.decisions) == {
         "openpi configuration": "unknown, so Pi0.5's defaults are taken",
         "state in the prompt": "yes",
         "state and action normalisation": "quantile",
         "delta actions": "none: actions are absolute",
     }
-    assert opened(tmp_path / "mine", cameras=("top",)).preprocessing.slots == ("top",)
+    assert open_folder(tmp_path / "mine", cameras=("top",)).preprocessing.slots == ("top",)
 
 
-def test_shorter_statistics_outweigh_a_configuration_that_was_only_recognised(weights, tmp_path):
+def test_shorter_statistics_take_precedence_over_a_recognised_configuration(weights, tmp_path):
     folder = write_openpi(tmp_path / "mine", weights)
     write_stats(
         folder / "assets" / "droid" / "norm_stats.json",
-        {"norm_stats": {what: {"q01": [0] * 6, "q99": [1] * 6} for what in ("state", "actions")}},
+        {"norm_stats": {name: {"q01": [0] * 6, "q99": [1] * 6} for name in ("state", "actions")}},
     )
-    made = opened(folder).preprocessing
-    assert (made.state_dim, made.robot_dim) == (6, 6)
-    assert opened(folder, config="pi05_droid").preprocessing.robot_dim == 8
+    preprocessing = open_folder(folder).preprocessing
+    assert (preprocessing.state_dim, preprocessing.robot_dim) == (6, 6)
+    assert open_folder(folder, config="pi05_droid").preprocessing.robot_dim == 8
 
 
-def test_aloha_says_what_is_left_to_the_caller(weights, tmp_path):
-    checkpoint = opened(write_openpi(tmp_path / "pi05_aloha", weights, asset="trossen"))
+def test_aloha_decisions_name_what_is_left_to_the_caller(weights, tmp_path):
+    checkpoint = open_folder(write_openpi(tmp_path / "pi05_aloha", weights, asset="trossen"))
     assert doubts(checkpoint.decisions)["units of states and actions"] == "pi's own ALOHA units"
     assert checkpoint.preprocessing.state_dim == 8
     assert doubts(checkpoint.decisions)["length of the state"] == "8"
@@ -122,7 +136,7 @@ def test_aloha_says_what_is_left_to_the_caller(weights, tmp_path):
 def test_assets_beside_the_folder_are_found_and_mentioned(weights, tmp_path):
     folder = write_openpi(tmp_path / "run" / "converted", weights, asset=None)
     write_stats(tmp_path / "run" / "assets" / "droid" / "norm_stats.json")
-    found = opened(folder)
+    found = open_folder(folder)
     assert doubts(found.decisions)["statistics"] == str(tmp_path / "run" / "assets" / "droid" / "norm_stats.json")
     assert found.preprocessing.state.dims == 8
 
@@ -131,79 +145,85 @@ def test_assets_beside_the_folder_are_found_and_mentioned(weights, tmp_path):
 def test_statistics_outside_assets_are_found_and_mentioned(weights, tmp_path, place):
     folder = write_openpi(tmp_path / "mine", weights, asset=None)
     write_stats(folder / place)
-    found = opened(folder)
+    found = open_folder(folder)
     assert found.preprocessing.state.dims == 8
     assert doubts(found.decisions)["statistics"] == str(folder / place)
 
 
-def test_a_policy_of_ones_own_is_described_by_options(weights, tmp_path):
+def test_options_describe_a_custom_policy(weights, tmp_path):
     folder = write_openpi(tmp_path / "mine", weights, asset="my_robot")
-    given = opened(
+    checkpoint = open_folder(
         folder,
         normalisation="mean-std",
         state_in_prompt=False,
         relative_actions=(True, True, False),
         cameras=("top", "hand"),
     )
-    made = given.preprocessing
-    assert (made.state.mode, made.action.mode) == ("openpi_mean_std", "openpi_mean_std")
-    assert (made.state_in_prompt, made.relative) == (False, (True, True, False))
-    assert made.action.unnormalise([2.0]).tolist() == pytest.approx([2.0 * (0.5 + 1e-6) + 0.1])
-    assert list(doubts(given.decisions)) == ["openpi configuration"]
-    assert choices(given.decisions)["state and action normalisation"] == "mean-std"
-    assert choices(given.decisions)["delta actions"].startswith("dimensions 0, 1 are predicted relative to the state")
-    assert given.config_hash != opened(folder).config_hash
-    assert opened(folder, config="pi05_full_droid_finetune", relative_actions=()).preprocessing.relative == ()
+    preprocessing = checkpoint.preprocessing
+    assert (preprocessing.state.mode, preprocessing.action.mode) == ("openpi_mean_std", "openpi_mean_std")
+    assert (preprocessing.state_in_prompt, preprocessing.relative) == (False, (True, True, False))
+    assert preprocessing.action.unnormalise([2.0]).tolist() == pytest.approx([2.0 * (0.5 + 1e-6) + 0.1])
+    assert list(doubts(checkpoint.decisions)) == ["openpi configuration"]
+    assert choices(checkpoint.decisions)["state and action normalisation"] == "mean-std"
+    assert choices(checkpoint.decisions)["delta actions"].startswith(
+        "dimensions 0, 1 are predicted relative to the state"
+    )
+    assert checkpoint.config_hash != open_folder(folder).config_hash
+    assert open_folder(folder, config="pi05_full_droid_finetune", relative_actions=()).preprocessing.relative == ()
 
 
-def test_a_policy_without_statistics_can_be_looked_at(weights, tmp_path):
+def test_normalisation_none_needs_no_statistics(weights, tmp_path):
     folder = write_openpi(tmp_path / "deep" / "down" / "mine", weights, asset=None)
-    found = opened(folder, normalisation="none")
-    made = found.preprocessing
-    assert (made.state.mode, made.action.mode, made.has_robot_units) == ("identity", "identity", False)
-    assert made.prompt("go", [0.0, 2.0], TOKENS).text == "Task: go, State: 128 255;\nAction: "
+    found = open_folder(folder, normalisation="none")
+    preprocessing = found.preprocessing
+    assert (preprocessing.state.mode, preprocessing.action.mode, preprocessing.has_robot_units) == (
+        "identity",
+        "identity",
+        False,
+    )
+    assert preprocessing.prompt("go", [0.0, 2.0], TOKENS).text == "Task: go, State: 128 255;\nAction: "
     assert doubts(found.decisions)["state and action normalisation"] == "none"
     with pytest.raises(UserError, match="the state has 33 numbers, but this policy takes at most 32"):
-        made.check_state([0.0] * 33)
+        preprocessing.check_state([0.0] * 33)
 
 
-def test_one_of_several_assets_is_chosen(weights, tmp_path):
+def test_asset_can_be_chosen_by_option(weights, tmp_path):
     folder = write_openpi(tmp_path / "mine", weights, asset="droid")
-    other = json.loads(json.dumps(STATS))
-    other["norm_stats"]["state"]["q99"] = [9.0] * 8
-    write_stats(folder / "assets" / "trossen" / "norm_stats.json", other)
+    other_stats = json.loads(json.dumps(STATS))
+    other_stats["norm_stats"]["state"]["q99"] = [9.0] * 8
+    write_stats(folder / "assets" / "trossen" / "norm_stats.json", other_stats)
     with pytest.raises(UserError, match="several robots; choose one with --asset: droid, trossen"):
-        opened(folder)
-    assert opened(folder, asset_id="trossen").preprocessing.state.stats["q99"].tolist() == [9.0] * 8
-    assert opened(folder, config="pi05_droid").preprocessing.state.stats["q99"].tolist() == [1.5] * 8
+        open_folder(folder)
+    assert open_folder(folder, asset_id="trossen").preprocessing.state.stats["q99"].tolist() == [9.0] * 8
+    assert open_folder(folder, config="pi05_droid").preprocessing.state.stats["q99"].tolist() == [1.5] * 8
     with pytest.raises(UserError, match="no statistics for the asset 'ur5'"):
-        opened(folder, asset_id="ur5")
+        open_folder(folder, asset_id="ur5")
 
 
-def test_given_statistics_come_first_as_a_file_or_a_folder(weights, tmp_path):
+def test_given_statistics_take_precedence_as_file_or_folder(weights, tmp_path):
     folder = write_openpi(tmp_path / "mine", weights)
-    other = json.loads(json.dumps(STATS))
-    other["norm_stats"]["state"]["q99"] = [9.0] * 8
-    file = write_stats(tmp_path / "given" / "droid" / "norm_stats.json", other)
-    for given in (file, file.parent, file.parent.parent):
-        assert opened(folder, norm_stats=given).preprocessing.state.stats["q99"].tolist() == [9.0] * 8
+    other_stats = json.loads(json.dumps(STATS))
+    other_stats["norm_stats"]["state"]["q99"] = [9.0] * 8
+    file = write_stats(tmp_path / "given" / "droid" / "norm_stats.json", other_stats)
+    for location in (file, file.parent, file.parent.parent):
+        assert open_folder(folder, norm_stats=location).preprocessing.state.stats["q99"].tolist() == [9.0] * 8
     with pytest.raises(UserError, match=r"--norm-stats .*nothing.json does not exist; give openpi's"):
-        opened(folder, norm_stats=tmp_path / "nothing.json")
+        open_folder(folder, norm_stats=tmp_path / "nothing.json")
 
 
-def test_another_asset_than_the_configurations_is_mentioned(weights, tmp_path):
-    found = opened(write_openpi(tmp_path / "pi05_libero", weights, horizon=10, asset="my/robot"))
+def test_asset_unlike_the_configuration_is_mentioned(weights, tmp_path):
+    found = open_folder(write_openpi(tmp_path / "pi05_libero", weights, horizon=10, asset="my/robot"))
     assert doubts(found.decisions)["asset of the statistics"] == "my/robot"
 
 
-def test_absent_statistics_name_the_option(weights, tmp_path):
+def test_missing_statistics_error_names_the_option(weights, tmp_path):
     folder = write_openpi(tmp_path / "deep" / "down" / "mine", weights, asset=None)
     with pytest.raises(UserError, match=r"holds no norm_stats.json, neither below assets/ nor elsewhere.*--norm-stats"):
-        opened(folder)
+        open_folder(folder)
 
 
 @pytest.mark.parametrize(
-    ("part", "change", "said"),
+    ("part", "change", "message"),
     [
         ("state", {"q01": None}, "has no 'q01' of the state"),
         ("actions", {"q99": [1.0] * 7}, "'q01' and 'q99' of the action in .* have 8 and 7 numbers"),
@@ -211,16 +231,16 @@ def test_absent_statistics_name_the_option(weights, tmp_path):
         ("state", {"q99": ["a"] * 8}, "should be a list of finite numbers"),
     ],
 )
-def test_bad_statistics_are_refused(weights, tmp_path, part, change, said):
+def test_invalid_statistics_are_refused(weights, tmp_path, part, change, message):
     folder = write_openpi(tmp_path / "mine", weights)
     stats = json.loads(json.dumps(STATS))
     stats["norm_stats"][part].update(change)
     write_stats(folder / "assets" / "droid" / "norm_stats.json", stats)
-    with pytest.raises(UserError, match=said):
-        opened(folder)
+    with pytest.raises(UserError, match=message):
+        open_folder(folder)
 
 
-def demo(folder, weights, **changes):
+def make_demo_folder(folder, weights, **changes):
     write_openpi(folder, weights, asset="arm")
     config = {
         "kind": "demo",
@@ -238,34 +258,34 @@ def demo(folder, weights, **changes):
     return folder
 
 
-def test_the_demo_says_everything_in_its_config(weights, tmp_path):
-    checkpoint = open_checkpoint(demo(tmp_path, weights))
+def test_demo_config_describes_the_whole_policy(weights, tmp_path):
+    checkpoint = open_checkpoint(make_demo_folder(tmp_path, weights))
     assert (checkpoint.kind, checkpoint.name) == ("demo", "untrained demo")
     assert (checkpoint.config.horizon, checkpoint.config.denoise_steps) == (12, 6)
     assert checkpoint.config.vision.heads == 3
     assert checkpoint.preprocessing.slots == ("exterior", "wrist")
     assert checkpoint.tokenizer_folder == tmp_path
     assert doubts(checkpoint.decisions) == {}
-    reasons = {one.subject: one.reason for one in checkpoint.decisions}
+    reasons = {decision.subject: decision.reason for decision in checkpoint.decisions}
     assert reasons["state in the prompt"] == "by its config.json"
     assert not [reason for reason in reasons.values() if "openpi" in reason]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"action_horizon": None}, "nothing tells how many actions"),
         ({"cameras": ["a", "a"]}, "give each camera its own name"),
         ({"state_in_prompt": 1}, "should be true or false"),
     ],
 )
-def test_a_demo_config_is_checked(weights, tmp_path, change, said):
-    with pytest.raises(UserError, match=said):
-        open_checkpoint(demo(tmp_path, weights, **change))
+def test_invalid_demo_config_is_refused(weights, tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        open_checkpoint(make_demo_folder(tmp_path, weights, **change))
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("changes", "message"),
     [
         ({"horizon": 0}, "--horizon 0 is not possible"),
         ({"denoise_steps": 10**6}, "--denoise-steps 1000000 is not possible"),
@@ -277,12 +297,12 @@ def test_a_demo_config_is_checked(weights, tmp_path, change, said):
         ({"lora_alpha": 0.0}, "--lora-alpha 0 is not possible; give a number above 0"),
     ],
 )
-def test_impossible_options_are_refused(given, said):
-    with pytest.raises(UserError, match=said):
-        CheckpointOptions(**given)
+def test_impossible_options_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        CheckpointOptions(**changes)
 
 
 def test_options_of_another_kind_are_refused(weights, tmp_path):
     folder = write_openpi(tmp_path / "mine", weights)
     with pytest.raises(UserError, match="--lerobot-version 0.4 says nothing about a checkpoint of kind openpi"):
-        opened(folder, lerobot_version="0.4")
+        open_folder(folder, lerobot_version="0.4")

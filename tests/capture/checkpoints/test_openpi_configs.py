@@ -20,7 +20,7 @@ from capture.errors import UserError
         ("pi05_droid_jointpos_polaris", 15, True, 8, 7),
     ],
 )
-def test_known_configurations(name, horizon, state_in_prompt, robot_dim, relative_dims):
+def test_known_configurations_have_the_values_of_openpi(name, horizon, state_in_prompt, robot_dim, relative_dims):
     config = find_config(name)
     assert config.name == name
     assert (config.horizon, config.state_in_prompt) == (horizon, state_in_prompt)
@@ -33,7 +33,7 @@ def test_droid_and_libero_leave_the_masked_slot_out():
     assert find_config("pi05_base").cameras == ("exterior", "wrist", "right wrist")
 
 
-def test_a_pi0_configuration_is_told_apart_from_an_unknown_one():
+def test_pi0_configuration_is_distinguished_from_an_unknown_one():
     with pytest.raises(UserError, match="--config pi0_droid is not a Pi0.5 configuration"):
         find_config("pi0_droid")
     with pytest.raises(
@@ -54,12 +54,12 @@ def test_a_pi0_configuration_is_told_apart_from_an_unknown_one():
         ((), None),
     ],
 )
-def test_a_folder_names_its_configuration(parts, name):
+def test_folder_name_gives_the_configuration(parts, name):
     config = config_of_folder(parts)
     assert (config.name if config else None) == name
 
 
-def test_an_asset_names_the_released_checkpoint():
+def test_asset_id_gives_the_released_checkpoint():
     assert config_of_asset("droid") is CONFIGS["pi05_droid"]
     assert config_of_asset("physical-intelligence/libero") is CONFIGS["pi05_libero"]
     assert config_of_asset("my_robot") is None

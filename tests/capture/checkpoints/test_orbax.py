@@ -37,7 +37,7 @@ def step(arrays, tmp_path_factory):
     return folder
 
 
-def loaded(folder, dtype=torch.float32):
+def load_weights(folder, dtype=torch.float32):
     model = open_checkpoint(str(folder), options=HORIZON).load("cpu", dtype)
     return {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
 
@@ -48,7 +48,7 @@ def assert_same(found, expected):
         assert torch.equal(found[name], tensor), name
 
 
-def test_sizes_come_from_the_arrays_alone(step):
+def test_sizes_are_inferred_from_the_arrays(step):
     checkpoint = open_checkpoint(str(step), options=HORIZON)
     assert checkpoint.config == ODD
     assert checkpoint.kind == "jax"
@@ -59,14 +59,14 @@ def test_sizes_come_from_the_arrays_alone(step):
     ("ending", "zarr3", "layers_a_chunk"),
     [("", False, None), (".value", False, None), ("", False, 1), ("", True, 2), (".value", True, None)],
 )
-def test_every_layout_gives_the_same_weights(weights, arrays, tmp_path, ending, zarr3, layers_a_chunk):
+def test_every_array_layout_gives_the_same_weights(weights, arrays, tmp_path, ending, zarr3, layers_a_chunk):
     write_orbax(tmp_path / "params", arrays, ending=ending, zarr3=zarr3, layers_a_chunk=layers_a_chunk)
     write_stats(tmp_path / "assets" / "droid" / "norm_stats.json")
-    assert_same(loaded(tmp_path), weights)
+    assert_same(load_weights(tmp_path), weights)
 
 
-def test_params_itself_is_taken_and_its_assets_are_found_beside_it(step, weights):
-    assert_same(loaded(step / "params"), weights)
+def test_params_folder_is_accepted_with_assets_beside_it(step, weights):
+    assert_same(load_weights(step / "params"), weights)
     assert open_checkpoint(str(step / "params"), options=HORIZON).path == step
 
 
@@ -74,15 +74,15 @@ def test_bfloat16_arrays_are_widened_exactly(tmp_path):
     rounded = random_weights(ODD, torch.bfloat16)
     write_orbax(tmp_path / "params", jax_arrays(rounded, ODD))
     write_stats(tmp_path / "assets" / "droid" / "norm_stats.json")
-    assert_same(loaded(tmp_path), {name: tensor.float() for name, tensor in rounded.items()})
+    assert_same(load_weights(tmp_path), {name: tensor.float() for name, tensor in rounded.items()})
 
 
 def test_a_large_embedding_is_read_in_blocks(step, weights, monkeypatch):
     monkeypatch.setattr("capture.checkpoints.orbax.BLOCK", 1000)
-    assert_same(loaded(step), weights)
+    assert_same(load_weights(step), weights)
 
 
-def test_an_array_that_is_missing_is_named(arrays, tmp_path):
+def test_missing_array_is_named(arrays, tmp_path):
     fewer = {name: tensor for name, tensor in arrays.items() if name != "time_mlp_out.bias"}
     write_orbax(tmp_path, fewer)
     with pytest.raises(UserError, match=r"lacks 1 of 51 tensors \('params.time_mlp_out.bias'\)"):
@@ -90,7 +90,7 @@ def test_an_array_that_is_missing_is_named(arrays, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("state_proj.kernel", "a Pi0 policy, not a Pi0.5 one"),
         ("action_time_mlp_in.kernel", "a Pi0 policy, not a Pi0.5 one"),
@@ -100,13 +100,13 @@ def test_an_array_that_is_missing_is_named(arrays, tmp_path):
         ("something.kernel", "that Pi0.5 does not have"),
     ],
 )
-def test_an_array_too_many_tells_which_model_it_is(arrays, tmp_path, name, said):
+def test_unknown_array_error_names_the_model_it_belongs_to(arrays, tmp_path, name, message):
     write_orbax(tmp_path, {**arrays, name: torch.zeros(2, 2)})
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         open_orbax(tmp_path)
 
 
-def test_paligemma_alone_is_named(arrays, tmp_path):
+def test_paligemma_checkpoint_is_recognised(arrays, tmp_path):
     write_orbax(tmp_path, {name: a for name, a in arrays.items() if "_1." not in name and name.startswith("PaliGemma")})
     with pytest.raises(UserError, match="no action expert"):
         open_orbax(tmp_path)
@@ -121,14 +121,14 @@ def test_arrays_of_another_shape_are_refused(arrays, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [[3, 2], [3, 3, 2, 64, 20], [1001, 2, 2, 1, 1]])
-def test_an_array_of_other_axes_is_refused(arrays, tmp_path, shape):
+def test_array_of_other_axes_is_refused(arrays, tmp_path, shape):
     write_orbax(tmp_path, {**arrays, "PaliGemma.llm.layers.attn.kv_einsum.w": torch.zeros(shape)})
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         open_checkpoint(str(tmp_path), options=HORIZON)
-    assert f"kv_einsum.w' in {tmp_path} has shape {shape}, which no Pi0.5 has" in str(caught.value)
+    assert f"kv_einsum.w' in {tmp_path} has shape {shape}, which no Pi0.5 has" in str(error.value)
 
 
-def test_stated_heads_must_be_the_arrays(step):
+def test_stated_heads_unlike_the_arrays_are_refused(step):
     options = CheckpointOptions(horizon=3, sizes={"vision": {"heads": 4}})
     with pytest.raises(
         UserError, match="heads of 'vision' is 4 according to the sizes given, but the weights in .* have 3"
@@ -136,7 +136,7 @@ def test_stated_heads_must_be_the_arrays(step):
         open_checkpoint(str(step), options=options)
 
 
-def test_the_horizon_must_come_from_somewhere(step, tmp_path):
+def test_missing_horizon_is_refused(step, tmp_path):
     folder = tmp_path / "plain"
     shutil.copytree(step, folder)
     (folder / "assets" / "droid").rename(folder / "assets" / "mine")
@@ -145,7 +145,7 @@ def test_the_horizon_must_come_from_somewhere(step, tmp_path):
     assert open_checkpoint(str(folder), options=CheckpointOptions(config="pi05_libero")).config.horizon == 10
 
 
-def test_whole_numbers_are_refused(arrays, tmp_path):
+def test_integer_arrays_are_refused(arrays, tmp_path):
     write_orbax(tmp_path, arrays)
     metadata = tmp_path / "int"
     metadata.mkdir()
@@ -159,7 +159,7 @@ def test_whole_numbers_are_refused(arrays, tmp_path):
         open_orbax(tmp_path)
 
 
-def test_a_chunk_that_is_absent_is_noticed(arrays, tmp_path):
+def test_missing_chunk_is_reported(arrays, tmp_path):
     write_orbax(tmp_path, arrays)
     import tensorstore
 
@@ -170,8 +170,8 @@ def test_a_chunk_that_is_absent_is_noticed(arrays, tmp_path):
 
 
 @pytest.mark.parametrize("file", ["manifest.ocdbt", "_METADATA", "d"])
-@pytest.mark.parametrize("how", ["gone", "empty", "cut", "noise"])
-def test_a_damaged_store_is_refused_before_a_model_exists(step, tmp_path, file, how):
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "noise"])
+def test_damaged_store_is_refused_before_the_model_is_built(step, tmp_path, file, damage):
     folder = tmp_path / "params"
     shutil.copytree(step / "params", folder)
     write_stats(tmp_path / "assets" / "droid" / "norm_stats.json")
@@ -179,18 +179,20 @@ def test_a_damaged_store_is_refused_before_a_model_exists(step, tmp_path, file, 
     for path in paths:
         content = path.read_bytes()
         path.unlink()
-        if how != "gone":
-            path.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "noise": b"\xff" * len(content)}[how])
-    if file == "_METADATA" and how == "gone":  # only its flags are lost
+        if damage != "gone":
+            path.write_bytes(
+                {"empty": b"", "cut": content[: len(content) // 2], "noise": b"\xff" * len(content)}[damage]
+            )
+    if file == "_METADATA" and damage == "gone":  # only its flags are lost
         open_orbax(folder)
         return
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         open_checkpoint(str(tmp_path), options=HORIZON).load("cpu", torch.float32)
-    assert str(folder) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
 
 
-def test_metadata_that_describes_nothing_is_refused(step, tmp_path):
+def test_metadata_without_arrays_is_refused(step, tmp_path):
     folder = tmp_path / "params"
     shutil.copytree(step / "params", folder)
     (folder / "_METADATA").write_text(json.dumps({"use_zarr3": "yes"}))
@@ -198,7 +200,7 @@ def test_metadata_that_describes_nothing_is_refused(step, tmp_path):
         open_orbax(folder)
 
 
-def test_without_tensorstore_it_says_what_to_install(step, monkeypatch):
+def test_missing_tensorstore_error_says_what_to_install(step, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorstore", None)
     with pytest.raises(UserError, match=r"pip install 'pi0-attention\[jax\]'"):
         open_orbax(step / "params")

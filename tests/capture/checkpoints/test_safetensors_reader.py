@@ -37,7 +37,7 @@ def write(path, header, data=b""):
     return path
 
 
-def test_header_tells_names_shapes_and_types(file):
+def test_header_gives_names_shapes_and_types(file):
     stored = read_header(file)
     assert stored.keys() == TENSORS.keys()
     for name, tensor in TENSORS.items():
@@ -53,7 +53,7 @@ def test_tensors_are_read_as_any_number_type(file, name, dtype):
     assert torch.equal(out, TENSORS[name].to(dtype))
 
 
-def test_a_tensor_larger_than_a_block_is_converted_whole(tmp_path):
+def test_tensor_larger_than_a_block_is_converted_in_full(tmp_path):
     large = torch.arange(BLOCK // 4 * 2 + 17, dtype=torch.float32)
     save_file({"x": large}, tmp_path / "model.safetensors")
     out = torch.empty(large.shape, dtype=torch.float64)
@@ -61,7 +61,7 @@ def test_a_tensor_larger_than_a_block_is_converted_whole(tmp_path):
     assert torch.equal(out, large.double())
 
 
-def test_a_file_that_shrinks_after_its_header_was_read_is_noticed(file):
+def test_file_that_shrinks_after_its_header_was_read_is_refused(file):
     stored = read_header(file)
     file.write_bytes(file.read_bytes()[:-200])
     with pytest.raises(UserError, match="became shorter while it was read"):
@@ -83,7 +83,7 @@ ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         (b"{not json", "is not valid JSON"),
         (b"[1, 2]", "holds list where a JSON object is needed"),
@@ -103,25 +103,25 @@ ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         ({}, "8 bytes where its header speaks of 0|it has"),
     ],
 )
-def test_headers_that_cannot_be_true_are_refused(tmp_path, header, said):
-    with pytest.raises(UserError, match=said):
+def test_impossible_headers_are_refused(tmp_path, header, message):
+    with pytest.raises(UserError, match=message):
         read_header(write(tmp_path / "model.safetensors", header, bytes(8)))
 
 
-def test_a_pointer_of_git_lfs_says_so(tmp_path):
+def test_git_lfs_pointer_error_names_git_lfs(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n")
     with pytest.raises(UserError, match="only a Git LFS pointer; run `git lfs pull`"):
         read_header(path)
 
 
-def shards(folder, places):
+def shards(folder, weight_map):
     save_file({"a": TENSORS["a"]}, folder / "model-00001-of-00002.safetensors")
     save_file({"b": TENSORS["b"]}, folder / "model-00002-of-00002.safetensors")
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
-def test_shards_are_one_set_of_tensors(tmp_path):
+def test_shards_are_read_as_one_set_of_tensors(tmp_path):
     shards(tmp_path, {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"})
     stored = read_folder(tmp_path)
     out = torch.empty(7, dtype=torch.bfloat16)
@@ -131,7 +131,7 @@ def test_shards_are_one_set_of_tensors(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("places", "said"),
+    ("weight_map", "message"),
     [
         ({"a": "../model.safetensors"}, "outside its folder; it is not read"),
         ({"a": "/etc/passwd"}, "outside its folder; it is not read"),
@@ -145,14 +145,14 @@ def test_shards_are_one_set_of_tensors(tmp_path):
         ([1], "should be an object"),
     ],
 )
-def test_an_index_that_cannot_be_followed_is_refused(tmp_path, places, said):
-    shards(tmp_path, places)
-    with pytest.raises(UserError, match=said):
+def test_index_with_unusable_paths_is_refused(tmp_path, weight_map, message):
+    shards(tmp_path, weight_map)
+    with pytest.raises(UserError, match=message):
         read_folder(tmp_path)
 
 
 @given(st.text(max_size=12))
-def test_names_that_stay_inside_resolve_inside(tmp_path_factory, name):
+def test_shard_paths_within_the_folder_are_accepted(tmp_path_factory, name):
     folder = tmp_path_factory.getbasetemp()
     if is_safe_relative_path(name):
         assert (folder / name).resolve().is_relative_to(folder.resolve())

@@ -34,18 +34,18 @@ def test_pi05_policies_need_the_state(tmp_path: Path) -> None:
         ("mine", {}, ("not_known", None)),
     ],
 )
-def test_a_policy_that_may_do_without_is_not_refused(tmp_path: Path, name, config, options) -> None:
+def test_policies_that_may_need_no_state_are_accepted(tmp_path: Path, name, config, options) -> None:
     assert not surely_needs_state(make_folder(tmp_path / name, config), *options)
 
 
-@pytest.mark.parametrize("place", ["assets", "../assets", "../../assets"])
-def test_libero_statistics_beside_the_checkpoint_leave_it_open(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("location", ["assets", "../assets", "../../assets"])
+def test_libero_statistics_beside_the_checkpoint_leave_the_need_open(tmp_path: Path, location: str) -> None:
     folder = make_folder(tmp_path / "run" / "mine")
-    (folder / place / "physical-intelligence" / "libero").mkdir(parents=True)
+    (folder / location / "physical-intelligence" / "libero").mkdir(parents=True)
     assert not surely_needs_state(folder, None, None)
 
 
-def test_what_is_no_checkpoint_is_not_refused_for_its_state(tmp_path: Path) -> None:
+def test_folder_that_is_no_checkpoint_needs_no_state(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{damaged")
     assert not surely_needs_state(tmp_path, None, None)
     assert not surely_needs_state(tmp_path / "absent", None, None)

@@ -41,7 +41,7 @@ def checkpoint(weights, tmp_path):
     return open_checkpoint(str(write_openpi(tmp_path / "odd", weights)), options=OPTIONS)
 
 
-def test_float32_is_bit_for_bit(checkpoint, weights):
+def test_float32_weights_are_loaded_bit_for_bit(checkpoint, weights):
     model = checkpoint.load("cpu", torch.float32)
     found = {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
     assert found.keys() == weights.keys()
@@ -51,7 +51,7 @@ def test_float32_is_bit_for_bit(checkpoint, weights):
     assert not any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
 
 
-def test_bfloat16_rounds_what_the_policy_runs_in_bfloat16(checkpoint, weights):
+def test_bfloat16_loading_rounds_only_bfloat16_parameters(checkpoint, weights):
     model = checkpoint.load("cpu", torch.bfloat16)
     found = {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
     for name, tensor in weights.items():
@@ -61,14 +61,14 @@ def test_bfloat16_rounds_what_the_policy_runs_in_bfloat16(checkpoint, weights):
     assert {tensor.dtype for tensor in found.values()} == {torch.float32, torch.bfloat16}
 
 
-def test_progress_counts_bytes_up_to_the_models_size(checkpoint):
+def test_progress_counts_bytes_up_to_the_size_of_the_model(checkpoint):
     calls = []
     checkpoint.load("cpu", torch.bfloat16, lambda done, total: calls.append((done, total)))
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
     assert calls[-1] == (checkpoint.parameter_bytes(torch.bfloat16),) * 2
 
 
-def test_bytes_follow_the_number_types():
+def test_parameter_bytes_depend_on_the_dtype():
     shapes = {
         "action_in_proj.bias": (10,),
         "paligemma_with_expert.gemma_expert.model.layers.0.mlp.up_proj.weight": (7, 3),
@@ -77,29 +77,29 @@ def test_bytes_follow_the_number_types():
     assert parameter_bytes(shapes, torch.bfloat16) == 4 * 10 + 2 * 21
 
 
-def test_other_number_types_are_refused(checkpoint):
+def test_other_dtypes_are_refused(checkpoint):
     with pytest.raises(UserError, match="runs in float32 or bfloat16, not in float16"):
         checkpoint.load("cpu", torch.float16)
 
 
-def test_a_device_that_is_not_there_is_one_sentence(checkpoint):
+def test_missing_device_is_one_sentence(checkpoint):
     with pytest.raises(UserError, match=r"no room for the policy's .* GB on cuda:93 .*choose another --device"):
         checkpoint.load("cuda:93", torch.float32)
 
 
-def test_weights_that_do_not_fit_are_refused_before_any_is_read(weights, tmp_path):
+def test_weights_of_other_sizes_are_refused_before_any_is_read(weights, tmp_path):
     nowhere = {name: StoredTensor(tmp_path / "gone", "F32", tuple(t.shape), 0, 0) for name, t in weights.items()}
     del nowhere["time_mlp_in.bias"]
     with pytest.raises(UserError, match="here lacks 1 of"):
         load_model(SafetensorsWeights(nowhere, "here"), ODD, "cpu", torch.float32)
 
 
-def test_whole_numbers_are_refused(tmp_path):
+def test_integer_weights_are_refused(tmp_path):
     with pytest.raises(UserError, match="has number type 'I64', but weights must be one of F64, F32, F16, BF16"):
         SafetensorsWeights({"x": StoredTensor(tmp_path, "I64", (1,), 0, 8)}, "here")
 
 
-def test_a_file_that_is_cut_while_it_is_read_gives_no_model(checkpoint):
+def test_file_truncated_while_it_is_read_gives_no_model(checkpoint):
     path = checkpoint.path / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-10_000])
     with pytest.raises(UserError, match="became shorter"):
@@ -156,14 +156,14 @@ def test_loading_takes_little_more_memory_than_the_model(large_weights, tmp_path
         small = write_openpi(tmp_path / "small", random_weights(small_config, stored))
         large = write_openpi(tmp_path / "large", {name: tensor.to(stored) for name, tensor in large_weights.items()})
         for folder, config in ((small, small_config), (large, LARGE)):
-            stated = json.loads((folder / "config.json").read_text())
-            stated["vision"] = {"num_attention_heads": config.vision.heads}
-            (folder / "config.json").write_text(json.dumps(stated))
+            config_json = json.loads((folder / "config.json").read_text())
+            config_json["vision"] = {"num_attention_heads": config.vision.heads}
+            (folder / "config.json").write_text(json.dumps(config_json))
     command = [sys.executable, "-c", MEASURE, str(small), str(large), dtype]
     # tensorstore unpacks in threads, for each of which glibc would keep freed memory; what counts is what is in use.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"} if stored == "jax" else None
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
-    assert done.returncode == 0, done.stderr
-    measured = json.loads(done.stdout)
+    completed = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert completed.returncode == 0, completed.stderr
+    measured = json.loads(completed.stdout)
     assert measured["model"] > 90_000_000
     assert 0.9 < measured["growth"] / measured["model"] < 1.15

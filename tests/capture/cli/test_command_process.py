@@ -20,7 +20,7 @@ from capture.__main__ import main
 from capture.results import schema
 
 
-def run(*arguments: str, **options) -> subprocess.Popen[str]:
+def start_command(*arguments: str, **options) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "capture", *arguments],
         stdout=subprocess.PIPE,
@@ -36,9 +36,9 @@ def test_interrupt_keeps_finished_frames(command, tmp_path, kind):
     output = tmp_path / "stopped.h5"
     partial = tmp_path / "stopped.h5.partial"
     prompts = [word for number in range(400) for word in ("--prompt", f"pick up block {number}")]
-    process = run(*command, *prompts, "-o", str(output))
+    process = start_command(*command, *prompts, "-o", str(output))
     deadline = time.monotonic() + 120
-    while not (partial.exists() and finished(partial) >= 2):
+    while not (partial.exists() and count_frames_done(partial) >= 2):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -63,29 +63,29 @@ def test_same_command_resumes_interrupted_run(command, tmp_path, capsys):
     output = tmp_path / "goes_on.h5"
     partial = tmp_path / "goes_on.h5.partial"
     options = [*command, *(word for number in range(60) for word in ("--prompt", f"pick up block {number}"))]
-    process = run(*options, "-o", str(output))
+    process = start_command(*options, "-o", str(output))
     deadline = time.monotonic() + 120
-    while not (partial.exists() and finished(partial) >= 3):
+    while not (partial.exists() and count_frames_done(partial) >= 3):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[0] == ""
-    kept = finished(partial)
-    assert kept >= 3
+    finished_before = count_frames_done(partial)
+    assert finished_before >= 3
     assert main([*options, "--seed", "1", "-o", str(output)]) == 2
     assert "was begun by another run, and is left as it is: --seed was 0 and is now 1" in capsys.readouterr().err
     assert main([*options, "-o", str(output)]) == 0
-    assert f"{partial} has {kept} of 60 frames; it is gone on with" in capsys.readouterr().err
+    assert f"{partial} has {finished_before} of 60 frames; it is gone on with" in capsys.readouterr().err
     with h5py.File(output) as file:
         prompts = file[schema.FRAMES_PROMPT].asstr()[...].tolist()
         assert prompts == [f"pick up block {number}" for number in range(60)]
-        assert json.loads(file.attrs["checks"])[schema.CHECK_SINCE] == kept
+        assert json.loads(file.attrs["checks"])[schema.CHECK_SINCE] == finished_before
     assert main([*options, "-o", str(output)]) == 0
     assert "is finished already" in capsys.readouterr().err
 
 
-def finished(path: Path) -> int:
+def count_frames_done(path: Path) -> int:
     try:
         with h5py.File(path, "r", swmr=True) as file:
             return int(file[schema.FRAMES_DONE][()])
@@ -93,8 +93,8 @@ def finished(path: Path) -> int:
         return 0
 
 
-def test_a_log_file_gets_a_line_a_stage_and_no_bar(command, checkpoint, tmp_path):
-    process = run(*command, "--prompt", "go", "-o", str(tmp_path / "log.h5"))
+def test_log_file_gets_one_line_per_stage_without_a_bar(command, checkpoint, tmp_path):
+    process = start_command(*command, "--prompt", "go", "-o", str(tmp_path / "log.h5"))
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     first, second, third, *assumed, fourth, fifth = err.splitlines()
@@ -108,23 +108,23 @@ def test_a_log_file_gets_a_line_a_stage_and_no_bar(command, checkpoint, tmp_path
     assert out.endswith(f"\nnext  pi0-viewer {tmp_path / 'log.h5'}\n")
 
 
-def test_a_plain_install_says_which_extra_is_missing(tmp_path):
+def test_install_without_extras_names_the_missing_extra(tmp_path):
     code = "import sys; sys.modules['torch'] = None; from capture.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code, "--demo", "-o", str(tmp_path / "x.h5")],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert done.stderr == (
+    assert completed.returncode == 2
+    assert completed.stderr == (
         "pi0-capture: loading PyTorch\n"
         "pi0-capture: the package torch is missing; run pip install 'pi0-attention[capture]'\n"
     )
 
 
 def test_output_survives_ascii_terminal(command, checkpoint):
-    process = run(*command, "--prompt", "go", "--dry-run", PYTHONIOENCODING="ascii")
+    process = start_command(*command, "--prompt", "go", "--dry-run", PYTHONIOENCODING="ascii")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert err == f"pi0-capture: loading PyTorch\npi0-capture: opening checkpoint {checkpoint}\n"
@@ -139,7 +139,7 @@ def test_closed_pipe_does_not_end_run(command, tmp_path, stream):
     read, write = os.pipe()
     os.close(read)
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", "capture", *command, "--prompt", long, "--layers", "0", "-o", str(output)],
             check=False,
             cwd=ROOT,
@@ -147,7 +147,7 @@ def test_closed_pipe_does_not_end_run(command, tmp_path, stream):
         )
     finally:
         os.close(write)
-    assert done.returncode == 0
-    assert b"Traceback" not in (done.stdout or b"") + (done.stderr or b"")
-    assert b"Exception ignored" not in (done.stderr or b"")
+    assert completed.returncode == 0
+    assert b"Traceback" not in (completed.stdout or b"") + (completed.stderr or b"")
+    assert b"Exception ignored" not in (completed.stderr or b"")
     assert h5py.is_hdf5(output)

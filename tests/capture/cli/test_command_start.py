@@ -19,8 +19,8 @@ from capture.__main__ import main
 def test_command_module_imports_little():
     """A stop while modules load ends in Python's own traceback until `main` runs, so that is soon."""
     code = "import sys, capture.__main__; print([m for m in ('numpy', 'argparse', 'torch') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -41,7 +41,7 @@ def test_interrupt_swallowed_by_other_code_still_stops(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_first_line_comes_before_numpy_and_torch_are_imported(tmp_path: Path) -> None:
+def test_first_line_is_printed_before_numpy_and_torch_are_imported(tmp_path: Path) -> None:
     """They take seconds, and from a cold disk many; until then the user would see nothing."""
     code = (
         "import sys\n"
@@ -55,9 +55,9 @@ def test_the_first_line_comes_before_numpy_and_torch_are_imported(tmp_path: Path
         "from capture.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "--demo", "--prompt", "go", "-o", str(tmp_path / "a.h5")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stderr.endswith("seen enough\n"), done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith(("now", "pi0-capture: loading "))]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert completed.stderr.endswith("seen enough\n"), completed.stderr
+    lines = [line for line in completed.stderr.splitlines() if line.startswith(("now", "pi0-capture: loading "))]
     lines = list(dict.fromkeys(lines))
     assert lines[0] == "pi0-capture: loading PyTorch"
     assert lines.index("now torch") < lines.index("pi0-capture: loading transformers") < lines.index("now transformers")
@@ -67,26 +67,28 @@ def test_the_first_line_comes_before_numpy_and_torch_are_imported(tmp_path: Path
 @pytest.mark.parametrize(
     "stage", ["loading PyTorch", "loading transformers", "opening checkpoint demo", "loading 11.8 MB", "capturing 14"]
 )
-def test_a_stop_in_any_stage_ends_with_one_line_and_130(tmp_path: Path, stage: str, kind: signal.Signals) -> None:
+def test_interrupt_in_any_stage_ends_with_one_line_and_code_130(
+    tmp_path: Path, stage: str, kind: signal.Signals
+) -> None:
     command = [sys.executable, "-m", "capture", "--demo", "-o", str(tmp_path / "a.h5")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stderr is not None
-    said = []
+    lines = []
     for line in process.stderr:
-        said.append(line)
+        lines.append(line)
         if line.startswith(f"pi0-capture: {stage}"):
             process.send_signal(kind)
             break
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (130, ""), err
-    *stages, last = [*said, *err.splitlines(keepends=True)]
+    *stages, last = [*lines, *err.splitlines(keepends=True)]
     assert all(re.match("pi0-capture: (loading|opening|capturing) ", line) for line in stages), stages
-    kept = "; [0-9]+ of 14 frames are kept in .*"
-    assert re.fullmatch(f"pi0-capture: stopped({kept})?\n", last)
+    kept_pattern = "; [0-9]+ of 14 frames are kept in .*"
+    assert re.fullmatch(f"pi0-capture: stopped({kept_pattern})?\n", last)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_after_the_last_line_prints_no_traceback(tmp_path: Path, kind: signal.Signals) -> None:
+def test_interrupt_after_the_last_line_prints_no_traceback(tmp_path: Path, kind: signal.Signals) -> None:
     options = ["--demo", "--layers", "3", "--steps", "9", "-o", str(tmp_path / "a.h5")]
     command = [sys.executable, "-m", "capture", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
@@ -108,12 +110,12 @@ def test_missing_state_is_refused_before_torch_is_imported(tmp_path: Path) -> No
         "print('torch' in sys.modules); sys.exit(code)"
     )
     command = [sys.executable, "-c", code, "--checkpoint", str(ROOT / "resources" / "demo"), "--exterior", "e.png"]
-    done = subprocess.run(
+    completed = subprocess.run(
         [*command, "--prompt", "go", "-o", str(tmp_path / "a.h5")], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout) == (2, "False\n")
-    assert done.stderr.startswith("pi0-capture: no state was given, and this policy reads the robot's state")
-    assert len(done.stderr.splitlines()) == 1
+    assert (completed.returncode, completed.stdout) == (2, "False\n")
+    assert completed.stderr.startswith("pi0-capture: no state was given, and this policy reads the robot's state")
+    assert len(completed.stderr.splitlines()) == 1
 
 
 def test_a_stop_in_code_that_c_runs_ends_with_130_too(tmp_path: Path) -> None:

@@ -39,10 +39,10 @@ def hub(tmp_path, monkeypatch):
             (snapshot.parents[1] / "refs").mkdir(exist_ok=True)
             (snapshot.parents[1] / "refs" / (revision or "main")).write_text(COMMIT)
             for file in remote.rglob("*"):
-                place = file.relative_to(remote)
-                if file.is_file() and any(fnmatch(str(place), pattern) for pattern in allow_patterns):
-                    (snapshot / place).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(file, snapshot / place)
+                relative_path = file.relative_to(remote)
+                if file.is_file() and any(fnmatch(str(relative_path), pattern) for pattern in allow_patterns):
+                    (snapshot / relative_path).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(file, snapshot / relative_path)
         return real(name, repo_type=repo_type, revision=revision, cache_dir=cache, local_files_only=True)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
@@ -59,8 +59,8 @@ def test_only_the_files_of_the_chosen_episodes_and_cameras_are_fetched(hub, vers
     assert source.title == "someone/ducks"
     assert choices(source.decisions)["data set"] == "someone/ducks"
     assert source.decisions[0].reason == "from Hugging Face's cache, revision cccccccccccc"
-    assert [one.number for one in source.episodes] == [2, 3]
-    assert [number_of(one.pictures["wrist"]) for one in source.episodes[0].read([0, 2])] == [200, 202]
+    assert [episode.number for episode in source.episodes] == [2, 3]
+    assert [number_of(observation.pictures["wrist"]) for observation in source.episodes[0].read([0, 2])] == [200, 202]
     fetched = {str(file.relative_to(snapshot)) for file in snapshot.rglob("*.mp4")}
     if version == "3.0":
         assert fetched == {f"videos/{camera}/chunk-000/file-001.mp4" for camera in CAMERAS[:2]}
@@ -100,7 +100,7 @@ def test_the_folder_of_lerobot_is_looked_into_first(hub, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("location", "message"),
     [
         ("someone/geese", "neither a folder 'someone/geese' here|someone/geese is not in Hugging Face's cache"),
         ("https://huggingface.co/datasets/someone/ducks", "web address; .*: --dataset someone/ducks"),
@@ -110,9 +110,9 @@ def test_the_folder_of_lerobot_is_looked_into_first(hub, tmp_path):
         ("../a/b", "does not exist"),
     ],
 )
-def test_neither_path_nor_repository_is_refused(hub, given, words):
-    with pytest.raises(UserError, match=words):
-        open_dataset(Path(given), LIBERO)
+def test_neither_path_nor_repository_is_refused(hub, location, message):
+    with pytest.raises(UserError, match=message):
+        open_dataset(Path(location), LIBERO)
 
 
 def test_a_folder_wins_over_a_repository_of_its_name(hub, tmp_path):

@@ -29,8 +29,8 @@ def run(tmp_path_factory):
 
 def test_demo_run_captures_the_first_and_the_last_step_of_episodes_with_their_outcome(run):
     [entry] = json.loads((run / "index.json").read_text())["episodes"]
-    told = json.loads((EPISODE / "episode.json").read_text())
-    assert (entry["success"], entry["prompts"], entry["frames"]) == (told["success"], ["pick up the duck"], 2)
+    episode = json.loads((EPISODE / "episode.json").read_text())
+    assert (entry["success"], entry["prompts"], entry["frames"]) == (episode["success"], ["pick up the duck"], 2)
     with h5py.File(run / "episode_000002.h5") as file:
         assert list(file.attrs["steps"]) == [0, 9]
         assert file["frames/index"][:].tolist() == [1, 4]
@@ -43,21 +43,21 @@ def test_demo_run_repeats_the_actions_that_the_arm_took(run):
 
 
 def test_demo_run_writes_the_masks_of_every_object_as_regions(run):
-    told = json.loads((EPISODE / "episode.json").read_text())
+    episode = json.loads((EPISODE / "episode.json").read_text())
     with contextlib.closing(Results(run / "episode_000002.h5")) as results:
         regions = read_regions(run / "episode_000002.regions.h5", results).regions
-        assert list(regions) == list(told["mask_values"])
-        for name, number in told["mask_values"].items():
-            for place, camera in enumerate(results.cameras):
+        assert list(regions) == list(episode["mask_values"])
+        for name, number in episode["mask_values"].items():
+            for camera_number, camera in enumerate(results.cameras):
                 masks = regions[name].cameras[camera]
                 assert masks.origins == {0: "imported", 1: "imported"}
                 for frame, index in enumerate((1, 4)):
-                    expected = np.asarray(Image.open(EPISODE / told["frames"][index]["masks"][camera])) == number
+                    expected = np.asarray(Image.open(EPISODE / episode["frames"][index]["masks"][camera])) == number
                     np.testing.assert_array_equal(masks.mask(frame), expected)
                     with h5py.File(run / "episode_000002.regions.h5") as file:
                         stored = file[f"{name}/{camera}/coverage"][frame]
                     np.testing.assert_array_equal(
-                        stored, measure_coverage(expected, results.to_model(frame, place), results.grid)
+                        stored, measure_coverage(expected, results.to_model(frame, camera_number), results.grid)
                     )
 
 
@@ -76,7 +76,7 @@ def test_resuming_leaves_regions_that_are_there_and_makes_those_that_are_missing
         assert "duck" in file
 
 
-def test_regions_of_other_results_are_left_and_told_of(run, tmp_path, capsys):
+def test_regions_of_other_results_are_kept_with_a_message(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "run")
     regions = tmp_path / "run" / "episode_000002.regions.h5"
     with h5py.File(regions, "a") as file:
@@ -106,7 +106,7 @@ def test_demo_run_refuses_other_input(options, sentence, tmp_path, capsys):
     assert sentence in capsys.readouterr().err
 
 
-def test_masks_that_cannot_be_read_cost_the_regions_alone(tmp_path, capsys):
+def test_unreadable_masks_leave_out_only_the_regions(tmp_path, capsys):
     shutil.copytree(EPISODE, tmp_path / "set" / "episode")
     for path in (tmp_path / "set" / "episode").glob("*_0_mask.png"):
         path.write_bytes(b"no picture")

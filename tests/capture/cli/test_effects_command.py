@@ -56,7 +56,7 @@ def masked(demo):
     return output
 
 
-def refuse(capsys, *arguments):
+def capture_refusal(capsys, *arguments):
     """Return the sentence with which the command ends with code 2."""
     assert main(["effects", *map(str, arguments)]) == 2
     printed = capsys.readouterr().err.strip().splitlines()
@@ -138,10 +138,10 @@ def test_info_describes_an_effects_file(occluded, capsys):
 def test_stored_effects_are_those_of_the_stored_actions(occluded):
     with h5py.File(occluded) as file:
         change = file["targets/change"][:][..., :8].astype(np.float64)
-        wanted = np.sqrt(np.square(change).mean(axis=(-2, -1)))
-        np.testing.assert_allclose(file["targets/effect"][:], wanted, rtol=1e-5)
+        expected = np.sqrt(np.square(change).mean(axis=(-2, -1)))
+        np.testing.assert_allclose(file["targets/effect"][:], expected, rtol=1e-5)
         np.testing.assert_allclose(
-            file["targets/multiple"][:], wanted / file["noise/floor"][:][:, None].astype(np.float64), rtol=1e-5
+            file["targets/multiple"][:], expected / file["noise/floor"][:][:, None].astype(np.float64), rtol=1e-5
         )
         with h5py.File(DEMO / "results.h5") as results:
             np.testing.assert_allclose(
@@ -264,7 +264,7 @@ def test_interrupted_run_resumes_to_the_same_file(demo, tmp_path, monkeypatch, c
 def test_partial_file_of_other_settings_is_refused(demo, tmp_path, monkeypatch, capsys):
     output = tmp_path / "effects.h5"
     EffectsFile(output, {"seeds": 99}, {}).write(complete=False)
-    sentence = refuse(capsys, demo, "--words", "duck", "--frames", "0", "--seeds", "3", "-o", output)
+    sentence = capture_refusal(capsys, demo, "--words", "duck", "--frames", "0", "--seeds", "3", "-o", output)
     assert "is of a run with other settings" in sentence
     assert "--overwrite" in sentence
 
@@ -301,7 +301,7 @@ def test_words_hidden_from_the_actions_have_an_effect(demo, tmp_path, capsys):
     ],
 )
 def test_bad_input_gets_one_sentence(demo, tmp_path, capsys, arguments, sentence):
-    assert sentence in refuse(capsys, demo, *arguments, "-o", tmp_path / "effects.h5")
+    assert sentence in capture_refusal(capsys, demo, *arguments, "-o", tmp_path / "effects.h5")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -315,8 +315,8 @@ def test_options_of_captures_are_refused(demo, capsys):
 def test_files_are_never_replaced_unasked(demo, tmp_path, capsys):
     there = tmp_path / "effects.h5"
     there.write_text("mine")
-    assert "exists" in refuse(capsys, demo, "--map", "8", "-o", there)
-    assert "is the results file" in refuse(capsys, demo, "--map", "8", "-o", demo, "--overwrite")
+    assert "exists" in capture_refusal(capsys, demo, "--map", "8", "-o", there)
+    assert "is the results file" in capture_refusal(capsys, demo, "--map", "8", "-o", demo, "--overwrite")
     assert there.read_text() == "mine"
 
 
@@ -325,7 +325,7 @@ def test_info_refuses_file_that_is_no_results_file(tmp_path, capsys, content):
     file = tmp_path / "results.h5"
     if content is not None:
         file.write_bytes(content)
-    assert str(file) in refuse(capsys, file, "--map", "8")
+    assert str(file) in capture_refusal(capsys, file, "--map", "8")
 
 
 def test_file_of_another_policy_is_refused(demo, tmp_path, capsys):
@@ -333,10 +333,10 @@ def test_file_of_another_policy_is_refused(demo, tmp_path, capsys):
     shutil.copy(demo, other)
     with h5py.File(other, "r+") as file:
         file.attrs["model"] = json.dumps(json.loads(file.attrs["model"]) | {"config_hash": "0" * 64})
-    assert "another checkpoint" in refuse(capsys, other, "--map", "8")
+    assert "another checkpoint" in capture_refusal(capsys, other, "--map", "8")
     with h5py.File(other, "r+") as file:
         file.attrs["model"] = json.dumps(json.loads(file.attrs["model"]) | {"kind": "openpi", "name": "pi05_x"})
-    assert "made with 'pi05_x'; name that checkpoint" in refuse(capsys, other, "--map", "8")
+    assert "made with 'pi05_x'; name that checkpoint" in capture_refusal(capsys, other, "--map", "8")
 
 
 def test_dry_run_counts_and_writes_nothing(demo, tmp_path, capsys):

@@ -45,8 +45,10 @@ def test_capture_with_effects_measures_every_episode_with_the_loaded_policy(capt
     assert "effects of 2 files measured" in printed.out
     assert printed.err.count("of weights") == 1
     folder = tmp_path / "runs"
-    made = [f"episode_00000{number}" for number in (0, 2)]
-    assert names(folder) == sorted([f"{name}{end}" for name in made for end in (".h5", ".effects.h5")] + ["index.json"])
+    measured = [f"episode_00000{number}" for number in (0, 2)]
+    assert names(folder) == sorted(
+        [f"{name}{end}" for name in measured for end in (".h5", ".effects.h5")] + ["index.json"]
+    )
     with h5py.File(folder / "episode_000002.effects.h5") as file:
         assert file.attrs["complete"]
         assert file["heads/effect"].shape[0] == 1
@@ -56,7 +58,9 @@ def test_capture_with_effects_measures_every_episode_with_the_loaded_policy(capt
     assert "effects of 0 files measured; 2 measured before" in capsys.readouterr().out
 
 
-def test_folder_of_a_run_is_shared_out_and_broken_files_are_passed_over(capture_run, policy_options, tmp_path, capsys):
+def test_run_folder_is_shared_between_processes_and_broken_files_are_skipped(
+    capture_run, policy_options, tmp_path, capsys
+):
     folder = tmp_path / "runs"
     assert main(capture_run) == 0
     command = [
@@ -87,7 +91,7 @@ def test_folder_of_a_run_is_shared_out_and_broken_files_are_passed_over(capture_
     assert "exists; name another file with -o, or add --overwrite" in capsys.readouterr().out
 
 
-def test_one_frame_is_captured_and_measured_and_not_in_a_dry_run(command, tmp_path, capsys):
+def test_single_frame_is_captured_and_measured_but_not_in_a_dry_run(command, tmp_path, capsys):
     output = tmp_path / "one.h5"
     assert main([*command, "--dry-run", "--effects", MEASURES]) == 2
     assert "leave it out with --dry-run" in capsys.readouterr().err

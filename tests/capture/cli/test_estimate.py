@@ -24,7 +24,7 @@ def setup(checkpoint: Path) -> Setup:
     return Setup(Pi05Spec(found, find_tokenizer(None, found.tokenizer_folder)), choices, "")
 
 
-def results(path: Path, setup: Setup, seconds: object, **run: object) -> None:
+def write_results(path: Path, setup: Setup, seconds: object, **run: object) -> None:
     with h5py.File(path, "w") as file:
         file.attrs["run"] = json.dumps({**setup.run, **run})
         file.attrs["checks"] = json.dumps({"seconds_a_frame": seconds})
@@ -34,10 +34,10 @@ def results(path: Path, setup: Setup, seconds: object, **run: object) -> None:
 
 
 def test_estimate_uses_results_with_same_settings(setup: Setup, tmp_path: Path) -> None:
-    results(tmp_path / "a.h5", setup, 2.0)
-    results(tmp_path / "b.h5", setup, 4.0, seed=7, layers=[0])
-    results(tmp_path / "c.h5", setup, 100.0, device="cuda")
-    results(tmp_path / "d.h5", setup, "nan")
+    write_results(tmp_path / "a.h5", setup, 2.0)
+    write_results(tmp_path / "b.h5", setup, 4.0, seed=7, layers=[0])
+    write_results(tmp_path / "c.h5", setup, 100.0, device="cuda")
+    write_results(tmp_path / "d.h5", setup, "nan")
     (tmp_path / "e.h5").write_bytes(b"no HDF5")
     assert frame_seconds(tmp_path, setup.run) == [2.0, 4.0]
     assert describe_time(setup, 1000, [tmp_path]) == (
@@ -58,7 +58,7 @@ def test_estimate_says_whether_its_basis_is_known(setup: Setup, tmp_path: Path) 
         options=replace(setup.options, dtype=torch.bfloat16),
     )
     assert "as measured once on two cores of a server" in describe_time(large, 10, [tmp_path])
-    for choices, told in (
+    for choices, message in (
         ({"batch": 32}, "about 24 s, if frames take 0.024 s each as measured once on an NVIDIA H100 with --batch 16"),
         (
             {"graphs": False},
@@ -71,4 +71,4 @@ def test_estimate_says_whether_its_basis_is_known(setup: Setup, tmp_path: Path) 
         ),
     ):
         on_gpu = replace(large.options, device=torch.device("cuda"), **choices)
-        assert describe_time(replace(large, options=on_gpu), 1000, [tmp_path]).startswith(told)
+        assert describe_time(replace(large, options=on_gpu), 1000, [tmp_path]).startswith(message)

@@ -30,7 +30,7 @@ SIZES = synthetic.SMALL
 GOOD = {schema.CHECK_ROW_SUM: 0.0021, schema.CHECK_MASKED: 0.0, schema.CHECK_ACTIONS: None, schema.CHECK_TIME: None}
 
 
-def written(path: Path, sizes: schema.Sizes = SIZES, checks: dict[str, Any] = GOOD, **changes: Any) -> Path:
+def write_results(path: Path, sizes: schema.Sizes = SIZES, checks: dict[str, Any] = GOOD, **changes: Any) -> Path:
     with ResultsWriter(path, sizes, model=synthetic.MODEL, generator="pi0-capture 9.9") as writer:
         for number in range(sizes.frames):
             writer.write(synthetic.frame(sizes, number) | changes)
@@ -38,13 +38,13 @@ def written(path: Path, sizes: schema.Sizes = SIZES, checks: dict[str, Any] = GO
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("whole") / "duck.h5")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_results(tmp_path_factory.mktemp("whole") / "duck.h5")
 
 
 @pytest.fixture
-def copy(whole: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(whole, tmp_path / "duck.h5"))
+def copy(results: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(results, tmp_path / "duck.h5"))
 
 
 KILLED = """
@@ -74,8 +74,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # What is said
 
 
-def test_info_describes_complete_file(whole: Path) -> None:
-    lines = describe(whole).splitlines()
+def test_info_describes_complete_file(results: Path) -> None:
+    lines = describe(results).splitlines()
     assert re.fullmatch(r"duck\.h5: 1\.\d+ MB, complete", lines[0])
     assert re.fullmatch(r"written   \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC by pi0-capture 9\.9", lines[1])
     assert lines[2:] == [
@@ -103,7 +103,7 @@ def test_info_marks_failed_checks(tmp_path: Path) -> None:
         schema.CHECK_ACTIONS: float("nan"),
         schema.CHECK_TIME: 1.05,
     }
-    page = describe(written(tmp_path / "a.h5", checks=bad))
+    page = describe(write_results(tmp_path / "a.h5", checks=bad))
     assert re.findall(r"([\w.-]+) +(ok|LOOK HERE)$", page, re.MULTILINE) == [
         ("0.02", "LOOK HERE"),
         ("1e-09", "LOOK HERE"),
@@ -138,18 +138,18 @@ def test_info_describes_file_being_written(tmp_path: Path) -> None:
 
 
 def test_info_of_a_missing_file_names_its_partial_file(killed: Path) -> None:
-    sentence = refusal(killed.with_name("duck.h5"))
+    sentence = read_refusal(killed.with_name("duck.h5"))
     assert sentence.endswith(f"its run ended early; look at {killed}, which the same command resumes")
 
 
-def test_info_of_a_file_that_a_run_has_begun_names_what_can_be_looked_at(tmp_path: Path) -> None:
+def test_info_of_a_file_just_begun_names_the_viewable_file(tmp_path: Path) -> None:
     file = PartialFile(tmp_path / "a.h5")
     try:
-        assert "a run has begun to write it" in refusal(file.path)
-        assert refusal(tmp_path / "a.h5").endswith(f"a run is still writing it; look at {file.path}")
+        assert "a run has begun to write it" in read_refusal(file.path)
+        assert read_refusal(tmp_path / "a.h5").endswith(f"a run is still writing it; look at {file.path}")
     finally:
         file.close()
-    assert "no run is writing it" in refusal(file.path)
+    assert "no run is writing it" in read_refusal(file.path)
 
 
 def test_info_fits_one_screen_for_any_file(tmp_path: Path) -> None:
@@ -173,13 +173,13 @@ def test_info_fits_one_screen_for_any_file(tmp_path: Path) -> None:
 
 def test_info_escapes_terminal_control_characters(tmp_path: Path) -> None:
     change = {schema.FRAMES_PROMPT: "put\x1b[2Jthe\nduck\u202eback", schema.FRAMES_EPISODE: "\x07\x9b31m"}
-    page = describe(written(tmp_path / "a.h5", **change))
+    page = describe(write_results(tmp_path / "a.h5", **change))
     assert "put·[2Jthe·duck·back" in page
     assert all(line.isprintable() for line in page.splitlines())
 
 
 def test_info_names_constant_prompt_once(tmp_path: Path) -> None:
-    page = describe(written(tmp_path / "a.h5", **{schema.FRAMES_PROMPT: "wait", schema.FRAMES_EPISODE: ""}))
+    page = describe(write_results(tmp_path / "a.h5", **{schema.FRAMES_PROMPT: "wait", schema.FRAMES_EPISODE: ""}))
     assert 'prompts   "wait" frames 0 to 2\nwords' in page
     assert "frames    3, 0.00 to 0.13 s" in page
 
@@ -197,9 +197,9 @@ def test_info_names_full_float32_and_compressed_storage(tmp_path: Path) -> None:
     assert "frames    1, from episode 7\n" in page
 
 
-def test_info_describes_file_written_by_other_software(whole: Path, tmp_path: Path) -> None:
+def test_info_describes_file_written_by_other_software(results: Path, tmp_path: Path) -> None:
     """With variable-length strings and roles as words, which the format allows."""
-    with h5py.File(whole) as ours, h5py.File(tmp_path / "theirs.h5", "w") as theirs:
+    with h5py.File(results) as ours, h5py.File(tmp_path / "theirs.h5", "w") as theirs:
         for name, value in ours.attrs.items():
             theirs.attrs[name] = value.decode() if isinstance(value, bytes) else value
         for dataset in schema.datasets(SIZES):
@@ -213,42 +213,42 @@ def test_info_describes_file_written_by_other_software(whole: Path, tmp_path: Pa
             else:
                 theirs[dataset.name] = ours[dataset.name][()]
     assert describe(tmp_path / "theirs.h5").splitlines()[2:-4] == [
-        line.replace("bfloat16, not", "float32, not") for line in describe(whole).splitlines()[2:-4]
+        line.replace("bfloat16, not", "float32, not") for line in describe(results).splitlines()[2:-4]
     ]
 
 
 # What is refused
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(UserError) as caught:
+def read_refusal(path: Path) -> str:
+    with pytest.raises(UserError) as error:
         describe(path)
-    sentence = str(caught.value)
+    sentence = str(error.value)
     assert "\n" not in sentence
     assert path.name in sentence
     return sentence
 
 
 def test_info_refuses_file_that_is_no_results_file(tmp_path: Path) -> None:
-    assert "does not exist" in refusal(tmp_path / "none.h5")
-    assert "is a folder" in refusal(tmp_path)
+    assert "does not exist" in read_refusal(tmp_path / "none.h5")
+    assert "is a folder" in read_refusal(tmp_path)
     (tmp_path / "empty.h5").touch()
-    assert "is empty" in refusal(tmp_path / "empty.h5")
+    assert "is empty" in read_refusal(tmp_path / "empty.h5")
     (tmp_path / "text.h5").write_text("hello " * 1000)
-    assert "it is not HDF5" in refusal(tmp_path / "text.h5")
+    assert "it is not HDF5" in read_refusal(tmp_path / "text.h5")
     (tmp_path / "early.h5.partial").write_bytes(bytes(5000))
-    assert "holds no frame" in refusal(tmp_path / "early.h5.partial")
+    assert "holds no frame" in read_refusal(tmp_path / "early.h5.partial")
     os.mkfifo(tmp_path / "pipe.h5")
-    assert "is not a file on a disk" in refusal(tmp_path / "pipe.h5")
+    assert "is not a file on a disk" in read_refusal(tmp_path / "pipe.h5")
     with h5py.File(tmp_path / "foreign.h5", "w") as file:
         file["data"] = 1
-    assert "is an HDF5 file, but not a results file" in refusal(tmp_path / "foreign.h5")
+    assert "is an HDF5 file, but not a results file" in read_refusal(tmp_path / "foreign.h5")
 
 
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.99])
-def test_a_file_that_is_cut_short_is_refused(copy: Path, share: float) -> None:
+def test_info_refuses_truncated_file(copy: Path, share: float) -> None:
     os.truncate(copy, int(copy.stat().st_size * share))
-    assert "is cut short; copy it again" in refusal(copy)
+    assert "is cut short; copy it again" in read_refusal(copy)
 
 
 def test_newer_major_version_is_refused_and_newer_minor_accepted(copy: Path) -> None:
@@ -257,11 +257,11 @@ def test_newer_major_version_is_refused_and_newer_minor_accepted(copy: Path) -> 
     assert describe(copy)
     with h5py.File(copy, "r+") as file:
         file.attrs["format_version"] = [2, 0]
-    assert "is of format 2.0, and this version reads up to 1; install a newer pi0-attention" in refusal(copy)
+    assert "is of format 2.0, and this version reads up to 1; install a newer pi0-attention" in read_refusal(copy)
 
 
-def external_link(file: h5py.File, name: str, elsewhere: Path) -> None:
-    file[name] = h5py.ExternalLink(str(elsewhere), name)
+def external_link(file: h5py.File, name: str, target: Path) -> None:
+    file[name] = h5py.ExternalLink(str(target), name)
 
 
 def soft_link(file: h5py.File, name: str, _: Path) -> None:
@@ -269,14 +269,14 @@ def soft_link(file: h5py.File, name: str, _: Path) -> None:
     file[name] = h5py.SoftLink("/copy")
 
 
-def virtual_dataset(file: h5py.File, name: str, elsewhere: Path) -> None:
+def virtual_dataset(file: h5py.File, name: str, target: Path) -> None:
     layout = h5py.VirtualLayout(shape=file_shape(name), dtype="f8")
-    layout[:] = h5py.VirtualSource(str(elsewhere), name, shape=file_shape(name))
+    layout[:] = h5py.VirtualSource(str(target), name, shape=file_shape(name))
     file.create_virtual_dataset(name, layout)
 
 
-def external_storage(file: h5py.File, name: str, elsewhere: Path) -> None:
-    file.create_dataset(name, file_shape(name), "f8", external=[(str(elsewhere), 0, h5py.h5f.UNLIMITED)])
+def external_storage(file: h5py.File, name: str, target: Path) -> None:
+    file.create_dataset(name, file_shape(name), "f8", external=[(str(target), 0, h5py.h5f.UNLIMITED)])
 
 
 def file_shape(name: str) -> tuple[int, ...]:
@@ -284,42 +284,42 @@ def file_shape(name: str) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("point", [external_link, soft_link, virtual_dataset, external_storage])
-def test_info_does_not_follow_external_storage(copy: Path, whole: Path, point: Any) -> None:
+def test_info_does_not_follow_external_storage(copy: Path, results: Path, point: Any) -> None:
     with h5py.File(copy, "r+") as file:
         del file[schema.FRAMES_TIME]
-        point(file, schema.FRAMES_TIME, whole)
-    assert "frames/time" in refusal(copy)
+        point(file, schema.FRAMES_TIME, results)
+    assert "frames/time" in read_refusal(copy)
 
 
 def test_info_refuses_absurd_sizes(copy: Path) -> None:
     with h5py.File(copy, "r+") as file:
         del file[schema.FRAMES_PROMPT]
         file.create_dataset(schema.FRAMES_PROMPT, (3,), "S1000000000", chunks=(3,))
-    assert "frames/prompt is too large" in refusal(copy)
+    assert "frames/prompt is too large" in read_refusal(copy)
     with h5py.File(copy, "r+") as file:
         file[schema.FRAMES_DONE][()] = 10**12
-    assert "claims 1000000000000 finished frames of 3" in refusal(copy)
+    assert "claims 1000000000000 finished frames of 3" in read_refusal(copy)
 
 
 @pytest.mark.parametrize("name", ["checks", "model", "cameras", "layers"])
 def test_info_refuses_attributes_of_wrong_type(copy: Path, name: str) -> None:
     with h5py.File(copy, "r+") as file:
         file.attrs[name] = json.dumps([1, "{"])
-    assert "is damaged" in refusal(copy)
+    assert "is damaged" in read_refusal(copy)
     with h5py.File(copy, "r+") as file:
         del file.attrs[name]
-    assert "is damaged" in refusal(copy)
+    assert "is damaged" in read_refusal(copy)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_info_of_damaged_file_is_page_or_error(whole: Path, killed: Path, tmp_path: Path, seed: int) -> None:
+def test_info_of_damaged_file_is_page_or_error(results: Path, killed: Path, tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
-    source = dice.choice([whole, killed])
+    source = dice.choice([results, killed])
     data = bytearray(source.read_bytes())
-    dense = [at for at in range(0, len(data) - 64, 64) if data[at : at + 4] in (b"OHDR", b"OCHK", b"FADB", b"FAHD")]
+    dense = [n for n in range(0, len(data) - 64, 64) if data[n : n + 4] in (b"OHDR", b"OCHK", b"FADB", b"FAHD")]
     for _ in range(dice.randint(1, 8)):  # most damage hits headers: pictures and weights have no structure to break
-        at = dice.choice(dense) + dice.randrange(300) if dice.random() < 0.7 else dice.randrange(len(data))
-        data[min(at, len(data) - 1)] ^= 1 << dice.randrange(8)
+        offset = dice.choice(dense) + dice.randrange(300) if dice.random() < 0.7 else dice.randrange(len(data))
+        data[min(offset, len(data) - 1)] ^= 1 << dice.randrange(8)
     path = tmp_path / source.name
     path.write_bytes(data)
     try:
@@ -328,16 +328,16 @@ def test_info_of_damaged_file_is_page_or_error(whole: Path, killed: Path, tmp_pa
         assert path.name in str(error)
 
 
-def test_file_that_hangs_or_kills_its_reader_gives_one_sentence(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_hangs_or_kills_its_reader_gives_one_sentence(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serving = "from capture import watched_process; watched_process.serve(lambda path, note_progress: {})"
     monkeypatch.setattr(progress_clock, "STALL_SECONDS", 0.3)
     monkeypatch.setattr(info, "_CHILD", serving.replace("{}", "__import__('time').sleep(600)"))
-    assert "is damaged: reading it came to no end" in refusal(whole)
+    assert "is damaged: reading it came to no end" in read_refusal(results)
     monkeypatch.setattr(progress_clock, "STALL_SECONDS", 60.0)
     monkeypatch.setattr(info, "_CHILD", serving.replace("{}", "sum(iter(int, 1))"))  # at work for ever
-    assert "is damaged: reading it came to no end" in refusal(whole)
+    assert "is damaged: reading it came to no end" in read_refusal(results)
     monkeypatch.setattr(info, "_CHILD", "import os; os.abort()")
-    assert "is damaged: reading it failed" in refusal(whole)
+    assert "is damaged: reading it failed" in read_refusal(results)
 
 
 @pytest.mark.parametrize("flags", [0, superblock.WRITER, 5])
@@ -348,7 +348,7 @@ def test_torn_file_of_a_killed_run_is_refused_without_a_wait(killed: Path, tmp_p
     content[11] = flags
     content[44:48] = superblock.checksum(bytes(content[:44])).to_bytes(4, "little")
     (tmp_path / "torn.h5.partial").write_bytes(content)
-    assert "torn.h5.partial" in refusal(tmp_path / "torn.h5.partial")
+    assert "torn.h5.partial" in read_refusal(tmp_path / "torn.h5.partial")
 
 
 def test_info_does_not_import_torch() -> None:
@@ -385,7 +385,7 @@ def test_decisions_about_the_input_are_counted_and_doubts_shown(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("stored", "said"),
+    ("stored", "message"),
     [
         (None, "decisions about it are not stored, as in files of format 1.0"),
         ("{}", "the stored decisions about it cannot be read"),
@@ -393,8 +393,8 @@ def test_decisions_about_the_input_are_counted_and_doubts_shown(tmp_path: Path) 
         ("[]", "0 decided, 0 assumed; -v gives each with its reason"),
     ],
 )
-def test_files_without_readable_decisions_are_described_all_the_same(copy: Path, stored: str | None, said: str) -> None:
+def test_file_without_readable_decisions_is_described(copy: Path, stored: str | None, message: str) -> None:
     if stored is not None:
         with h5py.File(copy, "r+") as file:
             file.attrs[schema.PROVENANCE_ATTRIBUTE] = stored
-    assert f"input     {said}" in describe(copy).splitlines()
+    assert f"input     {message}" in describe(copy).splitlines()

@@ -12,24 +12,24 @@ from capture.cli import option_values
 from capture.results import scores_schema
 
 
-@pytest.mark.parametrize(("text", "every"), [("maps", 1), ("summaries", 0), ("maps::8", 8), ("maps::1", 1)])
-def test_keep_is_read(text: str, every: int) -> None:
-    assert option_values.keep(text) == every
-    assert option_values.keep(scores_schema.format_keep(every)) == every
+@pytest.mark.parametrize(("text", "expected"), [("maps", 1), ("summaries", 0), ("maps::8", 8), ("maps::1", 1)])
+def test_parse_keep_reads_every_form(text: str, expected: int) -> None:
+    assert option_values.keep(text) == expected
+    assert option_values.keep(scores_schema.format_keep(expected)) == expected
 
 
 @pytest.mark.parametrize("text", ["", "all", "maps:8", "maps::0", "maps::-2", "maps::8:2", "maps::8 ", "Maps"])
-def test_keep_refuses_what_it_does_not_know(text: str) -> None:
+def test_parse_keep_refuses_other_text(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is none of maps, summaries and maps::N, such as maps::8"):
         option_values.keep(text)
 
 
-def test_names_of_labels_are_read() -> None:
+def test_parse_region_names_reads_names_of_labels() -> None:
     assert option_values.region_names("3=duck, 12 = red mug") == {3: "duck", 12: "red mug"}
 
 
 @pytest.mark.parametrize("text", ["duck", "0=duck", "3=", "-1=duck", "3=a/b", "3=a,=b", "x=duck"])
-def test_names_of_labels_are_refused_with_an_example(text: str) -> None:
+def test_parse_region_names_refuses_other_text_with_an_example(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not labels above 0 and names, such as 3=duck,5=bowl"):
         option_values.region_names(text)
 
@@ -51,6 +51,6 @@ def test_options_that_contradict_each_other_get_a_sentence(
     assert not list(tmp_path.iterdir())
 
 
-def test_dry_run_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_prints_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--demo", "--dry-run", "--keep", "maps::4"]) == 0
     assert "maps of every frame whose number is a multiple of 4" in capsys.readouterr().out

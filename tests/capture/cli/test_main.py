@@ -49,34 +49,35 @@ def test_capture_is_complete_and_holds_its_metadata(results):
 
 
 def test_results_pass_format_checker(results, shared):
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, shared / "check_results.py", results], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout
-    assert done.stdout.startswith("ok: 2 of 2 frames, 3 layers, 4 heads, 4 steps, 6 actions")
+    assert completed.returncode == 0, completed.stdout
+    assert completed.stdout.startswith("ok: 2 of 2 frames, 3 layers, 4 heads, 4 steps, 6 actions")
 
 
 def test_same_command_gives_identical_file(command, results, tmp_path):
-    again = tmp_path / "again.h5"
+    path = tmp_path / "again.h5"
     prompts = ["--prompt", "pick up the red block", "--prompt", "put the mug down"]
-    assert main([*command, *prompts, "-o", str(again)]) == 0
-    with h5py.File(results) as first, h5py.File(again) as second:
+    assert main([*command, *prompts, "-o", str(path)]) == 0
+    with h5py.File(results) as first, h5py.File(path) as second:
         for name in (schema.ACTION_TO_IMAGE, schema.TEXT_TO_IMAGE, schema.ACTION_X, schema.TEXT_ID):
             assert np.array_equal(first[name][...], second[name][...])
         assert first.attrs["uuid"] != second.attrs["uuid"]
 
 
 def test_selected_layers_and_steps_hold_their_own_values(command, results, tmp_path):
-    some = tmp_path / "some.h5"
-    options = ["--layers", "2,0", "--steps", "1-2", "--prompt", "pick up the red block", "-o", str(some)]
+    selected = tmp_path / "some.h5"
+    options = ["--layers", "2,0", "--steps", "1-2", "--prompt", "pick up the red block", "-o", str(selected)]
     assert main([*command, *options]) == 0
-    with h5py.File(results) as whole, h5py.File(some) as part:
-        assert list(part.attrs["layers"]) == [0, 2]
-        assert list(part.attrs["steps"]) == [1, 2]
-        kept = whole[schema.ACTION_TO_IMAGE][0][[0, 2]][:, :, [1, 2]]
-        assert np.array_equal(part[schema.ACTION_TO_IMAGE][0], kept)
+    with h5py.File(results) as whole, h5py.File(selected) as selection:
+        assert list(selection.attrs["layers"]) == [0, 2]
+        assert list(selection.attrs["steps"]) == [1, 2]
+        expected = whole[schema.ACTION_TO_IMAGE][0][[0, 2]][:, :, [1, 2]]
+        assert np.array_equal(selection[schema.ACTION_TO_IMAGE][0], expected)
         assert np.array_equal(
-            part[schema.TEXT_ENTROPY][0], whole[schema.TEXT_ENTROPY][0, [0, 2]][:, : part[schema.TEXT_ID].shape[1]]
+            selection[schema.TEXT_ENTROPY][0],
+            whole[schema.TEXT_ENTROPY][0, [0, 2]][:, : selection[schema.TEXT_ID].shape[1]],
         )
 
 
@@ -122,9 +123,9 @@ def test_dry_run_prints_plan_and_writes_nothing(command, tmp_path, capsys, monke
 def test_dry_run_size_equals_file_size(command, results, capsys):
     prompts = ["--prompt", "pick up the red block", "--prompt", "put the mug down"]
     assert main([*command, *prompts, "--dry-run"]) == 0
-    told = re.search(r"([\d.]+) (MB|kB) in all", capsys.readouterr().out)
-    assert told
-    size = float(told[1]) * {"kB": 1e3, "MB": 1e6}[told[2]]
+    size_match = re.search(r"([\d.]+) (MB|kB) in all", capsys.readouterr().out)
+    assert size_match
+    size = float(size_match[1]) * {"kB": 1e3, "MB": 1e6}[size_match[2]]
     assert size == pytest.approx(results.stat().st_size, rel=0.15)
 
 
@@ -189,18 +190,20 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gets_one_sentence_and_code_2(case, command, pictures, tmp_path, capsys):
     options, words = BAD[case]
-    given = [] if case == "no source" else list(command)
-    filled = [one.format(tmp=tmp_path, exterior=pictures / "exterior.png") for one in options]
+    arguments = [] if case == "no source" else list(command)
+    filled = [option.format(tmp=tmp_path, exterior=pictures / "exterior.png") for option in options]
     output = [] if "-o" in filled else ["-o", str(tmp_path / "out.h5")]
     try:
-        code = main([*given, *filled, *output])
+        code = main([*arguments, *filled, *output])
     except SystemExit as stop:  # argparse's way
         code = stop.code
     printed = capsys.readouterr()
     assert code == 2
     assert printed.out == ""
     *stages, sentence = printed.err.splitlines()
-    assert all(re.match(r"pi0-capture: (loading (PyTorch|transformers)$|opening checkpoint )", one) for one in stages)
+    assert all(
+        re.match(r"pi0-capture: (loading (PyTorch|transformers)$|opening checkpoint )", stage) for stage in stages
+    )
     assert sentence.startswith("pi0-capture: ")
     assert words in sentence
     assert list(tmp_path.iterdir()) == []
@@ -258,7 +261,7 @@ def test_number_lists_are_parsed():
     assert numbers("4,10,15-17,4") == (4, 10, 15, 16, 17)
 
 
-def test_the_folder_of_the_results_is_made_and_warnings_name_the_prompt(command, tmp_path, capsys):
+def test_results_folder_is_created_and_warnings_name_the_prompt(command, tmp_path, capsys):
     output = tmp_path / "runs/today/two.h5"
     (tmp_path / "prompts.json").write_text(json.dumps(["go there", "", " "]))
     options = ["--prompts", str(tmp_path / "prompts.json"), "--layers", "0", "--steps", "0", "-o", str(output)]
@@ -270,18 +273,18 @@ def test_the_folder_of_the_results_is_made_and_warnings_name_the_prompt(command,
     ) in capsys.readouterr().err
 
 
-def test_a_dry_run_makes_no_folder(command, tmp_path):
+def test_dry_run_creates_no_folder(command, tmp_path):
     assert main([*command, "--prompt", "go", "--dry-run", "-o", str(tmp_path / "runs/x.h5")]) == 0
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_state_may_begin_with_a_minus():
+def test_state_may_begin_with_a_minus():
     assert joined_values(["--state", "-0.1,2", "-o", "x"]) == ["--state=-0.1,2", "-o", "x"]
     assert joined_values(["--state"]) == ["--state"]
     assert joined_values(["--relative-actions", "-1,6"]) == ["--relative-actions=-1,6"]
 
 
-def test_a_state_may_be_several_arguments():
+def test_state_may_be_several_arguments():
     assert joined_values(["--state", "-0.1", "2", "-3e-1", "-o", "x"]) == ["--state=-0.1 2 -3e-1", "-o", "x"]
     assert joined_values(["--state", "[0.1,", "-2]", "--seed", "3"]) == ["--state=[0.1, -2]", "--seed", "3"]
     assert joined_values(["--state=1", "2", "--frames", "-3:", "4"]) == ["--state=1 2", "--frames=-3:", "4"]
@@ -300,7 +303,7 @@ def test_stateless_policy_needs_no_state_option(command, tmp_path):
         assert set(roles[1:-1]) == {"prompt"}
 
 
-def test_an_input_is_never_replaced_by_the_output(command, pictures, capsys):
+def test_output_never_replaces_an_input(command, pictures, capsys):
     picture = pictures / "exterior.png"
     before = picture.read_bytes()
     assert main([*command, "--prompt", "go", "-o", str(picture), "--overwrite"]) == 2
@@ -325,8 +328,8 @@ def test_row_sums_that_info_flags_are_warned_about_at_once(command, tmp_path, ca
     import capture.pipeline.collector
 
     doubtful = capture.pipeline.collector.WeightErrors(row_sum=5e-4, masked_weight=0.0)
-    made = capture.pipeline.collector.to_host_arrays
-    monkeypatch.setattr(capture.pipeline.collector, "to_host_arrays", lambda found: (made(found)[0], [doubtful]))
+    original = capture.pipeline.collector.to_host_arrays
+    monkeypatch.setattr(capture.pipeline.collector, "to_host_arrays", lambda found: (original(found)[0], [doubtful]))
     output = tmp_path / "doubtful.h5"
     assert main([*command, "--prompt", "go", "--layers", "0", "-o", str(output)]) == 0
     assert "warning: rows of attention sum to 1 only within 0.0005" in capsys.readouterr().err
@@ -336,8 +339,10 @@ def test_row_sums_that_info_flags_are_warned_about_at_once(command, tmp_path, ca
 
 def test_capture_runs_with_one_camera(command, tmp_path):
     output = tmp_path / "wrist.h5"
-    alone = [word for place, word in enumerate(command) if "--exterior" not in command[max(0, place - 1) : place + 1]]
-    assert main([*alone, "--prompt", "go", "-o", str(output)]) == 0
+    one_camera = [
+        word for index, word in enumerate(command) if "--exterior" not in command[max(0, index - 1) : index + 1]
+    ]
+    assert main([*one_camera, "--prompt", "go", "-o", str(output)]) == 0
     with h5py.File(output) as file:
         assert list(file.attrs["cameras"]) == ["wrist"]
         assert int(file[schema.TEXT_POSITION][0, 0]) == 256
@@ -348,16 +353,16 @@ def test_info_needs_no_torch(results):
         "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
         "from capture.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code, "info", str(results)], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_unwritable_summary_raises_one_sentence(results):
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", "capture", "info", str(results)],
             stdout=full,
             stderr=subprocess.PIPE,
@@ -365,8 +370,8 @@ def test_unwritable_summary_raises_one_sentence(results):
             check=False,
             cwd=ROOT,
         )
-    assert done.returncode == 2
-    assert done.stderr == "pi0-capture: standard output cannot be written (no space left on device)\n"
+    assert completed.returncode == 2
+    assert completed.stderr == "pi0-capture: standard output cannot be written (no space left on device)\n"
 
 
 def test_messages_cannot_steer_the_terminal(tmp_path, capsys):

@@ -30,20 +30,20 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def find(sheet: np.ndarray, picture: np.ndarray) -> list[tuple[int, int]]:
+def find_pixels(sheet: np.ndarray, picture: np.ndarray) -> list[tuple[int, int]]:
     """Return every place (row, column) at which the sheet has exactly the picture's pixels."""
     height, width = picture.shape[:2]
     rows = [row.tobytes() for row in sheet]
     middle = picture[height // 2].tobytes()
-    places = []
+    positions = []
     for y in range(len(rows) - height + 1):
         start = rows[y + height // 2].find(middle)
         while start >= 0:
             x = start // 3
             if start % 3 == 0 and np.array_equal(sheet[y : y + height, x : x + width], picture):
-                places.append((y, x))
+                positions.append((y, x))
             start = rows[y + height // 2].find(middle, start + 1)
-    return places
+    return positions
 
 
 def preview(tmp_path: Path, *options: str) -> np.ndarray:
@@ -55,7 +55,7 @@ def preview(tmp_path: Path, *options: str) -> np.ndarray:
     return pixels(target)
 
 
-def observations(options: list[str], frames: list[int]) -> list[Observation]:
+def read_observations(options: list[str], frames: list[int]) -> list[Observation]:
     """Return the observations that a capture with these options reads."""
     import torch
 
@@ -67,8 +67,8 @@ def observations(options: list[str], frames: list[int]) -> list[Observation]:
     checkpoint = open_checkpoint(DEMO)
     spec = Pi05Spec(checkpoint, find_tokenizer(None, checkpoint.tokenizer_folder))
     setup = Setup(spec, RunOptions(torch.device("cpu"), torch.float32), "")
-    asked = build_parser("x").parse_args(["--checkpoint", str(DEMO), *options])
-    return list(open_chosen_source(asked, setup, asked.episode or asked.dataset).episodes[0].read(frames))
+    arguments = build_parser("x").parse_args(["--checkpoint", str(DEMO), *options])
+    return list(open_chosen_source(arguments, setup, arguments.episode or arguments.dataset).episodes[0].read(frames))
 
 
 def write_source(kind: str, folder: Path) -> list[str]:
@@ -92,53 +92,57 @@ def write_source(kind: str, folder: Path) -> list[str]:
 def test_sheet_holds_the_policys_pictures_of_the_first_middle_and_last_frame(kind: str, tmp_path: Path) -> None:
     options = write_source(kind, tmp_path)
     sheet = preview(tmp_path, *options)
-    shown = observations(options, [0, 3, 5])
+    shown = read_observations(options, [0, 3, 5])
     below = 0
-    for one in shown:
-        assert one.is_upside_down == (kind == "LIBERO")
-        across = 0
+    for observation in shown:
+        assert observation.is_upside_down == (kind == "LIBERO")
+        left = 0
         for camera in ("exterior", "wrist"):
-            picture = one.pictures[camera]
-            upright = picture[::-1, ::-1] if one.is_upside_down else picture
-            places = [place for place in find(sheet, resize_pil(np.ascontiguousarray(upright))) if place[0] >= below]
-            assert places, f"{camera} of frame {one.index}"
-            row, column = places[0]
-            assert column > across
-            across = column
+            picture = observation.pictures[camera]
+            upright = picture[::-1, ::-1] if observation.is_upside_down else picture
+            positions = [
+                position
+                for position in find_pixels(sheet, resize_pil(np.ascontiguousarray(upright)))
+                if position[0] >= below
+            ]
+            assert positions, f"{camera} of frame {observation.index}"
+            row, column = positions[0]
+            assert column > left
+            left = column
         below = row + 1
 
 
-def test_sheet_is_the_same_each_time_and_shows_a_swapped_camera(tmp_path: Path) -> None:
+def test_sheet_is_deterministic_and_shows_a_swapped_camera(tmp_path: Path) -> None:
     source = str(write_droid(tmp_path / "droid", 3))
     first = preview(tmp_path, "--episode", source)
     assert np.array_equal(first, preview(tmp_path, "--episode", source))
     swapped = ["--camera", "exterior=wrist_image_left", "--camera", "wrist=exterior_image_1_left"]
     second = preview(tmp_path, "--episode", source, *swapped)
-    (one,) = observations(["--episode", source], [2])
-    exterior, wrist = (resize_pil(one.pictures[camera]) for camera in ("exterior", "wrist"))
+    (observation,) = read_observations(["--episode", source], [2])
+    exterior, wrist = (resize_pil(observation.pictures[camera]) for camera in ("exterior", "wrist"))
     assert not np.array_equal(exterior, wrist)
-    assert find(first, exterior)[-1][1] < find(first, wrist)[-1][1]
-    assert find(second, exterior)[-1][1] > find(second, wrist)[-1][1]
+    assert find_pixels(first, exterior)[-1][1] < find_pixels(first, wrist)[-1][1]
+    assert find_pixels(second, exterior)[-1][1] > find_pixels(second, wrist)[-1][1]
 
 
 def test_sheet_shows_turned_pictures_turned(pictures: Path, tmp_path: Path) -> None:
-    given = ["--exterior", str(pictures / "exterior.png"), "--prompt", "go", "--state", "0,0,0,0,0,0,0,0"]
+    arguments = ["--exterior", str(pictures / "exterior.png"), "--prompt", "go", "--state", "0,0,0,0,0,0,0,0"]
     upright = resize_pil(read_picture(pictures / "exterior.png"))
     turned = resize_pil(np.ascontiguousarray(read_picture(pictures / "exterior.png")[::-1, ::-1]))
-    plain = preview(tmp_path, *given)
-    assert len(find(plain, upright)) == 1
-    assert not find(plain, turned)
-    upside_down = preview(tmp_path, *given, "--turned", "yes")
-    assert len(find(upside_down, turned)) == 1
-    assert not find(upside_down, upright)
+    plain = preview(tmp_path, *arguments)
+    assert len(find_pixels(plain, upright)) == 1
+    assert not find_pixels(plain, turned)
+    upside_down = preview(tmp_path, *arguments, "--turned", "yes")
+    assert len(find_pixels(upside_down, turned)) == 1
+    assert not find_pixels(upside_down, upright)
 
 
 def test_masked_slot_is_hatched_and_hostile_text_changes_no_width(pictures: Path, tmp_path: Path) -> None:
-    given = ["--exterior", str(pictures / "exterior.png"), "--state", "0,0,0,0,0,0,0,0"]
-    short = preview(tmp_path, *given, "--prompt", "go")
-    long = preview(tmp_path, *given, "--prompt", "<b>\u202e" + "x" * 3000 + " \u628a" * 40)
+    arguments = ["--exterior", str(pictures / "exterior.png"), "--state", "0,0,0,0,0,0,0,0"]
+    short = preview(tmp_path, *arguments, "--prompt", "go")
+    long = preview(tmp_path, *arguments, "--prompt", "<b>\u202e" + "x" * 3000 + " \u628a" * 40)
     assert short.shape[1] == long.shape[1]
-    (row, column) = find(short, resize_pil(read_picture(pictures / "exterior.png")))[0]
+    (row, column) = find_pixels(short, resize_pil(read_picture(pictures / "exterior.png")))[0]
     size = 224
     hatched = short[row : row + size, column + size + 16 : column + 2 * size + 16]
     colours = {tuple(colour) for colour in hatched.reshape(-1, 3).tolist()}
@@ -166,8 +170,8 @@ def test_frames_of_several_episodes_are_named_with_their_episode(tmp_path: Path,
     draw = preview_module.draw_sheet
     monkeypatch.setattr(preview_module, "draw_sheet", lambda sheet: sheets.append(sheet) or draw(sheet))
     assert main(["preview", "--demo", "-o", str(tmp_path / "a.png")]) == 0
-    said = "frame 0 of episode bowl, frame 1 of episode duck, frame 3 of episode mug"
-    assert capsys.readouterr().out == f"{tmp_path / 'a.png'}: what demo would be shown in {said}\n"
+    names = "frame 0 of episode bowl, frame 1 of episode duck, frame 3 of episode mug"
+    assert capsys.readouterr().out == f"{tmp_path / 'a.png'}: what demo would be shown in {names}\n"
     titles = [frame.title for frame in sheets[0].frames]
     assert titles == [f"{name}, frame {n} of the episode" for name, n in (("bowl", 0), ("duck", 1), ("mug", 3))]
     assert [frame.details.partition(" · ")[2] for frame in sheets[0].frames] == [
@@ -178,7 +182,7 @@ def test_frames_of_several_episodes_are_named_with_their_episode(tmp_path: Path,
 
 
 @pytest.mark.parametrize("damaged", ["missing", "undecodable"])
-def test_preview_of_a_data_set_passes_over_an_unreadable_episode(damaged: str, tmp_path: Path, capsys) -> None:
+def test_preview_of_a_data_set_skips_an_unreadable_episode(damaged: str, tmp_path: Path, capsys) -> None:
     for name in ("first", "second"):
         shutil.copytree(DEMO / "episodes" / "bowl", tmp_path / "set" / name)
     picture = tmp_path / "set" / "first" / "exterior_00.jpg"
@@ -195,7 +199,7 @@ def test_preview_of_a_data_set_passes_over_an_unreadable_episode(damaged: str, t
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["preview", "--demo"], "no picture was named; add -o PNG, such as -o preview.png"),
         (["preview", "--demo", "-o", "there.jpg"], "there.jpg is no name for a preview, which is a PNG; call it there.png"),
@@ -206,21 +210,21 @@ def test_preview_of_a_data_set_passes_over_an_unreadable_episode(damaged: str, t
         (["--demo", "--dry-run", "--preview", "there.png"], "there.png exists and is left as it is"),
     ],
 )  # fmt: skip
-def test_unsuitable_names_are_refused_in_a_sentence(options, said, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_unsuitable_output_names_are_refused(options, message, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     Path("there.png").write_bytes(b"mine")
     assert main(options) == 2
     error = capsys.readouterr().err.splitlines()
-    assert said in error[-1]
+    assert message in error[-1]
     assert Path("there.png").read_bytes() == b"mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there.png"]
 
 
-def test_a_preview_never_replaces_an_input(pictures: Path, tmp_path: Path, capsys) -> None:
+def test_preview_never_replaces_an_input(pictures: Path, tmp_path: Path, capsys) -> None:
     picture = tmp_path / "exterior.png"
     picture.write_bytes((pictures / "exterior.png").read_bytes())
-    given = ["--exterior", str(picture), "--prompt", "go", "--state", "0,0,0,0,0,0,0,0", "--overwrite"]
-    assert main(["preview", "--checkpoint", str(DEMO), *given, "-o", str(picture)]) == 2
+    arguments = ["--exterior", str(picture), "--prompt", "go", "--state", "0,0,0,0,0,0,0,0", "--overwrite"]
+    assert main(["preview", "--checkpoint", str(DEMO), *arguments, "-o", str(picture)]) == 2
     assert "is an input of this run; name another PNG" in capsys.readouterr().err
     assert picture.read_bytes() == (pictures / "exterior.png").read_bytes()
 
@@ -232,7 +236,7 @@ def test_overwrite_replaces_an_existing_sheet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "places"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (4, [0, 2, 3]), (301, [0, 150, 300])]
+    ("count", "expected"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (4, [0, 2, 3]), (301, [0, 150, 300])]
 )
-def test_first_middle_and_last_moment_are_chosen_once(count: int, places: list[int]) -> None:
-    assert choose_moments(count) == places
+def test_first_middle_and_last_moment_are_chosen_once(count: int, expected: list[int]) -> None:
+    assert choose_moments(count) == expected

@@ -10,18 +10,18 @@ from capture.cli.report import suggest_command, summarise_dataset_run
 from capture.pipeline.types import FileOutcome, RunOutcome
 
 
-def outcome(*files: FileOutcome, seconds: float = 2.0) -> RunOutcome:
-    return RunOutcome(list(files), sum(one.frames for one in files), seconds, busy_seconds=seconds / 2)
+def make_outcome(*files: FileOutcome, seconds: float = 2.0) -> RunOutcome:
+    return RunOutcome(list(files), sum(file.frames for file in files), seconds, busy_seconds=seconds / 2)
 
 
-def written(path: Path, frames: int = 0, kept: int = 0, failure: str | None = None) -> FileOutcome:
+def make_file_outcome(path: Path, frames: int = 0, resumed: int = 0, failure: str | None = None) -> FileOutcome:
     path.write_bytes(bytes(1000))
-    return FileOutcome(path, frames=frames, kept=kept, total=frames + kept, failure=failure)
+    return FileOutcome(path, frames=frames, kept=resumed, total=frames + resumed, failure=failure)
 
 
 def test_report_of_one_process(tmp_path: Path) -> None:
-    files = [written(tmp_path / "a.h5", 1), written(tmp_path / "b.h5", kept=3)]
-    lines = summarise_dataset_run([outcome(*files)], {"c.h5": "its video is missing"}, tmp_path).splitlines()
+    files = [make_file_outcome(tmp_path / "a.h5", 1), make_file_outcome(tmp_path / "b.h5", resumed=3)]
+    lines = summarise_dataset_run([make_outcome(*files)], {"c.h5": "its video is missing"}, tmp_path).splitlines()
     assert lines[0] == f"{tmp_path}: 1 done, 1 finished before, 1 failed; 1 frame in 2 s, 2 kB"
     assert lines[1].startswith("0.5 frames a second; the device was busy 50% of the time")
     assert lines[-1] == "failed: c.h5: its video is missing"
@@ -40,15 +40,18 @@ def test_report_counts_waiting_only_when_device_is_idle() -> None:
 
 
 def test_report_with_nothing_left_or_done(tmp_path: Path) -> None:
-    before = summarise_dataset_run([outcome(written(tmp_path / "a.h5", kept=2))], {}, tmp_path)
+    before = summarise_dataset_run([make_outcome(make_file_outcome(tmp_path / "a.h5", resumed=2))], {}, tmp_path)
     assert before == f"{tmp_path}: 0 done, 1 finished before, 0 failed; 1 kB"
-    failed = summarise_dataset_run([outcome()], {"a.h5": "why"}, tmp_path).splitlines()
+    failed = summarise_dataset_run([make_outcome()], {"a.h5": "why"}, tmp_path).splitlines()
     assert failed == [f"{tmp_path}: 0 done, 0 finished before, 1 failed", "failed: a.h5: why"]
 
 
 def test_each_process_reports_its_rate(tmp_path: Path) -> None:
-    both = [outcome(written(tmp_path / "a.h5", 4)), outcome(written(tmp_path / "b.h5", 6), seconds=4.0)]
-    lines = summarise_dataset_run(both, {}, tmp_path).splitlines()
+    outcomes = [
+        make_outcome(make_file_outcome(tmp_path / "a.h5", 4)),
+        make_outcome(make_file_outcome(tmp_path / "b.h5", 6), seconds=4.0),
+    ]
+    lines = summarise_dataset_run(outcomes, {}, tmp_path).splitlines()
     assert lines[0].endswith("10 frames in 4 s, 2 kB")
     assert lines[1] == "2.5 frames a second on 2 processes"
     assert lines[2].startswith("part 1: 2 frames a second; ")

@@ -23,7 +23,7 @@ from capture.serve.wire_format import pack, unpack
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("options", "sentence"),
     [
         ([], "no folder was named for the recordings; add -o FOLDER, such as -o runs/, or --no-recording"),
         (["-o", "runs", "--no-recording"], "--no-recording writes nothing; leave -o out"),
@@ -40,10 +40,14 @@ from capture.serve.wire_format import pack, unpack
     ],
 )
 def test_unusable_options_get_a_sentence(
-    given: list[str], sentence: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: list[str],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["serve", "--demo", *given]) == 2
+    assert main(["serve", "--demo", *options]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if sentence in line], lines
     assert len(lines) == 1
@@ -106,11 +110,13 @@ def test_server_process_serves_records_and_ends_on_sigterm(checkpoint: Path, tmp
         assert json.loads(file.attrs["rollout"])["ended"] == "the server ended"
 
 
-def test_taken_port_is_told_before_the_policy_is_loaded(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+def test_occupied_port_is_reported_before_the_policy_is_loaded(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         assert main(["serve", "--demo", "--port", str(port), "-o", str(tmp_path / "runs")]) == 2
     printed = capsys.readouterr().err.splitlines()
     assert printed == [

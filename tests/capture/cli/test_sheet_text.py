@@ -49,16 +49,16 @@ def test_write_draws_in_its_colour_and_returns_the_width() -> None:
     image = Image.new("RGB", (200, 30))
     width = TextPen(image).write(10, 5, "duck", "#F0A35C", 13)
     assert width == measure("duck", 13)
-    drawn = np.argwhere(np.asarray(image).any(axis=2))
-    assert drawn[:, 1].min() >= 10
-    assert drawn[:, 1].max() <= 10 + width
+    painted = np.argwhere(np.asarray(image).any(axis=2))
+    assert painted[:, 1].min() >= 10
+    assert painted[:, 1].max() <= 10 + width
     assert np.asarray(image).reshape(-1, 3).max(axis=0).tolist() == [0xF0, 0xA3, 0x5C]
 
 
 def test_colours_of_prompt_and_state_are_far_apart() -> None:
     def channels(colour: object) -> list[int]:
         text = str(colour)
-        return [int(text[at : at + 2], 16) for at in (1, 3, 5)]
+        return [int(text[start : start + 2], 16) for start in (1, 3, 5)]
 
     prompt, state = channels(ROLE_COLOURS["prompt"]), channels(ROLE_COLOURS["state"])
-    assert sum(abs(one - two) for one, two in zip(prompt, state, strict=True)) > 200
+    assert sum(abs(first - second) for first, second in zip(prompt, state, strict=True)) > 200

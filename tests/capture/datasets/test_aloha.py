@@ -22,7 +22,7 @@ ALOHA = SourceOptions(("exterior", "wrist", "right wrist"), 4, 14, 14)
 def test_read_returns_matching_frames_states_and_actions(tmp_path, form):
     source = open_source(write_aloha(tmp_path / "episode_0.hdf5", form=form), ALOHA)
     assert source.kind == "ALOHA episode"
-    assert [(one.name, one.height, one.width) for one in source.cameras] == [
+    assert [(camera.name, camera.height, camera.width) for camera in source.cameras] == [
         ("cam_high", 32, 80),
         ("cam_left_wrist", 32, 80),
         ("cam_low", 32, 80),
@@ -38,13 +38,17 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path, form):
     (episode,) = source.episodes
     assert (episode.name, episode.length, episode.rate, episode.prompts) == ("episode_0", 6, 50.0, ())
     assert dict(episode.shapes) == dict.fromkeys(("exterior", "wrist", "right wrist"), (32, 80))
-    for frame, one in zip((0, 3, 5), episode.read([0, 3, 5]), strict=True):
-        assert {number_of(shown) for shown in one.pictures.values()} == {frame}
-        assert [tint_of(one.pictures[slot]) for slot in ALOHA.cameras] == [0, 2, 3]
-        np.testing.assert_allclose(one.state, frame + 0.1 * np.arange(14), rtol=1e-6)
-        np.testing.assert_allclose(one.true_actions[0], -(frame + 0.1 * np.arange(14)), rtol=1e-6)
-        assert len(one.true_actions) == min(4, 6 - frame)
-        assert (one.index, one.time, one.is_upside_down) == (frame, pytest.approx(frame / 50), False)
+    for frame, observation in zip((0, 3, 5), episode.read([0, 3, 5]), strict=True):
+        assert {number_of(shown) for shown in observation.pictures.values()} == {frame}
+        assert [tint_of(observation.pictures[slot]) for slot in ALOHA.cameras] == [0, 2, 3]
+        np.testing.assert_allclose(observation.state, frame + 0.1 * np.arange(14), rtol=1e-6)
+        np.testing.assert_allclose(observation.true_actions[0], -(frame + 0.1 * np.arange(14)), rtol=1e-6)
+        assert len(observation.true_actions) == min(4, 6 - frame)
+        assert (observation.index, observation.time, observation.is_upside_down) == (
+            frame,
+            pytest.approx(frame / 50),
+            False,
+        )
 
 
 def test_three_cameras_and_a_prompt_in_an_attribute(tmp_path):
@@ -52,20 +56,20 @@ def test_three_cameras_and_a_prompt_in_an_attribute(tmp_path):
     with h5py.File(path, "a") as file:
         file.attrs["language_instruction"] = "fold the towel"
     (episode,) = open_source(path, ALOHA).episodes
-    (one,) = episode.read([1])
-    assert one.prompt == "fold the towel"
-    assert set(one.pictures) == set(ALOHA.cameras)
+    (observation,) = episode.read([1])
+    assert observation.prompt == "fold the towel"
+    assert set(observation.pictures) == set(ALOHA.cameras)
 
 
-def test_a_folder_is_in_the_order_of_the_episodes_numbers(tmp_path):
+def test_folder_is_sorted_by_episode_number(tmp_path):
     for number in (0, 2, 10):
         write_aloha(tmp_path / f"episode_{number}.hdf5", 2, first=number)
     (tmp_path / "episode_1.hdf5").write_bytes(b"no")
     source = open_source(tmp_path, ALOHA)
-    assert [one.name for one in source.episodes] == ["episode_0", "episode_2", "episode_10"]
-    assert [one.number for one in source.episodes] == [0, 2, 3]
+    assert [episode.name for episode in source.episodes] == ["episode_0", "episode_2", "episode_10"]
+    assert [episode.number for episode in source.episodes] == [0, 2, 3]
     assert "cannot be read as HDF5" in source.unusable["episode_1"].reason
-    assert [number_of(next(iter(one.read([0]))).pictures["wrist"]) for one in source.episodes] == [0, 2, 10]
+    assert [number_of(next(iter(episode.read([0]))).pictures["wrist"]) for episode in source.episodes] == [0, 2, 10]
 
 
 def test_damage_is_reported_in_one_sentence(tmp_path):

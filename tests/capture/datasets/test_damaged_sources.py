@@ -65,7 +65,7 @@ def test_damage_is_reported_in_one_line(data, kind):
     messages = []
     try:
         found = open_source(path, SourceOptions(("exterior", "wrist"), 4))
-        messages += [one.reason for one in found.unusable.values()]
+        messages += [episode.reason for episode in found.unusable.values()]
         for episode in found.episodes:
             try:
                 assert len(list(episode.read(range(episode.length)))) == episode.length

@@ -32,18 +32,26 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path, form):
     assert episode.prompts == ("Move the duck",)
     assert episode.success
     read = list(episode.read([0, 1, 7, 12, 19]))
-    assert [one.index for one in read] == [0, 1, 7, 12, 19]
-    for one in read:
-        assert number_of(one.pictures["exterior"]) == number_of(one.pictures["wrist"]) == one.index
-        assert (tint_of(one.pictures["exterior"]), tint_of(one.pictures["wrist"])) == (1, 0)
-        assert one.pictures["wrist"].shape == (32, 80, 3)
-        np.testing.assert_allclose(one.state[:7], one.index + 0.1 * np.arange(7))
-        assert one.state[7] == pytest.approx(one.index / 19)
-        assert one.true_actions.shape == (min(15, 20 - one.index), 8)
-        np.testing.assert_allclose(one.true_actions[0, :7], -(one.index + 0.1 * np.arange(7)), rtol=1e-6)
-        assert one.true_actions[0, 7] == pytest.approx(1 - one.index / 19)
-        assert one.time == pytest.approx(one.index * 0.067)
-        assert (one.prompt, one.episode, one.is_upside_down) == ("Move the duck", "episode", False)
+    assert [observation.index for observation in read] == [0, 1, 7, 12, 19]
+    for observation in read:
+        assert (
+            number_of(observation.pictures["exterior"]) == number_of(observation.pictures["wrist"]) == observation.index
+        )
+        assert (tint_of(observation.pictures["exterior"]), tint_of(observation.pictures["wrist"])) == (1, 0)
+        assert observation.pictures["wrist"].shape == (32, 80, 3)
+        np.testing.assert_allclose(observation.state[:7], observation.index + 0.1 * np.arange(7))
+        assert observation.state[7] == pytest.approx(observation.index / 19)
+        assert observation.true_actions.shape == (min(15, 20 - observation.index), 8)
+        np.testing.assert_allclose(
+            observation.true_actions[0, :7], -(observation.index + 0.1 * np.arange(7)), rtol=1e-6
+        )
+        assert observation.true_actions[0, 7] == pytest.approx(1 - observation.index / 19)
+        assert observation.time == pytest.approx(observation.index * 0.067)
+        assert (observation.prompt, observation.episode, observation.is_upside_down) == (
+            "Move the duck",
+            "episode",
+            False,
+        )
 
 
 def test_open_source_accepts_a_trajectory_file(tmp_path):
@@ -58,8 +66,8 @@ def test_open_source_accepts_a_trajectory_file(tmp_path):
 def test_camera_override_chooses_another_exterior_camera_or_eye(tmp_path, camera, tint, first):
     options = SourceOptions(("exterior", "wrist"), 15, 8, 8, {"exterior": camera})
     source = open_source(write_droid(tmp_path / "episode", 4, form="stereo"), options)
-    (one,) = source.episodes[0].read([2])
-    assert (tint_of(one.pictures["exterior"]), number_of(one.pictures["exterior"])) == (tint, first + 2)
+    (observation,) = source.episodes[0].read([2])
+    assert (tint_of(observation.pictures["exterior"]), number_of(observation.pictures["exterior"])) == (tint, first + 2)
     assert choices(source.decisions)["exterior camera"].startswith("exterior_image_")
 
 
@@ -67,38 +75,40 @@ def test_state_and_action_keys_choose_parts_and_their_order(tmp_path):
     folder = write_droid(tmp_path / "episode", 4, form="named")
     keys = ("gripper_position", "joint_position")
     source = open_source(folder, SourceOptions(("wrist",), 2, 8, 8, state_keys=keys, action_keys=keys))
-    (one,) = source.episodes[0].read([3])
-    assert one.state.tolist()[:2] == [1.0, 3.0]
-    assert one.true_actions[0, :2].tolist() == [0.0, 103.0]
+    (observation,) = source.episodes[0].read([3])
+    assert observation.state.tolist()[:2] == [1.0, 3.0]
+    assert observation.true_actions[0, :2].tolist() == [0.0, 103.0]
     assert choices(source.decisions)["state"] == "gripper_position (1), joint_position (7)"
-    (one,) = open_source(folder, SourceOptions(("wrist",), 2, 8, 8, action_keys=("none",))).episodes[0].read([3])
-    assert one.true_actions is None
+    (observation,) = (
+        open_source(folder, SourceOptions(("wrist",), 2, 8, 8, action_keys=("none",))).episodes[0].read([3])
+    )
+    assert observation.true_actions is None
 
 
-def release(tmp_path):
+def write_release(tmp_path):
     root = tmp_path / "droid_raw"
-    for place, uuid in (("success/2023-07-07/Fri_Jul__7_09:42:23_2023", "A+1"), ("failure/2023-07-07/Fri_7", "A+2")):
-        write_droid(root / "LAB" / place, 4, form="named", uuid=uuid, metadata={"success": None})
+    for parent, uuid in (("success/2023-07-07/Fri_Jul__7_09:42:23_2023", "A+1"), ("failure/2023-07-07/Fri_7", "A+2")):
+        write_droid(root / "LAB" / parent, 4, form="named", uuid=uuid, metadata={"success": None})
     return root
 
 
 def test_episodes_of_a_release_have_names_success_and_annotations(tmp_path):
-    root = release(tmp_path)
+    root = write_release(tmp_path)
     annotations = {"A+1": {"language_instruction1": "move it", "language_instruction2": "move the duck"}}
     (root / "aggregated-annotations-030724.json").write_text(json.dumps(annotations))
     source = open_source(root, DROID)
     assert source.kind == "folder of DROID episodes"
-    assert [one.name for one in source.episodes] == [
+    assert [episode.name for episode in source.episodes] == [
         "LAB_failure_2023-07-07_Fri_7",
         "LAB_success_2023-07-07_Fri_Jul__7_09_42_23_2023",
     ]
-    assert [one.number for one in source.episodes] == [0, 1]
-    assert [one.success for one in source.episodes] == [False, True]
-    assert [one.prompts for one in source.episodes] == [("Move the duck",), ("move it", "move the duck")]
+    assert [episode.number for episode in source.episodes] == [0, 1]
+    assert [episode.success for episode in source.episodes] == [False, True]
+    assert [episode.prompts for episode in source.episodes] == [("Move the duck",), ("move it", "move the duck")]
 
 
 def test_annotations_are_found_in_folders_above_the_episode(tmp_path):
-    root = release(tmp_path)
+    root = write_release(tmp_path)
     (root / "aggregated-annotations-030724.json").write_text(json.dumps({"A+2": {"language_instruction1": "drop it"}}))
     assert open_source(root / "LAB/failure/2023-07-07/Fri_7", DROID).episodes[0].prompts == ("drop it",)
     (root / "aggregated-annotations-030724.json").write_text("[")
@@ -110,8 +120,8 @@ def test_cameras_are_told_apart_by_the_trajectory_without_metadata(tmp_path):
     folder = write_droid(tmp_path / "episode", 4)
     next(folder.glob("metadata_*.json")).unlink()
     (episode,) = open_source(folder, DROID).episodes
-    (one,) = episode.read([3])
-    assert (tint_of(one.pictures["exterior"]), tint_of(one.pictures["wrist"])) == (1, 0)
+    (observation,) = episode.read([3])
+    assert (tint_of(observation.pictures["exterior"]), tint_of(observation.pictures["wrist"])) == (1, 0)
     assert (episode.length, episode.prompts, episode.success) == (4, ("Move the duck",), None)
 
 
@@ -122,7 +132,7 @@ def test_missing_video_makes_only_its_episode_unusable(tmp_path):
     for file in (tmp_path / "c/recordings/MP4").iterdir():
         file.unlink()
     source = open_source(tmp_path, DROID)
-    assert [one.name for one in source.episodes] == ["a"]
+    assert [episode.name for episode in source.episodes] == ["a"]
     assert set(source.unusable) == {"b", "c"}
     assert "there is no camera wrist_image_left" in source.unusable["b"].reason
     assert "has no pictures" in source.unusable["c"].reason
@@ -149,7 +159,7 @@ def test_episode_with_only_svo_files_names_the_converter(tmp_path):
         open_source(folder, DROID)
 
 
-def without(name):
+def removing(name):
     def change(folder):
         with h5py.File(folder / "trajectory.h5", "a") as file:
             del file[name]
@@ -157,18 +167,18 @@ def without(name):
     return change
 
 
-def wider(folder):
+def widen_state(folder):
     with h5py.File(folder / "trajectory.h5", "a") as file:
         del file["observation/robot_state/joint_positions"]
         file["observation/robot_state/joint_positions"] = np.zeros((20, 6))
 
 
-def not_finite(folder):
+def write_nan(folder):
     with h5py.File(folder / "trajectory.h5", "a") as file:
         file["action/joint_velocity"][5, 3] = np.nan
 
 
-def elsewhere(folder):
+def link_outside(folder):
     with h5py.File(folder / "trajectory.h5", "a") as file:
         del file["action/joint_velocity"]
         file["action/joint_velocity"] = h5py.ExternalLink("other.h5", "secret")
@@ -181,11 +191,11 @@ def elsewhere(folder):
         (lambda folder: (folder / "recordings/MP4/13062452.mp4").write_bytes(b"#EXTM3U\n/etc/passwd"), "not a video"),
         (lambda folder: (folder / "recordings/MP4/13062452.mp4").write_bytes(b"version https://git-lfs"), "git lfs"),
         (lambda folder: cut(folder / "trajectory.h5"), r"trajectory\.h5 cannot be read as HDF5"),
-        (without("observation/robot_state/joint_positions"), r"joint_positions in .*trajectory\.h5 is missing"),
-        (without("action"), r"action/joint_velocity in .*trajectory\.h5 is missing"),
-        (wider, r"\(20, 6\), not \(20, 7\)"),
-        (not_finite, "not finite"),
-        (elsewhere, r"action/joint_velocity in .* is missing"),
+        (removing("observation/robot_state/joint_positions"), r"joint_positions in .*trajectory\.h5 is missing"),
+        (removing("action"), r"action/joint_velocity in .*trajectory\.h5 is missing"),
+        (widen_state, r"\(20, 6\), not \(20, 7\)"),
+        (write_nan, "not finite"),
+        (link_outside, r"action/joint_velocity in .* is missing"),
     ],
 )
 def test_read_reports_damage_in_one_sentence(tmp_path, damage, words):
@@ -208,9 +218,9 @@ def test_rows_after_the_end_of_a_video_are_left_out(tmp_path):
     assert doubts(episode.frame_decisions([0])) == {"frames": "0 to 18; 19 is left out"}
 
 
-@pytest.mark.parametrize("stated", [21, 19, 0, "many"])
-def test_length_comes_from_the_trajectory_where_the_metadata_disagree(tmp_path, stated):
-    folder = write_droid(tmp_path / "episode", 20, metadata={"trajectory_length": stated})
+@pytest.mark.parametrize("length_in_metadata", [21, 19, 0, "many"])
+def test_length_comes_from_the_trajectory_where_the_metadata_disagree(tmp_path, length_in_metadata):
+    folder = write_droid(tmp_path / "episode", 20, metadata={"trajectory_length": length_in_metadata})
     (episode,) = open_source(folder, DROID).episodes
     assert episode.length == 20
     assert len(list(episode.read([0, 19]))) == 2
@@ -221,12 +231,12 @@ def test_length_comes_from_the_trajectory_where_the_metadata_disagree(tmp_path, 
 @pytest.mark.parametrize(
     ("key", "camera"), [("wrist_cam_serial", "wrist_image"), ("ext1_cam_serial", "exterior_image_1")]
 )
-def test_a_missing_or_wrong_serial_is_read_from_the_trajectory(tmp_path, key, camera, serial):
+def test_missing_or_wrong_serial_is_read_from_the_trajectory(tmp_path, key, camera, serial):
     folder = write_droid(tmp_path / "episode", 4, metadata={key: serial})
     source = open_source(folder, DROID)
     tints = {"exterior": 1, "wrist": 0}
-    (one,) = source.episodes[0].read([2])
-    assert {slot: tint_of(shown) for slot, shown in one.pictures.items()} == tints
+    (observation,) = source.episodes[0].read([2])
+    assert {slot: tint_of(shown) for slot, shown in observation.pictures.items()} == tints
     found = doubts(source.episodes[0].frame_decisions([2]))
     number = {"wrist_image": "13062452", "exterior_image_1": "20036094"}[camera]
     assert found == {"serials": f"{number} is {camera}"}
@@ -237,17 +247,17 @@ def test_serials_may_be_numbers(tmp_path):
     assert len(open_source(folder, DROID).cameras) == 3
 
 
-def test_a_missing_camera_is_named_and_another_known_one_is_taken(tmp_path):
+def test_missing_camera_is_named_and_another_known_one_is_used(tmp_path):
     for name in ("a", "b", "c", "d", "e"):
         write_droid(tmp_path / name, 3, uuid=name)
     (tmp_path / "a/recordings/MP4/20036094.mp4").unlink()
     (tmp_path / "b/recordings/MP4/24259877.mp4").unlink()
     (tmp_path / "c/recordings/MP4/13062452.mp4").unlink()
     source = open_source(tmp_path, replace(DROID, camera_overrides={}))
-    assert [one.name for one in source.episodes] == ["a", "b", "d", "e"]
+    assert [episode.name for episode in source.episodes] == ["a", "b", "d", "e"]
     assert "there is no camera wrist_image_left in" in source.unusable["c"].reason
-    shown = [next(iter(one.read([1]))).pictures["exterior"] for one in source.episodes]
-    assert [tint_of(one) for one in shown] == [2, 1, 1, 1]
+    shown = [next(iter(episode.read([1]))).pictures["exterior"] for episode in source.episodes]
+    assert [tint_of(picture) for picture in shown] == [2, 1, 1, 1]
     assert doubts(source.episodes[0].frame_decisions([1])) == {
         "exterior camera of a": "exterior_image_2_left",
         "cameras without pictures": "exterior_image_1 (20036094)",
@@ -256,7 +266,7 @@ def test_a_missing_camera_is_named_and_another_known_one_is_taken(tmp_path):
         "cameras without pictures": "exterior_image_2 (24259877)"
     }
     chosen = open_source(tmp_path, replace(DROID, camera_overrides={"exterior": "exterior_image_1_left"}))
-    assert [one.name for one in chosen.episodes] == ["b", "d", "e"]  # a choice is not replaced
+    assert [episode.name for episode in chosen.episodes] == ["b", "d", "e"]  # a choice is not replaced
 
 
 def test_read_reports_a_truncated_video(tmp_path):
@@ -306,8 +316,8 @@ def test_right_wrist_is_masked_where_the_source_has_none(tmp_path):
     folder = write_droid(tmp_path / "episode", 3, form="named")
     source = open_source(folder, SourceOptions(("exterior", "wrist", "right wrist"), 15))
     assert choices(source.decisions)["right wrist camera"] == "masked"
-    (one,) = source.episodes[0].read([1])
-    assert set(one.pictures) == {"exterior", "wrist"}
+    (observation,) = source.episodes[0].read([1])
+    assert set(observation.pictures) == {"exterior", "wrist"}
 
 
 def test_damaged_metadata_breaks_the_only_episode_in_a_sentence(tmp_path):

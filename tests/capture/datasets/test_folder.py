@@ -28,11 +28,11 @@ def episode(tmp_path):
     return folder
 
 
-def change(folder, **changes):
+def change_episode_json(folder, **changes):
     path = folder / "episode.json"
-    told = json.loads(path.read_text())
-    told["frames"][0].update(changes)
-    path.write_text(json.dumps(told))
+    content = json.loads(path.read_text())
+    content["frames"][0].update(changes)
+    path.write_text(json.dumps(content))
 
 
 def test_read_episode_returns_every_field_of_each_frame(episode):
@@ -47,12 +47,17 @@ def test_read_episode_returns_every_field_of_each_frame(episode):
 
 
 def test_read_episodes_sorts_by_name(episode):
-    other = episode.parent / "another"
-    other.mkdir()
-    (other / "episode.json").write_text((episode / "episode.json").read_text())
+    second = episode.parent / "another"
+    second.mkdir()
+    (second / "episode.json").write_text((episode / "episode.json").read_text())
     for name in ("a.png", "b.png"):
-        (other / name).write_bytes((episode / name).read_bytes())
-    assert [one.episode for one in read_episodes(episode.parent)] == ["another", "another", "duck", "duck"]
+        (second / name).write_bytes((episode / name).read_bytes())
+    assert [observation.episode for observation in read_episodes(episode.parent)] == [
+        "another",
+        "another",
+        "duck",
+        "duck",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +74,7 @@ def test_read_episodes_sorts_by_name(episode):
     ],
 )
 def test_read_episode_reports_an_invalid_frame(episode, changes, words):
-    change(episode, **changes)
+    change_episode_json(episode, **changes)
     with pytest.raises(UserError, match=words):
         read_episode(episode)
 
@@ -82,12 +87,12 @@ def test_read_episode_reports_an_invalid_file(episode, text):
 
 
 def test_frame_without_a_prompt_has_an_empty_one(episode):
-    told = json.loads((episode / "episode.json").read_text())
-    del told["prompt"]
-    (episode / "episode.json").write_text(json.dumps(told))
+    content = json.loads((episode / "episode.json").read_text())
+    del content["prompt"]
+    (episode / "episode.json").write_text(json.dumps(content))
     source = open_source(episode, SourceOptions(("exterior",), 1))
     assert source.episodes[0].prompts == ("another",)
-    assert [one.prompt for one in source.episodes[0].read_without_pictures([0, 1])] == ["", "another"]
+    assert [picture.prompt for picture in source.episodes[0].read_without_pictures([0, 1])] == ["", "another"]
     assert source.episodes[0].shapes == {"exterior": (18, 32)}
     (episode / "a.png").unlink()
     with pytest.raises(UserError, match=r"a\.png does not exist"):
@@ -104,7 +109,7 @@ def test_read_episodes_reports_an_empty_folder(tmp_path):
 def test_open_source_reads_a_folder_of_pictures(episode):
     source = open_source(episode, SourceOptions(("exterior",), 1))
     assert (source.kind, source.decisions[0].choice) == ("folder of pictures", "exterior")
-    assert [(one.name, one.height, one.width) for one in source.cameras] == [("exterior", 18, 32)]
+    assert [(camera.name, camera.height, camera.width) for camera in source.cameras] == [("exterior", 18, 32)]
     (found,) = source.episodes
     assert (found.name, found.length, found.rate, found.success) == ("duck", 2, None, None)
     assert found.prompts == ("pick up the duck", "another")
@@ -116,7 +121,7 @@ def test_open_source_reads_a_folder_of_pictures(episode):
 def test_open_source_refuses_other_cameras_and_states(episode):
     with pytest.raises(UserError, match=r"state has 8 numbers, but .*duck has state \(2\)"):
         open_source(episode, SourceOptions(("exterior",), 1, 8))
-    change(episode, pictures={"front": "a.png", "side": "b.png"})
+    change_episode_json(episode, pictures={"front": "a.png", "side": "b.png"})
     with pytest.raises(UserError, match="choose one of front, side with"):
         open_source(episode, SourceOptions(("exterior",), 1))
     source = open_source(episode, SourceOptions(("exterior",), 1, camera_overrides={"exterior": "front"}))
@@ -131,7 +136,7 @@ def test_damaged_episode_folder_is_unusable_and_the_others_are_usable(episode):
         (episode.parent / name).mkdir()
         (episode.parent / name / "episode.json").write_text(text)
     source = open_source(episode.parent, SourceOptions(("exterior",), 1))
-    assert [one.name for one in source.episodes] == ["duck"]
+    assert [readable.name for readable in source.episodes] == ["duck"]
     assert set(source.unusable) == {"b", "c"}
     assert "no list of frames" in source.unusable["c"].reason
 
@@ -145,16 +150,16 @@ def test_open_source_reads_a_folder_of_videos(tmp_path, codec):
     assert source.kind == "folder of videos"
     (found,) = source.episodes
     assert (found.length, found.rate, found.prompts, found.success) == (12, 12.0, ("find the duck",), True)
-    for frame, one in zip((0, 5, 11), found.read([0, 5, 11]), strict=True):
-        assert number_of(one.pictures["exterior"]) == number_of(one.pictures["wrist"]) == frame
-        assert tint_of(one.pictures["wrist"]) == 1
-        assert one.state.tolist() == [frame + 0.5, 1.0]
-        assert one.true_actions.tolist() == [[row + 0.5, 1.0] for row in range(frame, min(frame + 3, 12))]
-        assert one.time == pytest.approx(frame / 12)
+    for frame, observation in zip((0, 5, 11), found.read([0, 5, 11]), strict=True):
+        assert number_of(observation.pictures["exterior"]) == number_of(observation.pictures["wrist"]) == frame
+        assert tint_of(observation.pictures["wrist"]) == 1
+        assert observation.state.tolist() == [frame + 0.5, 1.0]
+        assert observation.true_actions.tolist() == [[row + 0.5, 1.0] for row in range(frame, min(frame + 3, 12))]
+        assert observation.time == pytest.approx(frame / 12)
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("changes", "words"),
     [
         ({"videos": {"exterior": "../a.mp4"}}, "outside its folder"),
         ({"videos": {"exterior": "gone.mp4"}}, "the video .*gone.mp4 is missing"),
@@ -164,12 +169,12 @@ def test_open_source_reads_a_folder_of_videos(tmp_path, codec):
         ({"states": [[1], [1, 2]]}, "states that are not lists of finite numbers"),
     ],
 )
-def test_open_source_reports_an_invalid_folder_of_videos(tmp_path, told, words):
+def test_open_source_reports_an_invalid_folder_of_videos(tmp_path, changes, words):
     pytest.importorskip("av", reason="videos need the extra [datasets]")
     from episode_files import write_videos
 
     with pytest.raises(UserError, match=words):
-        open_source(write_videos(tmp_path / "duck", **told), SourceOptions(("exterior",), 1))
+        open_source(write_videos(tmp_path / "duck", **changes), SourceOptions(("exterior",), 1))
 
 
 def test_read_reports_states_and_actions_of_different_length(tmp_path):
@@ -189,8 +194,8 @@ def test_rows_without_a_picture_are_left_out(tmp_path):
     folder = write_videos(tmp_path / "duck", states=[[1.0, 2.0]] * 14, actions=None)
     (found,) = open_source(folder, SourceOptions(("exterior", "wrist"), 1)).episodes
     assert found.length == 12
-    assert [number_of(one.pictures["wrist"]) for one in found.read([3, 11])] == [3, 11]
-    assert [one.sentence for one in found.frame_decisions([3])] == [
+    assert [number_of(observation.pictures["wrist"]) for observation in found.read([3, 11])] == [3, 11]
+    assert [decision.sentence for decision in found.frame_decisions([3])] == [
         "frames: 0 to 11; 12 to 13 are left out (the exterior camera has 12, the wrist camera has 12, the list of "
         "states has 14 frames)"
     ]

@@ -64,7 +64,7 @@ def test_map_keys_leaves_out_states_and_actions_chosen_as_none():
     options = SourceOptions((), 1, 8, 7, state_keys=("none",), action_keys=("none",))
     mapping = map_keys("here", options, (), state={"state": 8}, actions={"actions": 7})
     assert (mapping.state, mapping.actions) == ((), ())
-    assert [one.sentence for one in mapping.decisions] == [
+    assert [decision.sentence for decision in mapping.decisions] == [
         "state: none (by --state-keys)",
         "true actions: none (by --action-keys)",
     ]

@@ -46,7 +46,7 @@ def test_an_episode_without_masks_names_nothing(make_episode):
 
 
 @pytest.mark.parametrize("masks", [["m.png"], {"front": "../m.png"}, {"front": 3}, {"front": "missing.png"}])
-def test_masks_that_cannot_be_used_are_refused(make_episode, masks):
+def test_unusable_masks_are_refused(make_episode, masks):
     with pytest.raises(UserError, match=r"names its masks without|outside its folder|does not exist"):
         make_episode(masks, {"duck": 1}).masks.read(5)
 
@@ -63,7 +63,7 @@ def test_masks_that_cannot_be_used_are_refused(make_episode, masks):
         ({"duck": 1, "mug": 1}, "gives 'mug' the number 1"),
     ],
 )
-def test_mask_names_that_regions_cannot_have_are_refused(values, sentence):
+def test_mask_names_that_are_no_region_names_are_refused(values, sentence):
     with pytest.raises(UserError, match=sentence):
         parse_mask_names(values, "episode.json")
 

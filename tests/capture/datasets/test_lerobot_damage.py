@@ -24,52 +24,52 @@ def test_missing_video_makes_only_its_episodes_unusable(tmp_path, version):
     source = open_source(folder, LIBERO)
     missing = {"episode_000000", "episode_000001"} if version == "3.0" else {"episode_000001"}
     assert set(source.unusable) == missing
-    reasons = [one.reason for one in source.unusable.values()]
+    reasons = [episode.reason for episode in source.unusable.values()]
     assert all(str(file) in reason and reason.startswith("the video of exterior") for reason in reasons)
-    assert {one.name for one in source.episodes} == {f"episode_{n:06d}" for n in range(3)} - missing
+    assert {episode.name for episode in source.episodes} == {f"episode_{n:06d}" for n in range(3)} - missing
 
 
-def no_state(folder, data, video):
+def drop_state(folder, data, video):
     rewrite_parquet(data, lambda table: table.drop_columns(["observation.state"]))
 
 
-def short_state(folder, data, video):
+def shorten_state(folder, data, video):
     column = pa.array([[1.0] * 6] * 10, pa.list_(pa.float32()))
     rewrite_parquet(
         data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column)
     )
 
 
-def null_state(folder, data, video):
+def write_null_state(folder, data, video):
     column = pa.array([None] + [[1.0] * 8] * 9, pa.list_(pa.float32()))
     rewrite_parquet(
         data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column)
     )
 
 
-def uneven_state(folder, data, video):
+def write_uneven_state(folder, data, video):
     column = pa.array([[1.0] * 7] + [[1.0] * 9] + [[1.0] * 8] * 8, pa.list_(pa.float32()))
     rewrite_parquet(
         data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column)
     )
 
 
-def text_state(folder, data, video):
+def write_text_state(folder, data, video):
     column = pa.array(["one"] * 10)
     rewrite_parquet(
         data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column)
     )
 
 
-def fewer_rows(folder, data, video):
+def drop_rows(folder, data, video):
     rewrite_parquet(data, lambda table: table.slice(0, 8))
 
 
-def shuffled(folder, data, video):
+def shuffle_rows(folder, data, video):
     rewrite_parquet(data, lambda table: table.take([1, 0, 2, 3, 4, 5, 6, 7, 8, 9]))
 
 
-def short_video(folder, data, video):
+def shorten_video(folder, data, video):
     write_video(video, [picture(number) for number in range(6)], rate=10)
 
 
@@ -77,19 +77,19 @@ def short_video(folder, data, video):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (no_state, r"\.parquet has no column observation\.state; it has action"),
-        (short_state, r"observation\.state in .* does not have lists of 8 numbers"),
-        (null_state, r"frame 0 of episode_000000 has a state \(state\) with numbers that are not finite"),
-        (uneven_state, r"observation\.state in .* does not have lists of 8 numbers"),
-        (text_state, r"observation\.state in .* has one value a row, but should have lists of 8"),
-        (fewer_rows, "has 8 rows of episode_000000, but the metadata state 10"),
-        (shuffled, "frames of episode_000000 .* are not numbered from 0"),
+        (drop_state, r"\.parquet has no column observation\.state; it has action"),
+        (shorten_state, r"observation\.state in .* does not have lists of 8 numbers"),
+        (write_null_state, r"frame 0 of episode_000000 has a state \(state\) with numbers that are not finite"),
+        (write_uneven_state, r"observation\.state in .* does not have lists of 8 numbers"),
+        (write_text_state, r"observation\.state in .* has one value a row, but should have lists of 8"),
+        (drop_rows, "has 8 rows of episode_000000, but the metadata state 10"),
+        (shuffle_rows, "frames of episode_000000 .* are not numbered from 0"),
         (lambda folder, data, video: cut(data), r"\.parquet cannot be read as parquet"),
         (lambda folder, data, video: data.write_bytes(b"version https://git-lfs.github"), "Git LFS pointer"),
         (lambda folder, data, video: cut(video), r"\.mp4 cannot be read, it may be cut off"),
         (lambda folder, data, video: video.write_bytes(b"version https://git-lfs.github"), "Git LFS pointer"),
         (lambda folder, data, video: video.write_bytes(b"\0" * 99), "is not a video"),
-        (short_video, r"has pictures up to 0\.59 s, but frame 9 of episode_000000 is at 0\.90 s; --frames :6"),
+        (shorten_video, r"has pictures up to 0\.59 s, but frame 9 of episode_000000 is at 0\.90 s; --frames :6"),
     ],
 )
 def test_read_reports_damage_and_other_episodes_stay_readable(tmp_path, version, damage, words):
@@ -98,17 +98,17 @@ def test_read_reports_damage_and_other_episodes_stay_readable(tmp_path, version,
     video = next(file for file in sorted(folder.glob("videos/**/*.mp4")) if "image2" in str(file))
     damage(folder, data, video)
     first, second = open_source(folder, LIBERO).episodes
-    with pytest.raises(UserError, match=words) as caught:
+    with pytest.raises(UserError, match=words) as error:
         list(first.read(range(10)))
-    assert "\n" not in str(caught.value)
-    assert [number_of(one.pictures["wrist"]) for one in second.read([2, 9])] == [102, 109]
+    assert "\n" not in str(error.value)
+    assert [number_of(observation.pictures["wrist"]) for observation in second.read([2, 9])] == [102, 109]
 
 
 def test_frames_with_a_picture_are_read_from_a_short_video(tmp_path):
     folder = write_lerobot(tmp_path / "set", (10,), version="2.1")
-    short_video(folder, None, next(folder.glob("videos/**/*image2/*.mp4")))
+    shorten_video(folder, None, next(folder.glob("videos/**/*image2/*.mp4")))
     (episode,) = open_source(folder, LIBERO).episodes
-    assert [number_of(one.pictures["wrist"]) for one in episode.read([0, 5])] == [0, 5]
+    assert [number_of(observation.pictures["wrist"]) for observation in episode.read([0, 5])] == [0, 5]
     for ask in (episode.frame_decisions, lambda frames: list(episode.read(frames))):
         with pytest.raises(UserError, match=r"pictures up to 0\.59 s, but frame 9 .* at 0\.90 s; --frames :6 leaves"):
             ask([0, 9])
@@ -161,6 +161,6 @@ def test_open_source_reports_missing_episode_lists(tmp_path):
 
 def test_frames_without_the_missing_state_are_read(tmp_path):
     folder = write_lerobot(tmp_path / "set", (10,), codec=None)
-    null_state(folder, folder / "data/chunk-000/file-000.parquet", None)
+    write_null_state(folder, folder / "data/chunk-000/file-000.parquet", None)
     (episode,) = open_source(folder, LIBERO).episodes
-    assert [one.state.tolist() for one in episode.read([1, 9])] == [[1.0] * 8] * 2
+    assert [observation.state.tolist() for observation in episode.read([1, 9])] == [[1.0] * 8] * 2

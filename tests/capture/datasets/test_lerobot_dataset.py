@@ -28,7 +28,10 @@ LENGTHS = (7, 12, 5)
 def test_read_returns_matching_frames_states_and_actions(tmp_path, version, codec):
     source = open_source(write_lerobot(tmp_path / "set", LENGTHS, version=version, codec=codec), LIBERO)
     assert source.kind == f"LeRobot data set v{version}"
-    assert [(one.name, one.height, one.width) for one in source.cameras] == [("image", 32, 80), ("image2", 32, 80)]
+    assert [(camera.name, camera.height, camera.width) for camera in source.cameras] == [
+        ("image", 32, 80),
+        ("image2", 32, 80),
+    ]
     assert choices(source.decisions) == {
         "exterior camera": "image",
         "wrist camera": "image2",
@@ -36,29 +39,33 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path, version, code
         "true actions": "action (7)",
     }
     assert not doubts(source.decisions)
-    assert [one.name for one in source.episodes] == ["episode_000000", "episode_000001", "episode_000002"]
-    assert [(one.number, one.length, one.rate) for one in source.episodes] == [
+    assert [observation.name for observation in source.episodes] == [
+        "episode_000000",
+        "episode_000001",
+        "episode_000002",
+    ]
+    assert [(observation.number, observation.length, observation.rate) for observation in source.episodes] == [
         (0, 7, 10.0),
         (1, 12, 10.0),
         (2, 5, 10.0),
     ]
     tasks = ["pick up the duck", "put it in the bowl", "pick up the duck"]
-    assert [one.prompts for one in source.episodes] == [(task,) for task in tasks]
+    assert [observation.prompts for observation in source.episodes] == [(task,) for task in tasks]
     for episode in source.episodes:
         read = list(episode.read(range(episode.length)))
         assert len(read) == episode.length
-        for frame, one in enumerate(read):
+        for frame, observation in enumerate(read):
             value = 100 * episode.number + frame
-            assert number_of(one.pictures["exterior"]) == number_of(one.pictures["wrist"]) == value
-            assert (tint_of(one.pictures["exterior"]), tint_of(one.pictures["wrist"])) == (0, 1)
-            np.testing.assert_allclose(one.state, value + 0.1 * np.arange(8), rtol=1e-6)
-            assert one.true_actions.shape == (min(10, episode.length - frame), 7)
+            assert number_of(observation.pictures["exterior"]) == number_of(observation.pictures["wrist"]) == value
+            assert (tint_of(observation.pictures["exterior"]), tint_of(observation.pictures["wrist"])) == (0, 1)
+            np.testing.assert_allclose(observation.state, value + 0.1 * np.arange(8), rtol=1e-6)
+            assert observation.true_actions.shape == (min(10, episode.length - frame), 7)
             np.testing.assert_allclose(
-                one.true_actions[-1, 0], -(100 * episode.number + min(frame + 9, episode.length - 1))
+                observation.true_actions[-1, 0], -(100 * episode.number + min(frame + 9, episode.length - 1))
             )
-            assert one.prompt == tasks[episode.number]
-            assert one.time == pytest.approx(frame / 10)
-            assert (one.index, one.episode, one.is_upside_down) == (frame, episode.name, False)
+            assert observation.prompt == tasks[episode.number]
+            assert observation.time == pytest.approx(frame / 10)
+            assert (observation.index, observation.episode, observation.is_upside_down) == (frame, episode.name, False)
 
 
 @pytest.mark.parametrize("codec", ["libx264", None])
@@ -66,8 +73,8 @@ def test_read_of_some_frames_equals_reading_all(tmp_path, codec):
     source = open_source(write_lerobot(tmp_path / "set", (60, 90), codec=codec, g="12", bf="3"), LIBERO)
     for frames in ([0], [89], [3, 4, 88], range(0, 90, 8), [0, 30, 31, 75]):
         read = list(source.episodes[1].read(frames))
-        assert [number_of(one.pictures["wrist"]) for one in read] == [100 + frame for frame in frames]
-        assert [one.index for one in read] == list(frames)
+        assert [number_of(observation.pictures["wrist"]) for observation in read] == [100 + frame for frame in frames]
+        assert [observation.index for observation in read] == list(frames)
 
 
 def test_open_source_reads_only_metadata(tmp_path):
@@ -75,7 +82,7 @@ def test_open_source_reads_only_metadata(tmp_path):
     for file in [*folder.glob("videos/*/*/*.mp4"), *folder.glob("data/*/*.parquet")]:
         file.write_bytes(b"")
     source = open_source(folder, LIBERO)
-    assert [one.length for one in source.episodes] == list(LENGTHS)
+    assert [episode.length for episode in source.episodes] == list(LENGTHS)
     assert source.episodes[0].prompts == ("pick up the duck",)
 
 
@@ -97,16 +104,16 @@ def test_openpis_column_names_are_mapped(tmp_path):
     }
     assert doubts(source.decisions) == {"exterior camera": "exterior_image_1_left"}
     assert "takes another of exterior_image_2_left" in source.decisions[0].reason
-    (one,) = source.episodes[0].read([2])
-    assert tint_of(one.pictures["wrist"]) == 2
-    assert one.true_actions.shape == (1, 8)
+    (observation,) = source.episodes[0].read([2])
+    assert tint_of(observation.pictures["wrist"]) == 2
+    assert observation.true_actions.shape == (1, 8)
 
 
 def test_lerobots_droid_columns_map_to_velocities_and_success(tmp_path):
     """Names as in lerobot's examples/port_datasets/port_droid.py, scalars as lerobot stores shapes of one number."""
     cameras = tuple(f"observation.images.{name}" for name in ("wrist_left", "exterior_1_left", "exterior_2_left"))
     folder = write_lerobot(tmp_path, (4,), codec=None, cameras=cameras, action=("action", 8))
-    more = {
+    columns = {
         "observation.state.joint_position": np.ones((4, 7)),
         "observation.state.gripper_position": np.arange(4.0),
         "action.joint_velocity": np.full((4, 7), 5.0),
@@ -114,7 +121,7 @@ def test_lerobots_droid_columns_map_to_velocities_and_success(tmp_path):
         "is_episode_successful": np.array([True] * 4),
     }
     features = json.loads((folder / "meta/info.json").read_text())["features"]
-    for key, values in more.items():
+    for key, values in columns.items():
         dtype = "bool" if values.dtype == bool else "float32"
         features[key] = {"dtype": dtype, "shape": list(values.shape[1:]) or [1]}
         column = pa.array(list(values) if values.ndim == 2 else values)
@@ -131,10 +138,10 @@ def test_lerobots_droid_columns_map_to_velocities_and_success(tmp_path):
         "state": "joint_position (7), gripper_position (1)",
         "true actions": "joint_velocity (7), gripper_position (1)",
     }
-    (one,) = source.episodes[0].read([2])
-    assert one.state.tolist() == [1.0] * 7 + [2.0]
-    assert one.true_actions.tolist() == [[5.0] * 7 + [12.0], [5.0] * 7 + [13.0]]
-    assert tint_of(one.pictures["exterior"]) == 1
+    (observation,) = source.episodes[0].read([2])
+    assert observation.state.tolist() == [1.0] * 7 + [2.0]
+    assert observation.true_actions.tolist() == [[5.0] * 7 + [12.0], [5.0] * 7 + [13.0]]
+    assert tint_of(observation.pictures["exterior"]) == 1
     assert source.episodes[0].success
 
 
@@ -143,8 +150,8 @@ def test_overrides_accept_short_and_full_column_names(tmp_path, camera):
     folder = write_lerobot(tmp_path, (3,))
     options = SourceOptions(("exterior",), 2, 8, 7, {"exterior": camera}, ("observation.state",), ("action",))
     source = open_source(folder, options)
-    (one,) = source.episodes[0].read([1])
-    assert tint_of(one.pictures["exterior"]) == 1
+    (observation,) = source.episodes[0].read([1])
+    assert tint_of(observation.pictures["exterior"]) == 1
     assert source.decisions[0].sentence == "exterior camera: image2 (by --camera)"
 
 
@@ -216,7 +223,7 @@ def test_absolute_picture_paths_are_found_in_the_data_set(tmp_path):
         folder / "data/chunk-000/file-000.parquet", lambda table: table.drop_columns([key]).append_column(key, column)
     )
     (episode,) = open_source(folder, LIBERO).episodes
-    assert [number_of(one.pictures["exterior"]) for one in episode.read(range(3))] == [40, 41, 42]
+    assert [number_of(observation.pictures["exterior"]) for observation in episode.read(range(3))] == [40, 41, 42]
 
 
 @pytest.mark.parametrize("kind", ["list", "fixed"])
@@ -236,9 +243,9 @@ def test_states_and_actions_of_two_arms_are_joined(tmp_path, kind):
     change_info(folder, features=features)
     source = open_source(folder, SourceOptions(("exterior", "wrist"), 2, 14, 14))
     assert choices(source.decisions)["state"] == "state (14)"
-    (one,) = source.episodes[0].read([1])
-    assert one.state.tolist() == list(range(14, 28))
-    assert one.true_actions.tolist() == [list(range(14, 28)), list(range(28, 42))]
+    (observation,) = source.episodes[0].read([1])
+    assert observation.state.tolist() == list(range(14, 28))
+    assert observation.true_actions.tolist() == [list(range(14, 28)), list(range(28, 42))]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +272,7 @@ def test_success_is_read_from_a_column(tmp_path):
     rewrite_parquet(
         folder / "data/chunk-000/file-000.parquet", lambda table: table.append_column("next.success", marks)
     )
-    assert [one.success for one in open_source(folder, LIBERO).episodes] == [False, True]
+    assert [episode.success for episode in open_source(folder, LIBERO).episodes] == [False, True]
 
 
 def test_depth_maps_are_not_cameras(tmp_path):
@@ -273,4 +280,4 @@ def test_depth_maps_are_not_cameras(tmp_path):
     features = json.loads((folder / "meta/info.json").read_text())["features"]
     features["observation.images.image2"]["info"] = {"video.is_depth_map": True}
     change_info(folder, features=features)
-    assert [one.name for one in open_source(folder, SourceOptions((), 1)).cameras] == ["image"]
+    assert [camera.name for camera in open_source(folder, SourceOptions((), 1)).cameras] == ["image"]

@@ -18,16 +18,16 @@ from capture.errors import UserError
 LIBERO = SourceOptions(("exterior", "wrist"), 10, 8, 7)
 
 
-def jitter(_episode, count):
+def jittered_times(_episode, count):
     """Rows up to 20 ms late at 10 frames a second, the first frame the most."""
     return np.arange(count) / 10 + np.linspace(0.020, 0, count)
 
 
 def test_frame_gets_the_picture_nearest_to_its_time(tmp_path):
-    (episode,) = open_source(write_lerobot(tmp_path / "set", (12,), stamps=jitter), LIBERO).episodes
-    assert [number_of(one.pictures["wrist"]) for one in episode.read(range(12))] == list(range(12))
-    assert [number_of(one.pictures["wrist"]) for one in episode.read([0, 4, 8])] == [0, 4, 8]
-    clock = next(one for one in episode.frame_decisions([0, 4, 8]) if one.subject == "clock")
+    (episode,) = open_source(write_lerobot(tmp_path / "set", (12,), stamps=jittered_times), LIBERO).episodes
+    assert [number_of(observation.pictures["wrist"]) for observation in episode.read(range(12))] == list(range(12))
+    assert [number_of(observation.pictures["wrist"]) for observation in episode.read([0, 4, 8])] == [0, 4, 8]
+    clock = next(decision for decision in episode.frame_decisions([0, 4, 8]) if decision.subject == "clock")
     assert clock.choice == "the picture nearest to the column timestamp, at most 0.02 s away"
     assert not clock.is_certain
     assert "beyond lerobot's tolerance of 0.0001 s" in clock.reason
@@ -35,36 +35,36 @@ def test_frame_gets_the_picture_nearest_to_its_time(tmp_path):
 
 def test_regular_clock_is_certain(tmp_path):
     (episode,) = open_source(write_lerobot(tmp_path / "set", (12,)), LIBERO).episodes
-    clock = next(one for one in episode.frame_decisions([3, 11]) if one.subject == "clock")
+    clock = next(decision for decision in episode.frame_decisions([3, 11]) if decision.subject == "clock")
     assert clock.is_certain
     assert clock.reason == "within lerobot's tolerance of 0.0001 s"
 
 
-def late(_episode, count):
+def late_times(_episode, count):
     """Rows 60 ms late at 10 frames a second, so that the next picture is nearer than the row's own."""
     return np.arange(count) / 10 + 0.060
 
 
 def test_frame_whose_time_and_order_disagree_is_refused_unless_a_tolerance_is_given(tmp_path):
-    folder = write_lerobot(tmp_path / "set", (12, 12), stamps=late)
+    folder = write_lerobot(tmp_path / "set", (12, 12), stamps=late_times)
     episode = open_source(folder, LIBERO).episodes[0]
     words = r"nearest to frame 4 of episode_000000, at 0\.4600 s, is 0\.0400 s away, and is not its picture by order; "
     for ask in (episode.frame_decisions, lambda frames: list(episode.read(frames))):
         with pytest.raises(UserError, match=words + r"--tolerance 0\.04 takes the nearest"):
             ask([4, 8])
     episode = open_source(folder, replace(LIBERO, tolerance=0.041)).episodes[0]
-    assert [number_of(one.pictures["wrist"]) for one in episode.read([4, 8])] == [5, 9]
-    clock = next(one for one in episode.frame_decisions([4, 8]) if one.subject == "clock")
+    assert [number_of(observation.pictures["wrist"]) for observation in episode.read([4, 8])] == [5, 9]
+    clock = next(decision for decision in episode.frame_decisions([4, 8]) if decision.subject == "clock")
     assert (clock.reason, clock.is_certain) == ("by --tolerance 0.041", True)
     assert "at most 0.04 s away" in clock.choice
 
 
-def very_late_at_the_end(_episode, count):
+def late_last_time(_episode, count):
     """Rows 10 ms late at 10 frames a second, but the last one 60 ms."""
     return np.arange(count) / 10 + np.where(np.arange(count) < count - 1, 0.010, 0.060)
 
 
-def test_the_advised_tolerance_holds_for_all_frames_that_are_asked_for(tmp_path):
+def test_advised_tolerance_suffices_for_all_requested_frames(tmp_path):
     def varied(_episode, count):
         return np.arange(count) / 10 + np.where(np.arange(count) == 6, 0.045, 0.060)
 
@@ -73,19 +73,19 @@ def test_the_advised_tolerance_holds_for_all_frames_that_are_asked_for(tmp_path)
         episode.frame_decisions([4, 6])
 
 
-def test_a_last_row_that_is_late_is_no_missing_picture(tmp_path):
-    (episode,) = open_source(write_lerobot(tmp_path / "set", (12,), stamps=very_late_at_the_end), LIBERO).episodes
-    (one,) = episode.read([11])
-    assert number_of(one.pictures["wrist"]) == 11  # nearest in time and by order
-    clock = next(one for one in episode.frame_decisions([0, 11]) if one.subject == "clock")
+def test_late_last_row_still_has_a_picture(tmp_path):
+    (episode,) = open_source(write_lerobot(tmp_path / "set", (12,), stamps=late_last_time), LIBERO).episodes
+    (observation,) = episode.read([11])
+    assert number_of(observation.pictures["wrist"]) == 11  # nearest in time and by order
+    clock = next(decision for decision in episode.frame_decisions([0, 11]) if decision.subject == "clock")
     assert (clock.choice, clock.is_certain) == (
         "the picture nearest to the column timestamp, at most 0.06 s away",
         False,
     )
 
 
-def test_a_tolerance_refuses_pictures_beyond_it(tmp_path):
-    folder = write_lerobot(tmp_path / "set", (12,), stamps=jitter)
+def test_pictures_beyond_the_tolerance_are_refused(tmp_path):
+    folder = write_lerobot(tmp_path / "set", (12,), stamps=jittered_times)
     (episode,) = open_source(folder, replace(LIBERO, tolerance=0.01)).episodes
     assert len(list(episode.read([8, 10]))) == 2
     for ask in (episode.frame_decisions, lambda frames: list(episode.read(frames))):

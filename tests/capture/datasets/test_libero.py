@@ -36,20 +36,24 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path):
         source.decisions[-1].reason == "LIBERO stores pictures upside down, and the attribute problem_info is LIBERO's"
     )
     assert (source.cameras[0].name, source.cameras[0].height, source.cameras[0].width) == ("agentview_rgb", 32, 80)
-    assert [(one.name, one.number, one.length, one.rate) for one in source.episodes] == [
+    assert [(episode.name, episode.number, episode.length, episode.rate) for episode in source.episodes] == [
         ("demo_0", 0, 6, 25.0),
         ("demo_1", 1, 9, 25.0),
     ]
-    assert [one.success for one in source.episodes] == [True, False]
+    assert [episode.success for episode in source.episodes] == [True, False]
     assert source.episodes[1].prompts == ("put the bowl on the plate",)
-    for frame, one in zip((0, 4, 8), source.episodes[1].read([0, 4, 8]), strict=True):
-        assert number_of(one.pictures["exterior"]) == number_of(one.pictures["wrist"]) == 100 + frame
-        assert tint_of(one.pictures["wrist"]) == 1
-        np.testing.assert_allclose(one.state, 100 + frame + 0.1 * np.arange(8))
-        np.testing.assert_allclose(one.true_actions[0], -(100 + frame + 0.1 * np.arange(7)), rtol=1e-6)
-        assert len(one.true_actions) == 9 - frame
-        assert (one.prompt, one.index, one.is_upside_down) == ("put the bowl on the plate", frame, True)
-        assert one.time == pytest.approx(frame / 25)
+    for frame, observation in zip((0, 4, 8), source.episodes[1].read([0, 4, 8]), strict=True):
+        assert number_of(observation.pictures["exterior"]) == number_of(observation.pictures["wrist"]) == 100 + frame
+        assert tint_of(observation.pictures["wrist"]) == 1
+        np.testing.assert_allclose(observation.state, 100 + frame + 0.1 * np.arange(8))
+        np.testing.assert_allclose(observation.true_actions[0], -(100 + frame + 0.1 * np.arange(7)), rtol=1e-6)
+        assert len(observation.true_actions) == 9 - frame
+        assert (observation.prompt, observation.index, observation.is_upside_down) == (
+            "put the bowl on the plate",
+            frame,
+            True,
+        )
+        assert observation.time == pytest.approx(frame / 25)
 
 
 def test_robomimic_is_upright_and_its_quaternion_becomes_an_axis_angle(tmp_path):
@@ -58,9 +62,9 @@ def test_robomimic_is_upright_and_its_quaternion_becomes_an_axis_angle(tmp_path)
     chosen = choices(source.decisions)
     assert chosen["state"] == "robot0_eef_pos (3), robot0_eef_axis_angle (3), robot0_gripper_qpos (2)"
     assert chosen["turn of the pictures"] == "none"
-    (one,) = source.episodes[0].read([2])
-    assert not one.is_upside_down
-    np.testing.assert_allclose(one.state, [2.0, 2.1, 2.2, 0, 0, 1.0, 2.6, 2.7])
+    (observation,) = source.episodes[0].read([2])
+    assert not observation.is_upside_down
+    np.testing.assert_allclose(observation.state, [2.0, 2.1, 2.2, 0, 0, 1.0, 2.6, 2.7])
     assert source.episodes[0].prompts == ()
 
 
@@ -80,9 +84,9 @@ def test_libero_files_without_attributes_are_known_by_their_names(tmp_path):
     assert doubts(source.decisions)["turn of the pictures"] == "by 180 degrees"
     assert source.decisions[-1].reason.startswith("its pictures have LIBERO's names (agentview_rgb, eye_in_hand_rgb)")
     assert source.decisions[-1].reason.endswith("; --turned no if that is wrong")
-    (one,) = source.episodes[0].read([1])
-    assert one.is_upside_down
-    assert one.prompt == "put the bowl on the plate"
+    (observation,) = source.episodes[0].read([1])
+    assert observation.is_upside_down
+    assert observation.prompt == "put the bowl on the plate"
     assert doubts(source.episodes[0].frame_decisions([1]))["task"] == "from the name of the file"
 
 
@@ -94,38 +98,38 @@ def test_libero_files_without_attributes_are_known_by_their_names(tmp_path):
         (True, True, ("agentview_image", "robot0_eye_in_hand_image")),  # LIBERO's attributes, another writer's names
     ],
 )
-def test_open_source_asks_whether_to_turn_what_nothing_decides(tmp_path, has_attributes, libero, cameras):
+def test_open_source_asks_for_the_orientation_where_nothing_decides_it(tmp_path, has_attributes, libero, cameras):
     path = write_libero(tmp_path / "x.hdf5", libero=libero, has_attributes=has_attributes, cameras=cameras)
     choice = {} if cameras is None else dict(zip(("exterior", "wrist"), cameras, strict=True))
     options = replace(LIBERO, camera_overrides=choice)
     with pytest.raises(
         UserError, match=r"does not tell whether its pictures .* --turned yes .* or --turned no"
-    ) as caught:
+    ) as error:
         open_source(path, options)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     assert len(open_source(path, SourceOptions((), 1)).episodes) == 2  # what it holds can still be told
-    for turned in (True, False):
-        source = open_source(path, replace(options, turned=turned))
-        assert next(iter(source.episodes[0].read([0]))).is_upside_down is turned
-        assert source.decisions[-1].reason == f"by --turned {'yes' if turned else 'no'}"
+    for is_turned in (True, False):
+        source = open_source(path, replace(options, turned=is_turned))
+        assert next(iter(source.episodes[0].read([0]))).is_upside_down is is_turned
+        assert source.decisions[-1].reason == f"by --turned {'yes' if is_turned else 'no'}"
         assert source.decisions[-1].is_certain
 
 
-@pytest.mark.parametrize("turned", [True, False])
+@pytest.mark.parametrize("is_turned", [True, False])
 @pytest.mark.parametrize("libero", [True, False])
-def test_the_users_choice_to_turn_takes_precedence(tmp_path, libero, turned):
+def test_turned_option_takes_precedence(tmp_path, libero, is_turned):
     path = write_libero(tmp_path / "x.hdf5", libero=libero, convention=None)
-    source = open_source(path, replace(LIBERO, turned=turned))
-    assert next(iter(source.episodes[0].read([0]))).is_upside_down is turned
+    source = open_source(path, replace(LIBERO, turned=is_turned))
+    assert next(iter(source.episodes[0].read([0]))).is_upside_down is is_turned
 
 
-def test_a_folder_of_both_kinds_turns_only_liberos(tmp_path):
+def test_folder_of_both_kinds_turns_only_libero_pictures(tmp_path):
     write_libero(tmp_path / "a_demo.hdf5", (2,))
     write_libero(tmp_path / "b.hdf5", (2, 2), libero=False, convention=None)
     options = replace(LIBERO, state_keys=("none",), state_dim=None, cameras=())
     source = open_source(tmp_path, options)
     assert source.kind == "LIBERO and robomimic files of demonstrations"
-    turns = [choices(one.frame_decisions([0]))["turn of the pictures"] for one in source.episodes]
+    turns = [choices(episode.frame_decisions([0]))["turn of the pictures"] for episode in source.episodes]
     assert turns == ["by 180 degrees", "none", "none"]
 
 
@@ -137,10 +141,14 @@ def test_each_demonstration_of_robocasa_has_its_own_prompt(tmp_path):
         file["data/demo_2"].attrs["language_instruction"] = "open the drawer"
     source = open_source(path, LIBERO)
     assert source.kind == "RoboCasa and robomimic demonstrations"
-    assert [one.prompts for one in source.episodes] == [("pick the apple",), ("pick the mug",), ("open the drawer",)]
+    assert [episode.prompts for episode in source.episodes] == [
+        ("pick the apple",),
+        ("pick the mug",),
+        ("open the drawer",),
+    ]
     assert choices(source.episodes[0].frame_decisions([0]))["task"] == "from ep_meta of the demonstration (lang)"
-    (one,) = source.episodes[1].read([1])
-    assert (one.prompt, one.is_upside_down) == ("pick the mug", False)
+    (observation,) = source.episodes[1].read([1])
+    assert (observation.prompt, observation.is_upside_down) == ("pick the mug", False)
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-12, 0.3, np.pi, 5.0])
@@ -155,15 +163,20 @@ def test_folder_source_has_the_demonstrations_of_all_files(tmp_path):
         write_libero(tmp_path / f"{name}.hdf5", (3, 4))
     (tmp_path / "c_demo.hdf5").write_bytes(b"no")
     source = open_source(tmp_path, LIBERO)
-    assert [one.name for one in source.episodes] == ["a_demo_demo_0", "a_demo_demo_1", "b_demo_demo_0", "b_demo_demo_1"]
-    assert [one.number for one in source.episodes] == [0, 1, 2, 3]
+    assert [episode.name for episode in source.episodes] == [
+        "a_demo_demo_0",
+        "a_demo_demo_1",
+        "b_demo_demo_0",
+        "b_demo_demo_1",
+    ]
+    assert [episode.number for episode in source.episodes] == [0, 1, 2, 3]
     assert set(source.unusable) == {"c_demo"}
     assert "cannot be read as HDF5" in source.unusable["c_demo"].reason
 
 
 def test_demonstrations_are_sorted_by_number(tmp_path):
     source = open_source(write_libero(tmp_path / "x.hdf5", (2,) * 12), LIBERO)
-    assert [one.name for one in source.episodes] == [f"demo_{number}" for number in range(12)]
+    assert [episode.name for episode in source.episodes] == [f"demo_{number}" for number in range(12)]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +192,7 @@ def test_prompt_comes_from_the_file_or_its_name(tmp_path, info, prompt):
     assert open_source(path, LIBERO).episodes[0].prompts == (prompt,)
 
 
-def change(path, name, values):
+def set_dataset(path, name, values):
     with h5py.File(path, "a") as file:
         if name in file:
             del file[name]
@@ -211,16 +224,16 @@ def test_damaged_demonstration_is_unusable_and_the_others_are_usable(tmp_path, n
     import re
 
     path = write_libero(tmp_path / "x.hdf5")
-    change(path, name, values)
+    set_dataset(path, name, values)
     source = open_source(path, LIBERO)
-    assert [one.name for one in source.episodes] == ["demo_0"]
+    assert [episode.name for episode in source.episodes] == ["demo_0"]
     assert re.search(words, source.unusable["demo_1"].reason)
     assert str(path) in source.unusable["demo_1"].reason
 
 
 def test_read_reports_values_that_are_not_finite(tmp_path):
     path = write_libero(tmp_path / "x.hdf5")
-    change(path, "data/demo_0/obs/ee_pos", np.full((6, 3), np.nan))
+    set_dataset(path, "data/demo_0/obs/ee_pos", np.full((6, 3), np.nan))
     first, second = open_source(path, LIBERO).episodes
     with pytest.raises(
         UserError, match=r"frame 0 of demo_0 has a state \(ee_pos, .*\) with numbers that are not finite"
@@ -235,26 +248,26 @@ def test_frames_without_the_values_that_are_not_finite_are_read(tmp_path):
         file["data/demo_1/obs/ee_pos"][4, 1] = np.nan
         file["data/demo_1/actions"][6] = np.inf
     episode = open_source(path, LIBERO).episodes[1]
-    assert [len(one.true_actions) for one in episode.read([0, 3, 7])] == [6, 3, 2]
+    assert [len(observation.true_actions) for observation in episode.read([0, 3, 7])] == [6, 3, 2]
     assert doubts(episode.frame_decisions([0, 3, 7]))["true actions"] == "end early in 2 frames"
     for frame, words in ((4, "a state"), (6, r"an action \(actions\)")):
         with pytest.raises(UserError, match=f"frame {frame} of demo_1 has {words}.* not finite; leave it out"):
             list(episode.read([frame]))
 
 
-def test_the_axes_of_two_arms_are_joined(tmp_path):
+def test_axes_of_two_arms_are_joined(tmp_path):
     path = write_libero(tmp_path / "x.hdf5", (6,))
-    change(path, "data/demo_0/obs/arms", np.arange(84.0).reshape(6, 2, 7))
-    change(path, "data/demo_0/actions", np.arange(84.0).reshape(6, 2, 7))
+    set_dataset(path, "data/demo_0/obs/arms", np.arange(84.0).reshape(6, 2, 7))
+    set_dataset(path, "data/demo_0/actions", np.arange(84.0).reshape(6, 2, 7))
     source = open_source(path, replace(LIBERO, state_dim=14, robot_dim=14, state_keys=("arms",)))
-    (one,) = source.episodes[0].read([1])
-    assert one.state.tolist() == list(range(14, 28))
-    assert one.true_actions.shape == (5, 14)
+    (observation,) = source.episodes[0].read([1])
+    assert observation.state.tolist() == list(range(14, 28))
+    assert observation.true_actions.shape == (5, 14)
 
 
 def test_open_source_refuses_values_stored_in_another_file(tmp_path):
     path = write_libero(tmp_path / "x.hdf5", (3,))
-    change(path, "data/demo_0/obs/ee_pos", None)
+    set_dataset(path, "data/demo_0/obs/ee_pos", None)
     (tmp_path / "secret").write_bytes(bytes(72))
     with h5py.File(path, "a") as file:
         file["data/demo_0/obs"].create_dataset("ee_pos", (3, 3), "f8", external=[(str(tmp_path / "secret"), 0, 72)])

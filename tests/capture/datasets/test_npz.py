@@ -27,12 +27,12 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path, save):
     assert (episode.prompts, episode.success) == (("find the duck",), False)
     for frames in ([0], [5], [1, 2, 4], range(6)):
         read = list(episode.read(frames))
-        assert [number_of(one.pictures["exterior"]) for one in read] == list(frames)
-        for one in read:
-            assert tint_of(one.pictures["wrist"]) == 1
-            np.testing.assert_allclose(one.state, one.index + 0.1 * np.arange(8))
-            assert one.true_actions.shape == (min(4, 6 - one.index), 7)
-            assert one.time == pytest.approx(one.index / 10)
+        assert [number_of(observation.pictures["exterior"]) for observation in read] == list(frames)
+        for observation in read:
+            assert tint_of(observation.pictures["wrist"]) == 1
+            np.testing.assert_allclose(observation.state, observation.index + 0.1 * np.arange(8))
+            assert observation.true_actions.shape == (min(4, 6 - observation.index), 7)
+            assert observation.time == pytest.approx(observation.index / 10)
 
 
 def test_folder_source_has_one_episode_per_file(tmp_path):
@@ -43,7 +43,7 @@ def test_folder_source_has_one_episode_per_file(tmp_path):
     del arrays["wrist"]
     np.savez(tmp_path / "d.npz", **arrays)
     source = open_source(tmp_path, OPTIONS)
-    assert [one.name for one in source.episodes] == ["a", "b"]
+    assert [episode.name for episode in source.episodes] == ["a", "b"]
     assert set(source.unusable) == {"c", "d"}
     assert "there is no camera wrist in" in source.unusable["d"].reason
 
@@ -51,8 +51,14 @@ def test_folder_source_has_one_episode_per_file(tmp_path):
 def test_states_actions_and_prompt_are_optional(tmp_path):
     np.savez(tmp_path / "a.npz", exterior=npz_arrays()["exterior"])
     (episode,) = open_source(tmp_path / "a.npz", SourceOptions(("exterior",), 4)).episodes
-    (one,) = episode.read([3])
-    assert (one.state, one.true_actions, one.prompt, episode.rate, episode.success) == (None, None, "", None, None)
+    (observation,) = episode.read([3])
+    assert (observation.state, observation.true_actions, observation.prompt, episode.rate, episode.success) == (
+        None,
+        None,
+        "",
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,11 +94,11 @@ def test_open_source_reports_a_truncated_file(tmp_path):
 
 
 def test_read_reports_an_array_shorter_than_its_header(tmp_path):
-    path, other = tmp_path / "a.npz", tmp_path / "b.npz"
+    path, damaged = tmp_path / "a.npz", tmp_path / "b.npz"
     np.savez(path, **npz_arrays())
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(damaged, "w") as new:
         for name in old.namelist():
             content = old.read(name)
             new.writestr(name, content[: len(content) // 2] if name == "exterior.npy" else content)
     with pytest.raises(UserError, match="ends before frame"):
-        list(open_source(other, OPTIONS).episodes[0].read(range(6)))
+        list(open_source(damaged, OPTIONS).episodes[0].read(range(6)))

@@ -48,17 +48,17 @@ def test_turn_upright_agrees_with_pillow(orientation):
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1", "mpeg4"])
 @pytest.mark.parametrize("orientation", DISPLAY_MATRICES)
-def test_video_with_a_display_matrix_is_shown_as_a_picture_with_exif(tmp_path, codec, orientation):
+def test_display_matrix_of_a_video_equals_exif_of_a_picture(tmp_path, codec, orientation):
     stored = store_turned(SHOWN, orientation)
     path = write_video(tmp_path / "a.mp4", [stored] * 3, codec=codec)
     set_display_matrix(path, *DISPLAY_MATRICES[orientation])
     outline = read_outline(path)
     assert (outline.height, outline.width, outline.orientation) == (96, 128, orientation)
     with Video(path) as video:
-        for one in video.pictures([0.0, 2 / 15], 0.01):
-            assert one.flags.c_contiguous
-            assert one.shape == SHOWN.shape
-            assert np.abs(one.astype(int) - SHOWN).mean() < 12
+        for picture in video.pictures([0.0, 2 / 15], 0.01):
+            assert picture.flags.c_contiguous
+            assert picture.shape == SHOWN.shape
+            assert np.abs(picture.astype(int) - SHOWN).mean() < 12
 
 
 def test_orientation_of_other_containers_comes_from_the_frame(tmp_path):
@@ -103,16 +103,16 @@ def test_video_turned_by_an_odd_angle_is_refused(tmp_path):
         next(video.pictures([0.0], 0.01))
 
 
-def test_folder_of_videos_shows_a_turned_one_upright(tmp_path):
+def test_turned_video_of_a_folder_is_shown_upright(tmp_path):
     folder = write_videos(tmp_path / "duck")
     set_display_matrix(folder / "exterior.mp4", *DISPLAY_MATRICES[6])
     (episode,) = open_source(folder, BOTH).episodes
     assert dict(episode.shapes) == {"exterior": (80, 32), "wrist": (32, 80)}
-    (one,) = episode.read([5])
-    plain = next(iter(open_source(write_videos(tmp_path / "plain"), BOTH).episodes[0].read([5])))
-    assert np.array_equal(one.pictures["exterior"], np.rot90(plain.pictures["exterior"], -1))
-    assert np.array_equal(one.pictures["wrist"], plain.pictures["wrist"])
-    found = {one.subject: one for one in episode.frame_decisions([5])}
+    (observation,) = episode.read([5])
+    upright = next(iter(open_source(write_videos(tmp_path / "plain"), BOTH).episodes[0].read([5])))
+    assert np.array_equal(observation.pictures["exterior"], np.rot90(upright.pictures["exterior"], -1))
+    assert np.array_equal(observation.pictures["wrist"], upright.pictures["wrist"])
+    found = {decision.subject: decision for decision in episode.frame_decisions([5])}
     assert found["orientation of the exterior pictures"].sentence == (
         "orientation of the exterior pictures: turned by 90 degrees clockwise (by the display matrix of exterior.mp4)"
     )
@@ -126,8 +126,8 @@ def test_lerobot_videos_are_shown_upright(tmp_path, version):
         set_display_matrix(path, *DISPLAY_MATRICES[8])
     (episode,) = open_source(folder, BOTH).episodes
     assert dict(episode.shapes) == {"exterior": (80, 32), "wrist": (80, 32)}
-    (one,) = episode.read([2])
-    assert one.pictures["wrist"].shape == (80, 32, 3)
+    (observation,) = episode.read([2])
+    assert observation.pictures["wrist"].shape == (80, 32, 3)
     assert choices(episode.frame_decisions([2]))["orientation of the wrist pictures"] == (
         "turned by 90 degrees anticlockwise"
     )
@@ -137,13 +137,13 @@ def test_droid_videos_are_shown_upright(tmp_path):
     folder = write_droid(tmp_path / "one", 4)
     set_display_matrix(folder / "recordings/MP4/13062452.mp4", *DISPLAY_MATRICES[3])
     (episode,) = open_source(folder, BOTH).episodes
-    (one,) = episode.read([1])
-    (plain,) = open_source(write_droid(tmp_path / "two", 4), BOTH).episodes[0].read([1])
-    assert np.array_equal(one.pictures["wrist"], plain.pictures["wrist"][::-1, ::-1])
+    (observation,) = episode.read([1])
+    (upright,) = open_source(write_droid(tmp_path / "two", 4), BOTH).episodes[0].read([1])
+    assert np.array_equal(observation.pictures["wrist"], upright.pictures["wrist"][::-1, ::-1])
     assert choices(episode.frame_decisions([1]))["orientation of the wrist pictures"] == "turned by 180 degrees"
 
 
-def test_pictures_with_exif_are_named(tmp_path):
+def test_turned_pictures_are_decisions(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 7
     Image.fromarray(SHOWN).save(tmp_path / "a.jpg", exif=exif)

@@ -54,11 +54,13 @@ def test_labels_of_libero_become_masks(tmp_path: Path, from_option: bool) -> Non
     regions = DatasetRegions(NAMES if from_option else {}).open(episode, SHAPES)
     assert regions.names == ("duck", "bowl")
     found = list(regions.read([0, 2, 5]))
-    assert [one.keys() for one in found] == [{("duck", "exterior"), ("bowl", "exterior")}] * 3  # no labels of the wrist
-    for frame, one in zip((0, 2, 5), found, strict=True):
-        np.testing.assert_array_equal(one["duck", "exterior"], labels(6)[frame, ..., 0] == 3)
+    assert [masks.keys() for masks in found] == [
+        {("duck", "exterior"), ("bowl", "exterior")}
+    ] * 3  # no labels of the wrist
+    for frame, masks in zip((0, 2, 5), found, strict=True):
+        np.testing.assert_array_equal(masks["duck", "exterior"], labels(6)[frame, ..., 0] == 3)
     assert not found[2]["bowl", "exterior"].any()  # known not to be there
-    assert [(one.subject, one.choice, one.is_certain) for one in regions.decisions] == [
+    assert [(decision.subject, decision.choice, decision.is_certain) for decision in regions.decisions] == [
         ("regions", "duck (label 3), bowl (label 5)", True)
     ]
 
@@ -66,23 +68,23 @@ def test_labels_of_libero_become_masks(tmp_path: Path, from_option: bool) -> Non
 def test_labels_of_one_name_are_one_region(tmp_path: Path) -> None:
     regions = DatasetRegions({3: "things", 5: "things"}).open(open_episode(tmp_path / "a.hdf5"), SHAPES)
     assert regions.names == ("things",)
-    [one] = regions.read([1])
-    np.testing.assert_array_equal(one["things", "exterior"], labels(6)[1, ..., 0] > 0)
+    [masks] = regions.read([1])
+    np.testing.assert_array_equal(masks["things", "exterior"], labels(6)[1, ..., 0] > 0)
 
 
 def test_fingerprint_tells_other_names_apart(tmp_path: Path) -> None:
     episode = open_episode(tmp_path / "a.hdf5")
-    first, same, other = (DatasetRegions(names).open(episode, SHAPES) for names in (NAMES, NAMES, {3: "duck"}))
-    assert first.fingerprint == same.fingerprint != other.fingerprint
+    first, same, renamed = (DatasetRegions(names).open(episode, SHAPES) for names in (NAMES, NAMES, {3: "duck"}))
+    assert first.fingerprint == same.fingerprint != renamed.fingerprint
 
 
-def remove(file: h5py.File) -> None:
+def removing_labels(file: h5py.File) -> None:
     del file["data/demo_0/obs/agentview_segmentation_instance"]
 
 
-def replace(values: np.ndarray) -> Any:
+def replacing_labels(values: np.ndarray) -> Any:
     def change(file: h5py.File) -> None:
-        remove(file)
+        removing_labels(file)
         file["data/demo_0/obs/agentview_segmentation_class"] = values
 
     return change
@@ -92,10 +94,14 @@ def replace(values: np.ndarray) -> Any:
     ("change", "names", "sentence"),
     [
         (None, {}, r"does not say what its labels stand for .in its first frame there are 3, 5.; .* --region-names"),
-        (remove, NAMES, "holds no labels: no data set such as obs/agentview_segmentation_instance"),
-        (replace(np.zeros((6, 30, 80), np.uint8)), NAMES, "has 80 x 30 pixels, and the exterior pictures have 80 x 32"),
-        (replace(np.zeros((5, 32, 80), np.uint8)), NAMES, "of 6 frames"),
-        (replace(np.zeros((6, 32, 80), np.float32)), NAMES, "labels are whole numbers"),
+        (removing_labels, NAMES, "holds no labels: no data set such as obs/agentview_segmentation_instance"),
+        (
+            replacing_labels(np.zeros((6, 30, 80), np.uint8)),
+            NAMES,
+            "has 80 x 30 pixels, and the exterior pictures have 80 x 32",
+        ),
+        (replacing_labels(np.zeros((5, 32, 80), np.uint8)), NAMES, "of 6 frames"),
+        (replacing_labels(np.zeros((6, 32, 80), np.float32)), NAMES, "labels are whole numbers"),
     ],
 )
 def test_unusable_labels_get_a_sentence(tmp_path: Path, change: Any, names: dict[int, str], sentence: str) -> None:
@@ -126,9 +132,9 @@ class EpisodeWithMasks(InMemoryEpisode):
         return (Observation({}, "", index=10 - frame) for frame in frames)
 
 
-def test_masks_of_an_episode_are_asked_for_by_number_in_the_source() -> None:
+def test_masks_are_read_by_frame_number_of_the_source() -> None:
     regions = DatasetRegions().open(EpisodeWithMasks([]), {})
     assert regions.names == ("mug", "duck")
     found = list(regions.read([8, 9]))
-    assert [one["mug", "exterior"].all() for one in found] == [False, True]
-    assert [one["duck", "exterior"].all() for one in found] == [True, False]
+    assert [masks["mug", "exterior"].all() for masks in found] == [False, True]
+    assert [masks["duck", "exterior"].all() for masks in found] == [True, False]

@@ -55,7 +55,7 @@ def test_open_source_detects_the_format(tmp_path, write, kind):
     assert source.kind == kind
     assert len(source.cameras) >= 2
     assert not source.unusable
-    assert len({one.name for one in source.episodes}) == len(source.episodes)
+    assert len({episode.name for episode in source.episodes}) == len(source.episodes)
 
 
 WRITERS = [
@@ -75,15 +75,15 @@ def test_read_without_pictures_equals_read_but_for_pictures(tmp_path, write):
     write(tmp_path / "here")
     for episode in open_source(tmp_path / "here", SourceOptions(("exterior", "wrist"), 3)).episodes:
         frames = range(0, episode.length, 3)
-        read, bare = list(episode.read(frames)), list(episode.read_without_pictures(frames))
-        assert len(read) == len(bare) == len(frames)
-        for one, other in zip(read, bare, strict=True):
-            assert other.pictures == {}
-            assert {slot: picture.shape[:2] for slot, picture in one.pictures.items()} == episode.shapes
-            assert np.array_equal(one.state, other.state)
-            assert np.array_equal(one.true_actions, other.true_actions)
+        read, without_pictures = list(episode.read(frames)), list(episode.read_without_pictures(frames))
+        assert len(read) == len(without_pictures) == len(frames)
+        for first, second in zip(read, without_pictures, strict=True):
+            assert second.pictures == {}
+            assert {slot: picture.shape[:2] for slot, picture in first.pictures.items()} == episode.shapes
+            assert np.array_equal(first.state, second.state)
+            assert np.array_equal(first.true_actions, second.true_actions)
             for name in ("prompt", "index", "time", "episode", "is_upside_down"):
-                assert getattr(one, name) == getattr(other, name)
+                assert getattr(first, name) == getattr(second, name)
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -92,12 +92,19 @@ def test_episodes_can_be_pickled_before_and_after_reading(tmp_path, write):
     episodes = list(open_source(tmp_path / "here", SourceOptions(("exterior", "wrist"), 3)).episodes)
     for _ in range(2):  # before and after reading
         sent = pickle.loads(pickle.dumps(episodes))
-        for episode, other in zip(episodes, sent, strict=True):
-            assert (other.name, other.length, other.shapes) == (episode.name, episode.length, episode.shapes)
-            for one, told in zip(episode.read([1, 3]), other.read([1, 3]), strict=True):
-                assert all(np.array_equal(one.pictures[slot], told.pictures[slot]) for slot in one.pictures)
-                assert np.array_equal(one.state, told.state)
-                assert (one.prompt, one.index, one.time) == (told.prompt, told.index, told.time)
+        for episode, copy in zip(episodes, sent, strict=True):
+            assert (copy.name, copy.length, copy.shapes) == (episode.name, episode.length, episode.shapes)
+            for observation, copied_observation in zip(episode.read([1, 3]), copy.read([1, 3]), strict=True):
+                assert all(
+                    np.array_equal(observation.pictures[slot], copied_observation.pictures[slot])
+                    for slot in observation.pictures
+                )
+                assert np.array_equal(observation.state, copied_observation.state)
+                assert (observation.prompt, observation.index, observation.time) == (
+                    copied_observation.prompt,
+                    copied_observation.index,
+                    copied_observation.time,
+                )
 
 
 @pytest.mark.parametrize("name", ["meta", "meta/info.json"])
@@ -106,12 +113,12 @@ def test_open_source_accepts_paths_inside_a_lerobot_data_set(tmp_path, name):
     assert open_source(tmp_path / "set" / name, ANY).path == tmp_path / "set"
 
 
-def results(path):
+def write_results_file(path):
     with h5py.File(path / "here", "w") as file:
         file.attrs["format"] = "pi0-attention"
 
 
-def other(path):
+def write_other_file(path):
     with h5py.File(path / "here", "w") as file:
         file["images"] = [1]
 
@@ -122,17 +129,17 @@ def other(path):
         (lambda path: None, "does not exist"),
         (lambda path: (path / "here").mkdir(), "it is empty; looked for meta/info.json"),
         (lambda path: (path / "here").write_text("?"), "a file of another kind; looked for"),
-        (results, "a results file; open it with pi0-viewer"),
-        (other, "HDF5 with images"),
+        (write_results_file, "a results file; open it with pi0-viewer"),
+        (write_other_file, "HDF5 with images"),
         (lambda path: write_lerobot(path / "here/one", (2,), codec=None), "holds 1 LeRobot data sets; name one"),
         (lambda path: (path / "here/x").mkdir(parents=True), "it has x; looked for"),
     ],
 )
 def test_open_source_reports_a_path_of_no_known_format(tmp_path, write, words):
     write(tmp_path)
-    with pytest.raises(UserError, match=words) as caught:
+    with pytest.raises(UserError, match=words) as error:
         open_source(tmp_path / "here", ANY)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def test_open_source_reports_an_unreadable_folder(tmp_path, monkeypatch):

@@ -47,13 +47,13 @@ def test_pictures_of_all_frames_are_in_order(kind):
     file = VideoFile(video(kind))
     assert file.length() == FRAMES
     assert file.size() == (32, 80)
-    assert [number_of(one) for one in file.pictures(range(FRAMES))] == list(range(FRAMES))
+    assert [number_of(picture) for picture in file.pictures(range(FRAMES))] == list(range(FRAMES))
 
 
 @settings(max_examples=25)
 @given(kind=st.sampled_from(sorted(KINDS)), frames=st.sets(st.integers(0, FRAMES - 1), max_size=12))
 def test_pictures_of_any_choice_equal_those_of_all_frames(kind, frames):
-    assert [number_of(one) for one in VideoFile(video(kind)).pictures(sorted(frames))] == sorted(frames)
+    assert [number_of(picture) for picture in VideoFile(video(kind)).pictures(sorted(frames))] == sorted(frames)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,8 +63,8 @@ def test_pictures_at_a_time_is_the_nearest_frame(kind, shift):
         assert opened.rate == 15.0
         assert opened.end == pytest.approx(FRAMES / 15)
         for frame in (0, 1, 74, FRAMES - 1):
-            (one,) = opened.pictures([(frame + shift) / 15], 0.49 / 15)
-            assert number_of(one) == frame
+            (picture,) = opened.pictures([(frame + shift) / 15], 0.49 / 15)
+            assert number_of(picture) == frame
 
 
 def test_pictures_reports_a_time_without_a_frame():
@@ -76,18 +76,23 @@ def test_pictures_reports_a_time_without_a_frame():
 
 def test_pictures_seeks_instead_of_decoding_far_frames(monkeypatch):
     decoded = []
-    plain = Video._decode
+    original = Video._decode
 
     def counted(self):
-        for one in plain(self):
-            decoded.append(one[0])
-            yield one
+        for frame in original(self):
+            decoded.append(frame[0])
+            yield frame
 
     monkeypatch.setattr(Video, "_decode", counted)
-    assert [number_of(one) for one in VideoFile(video("h264")).pictures([0, 70, 140])] == [0, 70, 140]
+    assert [number_of(picture) for picture in VideoFile(video("h264")).pictures([0, 70, 140])] == [0, 70, 140]
     assert len(decoded) < 60
     decoded.clear()
-    assert [number_of(one) for one in VideoFile(video("h264 one group")).pictures([0, 40, 80, 120])] == [0, 40, 80, 120]
+    assert [number_of(picture) for picture in VideoFile(video("h264 one group")).pictures([0, 40, 80, 120])] == [
+        0,
+        40,
+        80,
+        120,
+    ]
     assert len(decoded) < FRAMES + 50  # one seek that gained nothing, and no other
 
 
@@ -96,7 +101,7 @@ def test_videos_in_other_containers_are_read(tmp_path):
         path = write_video(
             tmp_path / f"a.{ending}", [picture(number) for number in range(20)], codec="mpeg4", qscale="2"
         )
-        assert [number_of(one) for one in VideoFile(path).pictures([0, 7, 19])] == [0, 7, 19]
+        assert [number_of(picture) for picture in VideoFile(path).pictures([0, 7, 19])] == [0, 7, 19]
 
 
 def test_video_reports_a_file_without_a_video(tmp_path):

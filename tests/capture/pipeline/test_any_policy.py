@@ -96,12 +96,12 @@ def test_stored_attention_is_what_the_policy_computed(results: Path, frame: int)
         prefix = np.concatenate([patches.ravel(), ids / 10])
         state = file[schema.FRAMES_STATE][frame].sum()
         groups = list(file[schema.ACTION_MASS].attrs["groups"])
-        for place, layer in enumerate(LAYERS):
+        for index, layer in enumerate(LAYERS):
             for head in range(SIZES.heads):
                 text = attention(torch.from_numpy(prefix[128:]), torch.from_numpy(prefix), layer, head).numpy()
-                stored = file[schema.TEXT_TO_IMAGE][frame, place, :tokens, head].reshape(tokens, -1)
+                stored = file[schema.TEXT_TO_IMAGE][frame, index, :tokens, head].reshape(tokens, -1)
                 np.testing.assert_allclose(stored, text[:, :128], atol=1e-6)
-                stored = file[schema.TEXT_TO_TEXT][frame, place, :tokens, head, :tokens]
+                stored = file[schema.TEXT_TO_TEXT][frame, index, :tokens, head, :tokens]
                 np.testing.assert_allclose(stored, text[:, 128:], atol=1e-6)
                 for number, step in enumerate(STEPS):
                     actions = file[schema.ACTION_X][frame, step].mean(-1)
@@ -112,7 +112,7 @@ def test_stored_attention_is_what_the_policy_computed(results: Path, frame: int)
                     rows = attention(
                         torch.from_numpy(actions), torch.from_numpy(keys), layer, head, torch.from_numpy(masked)
                     ).numpy()
-                    where = (frame, place, slice(None), number, head)
+                    where = (frame, index, slice(None), number, head)
                     stored = file[schema.ACTION_TO_IMAGE][where].reshape(5, -1)
                     np.testing.assert_allclose(stored, rows[:, :128], atol=1e-6)
                     np.testing.assert_allclose(file[schema.ACTION_TO_ACTION][where], rows[:, -5:], atol=1e-6)

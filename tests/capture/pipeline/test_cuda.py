@@ -50,15 +50,15 @@ def test_recorder_copies_every_weight_the_module_returned():
     policy = small_policy()
     policy.model.to("cuda")
     prepared = policy.prepare(observation())
-    kept = []
+    returned = []
     modules = [layer.self_attn for layer in policy.model.expert.layers]
-    handles = [module.register_forward_hook(lambda *event: kept.append(event[-1][1].clone())) for module in modules]
+    handles = [module.register_forward_hook(lambda *event: returned.append(event[-1][1].clone())) for module in modules]
     with AttentionRecorder(policy.model) as recorder:
         for seed in range(20):
-            kept.clear()
+            returned.clear()
             policy.plain([prepared], seeds=[seed])
             recording = recorder.take()
-            whole = torch.stack(kept).unflatten(0, (4, 3)).transpose(0, 1)[:, :, 0].cpu()  # (L, S, N, H, K + H)
+            whole = torch.stack(returned).unflatten(0, (4, 3)).transpose(0, 1)[:, :, 0].cpu()  # (L, S, N, H, K + H)
             assert torch.equal(recording.suffix[0], whole)
     for handle in handles:
         handle.remove()
@@ -105,11 +105,11 @@ def test_gpu_run_with_reader_processes_equals_cpu_run(checkpoint, tmp_path, monk
         assert [written.failure for written in outcome.files] == [None] * 3
         assert outcome.frames == 120
     for name in "abc":
-        with h5py.File(tmp_path / f"cpu/{name}.h5") as one, h5py.File(tmp_path / f"cuda/{name}.h5") as other:
+        with h5py.File(tmp_path / f"cpu/{name}.h5") as on_cpu, h5py.File(tmp_path / f"cuda/{name}.h5") as on_gpu:
             for dataset in (schema.FRAMES_INDEX, schema.TEXT_ID, schema.source_name("wrist")):
-                assert np.array_equal(one[dataset], other[dataset]), dataset
+                assert np.array_equal(on_cpu[dataset], on_gpu[dataset]), dataset
             for dataset in (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_PREDICTED):
-                np.testing.assert_allclose(other[dataset], one[dataset], rtol=2e-3, atol=2e-4, err_msg=dataset)
+                np.testing.assert_allclose(on_gpu[dataset], on_cpu[dataset], rtol=2e-3, atol=2e-4, err_msg=dataset)
 
 
 def test_graph_replay_makes_a_bit_identical_file(checkpoint, tmp_path):
@@ -128,36 +128,36 @@ def test_graph_replay_makes_a_bit_identical_file(checkpoint, tmp_path):
 
 def test_dropped_graph_is_recorded_again(monkeypatch):
     monkeypatch.setattr("capture.pipeline.cuda_graphs.MOST_GRAPHS", 1)
-    policy, told = small_policy(), []
+    policy, messages = small_policy(), []
     policy.model.to("cuda")
     graph = cuda_graph_factory(torch.device("cuda"))
-    replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=told.append)
+    replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=messages.append)
     prepared = policy.prepare(observation())
     for count in (1, 1, 1, 2, 2, 2, 1, 1, 1):
         _, found = replays.run([prepared] * count, seeds=list(range(count)))
-    assert told == []
+    assert messages == []
     assert replays.replayed == 3
     recorder = policy.recorder()
     with recorder:
-        wanted = compute_datasets(policy.run([prepared], recorder, seeds=[0]))
-    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+        expected = compute_datasets(policy.run([prepared], recorder, seeds=[0]))
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU alone")
 def test_graphs_of_two_gpus_are_recorded_on_their_own_gpu():
     for name in ("cuda:0", "cuda:1", "cuda:0"):
-        policy, told = small_policy(), []
+        policy, messages = small_policy(), []
         policy.model.to(name)
         graph = cuda_graph_factory(torch.device(name))
-        replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=told.append)
+        replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=messages.append)
         for seed in range(4):
             _, found = replays.run([policy.prepare(observation())], seeds=[seed])
-        assert told == []
+        assert messages == []
         assert replays.replayed == 2
         recorder = policy.recorder()
         with recorder:
-            wanted = compute_datasets(policy.run([policy.prepare(observation())], recorder, seeds=[3]))
-        assert all(torch.equal(found[name], value) for name, value in wanted.items())
+            expected = compute_datasets(policy.run([policy.prepare(observation())], recorder, seeds=[3]))
+        assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")

@@ -29,7 +29,7 @@ from capture.pipeline.types import Job
 from capture.results import schema
 
 
-class Again:
+class RepeatedWork:
     """Does the work again when it is replayed, and nothing while it is recorded."""
 
     def record(self, work):
@@ -39,15 +39,15 @@ class Again:
         self._work()
 
 
-class Wrong(Again):
+class WrongResults(RepeatedWork):
     """Gives other numbers."""
 
     def replay(self):
         super().replay()
-        Wrong.memory.add_(1)
+        WrongResults.memory.add_(1)
 
 
-class Eager(Again):
+class EagerWork(RepeatedWork):
     """Does its work at once, and nothing when it is replayed: what happens where another stream is recorded."""
 
     def record(self, work):
@@ -57,53 +57,55 @@ class Eager(Again):
         pass
 
 
-class Full(Again):
+class NoMemory(RepeatedWork):
     """Finds no memory."""
 
     def record(self, work):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity")
 
 
-def made(policy, told=None, graph=Again, **options):
+def make_replayer(policy, messages=None, graph=RepeatedWork, **options):
     options = {"full": False, "keep": Kept(torch.bfloat16)} | options
-    tell = (told or ProgressLog()).tell
+    tell = (messages or ProgressLog()).tell
     return GraphReplayer(policy, policy.recorder(), graph=graph, tell=tell, **options)
 
 
-def scene(policy, number, prompt="pick up the red block"):
+def make_observation(policy, number, prompt="pick up the red block"):
     """Other pictures and another state of as many tokens."""
     draw = np.random.default_rng(number)
     shown = observation(prompt)
-    pictures = {name: draw.integers(0, 255, one.shape, dtype=np.uint8) for name, one in shown.pictures.items()}
+    pictures = {name: draw.integers(0, 255, picture.shape, dtype=np.uint8) for name, picture in shown.pictures.items()}
     state = np.array([0.1, -0.4 + 0.01 * number, 2.0, 0.7])
     return policy.prepare(replace(shown, pictures=pictures, state=state, index=number))
 
 
-def expected(policy, prepared, seeds, **options):
+def run_eagerly(policy, prepared, seeds, **options):
     recorder = policy.recorder()
     with recorder:
         call = policy.run(prepared, recorder, seeds=seeds, full=options.get("full", False))
     return call, compute_datasets(call, options.get("keep", Kept(torch.bfloat16)))
 
 
-def same(found, wanted):
-    assert list(found) == list(wanted)
-    for name, value in wanted.items():
+def assert_bitwise_equal(found, expected):
+    assert list(found) == list(expected)
+    for name, value in expected.items():
         assert found[name].dtype == value.dtype, name
         assert torch.equal(found[name].view(torch.uint8), value.view(torch.uint8)), name  # NaN equals NaN
 
 
-def batches(policy, kind, number):
-    one = scene(policy, number)
+def make_batch(policy, kind, number):
+    first = make_observation(policy, number)
     if kind == "single":
-        return [one]
+        return [first]
     if kind == "three":
-        return [one, scene(policy, number + 100), scene(policy, number + 200)]
+        return [first, make_observation(policy, number + 100), make_observation(policy, number + 200)]
     if kind == "padded":  # which of the two is the shorter one changes
-        pair = [one, scene(policy, number + 100, "go")]
+        pair = [first, make_observation(policy, number + 100, "go")]
         return pair if number % 2 else pair[::-1]
-    other = replace(one, tokens=scene(policy, number, "pick up the red bowl").tokens)  # one moment, two prompts
-    return [one, other, scene(policy, number + 100)]
+    second = replace(
+        first, tokens=make_observation(policy, number, "pick up the red bowl").tokens
+    )  # one moment, two prompts
+    return [first, second, make_observation(policy, number + 100)]
 
 
 @pytest.mark.parametrize("kind", ["single", "three", "padded", "moment"])
@@ -113,93 +115,93 @@ def batches(policy, kind, number):
     ids=["text", "full", "scores"],
 )
 def test_replay_equals_eager_call(policy, one_thread, kind, options) -> None:
-    calls = made(policy, **options)
-    kept = []
+    calls = make_replayer(policy, **options)
+    results = []
     for number in range(5):
-        prepared = batches(policy, kind, number)
+        prepared = make_batch(policy, kind, number)
         seeds = [10 * number + row for row in range(len(prepared))]
-        asked, found = calls.run(prepared, seeds=seeds)
-        assert (asked.prepared, asked.seeds) == (tuple(prepared), tuple(seeds))
-        kept.append((found, *expected(policy, prepared, seeds, **options)))
+        call, found = calls.run(prepared, seeds=seeds)
+        assert (call.prepared, call.seeds) == (tuple(prepared), tuple(seeds))
+        results.append((found, *run_eagerly(policy, prepared, seeds, **options)))
     assert calls.replayed == 3  # the first is run as it is, the second to make the graph
-    for found, _, wanted in kept:  # only now: a later replay must not have touched what an earlier one gave
-        same(found, wanted)
+    for found, _, wanted in results:  # only now: a later replay must not have touched what an earlier one gave
+        assert_bitwise_equal(found, wanted)
 
 
 def test_frames_of_a_replay_equal_frames_of_the_call(policy, one_thread) -> None:
-    calls = made(policy, keep=Kept())
+    calls = make_replayer(policy, keep=Kept())
     for number in range(3):
-        prepared = batches(policy, "padded", number)
-        asked, found = calls.run(prepared, seeds=[1, 2])
+        prepared = make_batch(policy, "padded", number)
+        replayed, found = calls.run(prepared, seeds=[1, 2])
     arrays, errors = to_host_arrays(found)
-    call, wanted = expected(policy, prepared, [1, 2], keep=Kept())
+    call, wanted = run_eagerly(policy, prepared, [1, 2], keep=Kept())
     for row, (frame, _) in enumerate(split_frames(call, wanted)):
-        mine = frame_metadata(asked, arrays, row, errors[row])
-        assert mine[schema.FRAMES_PROMPT] == frame[schema.FRAMES_PROMPT]
+        metadata = frame_metadata(replayed, arrays, row, errors[row])
+        assert metadata[schema.FRAMES_PROMPT] == frame[schema.FRAMES_PROMPT]
         for name in (schema.ACTION_PREDICTED, schema.TEXT_ID, schema.FRAMES_STATE):
-            np.testing.assert_array_equal(mine[name], frame[name])
+            np.testing.assert_array_equal(metadata[name], frame[name])
 
 
 def test_each_call_shape_has_its_own_graph(policy, one_thread) -> None:
-    calls = made(policy)
+    calls = make_replayer(policy)
     for number, kind in enumerate(["single", "three", "single", "three", "padded", "single", "three"]):
-        prepared = batches(policy, kind, number)
+        prepared = make_batch(policy, kind, number)
         seeds = list(range(len(prepared)))
-        same(calls.run(prepared, seeds=seeds)[1], expected(policy, prepared, seeds)[1])
+        assert_bitwise_equal(calls.run(prepared, seeds=seeds)[1], run_eagerly(policy, prepared, seeds)[1])
     assert calls.replayed == 2
 
 
 def test_missing_camera_is_another_shape(policy, one_thread) -> None:
-    calls = made(policy)
-    whole = scene(policy, 1)
+    calls = make_replayer(policy)
+    whole = make_observation(policy, 1)
     lone = replace(whole, pictures={"exterior": whole.pictures["exterior"]})
     for prepared in ([whole], [lone], [whole], [lone], [lone]):
-        same(calls.run(prepared, seeds=[0])[1], expected(policy, prepared, [0])[1])
+        assert_bitwise_equal(calls.run(prepared, seeds=[0])[1], run_eagerly(policy, prepared, [0])[1])
     assert calls.replayed == 1
 
 
 def test_least_recently_used_graph_is_dropped(policy, monkeypatch) -> None:
     monkeypatch.setattr(cuda_graphs, "MOST_GRAPHS", 2)
     count = []
-    calls = made(policy, graph=lambda: count.append(1) or Again())
+    calls = make_replayer(policy, graph=lambda: count.append(1) or RepeatedWork())
     order = [1, 1, 2, 2, 1, 3, 3, 1, 2]
     for size in order:
-        calls.run([scene(policy, number) for number in range(size)], seeds=[0] * size)
+        calls.run([make_observation(policy, number) for number in range(size)], seeds=[0] * size)
     assert len(count) == 3
     assert calls.replayed == 2  # of one frame, twice; those of two gave way to three
 
 
 def test_shapes_seen_once_record_no_graph(policy, monkeypatch) -> None:
     monkeypatch.setattr(cuda_graphs, "MOST_GRAPHS", 2)
-    calls = made(policy)
+    calls = make_replayer(policy)
     for size in (1, 1, 2, 3, 4, 1):
-        calls.run([scene(policy, number) for number in range(size)], seeds=[0] * size)
+        calls.run([make_observation(policy, number) for number in range(size)], seeds=[0] * size)
     assert calls.replayed == 1
 
 
 @pytest.mark.parametrize(
     ("graph", "reason"),
     [
-        (Wrong, "its numbers differ"),
-        (Eager, "its numbers differ"),
-        (Full, "CUDA out of memory. Tried to allocate 2.00 GiB."),
+        (WrongResults, "its numbers differ"),
+        (EagerWork, "its numbers differ"),
+        (NoMemory, "CUDA out of memory. Tried to allocate 2.00 GiB."),
     ],
 )
 def test_unusable_graph_is_reported_and_never_used(policy, one_thread, monkeypatch, graph, reason) -> None:
     progress = ProgressLog()
-    calls = made(policy, progress, graph)
+    calls = make_replayer(policy, progress, graph)
     empty = torch.empty
 
     def watched(*size, **options):
-        room = empty(*size, **options)
+        buffer = empty(*size, **options)
         if options.get("dtype") == torch.uint8:
-            Wrong.memory = room
-        return room
+            WrongResults.memory = buffer
+        return buffer
 
     monkeypatch.setattr(torch, "empty", watched)
     for number in range(4):
-        prepared = batches(policy, "single", number)
-        same(calls.run(prepared, seeds=[number])[1], expected(policy, prepared, [number])[1])
+        prepared = make_batch(policy, "single", number)
+        assert_bitwise_equal(calls.run(prepared, seeds=[number])[1], run_eagerly(policy, prepared, [number])[1])
     assert calls.replayed == 0
     assert progress.sentences == [
         f"calls are not replayed as CUDA graphs, which is slower and changes no number ({reason})"
@@ -207,14 +209,14 @@ def test_unusable_graph_is_reported_and_never_used(policy, one_thread, monkeypat
 
 
 def test_replay_accepts_equal_nan(one_thread) -> None:
-    policy, told = small_policy(), ProgressLog()
+    policy, log = small_policy(), ProgressLog()
     policy.model.action_out_proj.bias.data.fill_(torch.nan)
-    calls = made(policy, told)
+    calls = make_replayer(policy, log)
     for number in range(3):
-        _, found = calls.run(batches(policy, "single", number), seeds=[0])
+        _, found = calls.run(make_batch(policy, "single", number), seeds=[0])
     assert calls.replayed == 1
     assert found[schema.ACTION_X][:, -1].isnan().all()
-    assert not told.sentences
+    assert not log.sentences
 
 
 def test_failed_recording_restores_the_current_stream(monkeypatch) -> None:
@@ -260,7 +262,7 @@ def test_failed_recording_restores_the_current_stream(monkeypatch) -> None:
 
 
 def test_replayer_falls_back_when_graphs_use_up_memory(policy, one_thread) -> None:
-    class Spent(Again):
+    class Spent(RepeatedWork):
         def replay(self):
             super().replay()
             self.replays = getattr(self, "replays", 0) + 1
@@ -268,10 +270,10 @@ def test_replayer_falls_back_when_graphs_use_up_memory(policy, one_thread) -> No
                 raise torch.OutOfMemoryError("CUDA out of memory.")
 
     progress = ProgressLog()
-    calls = made(policy, progress, Spent)
+    calls = make_replayer(policy, progress, Spent)
     for number in range(6):
-        prepared = batches(policy, "three", number)
-        same(calls.run(prepared, seeds=[0, 1, 2])[1], expected(policy, prepared, [0, 1, 2])[1])
+        prepared = make_batch(policy, "three", number)
+        assert_bitwise_equal(calls.run(prepared, seeds=[0, 1, 2])[1], run_eagerly(policy, prepared, [0, 1, 2])[1])
     assert len(progress.sentences) == 1
     assert progress.sentences[0].endswith("(CUDA out of memory.)")
 
@@ -281,40 +283,40 @@ def test_out_of_memory_in_the_first_call_is_raised(policy, monkeypatch) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     progress = ProgressLog()
-    calls = made(policy, progress)
+    calls = make_replayer(policy, progress)
     monkeypatch.setattr(policy, "run", full)
     with pytest.raises(torch.OutOfMemoryError):
-        calls.run(batches(policy, "three", 0), seeds=[0, 1, 2])
+        calls.run(make_batch(policy, "three", 0), seeds=[0, 1, 2])
     assert not progress.sentences
 
 
 def test_ctrl_c_during_graph_recording_is_raised(policy) -> None:
-    class Broken(Again):
+    class Broken(RepeatedWork):
         def record(self, work):
             try:
                 raise KeyboardInterrupt
             finally:
                 raise RuntimeError("the capture was invalidated")
 
-    calls = made(policy, graph=Broken)
-    calls.run(batches(policy, "single", 0), seeds=[0])
+    calls = make_replayer(policy, graph=Broken)
+    calls.run(make_batch(policy, "single", 0), seeds=[0])
     with pytest.raises(KeyboardInterrupt):
-        calls.run(batches(policy, "single", 1), seeds=[0])
+        calls.run(make_batch(policy, "single", 1), seeds=[0])
 
 
 def test_steps_are_reported_in_eager_calls_only(policy) -> None:
-    calls = made(policy)
+    calls = make_replayer(policy)
     events = []
     for number in range(3):
-        prepared = batches(policy, "single", number)
+        prepared = make_batch(policy, "single", number)
         calls.run(prepared, seeds=[0], begin=lambda: events.append("begin"), after_step=events.append)
     assert events == ["begin", 0, 1, 2, 3] * 2 + ["begin"]
 
 
 def test_replay_computes_row_errors(policy) -> None:
-    calls = made(policy, keep=Kept())
+    calls = make_replayer(policy, keep=Kept())
     for number in range(3):
-        _, found = calls.run(batches(policy, "padded", number), seeds=[0, 1])
+        _, found = calls.run(make_batch(policy, "padded", number), seeds=[0, 1])
     assert calls.replayed == 1
     assert found[ROW_SUM].shape == found[MASKED_WEIGHT].shape == (2,)
     assert 0 < found[ROW_SUM].max() < 1e-5
@@ -324,10 +326,12 @@ def test_replay_computes_row_errors(policy) -> None:
 def test_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatch, one_thread) -> None:
     setup = chosen(small_setup(checkpoint), batch=2)
     used = []
-    for name, there in (("calls", False), ("replays", True)):
+    for name, has_graphs in (("calls", False), ("replays", True)):
         (tmp_path / name).mkdir()
-        monkeypatch.setattr(RunOptions, "replayed", there)
-        monkeypatch.setattr(capture.pipeline.runner, "cuda_graph_factory", lambda _: lambda: used.append(1) or Again())
+        monkeypatch.setattr(RunOptions, "replayed", has_graphs)
+        monkeypatch.setattr(
+            capture.pipeline.runner, "cuda_graph_factory", lambda _: lambda: used.append(1) or RepeatedWork()
+        )
         progress = ProgressLog()
         episode = SyntheticEpisode(length=10)
         outcome = capture.pipeline.runner.run_jobs(setup, [Job(tmp_path / name / "a.h5", episode)], progress)

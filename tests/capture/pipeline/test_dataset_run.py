@@ -44,24 +44,24 @@ def command(policy_options: list[str], dataset: Path) -> list[str]:
     return [*policy_options, "--dataset", str(dataset)]
 
 
-def index(folder: Path) -> dict:
+def read_index_file(folder: Path) -> dict:
     return json.loads((folder / schema.INDEX_NAME).read_text())
 
 
-def same(first: Path, second: Path) -> None:
+def assert_same_frames(first: Path, second: Path) -> None:
     """Both files hold the same frames, to the last bit."""
-    with h5py.File(first) as one, h5py.File(second) as other:
+    with h5py.File(first) as first_file, h5py.File(second) as second_file:
         names: list[str] = []
-        one.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        first_file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
         assert len(names) > 40
         for name in names:
-            np.testing.assert_array_equal(one[name][...], other[name][...], err_msg=name)
-        assert one.attrs["run"] == other.attrs["run"]
-        assert one.attrs["complete"]
-        assert other.attrs["complete"]
+            np.testing.assert_array_equal(first_file[name][...], second_file[name][...], err_msg=name)
+        assert first_file.attrs["run"] == second_file.attrs["run"]
+        assert first_file.attrs["complete"]
+        assert second_file.attrs["complete"]
 
 
-def process(options: list[str], start: tuple[str, ...] = (sys.executable, "-m", "capture"), **more: str):
+def start_process(options: list[str], start: tuple[str, ...] = (sys.executable, "-m", "capture"), **more: str):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **more}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([*start, *options], cwd=ROOT, env=environment, **pipes)
@@ -75,17 +75,17 @@ def test_dataset_run_writes_a_file_per_episode_and_an_index(command: list[str], 
     assert "exterior camera" not in printed.err
     assert "2 done, 0 finished before, 0 failed; 5 frames" in printed.out
     assert "the device was busy" in printed.out
-    made = index(folder)
-    assert (made["format"], made["source"]) == (
+    content = read_index_file(folder)
+    assert (content["format"], content["source"]) == (
         schema.INDEX_FORMAT,
         {"kind": "LeRobot data set v3.0", "name": "kitchen"},
     )
-    assert [(one["file"], one["number"], one["frames"]) for one in made["episodes"]] == [
+    assert [(episode["file"], episode["number"], episode["frames"]) for episode in content["episodes"]] == [
         ("episode_000001.h5", 1, 3),
         ("episode_000003.h5", 3, 2),
     ]
-    assert made["episodes"][0]["prompts"] == ["put it in the bowl"]
-    assert made["episodes"][0]["rate"] == 10
+    assert content["episodes"][0]["prompts"] == ["put it in the bowl"]
+    assert content["episodes"][0]["rate"] == 10
     with h5py.File(folder / "episode_000001.h5") as file:
         assert file[schema.FRAMES_INDEX][...].tolist() == [0, 4, 8]
         np.testing.assert_allclose(file[schema.FRAMES_STATE][1], 104 + 0.1 * np.arange(4), rtol=1e-6)
@@ -96,37 +96,37 @@ def test_dataset_run_writes_a_file_per_episode_and_an_index(command: list[str], 
     assert "2 done, 2 finished before, 0 failed" in printed.out
     assert f"{folder / 'episode_000001.h5'} is finished already; it is left as it is" in printed.err
     assert printed.err.count("finished already") == 2  # one after the other: another episode lies between them
-    again = index(folder)
-    assert [one["number"] for one in again["episodes"]] == [0, 1, 2, 3]
-    assert again["uuid"] == made["uuid"]
+    content_again = read_index_file(folder)
+    assert [episode["number"] for episode in content_again["episodes"]] == [0, 1, 2, 3]
+    assert content_again["uuid"] == content["uuid"]
 
 
 def test_worker_processes_make_the_same_files(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[int] = []
+    started: list[int] = []
 
     class Known(writer_worker.WriterProcess):
         def __init__(self) -> None:
             super().__init__()
-            made.append(0)
+            started.append(0)
 
         def write(self, arrays, rows, slots):
-            made[-1] += len(rows)
+            started[-1] += len(rows)
             return super().write(arrays, rows, slots)
 
     monkeypatch.setattr("capture.pipeline.runner.WriterProcess", Known)
     for workers in ("0", "2"):
         assert main([*command, "--frames", "::4", "--workers", workers, "-o", str(tmp_path / workers)]) == 0
-        assert len(made) == int(workers)
-    assert sum(made) == 13
+        assert len(started) == int(workers)
+    assert sum(started) == 13
     for number in range(len(LENGTHS)):
         name = f"episode_{number:06d}.h5"
-        same(tmp_path / "0" / name, tmp_path / "2" / name)
+        assert_same_frames(tmp_path / "0" / name, tmp_path / "2" / name)
     # how it is run is no part of what is run: any other number goes on with it
     assert main([*command, "--frames", "::4", "--workers", "1", "-o", str(tmp_path / "2")]) == 0
-    assert len(made) == 3
-    assert made[-1] == 0
+    assert len(started) == 3
+    assert started[-1] == 0
 
 
 def test_folder_of_another_run_is_refused(command: list[str], tmp_path: Path, capsys) -> None:
@@ -147,8 +147,8 @@ def test_counterfactual_prompts_from_a_file(command: list[str], tmp_path: Path) 
     folder = tmp_path / "runs"
     options = ["--prompts", str(tmp_path / "p.yaml"), "--episodes", "0-1", "--frames", "keyframes"]
     assert main([*command, *options, "-o", str(folder), "--batch", "3"]) == 0
-    made = index(folder)
-    assert [(one["prompts"], one["frames"]) for one in made["episodes"]] == [
+    content = read_index_file(folder)
+    assert [(episode["prompts"], episode["frames"]) for episode in content["episodes"]] == [
         (["pick up the duck", "pick up the mug"], 4),
         (["wave"], 2),
     ]
@@ -160,27 +160,27 @@ def test_run_killed_repeatedly_ends_with_the_same_files(command: list[str], tmp_
     options = [*command, "--episodes", "0,2", "--prompt", "{task}", "--prompt", "wave"]
     assert main([*options, "-o", str(tmp_path / "whole")]) == 0
     folder = tmp_path / "runs"
-    killed, seen = 0, []
-    for wanted in (3, 24, 45):
-        running = process([*options, "-o", str(folder)])
+    killed, frames_done = 0, []
+    for expected in (3, 24, 45):
+        running = start_process([*options, "-o", str(folder)])
         deadline = time.monotonic() + 90
         while running.poll() is None and time.monotonic() < deadline:
-            if sum(done(folder)) >= wanted:
+            if sum(count_frames_done(folder)) >= expected:
                 running.send_signal(signal.SIGKILL)
                 killed += 1
                 break
             time.sleep(0.01)
         running.communicate()
-        seen.append(sum(done(folder)))
+        frames_done.append(sum(count_frames_done(folder)))
     assert killed >= 2
-    assert seen == sorted(seen)  # nothing that was finished was lost
+    assert frames_done == sorted(frames_done)  # nothing that was finished was lost
     assert main([*options, "-o", str(folder)]) == 0
     for name in ("episode_000000.h5", "episode_000002.h5"):
-        same(tmp_path / "whole" / name, folder / name)
+        assert_same_frames(tmp_path / "whole" / name, folder / name)
     assert sorted(path.name for path in folder.iterdir()) == ["episode_000000.h5", "episode_000002.h5", "index.json"]
 
 
-def done(folder: Path) -> list[int]:
+def count_frames_done(folder: Path) -> list[int]:
     found = []
     for path in folder.glob("*.h5*"):
         for swmr in (True, False):
@@ -197,7 +197,7 @@ def test_two_ranks_shard_the_episodes(command: list[str], tmp_path: Path) -> Non
     folder = tmp_path / "runs"
     options = [*command, "--frames", "::4", "-o", str(folder)]
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "capture")
-    running = process(options, torchrun)
+    running = start_process(options, torchrun)
     out, err = running.communicate(timeout=240)
     assert running.returncode == 0, err
     assert "4 done, 0 finished before, 0 failed; 13 frames" in out
@@ -206,9 +206,9 @@ def test_two_ranks_shard_the_episodes(command: list[str], tmp_path: Path) -> Non
     assert "part 1 of 2 (torchrun): 2 of 4 episodes" in err
     assert "part 2 of 2 (torchrun): 2 of 4 episodes" in err
     assert main([*command, "--frames", "::4", "-o", str(tmp_path / "alone")]) == 0
-    for episode in index(folder)["episodes"]:
-        same(folder / episode["file"], tmp_path / "alone" / episode["file"])
-    assert index(folder)["episodes"] == index(tmp_path / "alone")["episodes"]
+    for episode in read_index_file(folder)["episodes"]:
+        assert_same_frames(folder / episode["file"], tmp_path / "alone" / episode["file"])
+    assert read_index_file(folder)["episodes"] == read_index_file(tmp_path / "alone")["episodes"]
 
 
 def test_failure_in_one_rank_does_not_end_the_other(command: list[str], tmp_path: Path) -> None:
@@ -218,13 +218,13 @@ def test_failure_in_one_rank_does_not_end_the_other(command: list[str], tmp_path
     folder = tmp_path / "runs"
     options = [*command[:-1], str(broken), "--frames", "::4", "-o", str(folder)]
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "capture")
-    running = process(options, torchrun)
+    running = start_process(options, torchrun)
     out, err = running.communicate(timeout=240)
     assert running.returncode == 1
     assert "3 done, 0 finished before, 1 failed" in out, err
     assert "failed: episode_000001.h5: the video" in out
-    failed = [one for one in index(folder)["episodes"] if "failed" in one]
-    assert [one["number"] for one in failed] == [1]
+    failed = [episode for episode in read_index_file(folder)["episodes"] if "failed" in episode]
+    assert [episode["number"] for episode in failed] == [1]
     assert (folder / "episode_000001.h5.failed").read_text().strip() == failed[0]["failed"]
     # mended, the same command does the rest
     episode_files.write_lerobot(
@@ -234,7 +234,7 @@ def test_failure_in_one_rank_does_not_end_the_other(command: list[str], tmp_path
     broken.rename(tmp_path / "broken.old")
     (tmp_path / "broken.new").rename(broken)
     assert main(options) == 0
-    assert not any("failed" in one for one in index(folder)["episodes"])
+    assert not any("failed" in episode for episode in read_index_file(folder)["episodes"])
     assert sorted(path.suffix for path in folder.iterdir()) == [".h5"] * 4 + [".json"]
 
 
@@ -247,13 +247,16 @@ def test_unusable_episodes_keep_their_numbers(policy_options: list[str], tmp_pat
     (data / "Sat_8_Jul_2023.npz").write_bytes(b"torn")
     options = [*policy_options, "--dataset", str(data), "--action-keys", "none", "--frames", "0", "-o", str(folder)]
     assert main([*options, "--episodes", "0,2"]) == 0, "what was not asked for is no failure"
-    assert [(one["number"], one["name"]) for one in index(folder)["episodes"]] == [(0, "Fri_7_Jul_2023"), (2, "last")]
+    assert [(episode["number"], episode["name"]) for episode in read_index_file(folder)["episodes"]] == [
+        (0, "Fri_7_Jul_2023"),
+        (2, "last"),
+    ]
     assert main([*options, "--episodes", "0-2"]) == 1
     assert "failed: Sat_8_Jul_2023.h5: " in capsys.readouterr().out
-    assert [one["number"] for one in index(folder)["episodes"]] == [0, 1, 2]
+    assert [episode["number"] for episode in read_index_file(folder)["episodes"]] == [0, 1, 2]
     assert main([*options, "--episodes", "3"]) == 2
-    assert "there is no episode 3 in" in (said := capsys.readouterr().err)
-    assert "it has 3, numbered 0 to 2" in said
+    assert "there is no episode 3 in" in (stderr := capsys.readouterr().err)
+    assert "it has 3, numbered 0 to 2" in stderr
 
 
 def test_slurm_array_and_share_option_shard_the_episodes(
@@ -301,10 +304,10 @@ def test_dry_run_prints_counts_and_the_source_of_its_estimate(
 
 def test_single_episode_makes_one_file(policy_options: list[str], tmp_path: Path, capsys) -> None:
     pytest.importorskip("pyarrow")
-    one = tmp_path / "one"
-    episode_files.write_lerobot(one, (9,), state=("observation.state", 4), action=("action", 4))
+    folder = tmp_path / "one"
+    episode_files.write_lerobot(folder, (9,), state=("observation.state", 4), action=("action", 4))
     output = tmp_path / "duck.h5"
-    options = [*policy_options, "--episode", str(one), "--frames", "::8", "-o", str(output)]
+    options = [*policy_options, "--episode", str(folder), "--frames", "::8", "-o", str(output)]
     assert main(options) == 0
     assert capsys.readouterr().out.startswith(f"{output}: 2 frames of pi05_small in ")
     assert main(options) == 0
@@ -342,7 +345,7 @@ def test_bad_input_gets_a_sentence_and_code_2(
 ) -> None:
     options, words = BAD[case]
     (tmp_path / "file").touch()
-    filled = [one.format(tmp=tmp_path, data=dataset) for one in options]
+    filled = [option.format(tmp=tmp_path, data=dataset) for option in options]
     assert main([*policy_options, *filled]) == 2
     printed = capsys.readouterr()
     assert "Traceback" not in printed.err

@@ -17,7 +17,7 @@ ROLES = np.array(
 )
 
 
-def keys(actions=2, cameras=2):
+def make_keys(actions=2, cameras=2):
     bars = np.zeros((cameras, 16, 16), dtype=bool)
     bars[0, :3] = True  # 48 patches of the first camera
     return frame_builder.key_groups(list(bars), ROLES, actions)
@@ -27,8 +27,8 @@ def test_group_mass_counts_each_key_in_its_group():
     groups = schema.mass_groups(["a", "b"])
     assert groups == ("a", "a bars", "b", "b bars", "bos", "prompt", "template", "state", "newline", "action")
     one_hot = torch.eye(2 * 256 + 6 + 2)
-    mass = frame_builder.group_mass(one_hot, keys())
-    named = [groups[place] for place in mass.argmax(-1).tolist()]
+    mass = frame_builder.group_mass(one_hot, make_keys())
+    named = [groups[index] for index in mass.argmax(-1).tolist()]
     assert named[: 3 * 16] == ["a bars"] * 48
     assert named[48:256] == ["a"] * 208
     assert named[256:512] == ["b"] * 256
@@ -40,7 +40,7 @@ def test_group_mass_counts_each_key_in_its_group():
 def test_group_masses_sum_to_the_row_sum(seed):
     rows = torch.rand(3, 2 * 256 + 8, generator=torch.Generator().manual_seed(seed)) ** 8
     rows = rows / rows.sum(-1, keepdim=True)
-    torch.testing.assert_close(frame_builder.group_mass(rows, keys()).sum(-1), torch.ones(3))
+    torch.testing.assert_close(frame_builder.group_mass(rows, make_keys()).sum(-1), torch.ones(3))
 
 
 def test_picture_entropy_ignores_other_keys():
@@ -51,7 +51,7 @@ def test_picture_entropy_ignores_other_keys():
     row[1, 0] = 0.9  # and a bar, which is no picture
     row[2, [60, 300]] = 0.2  # two patches alike
     row[3, 512] = 1.0  # nothing on any picture
-    entropy = frame_builder.picture_entropy(row, keys())
+    entropy = frame_builder.picture_entropy(row, make_keys())
     expected = torch.tensor([math.log(464), 0.0, math.log(2), schema.UNDEFINED_ENTROPY])
     assert math.isnan(entropy[3])
     torch.testing.assert_close(entropy, expected, rtol=0, atol=1e-5, equal_nan=True)
@@ -59,4 +59,4 @@ def test_picture_entropy_ignores_other_keys():
 
 def test_picture_entropy_of_tiny_weights_is_finite():
     row = torch.full((1, 2 * 256 + 8), 1e-41)
-    assert torch.isfinite(frame_builder.picture_entropy(row, keys())).all()
+    assert torch.isfinite(frame_builder.picture_entropy(row, make_keys())).all()

@@ -24,17 +24,17 @@ from capture.results import schema
 CAMERA = Decision("exterior camera", "left", "the first of two", is_certain=False)
 
 
-def table(bins: list[int], beyond: tuple[int, ...]) -> TokenTable:
-    none = np.zeros(1, np.int32)
+def make_table(bins: list[int], beyond: tuple[int, ...]) -> TokenTable:
+    zeros = np.zeros(1, np.int32)
     return TokenTable(
-        "", none, none, none, none, none, none, ("<bos>",), state_bins=np.array(bins), state_beyond=beyond
+        "", zeros, zeros, zeros, zeros, zeros, zeros, ("<bos>",), state_bins=np.array(bins), state_beyond=beyond
     )
 
 
 def test_state_range_counts_values_beyond_the_statistics() -> None:
     counted = StateRange()
     for beyond in ((), (2,), (0, 2), ()):
-        counted.add(table([100, 100, -1, 100], beyond), 4)
+        counted.add(make_table([100, 100, -1, 100], beyond), 4)
     (decision,) = counted.decide()
     assert decision.choice == "value 0 in 1, 2 in 2 of 4 frames"
     assert decision.is_certain  # 3 of 16 values
@@ -43,7 +43,7 @@ def test_state_range_counts_values_beyond_the_statistics() -> None:
 def test_state_range_doubts_statistics_that_most_values_lie_beyond() -> None:
     counted = StateRange()
     for _ in range(3):
-        counted.add(table([-1, 255, 100, *[128] * 29], (0, 1)), 3)  # padded to 32
+        counted.add(make_table([-1, 255, 100, *[128] * 29], (0, 1)), 3)  # padded to 32
     (decision,) = counted.decide()
     assert not decision.is_certain
     assert "67% of all values are: check the statistics and the state's units" in decision.reason
@@ -51,7 +51,7 @@ def test_state_range_doubts_statistics_that_most_values_lie_beyond() -> None:
 
 def test_state_range_without_values_beyond_decides_nothing() -> None:
     counted = StateRange()
-    counted.add(table([3, 4], ()), 2)
+    counted.add(make_table([3, 4], ()), 2)
     assert counted.decide() == ()
 
 
@@ -85,11 +85,11 @@ def test_plan_merges_the_decisions_of_policy_source_episode_and_its_own(checkpoi
     assert plan.run["input"] == {"exterior camera": "left"}
 
 
-def test_run_names_the_camera_that_an_episode_shows_instead_of_a_missing_one(checkpoint: Path) -> None:
+def test_run_names_the_camera_that_replaces_a_missing_one(checkpoint: Path) -> None:
     class Right(SyntheticEpisode):
         def frame_decisions(self, frames):
-            other = Decision("exterior camera of episode_000003", "right", "it has no left", is_certain=False)
-            return (other, Decision("clock", "within 2 ms", "", is_certain=True))
+            decision = Decision("exterior camera of episode_000003", "right", "it has no left", is_certain=False)
+            return (decision, Decision("clock", "within 2 ms", "", is_certain=True))
 
     plan = make_plan(replace(small_setup(checkpoint), source_decisions=(CAMERA,)), Right())
     assert plan.run["input"] == {"exterior camera": "left", "exterior camera of episode_000003": "right"}
@@ -105,7 +105,7 @@ def test_plan_doubts_a_slot_without_a_picture_once(checkpoint: Path) -> None:
     assert doubts(make_plan(setup, OneCamera()).decisions)["wrist camera"] == "masked"
     masked = Decision("wrist camera", "masked", "by --camera", is_certain=True)
     plan = make_plan(replace(setup, source_decisions=(masked,)), OneCamera())
-    assert [one for one in plan.decisions if one.subject == "wrist camera"] == [masked]
+    assert [decision for decision in plan.decisions if decision.subject == "wrist camera"] == [masked]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def two_exteriors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_lerobot(folder, (3,), version="2.1", codec=None, cameras=cameras, state=("state", 4))
 
 
-def stored(path: Path) -> tuple[Decision, ...]:
+def read_stored_decisions(path: Path) -> tuple[Decision, ...]:
     with h5py.File(path) as file:
         assert file.attrs["format_version"].tolist() == [1, 3]
         return from_json(file.attrs[schema.PROVENANCE_ATTRIBUTE])
@@ -138,7 +138,7 @@ def test_run_prints_doubts_once_and_stores_all(source_command: list[str], tmp_pa
     assert len(assumed) == 1
     assert assumed[0].startswith("pi0-capture: assumed exterior camera: exterior_image_1_left (the first of the names")
     assert not [line for line in lines if "decided" in line]
-    decisions = stored(output)
+    decisions = read_stored_decisions(output)
     assert choices(decisions)["wrist camera"] == "wrist_image_left"
     assert choices(decisions)["true actions"] == "none"
     assert choices(decisions)["time grid"] == "openpi"
@@ -149,11 +149,11 @@ def test_run_prints_doubts_once_and_stores_all(source_command: list[str], tmp_pa
     assert main([*source_command, "-o", str(output)]) == 0
     capsys.readouterr()
     assert main([*source_command, "--camera", "exterior=exterior_image_2_left", "-o", str(output)]) == 2
-    said = capsys.readouterr().err
-    assert "is of another run: exterior camera was exterior_image_1_left and is now exterior_image_2_left;" in said
+    stderr = capsys.readouterr().err
+    assert "is of another run: exterior camera was exterior_image_1_left and is now exterior_image_2_left;" in stderr
 
 
-def test_verbose_prints_what_is_certain_too(source_command: list[str], tmp_path: Path, capsys) -> None:
+def test_verbose_prints_certain_decisions_too(source_command: list[str], tmp_path: Path, capsys) -> None:
     assert main([*source_command, "--frames", "0", "-v", "-o", str(tmp_path / "a.h5")]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert "pi0-capture: decided chosen frames: 1 of 3 (by --frames 0)" in lines
@@ -161,7 +161,7 @@ def test_verbose_prints_what_is_certain_too(source_command: list[str], tmp_path:
     assert len([line for line in lines if "assumed exterior camera" in line]) == 1
 
 
-def test_dry_run_prints_all(source_command: list[str], capsys) -> None:
+def test_dry_run_prints_all_decisions(source_command: list[str], capsys) -> None:
     assert main([*source_command, "--dry-run"]) == 0
     page = capsys.readouterr().out
     assert "\n  decided   wrist camera: wrist_image_left (the only camera with a name known for this slot)\n" in page
@@ -170,7 +170,7 @@ def test_dry_run_prints_all(source_command: list[str], capsys) -> None:
 
 def test_given_pictures_are_decisions_of_the_command_line(command: list[str], pictures: Path, tmp_path, capsys) -> None:
     assert main([*command, "--prompt", "go", "-o", str(tmp_path / "a.h5")]) == 0
-    found = {one.subject: one for one in stored(tmp_path / "a.h5")}
+    found = {decision.subject: decision for decision in read_stored_decisions(tmp_path / "a.h5")}
     assert found["exterior camera"].choice == str(pictures / "exterior.png")
     assert found["state"].choice == "4 numbers"
     assert found["prompt"].choice == "1 given"
@@ -180,15 +180,15 @@ def test_given_pictures_are_decisions_of_the_command_line(command: list[str], pi
 
 def test_turns_of_given_pictures_are_decisions(command: list[str], pictures: Path, tmp_path: Path, capsys) -> None:
     with Image.open(pictures / "exterior.png") as image:
-        stated = image.getexif()
-        stated[0x0112] = 6  # orientation
-        image.save(tmp_path / "lying.jpg", exif=stated)
-    given = [str(tmp_path / "lying.jpg") if part.endswith("exterior.png") else part for part in command]
-    assert main([*given, "--prompt", "go", "--turned", "yes", "--dry-run"]) == 0
+        exif = image.getexif()
+        exif[0x0112] = 6  # orientation
+        image.save(tmp_path / "lying.jpg", exif=exif)
+    arguments = [str(tmp_path / "lying.jpg") if part.endswith("exterior.png") else part for part in command]
+    assert main([*arguments, "--prompt", "go", "--turned", "yes", "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "  decided   turn of the pictures: by 180 degrees (by --turned)" in lines
-    turned = "orientation of the exterior pictures: turned by 90 degrees clockwise (by EXIF in lying.jpg)"
-    assert f"  decided   {turned}" in lines
+    message = "orientation of the exterior pictures: turned by 90 degrees clockwise (by EXIF in lying.jpg)"
+    assert f"  decided   {message}" in lines
     assert main([*command, "--prompt", "go", "--dry-run"]) == 0
     page = capsys.readouterr().out
     assert "  decided   turn of the pictures: none (taken as upright, without --turned)\n" in page

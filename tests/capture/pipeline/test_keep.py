@@ -50,7 +50,7 @@ def summaries(maps: Path) -> Path:
 
 def compare(maps: Path, captured: Path, **tolerance: Any) -> set[str]:
     """Compare each stored score with that of the viewer, of every word, action and region; return what was compared."""
-    seen, results, file = set(), Results(maps), h5py.File(captured, locking=False)
+    compared, results, file = set(), Results(maps), h5py.File(captured, locking=False)
     names = list(file[scores_schema.COVERAGE].attrs["regions"])
     assert names == ["cup", "lid", "hand"]
     stored = Results(captured)
@@ -59,33 +59,33 @@ def compare(maps: Path, captured: Path, **tolerance: Any) -> set[str]:
             items = range(len(results.chips(frame)) if kind == "text" else results.horizon)
             for item in items:
                 query = Query(kind, (item,))  # type: ignore[arg-type]
-                for place, name in enumerate(names):
-                    known = stored.region_cells(frame, place)
+                for index, name in enumerate(names):
+                    known = stored.region_cells(frame, index)
                     assert (known is None) == (name == "hand" and frame > 1)
                     if known is None:
-                        assert np.isnan(file[f"scores/{kind}/mass"][frame, place]).all()
+                        assert np.isnan(file[f"scores/{kind}/mass"][frame, index]).all()
                         continue
-                    whole = QueryAttention(results, frame, query, known)
+                    attention_of_query = QueryAttention(results, frame, query, known)
                     for measure, score in (("mass", "region"), ("lift", "lift"), ("hit", "hit"), ("iou90", "iou")):
-                        wanted = scores.SCORES[score].compute(whole)
-                        found = file[f"scores/{kind}/{measure}"][frame, place, :, item]
+                        expected = scores.SCORES[score].compute(attention_of_query)
+                        found = file[f"scores/{kind}/{measure}"][frame, index, :, item]
                         found = found[:, None] if kind == "text" else found
-                        np.testing.assert_allclose(found, wanted, err_msg=f"{kind} {measure}", **tolerance)
-                        seen.add(f"{kind} {measure}")
-                whole = QueryAttention(results, frame, query)
+                        np.testing.assert_allclose(found, expected, err_msg=f"{kind} {measure}", **tolerance)
+                        compared.add(f"{kind} {measure}")
+                attention_of_query = QueryAttention(results, frame, query)
                 if kind == "text":
-                    wanted = attention.entropy(whole.maps, ~whole.bars)[:, 0]
-                    np.testing.assert_allclose(file["scores/text/entropy"][frame, :, item], wanted, **tolerance)
+                    expected = attention.entropy(attention_of_query.maps, ~attention_of_query.bars)[:, 0]
+                    np.testing.assert_allclose(file["scores/text/entropy"][frame, :, item], expected, **tolerance)
                 else:
                     found = file["scores/action/change"][frame, :, item]
-                    np.testing.assert_allclose(found, attention.change(whole.maps), **tolerance)
+                    np.testing.assert_allclose(found, attention.change(attention_of_query.maps), **tolerance)
     file.close()
-    return seen
+    return compared
 
 
 def test_scores_equal_those_of_stored_maps(maps: Path, summaries: Path) -> None:
-    seen = compare(maps, summaries, rtol=1e-6, atol=1e-6)
-    assert seen == {f"{kind} {measure}" for kind in ("text", "action") for measure in scores_schema.MEASURES}
+    compared = compare(maps, summaries, rtol=1e-6, atol=1e-6)
+    assert compared == {f"{kind} {measure}" for kind in ("text", "action") for measure in scores_schema.MEASURES}
 
 
 def test_scores_stored_in_half_precision_are_those_of_the_rounded_weights(maps: Path, tmp_path: Path) -> None:
@@ -94,19 +94,19 @@ def test_scores_stored_in_half_precision_are_those_of_the_rounded_weights(maps: 
     capture(rounded, store="bfloat16")
     capture(path, store="bfloat16", maps_every=0, regions=regions_of(maps))
     compare(rounded, path, rtol=2**-11, atol=2**-11)
-    with h5py.File(path, locking=False) as half, h5py.File(rounded, locking=False) as whole:
+    with h5py.File(path, locking=False) as half, h5py.File(rounded, locking=False) as full_precision:
         assert half["scores/text/lift"].dtype == half[schema.ACTION_MASS].dtype == np.float16
-        assert whole[schema.ACTION_MASS].dtype == np.float32
-        np.testing.assert_allclose(half[schema.ACTION_MASS], whole[schema.ACTION_MASS], atol=2**-12)
-        np.testing.assert_allclose(half[schema.TEXT_ENTROPY], whole[schema.TEXT_ENTROPY], rtol=2**-11)
+        assert full_precision[schema.ACTION_MASS].dtype == np.float32
+        np.testing.assert_allclose(half[schema.ACTION_MASS], full_precision[schema.ACTION_MASS], atol=2**-12)
+        np.testing.assert_allclose(half[schema.TEXT_ENTROPY], full_precision[schema.TEXT_ENTROPY], rtol=2**-11)
 
 
 def test_processes_and_batches_give_the_same_scores(maps: Path, summaries: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     capture(path, maps_every=0, regions=regions_of(maps), workers=1, batch=3)
-    with h5py.File(path) as one, h5py.File(summaries) as other:
+    with h5py.File(path) as first, h5py.File(summaries) as second:
         for name in (*scores_schema.AXES, scores_schema.WORD, scores_schema.COVERAGE, schema.TEXT_MASS):
-            np.testing.assert_allclose(one[name], other[name], rtol=1e-6, atol=1e-7, err_msg=name)
+            np.testing.assert_allclose(first[name], second[name], rtol=1e-6, atol=1e-7, err_msg=name)
 
 
 def test_summaries_take_no_room_for_maps(maps: Path, summaries: Path) -> None:
@@ -181,36 +181,41 @@ def interrupt(path: Path, frames: int, **choices: Any) -> None:
     assert path.with_name(path.name + ".partial").exists()
 
 
-@pytest.mark.parametrize("every", [0, 3])
-def test_resumed_run_equals_one_without_a_stop(maps: Path, tmp_path: Path, every: int) -> None:
-    choices: dict[str, Any] = {"maps_every": every, "regions": regions_of(maps)}
+@pytest.mark.parametrize("maps_every", [0, 3])
+def test_resumed_run_equals_one_without_a_stop(maps: Path, tmp_path: Path, maps_every: int) -> None:
+    choices: dict[str, Any] = {"maps_every": maps_every, "regions": regions_of(maps)}
     capture(tmp_path / "whole.h5", batch=1, **choices)
     interrupt(tmp_path / "a.h5", 5, **choices)
     outcome = capture(tmp_path / "a.h5", batch=1, **choices)
     assert 0 < outcome.files[0].kept < COUNT
-    with h5py.File(tmp_path / "a.h5") as one, h5py.File(tmp_path / "whole.h5") as other:
+    with h5py.File(tmp_path / "a.h5") as resumed, h5py.File(tmp_path / "whole.h5") as uninterrupted:
         for dataset in schema.datasets(make_plan(setup(**choices), ToyEpisode(length=FRAMES)).sizes):
-            np.testing.assert_array_equal(one[dataset.name][...], other[dataset.name][...], err_msg=dataset.name)
-        assert json.loads(one.attrs["checks"])["row_sum_error"] == json.loads(other.attrs["checks"])["row_sum_error"]
+            np.testing.assert_array_equal(
+                resumed[dataset.name][...], uninterrupted[dataset.name][...], err_msg=dataset.name
+            )
+        assert (
+            json.loads(resumed.attrs["checks"])["row_sum_error"]
+            == json.loads(uninterrupted.attrs["checks"])["row_sum_error"]
+        )
 
 
 def test_planned_size_leaves_out_maps_that_are_not_kept(maps: Path) -> None:
     def planned(**choices: Any) -> int:
         return make_plan(setup(**choices), ToyEpisode(length=FRAMES)).frame_bytes
 
-    whole, none, some = planned(), planned(maps_every=0), planned(maps_every=4)
-    assert none < some < whole
+    with_maps, without_maps, every_fourth = planned(), planned(maps_every=0), planned(maps_every=4)
+    assert without_maps < every_fourth < with_maps
     with h5py.File(maps) as file:
         of_maps = sum(file[name][0].nbytes for name in (*schema.MAPS, *schema.NORMS, schema.ACTION_VALUE_NORM_ACTION))
-    assert whole - none + scores_bytes() == of_maps
-    assert some - none == round(of_maps / 4)
+    assert with_maps - without_maps + scores_bytes() == of_maps
+    assert every_fourth - without_maps == round(of_maps / 4)
 
 
 def scores_bytes() -> int:
     """Bytes of what a frame has in a file without maps alone."""
     sizes = make_plan(setup(maps_every=0), ToyEpisode(length=FRAMES)).sizes
-    extra = [one for one in schema.datasets(sizes) if one.name.startswith("scores/")]
-    return sum(one.frame_bytes(4) for one in extra) + 1 + 4
+    extra = [dataset for dataset in schema.datasets(sizes) if dataset.name.startswith("scores/")]
+    return sum(stored.frame_bytes(4) for stored in extra) + 1 + 4
 
 
 def test_info_says_what_is_kept(maps: Path, summaries: Path, tmp_path: Path) -> None:
@@ -245,16 +250,16 @@ def test_regions_of_other_frames_are_refused(maps: Path, tmp_path: Path) -> None
 def test_regions_follow_the_frames_of_the_source(maps: Path) -> None:
     """The chosen frames are others than those of the file in which the regions were drawn."""
     plan = make_plan(setup(regions=regions_of(maps)), ToyEpisode(length=FRAMES))
-    every = [frames[0][0].coverage for frames in plan.moments_from(0)]
+    coverages = [frames[0][0].coverage for frames in plan.moments_from(0)]
     later = [frames[0][0].coverage for frames in plan.moments_from(2 * 2)]
-    assert len(every) == FRAMES
-    for one, other in zip(every[2:], later, strict=True):
-        assert one is not None
-        np.testing.assert_array_equal(one, other)
-    assert every[1] is not None
-    assert np.isnan(every[1][2]).all()  # the hand is known in the first moment alone
-    assert np.isnan(every[1][1, 1]).all()  # the lid in the front camera alone
-    assert every[1][0, 0].sum() > 0
+    assert len(coverages) == FRAMES
+    for first, second in zip(coverages[2:], later, strict=True):
+        assert first is not None
+        np.testing.assert_array_equal(first, second)
+    assert coverages[1] is not None
+    assert np.isnan(coverages[1][2]).all()  # the hand is known in the first moment alone
+    assert np.isnan(coverages[1][1, 1]).all()  # the lid in the front camera alone
+    assert coverages[1][0, 0].sum() > 0
 
 
 def test_file_without_moments_is_matched_by_number(maps: Path, tmp_path: Path) -> None:
@@ -266,7 +271,7 @@ def test_file_without_moments_is_matched_by_number(maps: Path, tmp_path: Path) -
     with pytest.raises(UserError, match="does not say of which moments its 8 frames are, and episode_000003 has 4"):
         make_plan(setup(regions=RegionFiles(path)), ToyEpisode(length=FRAMES))
     plan = make_plan(setup(regions=RegionFiles(path)), ToyEpisode(length=COUNT))
-    assert [one.is_certain for one in plan.decisions if one.subject == "regions"] == [False]
+    assert [decision.is_certain for decision in plan.decisions if decision.subject == "regions"] == [False]
     later = list(plan.moments_from(0))[3][0][0].coverage
     assert later is not None
     assert later[0, 0].sum() > 0

@@ -22,8 +22,8 @@ def settings(monkeypatch: pytest.MonkeyPatch):
     current: list[torch.device] = []
 
     @contextlib.contextmanager
-    def device(one):
-        current.append(one)
+    def device(name):
+        current.append(name)
         try:
             yield
         finally:
@@ -60,22 +60,22 @@ def test_only_required_settings_are_changed(settings) -> None:
 
 def test_last_of_two_concurrent_runs_restores_the_settings(settings) -> None:
     usual = settings()
-    begun, over, seen = threading.Event(), threading.Event(), []
+    begun, ended, observed = threading.Event(), threading.Event(), []
 
     def other() -> None:
         with prioritise_gpu_calls(GPU, has_workers=True), exact_float32():
             begun.set()
-            over.wait(60)
-            seen.append((gc.get_freeze_count() > 0, torch.get_float32_matmul_precision()))
-        seen.append(torch.get_num_threads())
+            ended.wait(60)
+            observed.append((gc.get_freeze_count() > 0, torch.get_float32_matmul_precision()))
+        observed.append(torch.get_num_threads())
 
     thread = threading.Thread(target=other)
     with prioritise_gpu_calls(GPU, has_workers=True), exact_float32():
         thread.start()
         assert begun.wait(60)
-    over.set()
+    ended.set()
     thread.join()
-    assert seen == [(True, "highest"), 3]
+    assert observed == [(True, "highest"), 3]
     assert settings() == usual
     assert torch.get_float32_matmul_precision() == "high"
     later = []

@@ -10,7 +10,7 @@ from capture.errors import UserError
 from capture.pipeline.prompts import OWN_PROMPT, Prompts, read_prompts
 
 
-def written(tmp_path: Path, text: str) -> Path:
+def write_prompts(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "prompts.yaml"
     path.write_text(text)
     return path
@@ -24,17 +24,17 @@ def test_default_prompt_is_the_own_task() -> None:
 
 
 def test_prompt_list_applies_to_every_frame(tmp_path: Path) -> None:
-    prompts = read_prompts(written(tmp_path, '- "{task}"\n- "{task} slowly"\n- wave\n'))
+    prompts = read_prompts(write_prompts(tmp_path, '- "{task}"\n- "{task} slowly"\n- wave\n'))
     assert prompts.of("put it down") == ("put it down", "put it down slowly", "wave")
     assert Prompts(("wave",)).of("") == ("wave",)
 
 
 def test_prompt_mapping_is_looked_up_by_task(tmp_path: Path) -> None:
-    prompts = read_prompts(written(tmp_path, 'put it down:\n  - wave\n  - "{task}"\n"*": ["{task}"]\n'))
+    prompts = read_prompts(write_prompts(tmp_path, 'put it down:\n  - wave\n  - "{task}"\n"*": ["{task}"]\n'))
     assert prompts.of("put it down") == ("wave", "put it down")
     assert prompts.of("pick it up") == ("pick it up",)
     with pytest.raises(UserError, match="has none for the task 'pick it up'"):
-        read_prompts(written(tmp_path, "put it down: [wave]\n")).of("pick it up")
+        read_prompts(write_prompts(tmp_path, "put it down: [wave]\n")).of("pick it up")
 
 
 def test_duplicate_prompts_are_merged() -> None:
@@ -59,7 +59,7 @@ def test_duplicate_prompts_are_merged() -> None:
 )
 def test_read_prompts_refuses_other_files(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        read_prompts(written(tmp_path, text))
+        read_prompts(write_prompts(tmp_path, text))
 
 
 @pytest.mark.parametrize("name", ["prompts.json", "prompts.yaml"])

@@ -35,7 +35,7 @@ pytestmark = [
 ]
 
 
-class Crashing(SyntheticEpisode):
+class CrashingEpisode(SyntheticEpisode):
     def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
         return ()
 
@@ -43,7 +43,7 @@ class Crashing(SyntheticEpisode):
         raise ZeroDivisionError("of the reader")
 
 
-class Awkward(SyntheticEpisode):
+class UnpicklableEpisode(SyntheticEpisode):
     """Can be packed, but not unpacked."""
 
     def __setstate__(self, state: object) -> None:
@@ -58,30 +58,30 @@ def setup(checkpoint: Path) -> Setup:
 @pytest.fixture
 def reader() -> Iterator[Callable[..., ReaderProcess]]:
     """Makes a reader that has started, of these episodes."""
-    made: list[ReaderProcess] = []
+    started: list[ReaderProcess] = []
 
     def make(setup: Setup, *episodes: SyntheticEpisode) -> ReaderProcess:
-        parcel = pack_setup(setup, [Job(Path(f"{one.name}.h5"), one) for one in episodes])
+        parcel = pack_setup(setup, [Job(Path(f"{episode.name}.h5"), episode) for episode in episodes])
         assert parcel is not None
-        made.append(ReaderProcess(setup, parcel[1], PicturePool()))
-        until(made[-1]._ready.done)
-        return made[-1]
+        started.append(ReaderProcess(setup, parcel[1], PicturePool()))
+        until(started[-1]._ready.done)
+        return started[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for process in started:
+        process.close()
 
 
 @pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> list[ReaderProcess]:
+def reader_processes(monkeypatch: pytest.MonkeyPatch) -> list[ReaderProcess]:
     """Let runs read and write two files at once with processes, as on a GPU; the readers of the last one."""
-    made: list[ReaderProcess] = []
+    started: list[ReaderProcess] = []
 
     class Known(ReaderProcess):
         def __init__(self, setup, parcel, shelf) -> None:
             super().__init__(setup, parcel, shelf)
             until(self._ready.done)
-            made.append(self)
+            started.append(self)
 
         def moments_from(self, start: int) -> Iterator[Moment]:
             for moment in super().moments_from(start):
@@ -91,45 +91,50 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> list[ReaderProcess]:
     monkeypatch.setattr("capture.pipeline.runner.uses_workers", lambda options: True)
     monkeypatch.setattr("capture.pipeline.runner.choose_file_count", lambda batch, cores: 2)
     monkeypatch.setattr("capture.pipeline.runner.ReaderProcess", Known)
-    return made
+    return started
 
 
-def alike(first: list[Moment], second: list[Moment]) -> None:
+def assert_same_moments(first: list[Moment], second: list[Moment]) -> None:
     assert len(first) == len(second)
-    for one, other in zip(first, second, strict=True):
-        for (here, seed), (there, seed_there) in zip(one.frames, other.frames, strict=True):
+    for moment, other_moment in zip(first, second, strict=True):
+        for (prepared, seed), (other, seed_there) in zip(moment.frames, other_moment.frames, strict=True):
             assert seed == seed_there
             for field in dataclasses.fields(Observation):
-                value, found = getattr(here.observation, field.name), getattr(there.observation, field.name)
+                value, found = (
+                    getattr(prepared.observation, field.name),
+                    getattr(other.observation, field.name),
+                )
                 if field.name == "pictures":
                     assert value.keys() == found.keys()
                     assert all(np.array_equal(value[camera], found[camera]) for camera in value)
                 else:
                     assert np.array_equal(value, found), field.name
-            for field in dataclasses.fields(here.tokens):
-                assert np.array_equal(getattr(here.tokens, field.name), getattr(there.tokens, field.name)), field.name
-            assert list(here.pictures) == list(there.pictures)
-            for camera, picture in here.pictures.items():
-                assert np.array_equal(picture.model_u8, there.pictures[camera].model_u8)
-                assert torch.equal(picture.pixels, there.pictures[camera].pixels)
-                assert picture.letterbox == there.pictures[camera].letterbox
-        assert all(frame.pictures is other.frames[0][0].pictures for frame, _ in other.frames)
+            for field in dataclasses.fields(prepared.tokens):
+                assert np.array_equal(getattr(prepared.tokens, field.name), getattr(other.tokens, field.name)), (
+                    field.name
+                )
+            assert list(prepared.pictures) == list(other.pictures)
+            for camera, picture in prepared.pictures.items():
+                assert np.array_equal(picture.model_u8, other.pictures[camera].model_u8)
+                assert torch.equal(picture.pixels, other.pictures[camera].pixels)
+                assert picture.letterbox == other.pictures[camera].letterbox
+        assert all(frame.pictures is other_moment.frames[0][0].pictures for frame, _ in other_moment.frames)
 
 
-def kept(moments: Iterator[Moment]) -> list[Moment]:
+def keep_moments(moments: Iterator[Moment]) -> list[Moment]:
     """All moments, none released: as many rooms as moments are then taken."""
     return list(moments)
 
 
 def test_reader_process_reads_the_same_as_inline_reader(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
-    asked = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")), frames=parse_frames("::2"))
+    setup_of_prompts = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")), frames=parse_frames("::2"))
     first, second = SyntheticEpisode("a"), SyntheticEpisode("b", length=3)
-    there, here = reader(asked, first, second), InlineReader(asked)
+    process, inline = reader(setup_of_prompts, first, second), InlineReader(setup_of_prompts)
     for number, episode in ((1, second), (0, first)):
-        made, planned = there.plan(number, episode), here.plan(number, episode)
-        assert (made.sizes, made.run, made.warnings) == (planned.sizes, planned.run, planned.warnings)
+        plan, planned = process.plan(number, episode), inline.plan(number, episode)
+        assert (plan.sizes, plan.run, plan.warnings) == (planned.sizes, planned.run, planned.warnings)
         for start in (0, 4):
-            alike(kept(here.moments_from(start)), kept(there.moments_from(start)))
+            assert_same_moments(keep_moments(inline.moments_from(start)), keep_moments(process.moments_from(start)))
 
 
 def test_episodes_that_cannot_be_unpickled_are_read_inline(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
@@ -137,10 +142,10 @@ def test_episodes_that_cannot_be_unpickled_are_read_inline(setup: Setup, reader:
         pass
 
     assert pack_setup(setup, [Job(Path("a.h5"), Local())]) is None
-    awkward = Awkward("a", length=2)
-    there = reader(setup, awkward)
-    assert there.plan(0, awkward).sizes.frames == 2
-    found = kept(there.moments_from(0))
+    awkward = UnpicklableEpisode("a", length=2)
+    process = reader(setup, awkward)
+    assert process.plan(0, awkward).sizes.frames == 2
+    found = keep_moments(process.moments_from(0))
     assert [moment.block for moment in found] == [None, None]
     assert can_read_in_workers([Job(Path("a.h5"), awkward)])
     assert not can_read_in_workers([Job(Path("a.h5"), awkward), Job(Path("b.h5"), InMemoryEpisode([]))])
@@ -149,74 +154,76 @@ def test_episodes_that_cannot_be_unpickled_are_read_inline(setup: Setup, reader:
 def test_reader_process_that_never_starts_is_replaced_by_inline_reading(setup: Setup) -> None:
     parcel = pack_setup(setup, [Job(Path("a.h5"), SyntheticEpisode("a"))])
     assert parcel is not None
-    there = ReaderProcess(setup, parcel[1], PicturePool())
-    os.kill(there.pid, signal.SIGKILL)
-    until(there._ready.done)
-    there.plan(0, SyntheticEpisode("a"))
-    assert [moment.block for moment in there.moments_from(0)] == [None] * 6
-    there.close()
+    process = ReaderProcess(setup, parcel[1], PicturePool())
+    os.kill(process.pid, signal.SIGKILL)
+    until(process._ready.done)
+    process.plan(0, SyntheticEpisode("a"))
+    assert [moment.block for moment in process.moments_from(0)] == [None] * 6
+    process.close()
 
 
 def test_reading_moves_to_the_process_once_it_is_ready(
     setup: Setup, reader: Callable[..., ReaderProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     episode = SyntheticEpisode("a", length=5)
-    there = reader(setup, episode)
+    process = reader(setup, episode)
     answers = iter([False, False, True])  # when it plans, after the first moment, after the second
-    monkeypatch.setattr(there, "_is_ready", lambda: next(answers))
-    there.plan(0, episode)
-    found = kept(there.moments_from(1))
+    monkeypatch.setattr(process, "_is_ready", lambda: next(answers))
+    process.plan(0, episode)
+    found = keep_moments(process.moments_from(1))
     assert [moment.block is None for moment in found] == [True, True, False, False]
-    here = InlineReader(setup)
-    here.plan(0, episode)
-    alike(kept(here.moments_from(1)), found)
+    inline = InlineReader(setup)
+    inline.plan(0, episode)
+    assert_same_moments(keep_moments(inline.moments_from(1)), found)
 
 
 @pytest.mark.parametrize(
     ("episode", "sentence"),
     [
         (SyntheticEpisode("a", breaks_at=2), "the video of frame 2 is cut off"),
-        (Crashing("b"), r"reading it failed \(ZeroDivisionError: of the reader\)"),
+        (CrashingEpisode("b"), r"reading it failed \(ZeroDivisionError: of the reader\)"),
     ],
 )
 def test_errors_in_the_reader_process_are_raised(
     setup: Setup, reader: Callable[..., ReaderProcess], episode: SyntheticEpisode, sentence: str
 ) -> None:
-    there = reader(setup, episode, SyntheticEpisode("c", length=1))
+    process = reader(setup, episode, SyntheticEpisode("c", length=1))
     with pytest.raises(UserError, match=f"^{sentence}$"):
-        there.plan(0, episode)
-        kept(there.moments_from(0))
-    there.plan(1, SyntheticEpisode("c", length=1))
-    [moment] = there.moments_from(0)  # and it goes on
+        process.plan(0, episode)
+        keep_moments(process.moments_from(0))
+    process.plan(1, SyntheticEpisode("c", length=1))
+    [moment] = process.moments_from(0)  # and it goes on
     assert moment.block is not None
     moment.block.release()
-    assert len(there._pool._free) == 64 - (2 if episode.breaks_at else 0)  # but for those that were kept above
+    assert len(process._pool._free) == 64 - (2 if episode.breaks_at else 0)  # but for those that were kept above
 
 
 def test_dead_reader_process_is_reported(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
-    there = reader(setup, SyntheticEpisode("a"))
-    there.plan(0, SyntheticEpisode("a"))
-    moments = there.moments_from(0)
+    process = reader(setup, SyntheticEpisode("a"))
+    process.plan(0, SyntheticEpisode("a"))
+    moments = process.moments_from(0)
     next(moments)
-    os.kill(there.pid, signal.SIGKILL)
+    os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(ProcessGoneError, match="the process that reads the episodes has ended"):
-        kept(moments)
+        keep_moments(moments)
 
 
 def test_runs_with_reader_processes_make_the_same_files(
-    setup: Setup, tmp_path: Path, apart: list[ReaderProcess]
+    setup: Setup, tmp_path: Path, reader_processes: list[ReaderProcess]
 ) -> None:
-    with pytest.MonkeyPatch.context() as plain:
-        plain.setattr("capture.pipeline.runner.uses_workers", lambda options: False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("capture.pipeline.runner.uses_workers", lambda options: False)
         assert run_jobs(setup, jobs(tmp_path / "thread"), ProgressLog()).frames == 11
-    assert not apart
+    assert not reader_processes
     assert run_jobs(setup, jobs(tmp_path / "apart"), ProgressLog()).frames == 11
-    assert len(apart) == 2
+    assert len(reader_processes) == 2
     for name in LENGTHS:
         same(tmp_path / "thread" / f"{name}.h5", tmp_path / "apart" / f"{name}.h5")
 
 
-def test_reader_processes_report_a_truncated_video(setup: Setup, tmp_path: Path, apart: list[ReaderProcess]) -> None:
+def test_reader_processes_report_a_truncated_video(
+    setup: Setup, tmp_path: Path, reader_processes: list[ReaderProcess]
+) -> None:
     pytest.importorskip("pyarrow")
     pytest.importorskip("av")
     data = tmp_path / "kitchen"
@@ -226,34 +233,36 @@ def test_reader_processes_report_a_truncated_video(setup: Setup, tmp_path: Path,
     outcomes = []
     for folder in ("thread", "apart"):
         (tmp_path / folder).mkdir()
-        asked = [Job(tmp_path / folder / f"{one.name}.h5", one) for one in source.episodes]
-        with pytest.MonkeyPatch.context() as plain:
+        jobs = [Job(tmp_path / folder / f"{episode.name}.h5", episode) for episode in source.episodes]
+        with pytest.MonkeyPatch.context() as patch:
             if folder == "thread":
-                plain.setattr("capture.pipeline.runner.uses_workers", lambda options: False)
-            outcomes.append(run_jobs(setup, asked, ProgressLog()))
-    thread, there = outcomes
-    assert [written.failure for written in thread.files] == [written.failure for written in there.files]
-    assert [written.failure is None for written in there.files] == [True, False, True]
+                patch.setattr("capture.pipeline.runner.uses_workers", lambda options: False)
+            outcomes.append(run_jobs(setup, jobs, ProgressLog()))
+    thread, in_process = outcomes
+    assert [written.failure for written in thread.files] == [written.failure for written in in_process.files]
+    assert [written.failure is None for written in in_process.files] == [True, False, True]
     for name in ("episode_000000.h5", "episode_000002.h5"):
         same(tmp_path / "thread" / name, tmp_path / "apart" / name)
 
 
-def test_run_resumes_after_its_reader_was_killed(setup: Setup, tmp_path: Path, apart: list[ReaderProcess]) -> None:
+def test_run_resumes_after_its_reader_was_killed(
+    setup: Setup, tmp_path: Path, reader_processes: list[ReaderProcess]
+) -> None:
     folder = tmp_path / "runs"
     long = [Job(folder / f"{name}.h5", SyntheticEpisode(name, length=14)) for name in "ab"]
     folder.mkdir()
     with pytest.raises(UserError, match="the process that reads the episodes has ended"):
-        run_jobs(setup, long, ActAfterFrames(3, lambda: os.kill(apart[0].pid, signal.SIGKILL)))
+        run_jobs(setup, long, ActAfterFrames(3, lambda: os.kill(reader_processes[0].pid, signal.SIGKILL)))
     outcome = run_jobs(setup, long, ProgressLog())
     assert [(written.failure, written.kept + written.frames) for written in outcome.files] == [(None, 14)] * 2
     assert min(written.kept for written in outcome.files) > 0
 
 
 def test_picture_blocks_are_returned_to_the_pool(
-    setup: Setup, tmp_path: Path, apart: list[ReaderProcess], monkeypatch: pytest.MonkeyPatch
+    setup: Setup, tmp_path: Path, reader_processes: list[ReaderProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shelves: list[PicturePool] = []
-    taken: list[PictureBlock] = []
+    blocks: list[PictureBlock] = []
 
     class Counted(PicturePool):
         def __init__(self) -> None:
@@ -261,8 +270,8 @@ def test_picture_blocks_are_returned_to_the_pool(
             shelves.append(self)
 
         def take(self, size: int) -> PictureBlock:
-            taken.append(super().take(size))
-            return taken[-1]
+            blocks.append(super().take(size))
+            return blocks[-1]
 
         def close(self) -> None:
             assert len(self.buffers) == 1
@@ -270,27 +279,27 @@ def test_picture_blocks_are_returned_to_the_pool(
             super().close()
 
     monkeypatch.setattr("capture.pipeline.runner.PicturePool", Counted)
-    asked = chosen(setup, layers=(0,), batch=2, prompts=Prompts(("go", "stop")))
+    batched = chosen(setup, layers=(0,), batch=2, prompts=Prompts(("go", "stop")))
     long = [Job(tmp_path / f"{name}.h5", SyntheticEpisode(name, length=12)) for name in "abc"]
-    assert run_jobs(asked, long, ProgressLog()).frames == 72
+    assert run_jobs(batched, long, ProgressLog()).frames == 72
     # 4 moments in the queue, one gathered, one called, 3 batches to be delivered and 3 in slots; 2 read ahead, 3 ends
-    assert len({room.location.offset for room in taken}) <= 17
-    assert len(taken) == 3 * 13
+    assert len({block.location.offset for block in blocks}) <= 17
+    assert len(blocks) == 3 * 13
     assert shelves[0].buffers == []
 
 
 def test_picture_block_is_freed_by_its_last_frame() -> None:
     shelf = PicturePool()
-    room = shelf.take(1000)
-    assert room.size == 1024
-    room.hold(2)
-    room.release()
-    assert room not in shelf._free
-    room.release()
-    assert shelf._free[-1] is room
+    block = shelf.take(1000)
+    assert block.size == 1024
+    block.hold(2)
+    block.release()
+    assert block not in shelf._free
+    block.release()
+    assert shelf._free[-1] is block
     large = shelf.take(3000)  # other pictures: rooms of the old size are used no more
-    room.hold(1)
-    room.release()
-    assert room not in shelf._free
+    block.hold(1)
+    block.release()
+    assert block not in shelf._free
     assert (large.size, len(shelf.buffers)) == (4096, 2)
     shelf.close()

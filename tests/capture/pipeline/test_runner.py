@@ -35,21 +35,21 @@ def setup(checkpoint: Path) -> Setup:
     return small_setup(checkpoint)
 
 
-def values(path: Path, *names: str) -> dict[str, np.ndarray]:
+def read_values(path: Path, *names: str) -> dict[str, np.ndarray]:
     with h5py.File(path) as file:
-        every = [] if names else list(file["frames"])
-        return {name: file[name][...] for name in names or [f"frames/{one}" for one in every]}
+        frame_names = [] if names else list(file["frames"])
+        return {name: file[name][...] for name in names or [f"frames/{name}" for name in frame_names]}
 
 
 LARGE = (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_PREDICTED, schema.source_name("wrist"))
 
 
 def test_run_stores_frames_prompts_seeds_and_true_actions(setup: Setup, tmp_path: Path) -> None:
-    asked = chosen(
+    selection = chosen(
         setup, frames=parse_frames("1::2"), prompts=Prompts(("{task}", "put the mug down")), batch=4, seed=10
     )
     progress = ProgressLog()
-    outcome = run_jobs(asked, [Job(tmp_path / "a.h5", SyntheticEpisode())], progress)
+    outcome = run_jobs(selection, [Job(tmp_path / "a.h5", SyntheticEpisode())], progress)
     [written] = outcome.files
     assert (written.failure, written.frames, written.total, written.kept, written.skipped) == (None, 6, 6, 0, False)
     assert outcome.frames == progress.expected == 6
@@ -73,12 +73,12 @@ def test_batched_run_equals_single_calls(setup: Setup, tmp_path: Path) -> None:
         jobs = [Job(tmp_path / f"{batch}{name}.h5", SyntheticEpisode(name, length=3)) for name in "ab"]
         assert run_jobs(chosen(setup, batch=batch, prompts=prompts), jobs, ProgressLog()).frames == 12
     for name in "ab":
-        one, four = (values(tmp_path / f"{batch}{name}.h5", *LARGE, schema.TEXT_MASS) for batch in (1, 4))
-        for dataset, value in one.items():
+        single, batched = (read_values(tmp_path / f"{batch}{name}.h5", *LARGE, schema.TEXT_MASS) for batch in (1, 4))
+        for dataset, value in single.items():
             if value.dtype.kind == "f":
-                np.testing.assert_allclose(four[dataset], value, rtol=1e-5, atol=1e-4, err_msg=dataset)
+                np.testing.assert_allclose(batched[dataset], value, rtol=1e-5, atol=1e-4, err_msg=dataset)
             else:
-                assert np.array_equal(four[dataset], value)
+                assert np.array_equal(batched[dataset], value)
 
 
 def test_failing_episode_keeps_its_frames_and_fails_alone(setup: Setup, tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_same_run_again_skips_finished_files(setup: Setup, tmp_path: Path) -> No
     changed = run_jobs(chosen(setup, seed=1), [job], ProgressLog())
     assert "is of another run: --seed was 0 and is now 1" in str(changed.files[0].failure)
     assert job.path.read_bytes() == before
-    again = run_jobs(chosen(setup, seed=1, overwrite=True), [job], ProgressLog())
-    assert again.files[0].failure is None
-    assert values(job.path)["frames/seed"].tolist() == [1, 2]
+    second = run_jobs(chosen(setup, seed=1, overwrite=True), [job], ProgressLog())
+    assert second.files[0].failure is None
+    assert read_values(job.path)["frames/seed"].tolist() == [1, 2]
 
 
 def test_file_finished_by_another_process_is_skipped(
@@ -140,7 +140,7 @@ def test_file_finished_by_another_process_is_skipped(
     run_jobs(setup, [job], ProgressLog())
     before = job.path.read_bytes()
     answers = iter([False, True])  # not there yet when first looked for
-    monkeypatch.setattr("capture.pipeline.scheduler.is_finished", lambda path, made: next(answers))
+    monkeypatch.setattr("capture.pipeline.scheduler.is_finished", lambda path, run: next(answers))
     outcome = run_jobs(setup, [job], ProgressLog())
     assert outcome.files[0].failure is None
     assert outcome.files[0].skipped
@@ -162,9 +162,9 @@ def test_partial_file_of_another_run_is_not_resumed(setup: Setup, tmp_path: Path
     run_jobs(setup, [Job(tmp_path / "a.h5", SyntheticEpisode(breaks_at=3))], ProgressLog())
     partial = tmp_path / "a.h5.partial"
     before = partial.read_bytes()
-    other = replace(setup, weights=change.get("weights", setup.weights))
+    changed = replace(setup, weights=change.get("weights", setup.weights))
     outcome = run_jobs(
-        chosen(other, **change.get("choices", {})), [Job(tmp_path / "a.h5", SyntheticEpisode())], ProgressLog()
+        chosen(changed, **change.get("choices", {})), [Job(tmp_path / "a.h5", SyntheticEpisode())], ProgressLog()
     )
     assert sentence in str(outcome.files[0].failure)
     assert partial.read_bytes() == before
@@ -175,7 +175,7 @@ def test_resume_notices_changed_states_and_pictures(setup: Setup) -> None:
     assert make_plan(setup, SyntheticEpisode()).run == first
     moved = SyntheticEpisode()
     moved.read_without_pictures = lambda frames: (
-        replace(one, state=one.state + 1e-9) for one in SyntheticEpisode().read_without_pictures(frames)
+        replace(picture, state=picture.state + 1e-9) for picture in SyntheticEpisode().read_without_pictures(frames)
     )
     assert make_plan(setup, moved).run != first
     shown = observation()
@@ -184,29 +184,29 @@ def test_resume_notices_changed_states_and_pictures(setup: Setup) -> None:
 
 
 def test_resume_within_the_prompts_of_a_moment(setup: Setup, tmp_path: Path) -> None:
-    asked = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")))
-    plan = make_plan(asked, SyntheticEpisode(length=3))
+    with_prompts = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")))
+    plan = make_plan(with_prompts, SyntheticEpisode(length=3))
 
     def told(start: int) -> list[tuple[int, str, int]]:
         moments = list(plan.moments_from(start))
-        assert all(one.pictures is moment[0][0].pictures for moment in moments for one, _ in moment)
-        return [(one.observation.index, one.observation.prompt, seed) for moment in moments for one, seed in moment]
+        assert all(call.pictures is moment[0][0].pictures for moment in moments for call, _ in moment)
+        return [(call.observation.index, call.observation.prompt, seed) for moment in moments for call, seed in moment]
 
-    every = told(0)
-    assert len(every) == 9
-    for start in range(len(every)):
+    all_calls = told(0)
+    assert len(all_calls) == 9
+    for start in range(len(all_calls)):
         rest = told(start)
-        assert rest == every[start:]
+        assert rest == all_calls[start:]
 
 
 def test_run_holds_few_pictures_at_a_time(setup: Setup, tmp_path: Path) -> None:
     episode = SyntheticEpisode(length=60)
-    asked = chosen(setup, layers=(0,), batch=2)
+    batched = chosen(setup, layers=(0,), batch=2)
     gc.collect()
-    outcome = run_jobs(asked, [Job(tmp_path / "a.h5", episode)], ProgressLog())
+    outcome = run_jobs(batched, [Job(tmp_path / "a.h5", episode)], ProgressLog())
     assert outcome.frames == 60
     # 6 in the queue, 2 being gathered, 2 called, 3 batches to be delivered, 4 frames to be written; two pictures each.
-    assert episode.most <= 2 * 24
+    assert episode.max_alive <= 2 * 24
 
 
 def test_empty_prompt_gives_a_warning(setup: Setup, tmp_path: Path) -> None:
@@ -241,9 +241,9 @@ def test_frames_beyond_the_kept_tables_are_tokenised_again(setup: Setup, monkeyp
     assert (len(plan.tables), len(short.tables)) == (5, 2)
     for start in (0, 1, 3):
         pairs = zip(plan.moments_from(start), short.moments_from(start), strict=True)
-        for [(one, seed)], [(other, other_seed)] in pairs:
-            assert one.tokens.text == other.tokens.text
-            assert np.array_equal(one.tokens.ids, other.tokens.ids)
+        for [(first, seed)], [(second, other_seed)] in pairs:
+            assert first.tokens.text == second.tokens.text
+            assert np.array_equal(first.tokens.ids, second.tokens.ids)
             assert seed == other_seed
 
 
@@ -279,9 +279,9 @@ def test_device_out_of_memory_gives_one_sentence(
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(where, full)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         run_jobs(chosen(setup, **choices), [Job(tmp_path / "a.h5", SyntheticEpisode())], ProgressLog())
-    assert str(told.value) == f"the device has no room to run {advice}"
+    assert str(error.value) == f"the device has no room to run {advice}"
     assert not list(tmp_path.iterdir())
 
 

@@ -39,31 +39,31 @@ def setup(checkpoint: Path) -> Setup:
 
 
 @pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[WriterProcess]]:
+def start_writers(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[WriterProcess]]:
     """Let the next run write with so many processes, as on a GPU; gives those processes once they are there."""
-    made: list[WriterProcess] = []
+    started: list[WriterProcess] = []
 
     class Known(WriterProcess):
         def __init__(self) -> None:
             super().__init__()
-            made.append(self)
+            started.append(self)
 
     def ask(files: int) -> list[WriterProcess]:
-        made.clear()
+        started.clear()
         monkeypatch.setattr("capture.pipeline.runner.uses_workers", lambda options: True)
         monkeypatch.setattr("capture.pipeline.runner.choose_file_count", lambda batch, cores: files)
         monkeypatch.setattr("capture.pipeline.runner.WriterProcess", Known)
-        return made
+        return started
 
     return ask
 
 
-def goes_on(setup: Setup, folder: Path, whole: Path) -> None:
+def assert_run_resumes(setup: Setup, folder: Path, expected: Path) -> None:
     """The same run again ends well, with the files of a run that nothing happened to."""
     outcome = run_jobs(setup, jobs(folder), ProgressLog())
     assert [written.failure for written in outcome.files] == [None] * 3
     for name in LENGTHS:
-        same(whole / f"{name}.h5", folder / f"{name}.h5")
+        same(expected / f"{name}.h5", folder / f"{name}.h5")
 
 
 def test_file_count_grows_with_batch_and_cores() -> None:
@@ -71,7 +71,7 @@ def test_file_count_grows_with_batch_and_cores() -> None:
     assert [choose_file_count(16, cores) for cores in (1, 4, 7, 8, 15, 16)] == [1, 1, 1, 2, 3, 4]
 
 
-class Narrow(SyntheticEpisode):
+class OneCameraEpisode(SyntheticEpisode):
     """With one camera only."""
 
     @property
@@ -79,7 +79,7 @@ class Narrow(SyntheticEpisode):
         return {"wrist": (96, 128)}
 
 
-def order(setup: Setup, folder: Path, episodes: list[SyntheticEpisode], files: int) -> str:
+def list_order(setup: Setup, folder: Path, episodes: list[SyntheticEpisode], files: int) -> str:
     """Names and frame numbers in the order in which they would be run; the end of a file is its name with a dot;
     then each file with the number of its sink."""
     sinks = [WriterThread() for _ in range(files)]
@@ -93,7 +93,7 @@ def order(setup: Setup, folder: Path, episodes: list[SyntheticEpisode], files: i
         lambda written: None,
     )
     messages = []
-    for item in feed.items([Job(folder / f"{one.name}.h5", one) for one in episodes]):
+    for item in feed.items([Job(folder / f"{episode.name}.h5", episode) for episode in episodes]):
         name = item.file.outcome.path.stem
         messages.append(f"{name}." if isinstance(item, EndOfFile) else f"{name}{item.prepared.observation.index}")
     owners = [f"{file.outcome.path.stem}:{sinks.index(file.writer)}" for file in opened]
@@ -104,37 +104,37 @@ def order(setup: Setup, folder: Path, episodes: list[SyntheticEpisode], files: i
 
 def test_files_take_turns_and_the_next_file_gets_the_free_writer(setup: Setup, tmp_path: Path) -> None:
     episodes = [SyntheticEpisode(name, length=length) for name, length in LENGTHS.items()]
-    assert order(setup, tmp_path, episodes, 2) == "a0 b0 a1 b1 a2 b. a3 c0 a4 c1 a. c2 c3 c. a:0 b:1 c:1"
-    assert order(setup, tmp_path, episodes, 1) == "a0 a1 a2 a3 a4 a. b0 b1 b. c0 c1 c2 c3 c. a:0 b:0 c:0"
+    assert list_order(setup, tmp_path, episodes, 2) == "a0 b0 a1 b1 a2 b. a3 c0 a4 c1 a. c2 c3 c. a:0 b:1 c:1"
+    assert list_order(setup, tmp_path, episodes, 1) == "a0 a1 a2 a3 a4 a. b0 b1 b. c0 c1 c2 c3 c. a:0 b:0 c:0"
     twice = chosen(setup, prompts=Prompts(("go", "stop")), frames=parse_frames(":2"))
-    assert order(twice, tmp_path, episodes[:2], 2) == "a0 a0 b0 b0 a1 a1 b1 b1 a. b. a:0 b:1"
+    assert list_order(twice, tmp_path, episodes[:2], 2) == "a0 a0 b0 b0 a1 a1 b1 b1 a. b. a:0 b:1"
 
 
 def test_files_with_different_cameras_share_no_batch(setup: Setup, tmp_path: Path) -> None:
     episodes = [
         SyntheticEpisode("a", length=2),
-        Narrow("n", length=2),
+        OneCameraEpisode("n", length=2),
         SyntheticEpisode("c", length=1),
-        Narrow("o", length=1),
+        OneCameraEpisode("o", length=1),
     ]
-    assert order(setup, tmp_path, episodes, 3) == "a0 a1 a. n0 n1 n. c0 c. o0 o. a:0 n:1 c:2 o:0"
+    assert list_order(setup, tmp_path, episodes, 3) == "a0 a1 a. n0 n1 n. c0 c. o0 o. a:0 n:1 c:2 o:0"
 
 
 @linux
 def test_files_do_not_depend_on_the_number_of_writers(
-    setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+    setup: Setup, tmp_path: Path, start_writers: Callable[[int], list[WriterProcess]]
 ) -> None:
     assert run_jobs(setup, jobs(tmp_path / "thread"), ProgressLog()).frames == 11
     for files in (1, 2, 3):
-        made = apart(files)
+        started = start_writers(files)
         outcome = run_jobs(setup, jobs(tmp_path / str(files)), ProgressLog())
         assert [written.failure for written in outcome.files] == [None] * 3
         assert outcome.frames == sum(written.frames for written in outcome.files) == 11
-        assert len(made) == files
-        assert not any(alive(writer.pid) for writer in made)
+        assert len(started) == files
+        assert not any(alive(writer.pid) for writer in started)
         for name in LENGTHS:
             same(tmp_path / "thread" / f"{name}.h5", tmp_path / str(files) / f"{name}.h5")
-    apart(2)
+    start_writers(2)
     run_jobs(chosen(setup, batch=3), jobs(tmp_path / "batches"), ProgressLog())
     for name in LENGTHS:
         same(tmp_path / "thread" / f"{name}.h5", tmp_path / "batches" / f"{name}.h5", exactly=False)
@@ -142,18 +142,18 @@ def test_files_do_not_depend_on_the_number_of_writers(
 
 @linux
 def test_run_starts_no_more_processes_than_files(
-    setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+    setup: Setup, tmp_path: Path, start_writers: Callable[[int], list[WriterProcess]]
 ) -> None:
-    made = apart(4)
+    started = start_writers(4)
     run_jobs(setup, [Job(tmp_path / "a.h5", SyntheticEpisode(length=1))], ProgressLog())
-    assert len(made) == 1
+    assert len(started) == 1
 
 
 @linux
 def test_failing_episode_does_not_end_other_open_files(
-    setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+    setup: Setup, tmp_path: Path, start_writers: Callable[[int], list[WriterProcess]]
 ) -> None:
-    apart(2)
+    start_writers(2)
     broken = [
         Job(tmp_path / "a.h5", SyntheticEpisode("a", breaks_at=2)),
         Job(tmp_path / "b.h5", SyntheticEpisode("b", length=4)),
@@ -171,64 +171,66 @@ def test_failing_episode_does_not_end_other_open_files(
     assert outcome.frames == 9
 
 
-def done(path: Path) -> int:
+def count_frames_done(path: Path) -> int:
     with h5py.File(path, "r", swmr=True) as file:
         return int(file[schema.FRAMES_DONE][()])
 
 
 @linux
 def test_run_resumes_after_its_writer_was_killed(
-    setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+    setup: Setup, tmp_path: Path, start_writers: Callable[[int], list[WriterProcess]]
 ) -> None:
     run_jobs(setup, jobs(tmp_path / "whole"), ProgressLog())
-    made = apart(2)
+    started = start_writers(2)
     folder = tmp_path / "runs"
-    kill = ActAfterFrames(3, lambda: os.kill(made[0].pid, signal.SIGKILL))
+    kill = ActAfterFrames(3, lambda: os.kill(started[0].pid, signal.SIGKILL))
     with pytest.raises(UserError, match="the process that writes the results has ended"):
         run_jobs(setup, jobs(folder), kill)
     left = sorted(path.name for path in folder.iterdir())
     assert left[0] == "a.h5.partial"
-    apart(2)
-    goes_on(setup, folder, tmp_path / "whole")
+    start_writers(2)
+    assert_run_resumes(setup, folder, tmp_path / "whole")
 
 
 @linux
-def test_disk_full_for_one_writer(setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]) -> None:
+def test_disk_full_for_one_writer(
+    setup: Setup, tmp_path: Path, start_writers: Callable[[int], list[WriterProcess]]
+) -> None:
     run_jobs(setup, jobs(tmp_path / "whole"), ProgressLog())
-    made = apart(2)
+    started = start_writers(2)
     folder = tmp_path / "runs"
 
     def fill() -> None:
-        until(lambda: done(folder / "a.h5.partial") >= 1)
+        until(lambda: count_frames_done(folder / "a.h5.partial") >= 1)
         size = (folder / "a.h5.partial").stat().st_size
-        resource.prlimit(made[0].pid, resource.RLIMIT_FSIZE, (size + 4096, size + 4096))
+        resource.prlimit(started[0].pid, resource.RLIMIT_FSIZE, (size + 4096, size + 4096))
 
     with pytest.raises(UserError, match=r"frame \d could not be written: file too large; finished frames \(\d\) stay"):
         run_jobs(setup, jobs(folder), ActAfterFrames(3, fill))
-    assert done(folder / "a.h5.partial") >= 1
-    apart(2)
-    goes_on(setup, folder, tmp_path / "whole")
+    assert count_frames_done(folder / "a.h5.partial") >= 1
+    start_writers(2)
+    assert_run_resumes(setup, folder, tmp_path / "whole")
 
 
 @linux
 def test_stopped_run_reports_the_kept_frames_of_every_file(
-    setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+    setup: Setup, tmp_path: Path, start_writers: Callable[[int], list[WriterProcess]]
 ) -> None:
-    apart(2)
+    start_writers(2)
 
     def stop() -> None:
         raise KeyboardInterrupt
 
-    asked = chosen(setup, frames=parse_frames("0:2"))
+    selection = chosen(setup, frames=parse_frames("0:2"))
     with pytest.raises(KeyboardInterrupt) as stopped:
-        run_jobs(asked, jobs(tmp_path), ActAfterFrames(4, stop))
+        run_jobs(selection, jobs(tmp_path), ActAfterFrames(4, stop))
     assert stopped.value.__notes__ == [
         f"2 of 2 frames are kept in {tmp_path / 'a.h5.partial'}",
         f"1 of 2 frames are kept in {tmp_path / 'b.h5.partial'}",
     ]
-    assert (done(tmp_path / "a.h5.partial"), done(tmp_path / "b.h5.partial")) == (2, 1)
-    apart(2)
-    assert run_jobs(asked, jobs(tmp_path), ProgressLog()).frames == 3
+    assert (count_frames_done(tmp_path / "a.h5.partial"), count_frames_done(tmp_path / "b.h5.partial")) == (2, 1)
+    start_writers(2)
+    assert run_jobs(selection, jobs(tmp_path), ProgressLog()).frames == 3
 
 
 KILLED = """
@@ -246,7 +248,7 @@ capture.pipeline.runner.run_jobs(here.small_setup(Path(sys.argv[1])), here.jobs(
 
 @linux
 def test_killed_run_with_several_writers_is_resumed(
-    setup: Setup, checkpoint: Path, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+    setup: Setup, checkpoint: Path, tmp_path: Path, start_writers: Callable[[int], list[WriterProcess]]
 ) -> None:
     run_jobs(setup, jobs(tmp_path / "whole"), ProgressLog())
     folder = tmp_path / "runs"
@@ -255,7 +257,7 @@ def test_killed_run_with_several_writers_is_resumed(
     for after in (4, 3):
         command = [sys.executable, "-c", KILLED, str(checkpoint), str(folder), str(after)]
         assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
-    apart(2)
+    start_writers(2)
     progress = ProgressLog()
     outcome = run_jobs(setup, jobs(folder), progress)
     assert [written.failure for written in outcome.files] == [None] * 3
@@ -266,11 +268,11 @@ def test_killed_run_with_several_writers_is_resumed(
 
 def test_warnings_repeated_over_files_are_merged(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capture.checkpoints.policy_spec.check_vocabulary", lambda *_: "the tokenizer is an odd one")
-    first, again = ProgressLog(), ProgressLog()
+    first, second = ProgressLog(), ProgressLog()
     run_jobs(setup, jobs(tmp_path), first)
     assert first.sentences == ["warning: the tokenizer is an odd one"]
-    run_jobs(setup, jobs(tmp_path), again)
-    assert again.sentences == [
+    run_jobs(setup, jobs(tmp_path), second)
+    assert second.sentences == [
         "warning: the tokenizer is an odd one",
         f"{tmp_path / 'a.h5'} and 2 more files are finished already; they are left as they are",
     ]

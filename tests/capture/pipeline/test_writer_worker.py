@@ -32,7 +32,7 @@ SINKS = [WriterThread, WriterProcess] if can_start_workers() else [WriterThread]
 linux = pytest.mark.skipif(not can_start_workers(), reason="a process of its own needs Linux")
 
 
-def intact(path: Path) -> int:
+def count_intact_frames(path: Path) -> int:
     with h5py.File(path) as file:
         done = int(file[schema.FRAMES_DONE][()])
         for number in range(done):
@@ -45,7 +45,7 @@ def intact(path: Path) -> int:
     return done
 
 
-def write(writer: Any, number: int, frame: schema.Frame) -> Any:
+def write_frame(writer: Any, number: int, frame: schema.Frame) -> Any:
     """Write one frame as if a call of two had made it: attention and the path come from the call's arrays."""
     arrays = {
         name: np.stack([np.zeros_like(value), value])
@@ -56,7 +56,7 @@ def write(writer: Any, number: int, frame: schema.Frame) -> Any:
     return writer.write(arrays, [row], []).result()
 
 
-def alive(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether the process is there and no zombie, which nobody may be left to bury."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -72,15 +72,15 @@ def test_writer_writes_two_files_at_a_time(sink: Any, tmp_path: Path) -> None:
         assert first.frames_done == second.frames_done == 0
         for frame in FRAMES:
             for opened in (first, second):
-                write(writer, opened.number, frame)
+                write_frame(writer, opened.number, frame)
         assert writer.finish(first.number, {}).result() == tmp_path / "a.h5"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "b.h5.partial"]  # the end leaves what is open
-    assert intact(tmp_path / "a.h5") == intact(tmp_path / "b.h5.partial") == 3
+    assert count_intact_frames(tmp_path / "a.h5") == count_intact_frames(tmp_path / "b.h5.partial") == 3
     with sink() as writer:
-        again = writer.open(tmp_path / "b.h5", SIZES, OPTIONS).result()
-        assert again.frames_done == 3
-        writer.finish(again.number, {}).result()
-    assert intact(tmp_path / "b.h5") == 3
+        reopened = writer.open(tmp_path / "b.h5", SIZES, OPTIONS).result()
+        assert reopened.frames_done == 3
+        writer.finish(reopened.number, {}).result()
+    assert count_intact_frames(tmp_path / "b.h5") == 3
 
 
 @pytest.mark.parametrize("sink", SINKS)
@@ -91,12 +91,12 @@ def test_writer_futures_hold_errors(sink: Any, tmp_path: Path) -> None:
         opened = writer.open(tmp_path / "a.h5", SIZES, OPTIONS).result()
         bad = FRAMES[0] | {schema.source_name("wrist"): np.zeros((9, 16, 3), np.uint8)}
         with pytest.raises(UserError, match="wrist picture is 9 x 16 x 3"):
-            write(writer, opened.number, bad)
+            write_frame(writer, opened.number, bad)
         with pytest.raises((ValueError, RuntimeError), match="0 of 3 frames"):
             writer.finish(opened.number, {}).result()
-        write(writer, opened.number, FRAMES[0])
+        write_frame(writer, opened.number, FRAMES[0])
         assert writer.leave(opened.number).result() == 1
-    assert intact(tmp_path / "a.h5.partial") == 1
+    assert count_intact_frames(tmp_path / "a.h5.partial") == 1
 
 
 @linux
@@ -124,22 +124,22 @@ def test_writer_process_reads_arrays_from_shared_memory(tmp_path: Path) -> None:
             ring.give_back(slot)
         for opened in files:
             writer.finish(opened.number, {}).result()
-    assert intact(tmp_path / "a.h5") == intact(tmp_path / "b.h5") == 3
+    assert count_intact_frames(tmp_path / "a.h5") == count_intact_frames(tmp_path / "b.h5") == 3
 
 
 @linux
 def test_mappings_of_freed_buffers_are_dropped() -> None:
     maps, slots = BufferMappings(), [SharedBuffer(1 << 16, pinned=False) for _ in range(2)]
     for number, slot in enumerate(slots):
-        place = slot.locate(slot.copy(np.full(9, number)))
-        assert place is not None
-        assert maps.array(place).tolist() == [number] * 9
+        location = slot.locate(slot.copy(np.full(9, number)))
+        assert location is not None
+        assert maps.array(location).tolist() == [number] * 9
     slots[0].free()
     assert len(maps._mapped) == 2
-    again = SharedBuffer(1 << 16, pinned=False)  # the system gives it the number of the one that was freed
-    place = again.locate(again.copy(np.full(9, 7)))
-    assert place is not None
-    assert maps.array(place).tolist() == [7] * 9
+    reused = SharedBuffer(1 << 16, pinned=False)  # the system gives it the number of the one that was freed
+    location = reused.locate(reused.copy(np.full(9, 7)))
+    assert location is not None
+    assert maps.array(location).tolist() == [7] * 9
     assert len(maps._mapped) == 2
 
 
@@ -147,9 +147,9 @@ def test_mappings_of_freed_buffers_are_dropped() -> None:
 def test_strided_view_of_a_shared_array_is_located() -> None:
     slot = SharedBuffer(1 << 16, pinned=False)
     whole = slot.copy(np.arange(120, dtype=np.float32).reshape(4, 5, 6))
-    place = slot.locate(whole[:, 1:3, ::2])
-    assert place is not None
-    assert np.array_equal(BufferMappings().array(place), whole[:, 1:3, ::2])
+    location = slot.locate(whole[:, 1:3, ::2])
+    assert location is not None
+    assert np.array_equal(BufferMappings().array(location), whole[:, 1:3, ::2])
     assert slot.locate(np.zeros(3)) is None
     tensor = slot.like(torch.zeros(3, 4, dtype=torch.bfloat16))
     tensor.fill_(2)
@@ -174,10 +174,10 @@ def test_buffer_ring_waits_and_grows() -> None:
 def test_dead_writer_is_reported_and_orphaned_writer_ends(tmp_path: Path) -> None:
     with WriterProcess() as writer:
         opened = writer.open(tmp_path / "a.h5", SIZES, OPTIONS).result()
-        write(writer, opened.number, FRAMES[0])
+        write_frame(writer, opened.number, FRAMES[0])
         os.kill(writer.pid, signal.SIGKILL)
         with pytest.raises(UserError, match="the process that writes the results has ended"):
-            write(writer, opened.number, FRAMES[1])
+            write_frame(writer, opened.number, FRAMES[1])
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -194,7 +194,7 @@ def test_dead_writer_is_reported_and_orphaned_writer_ends(tmp_path: Path) -> Non
     assert ended.returncode == -signal.SIGKILL
     pid = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 20
-    while alive(pid):
+    while is_running(pid):
         assert time.monotonic() < deadline, "the writer outlived its master"
         time.sleep(0.05)
-    assert intact(tmp_path / "a.h5.partial") == 2
+    assert count_intact_frames(tmp_path / "a.h5.partial") == 2

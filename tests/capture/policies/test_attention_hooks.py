@@ -79,9 +79,9 @@ def hooks_of(module):
 
 
 def test_recording_equals_what_the_modules_returned(policy, inputs):
-    seen = []
+    returned = []
     expert = policy.inner.gemma_expert.model.layers[1].self_attn
-    handle = expert.register_forward_hook(lambda *event: seen.append(event[-1][1].detach().clone()))
+    handle = expert.register_forward_hook(lambda *event: returned.append(event[-1][1].detach().clone()))
     with AttentionRecorder(policy, values=True) as recorder:
         policy(*inputs)
         recording = recorder.take()
@@ -90,8 +90,10 @@ def test_recording_equals_what_the_modules_returned(policy, inputs):
     assert recording.suffix.shape == (1, 3, 4, 2, 3, 3)
     assert (recording.layers, recording.steps, recording.steps_taken) == ((0, 1, 2), (0, 1, 2, 3), 4)
     for step in range(4):
-        assert torch.equal(recording.suffix[:, 1, step], seen[step])
-    assert len({tuple(one.flatten().tolist()) for one in seen}) == 4  # steps differ, so their order was tested
+        assert torch.equal(recording.suffix[:, 1, step], returned[step])
+    assert (
+        len({tuple(weights.flatten().tolist()) for weights in returned}) == 4
+    )  # steps differ, so their order was tested
     first = policy.inner.paligemma.language_model.layers[0].self_attn
     assert torch.equal(recording.prefix_values[0], first.v_proj(inputs[0]).detach())
     assert [len(steps) for steps in recording.suffix_values] == [3, 3, 3, 3]
@@ -103,16 +105,16 @@ def test_recorder_keeps_only_requested_layers_and_steps(policy, inputs):
         everything = recorder.take()
     with AttentionRecorder(policy, layers=[2, 0], steps=[3, 1], prefix_rows=[4, 5]) as recorder:
         policy(*inputs)
-        some = recorder.take()
-    assert (some.layers, some.steps) == ((2, 0), (3, 1))
-    assert torch.equal(some.prefix, everything.prefix[:, [2, 0]][:, :, :, [4, 5]])
-    assert torch.equal(some.suffix, everything.suffix[:, [2, 0]][:, :, [3, 1]])
+        selected = recorder.take()
+    assert (selected.layers, selected.steps) == ((2, 0), (3, 1))
+    assert torch.equal(selected.prefix, everything.prefix[:, [2, 0]][:, :, :, [4, 5]])
+    assert torch.equal(selected.suffix, everything.suffix[:, [2, 0]][:, :, [3, 1]])
 
 
 def test_recording_does_not_change_the_result(policy, inputs):
-    plain = policy(*inputs)
+    baseline = policy(*inputs)
     with AttentionRecorder(policy, values=True) as recorder:
-        assert torch.equal(policy(*inputs), plain)
+        assert torch.equal(policy(*inputs), baseline)
         recorder.take()
 
 
@@ -195,10 +197,10 @@ def test_module_trees_without_both_stacks_are_refused(policy):
     assert hooks_of(policy) == 0
 
 
-@pytest.mark.parametrize("asked", [{"layers": []}, {"layers": [1, 1]}, {"steps": []}, {"steps": [-1]}])
-def test_invalid_layer_and_step_numbers_are_refused(policy, asked):
+@pytest.mark.parametrize("requested", [{"layers": []}, {"layers": [1, 1]}, {"steps": []}, {"steps": [-1]}])
+def test_invalid_layer_and_step_numbers_are_refused(policy, requested):
     with pytest.raises(ValueError, match="different numbers counted from 0"):
-        AttentionRecorder(policy, **asked).__enter__()
+        AttentionRecorder(policy, **requested).__enter__()
 
 
 def test_two_policies_in_one_module_tree_are_refused(policy):
@@ -222,13 +224,13 @@ def test_object_that_is_not_a_module_is_refused(policy):
 def test_modules_are_found_behind_compile_wrappers(policy, inputs):
     with AttentionRecorder(policy) as recorder:
         policy(*inputs)
-        plain = recorder.take()
+        baseline = recorder.take()
     inner = policy.inner
     inner.paligemma.language_model = torch.compile(inner.paligemma.language_model, backend="eager")
     inner.gemma_expert.model = torch.compile(inner.gemma_expert.model, backend="eager")
     with AttentionRecorder(policy) as recorder:
         policy(*inputs)
-        assert torch.equal(recorder.take().suffix, plain.suffix)
+        assert torch.equal(recorder.take().suffix, baseline.suffix)
 
 
 def test_take_refuses_step_beyond_steps_taken(policy, inputs):
@@ -241,15 +243,15 @@ def test_take_refuses_step_beyond_steps_taken(policy, inputs):
 @pytest.mark.parametrize("kind", ["additive", "boolean"])
 def test_valid_tokens_are_read_from_the_attention_mask(policy, inputs, kind):
     valid = torch.tensor([True, True, False, True, False, True])
-    seen = (valid[:, None] & valid[None])[None, None]
-    mask = torch.zeros(seen.shape).masked_fill(~seen, -1e30)
+    is_visible = (valid[:, None] & valid[None])[None, None]
+    mask = torch.zeros(is_visible.shape).masked_fill(~is_visible, -1e30)
     if kind == "boolean":
         for layer in policy.inner.paligemma.language_model.layers:
             forward = layer.self_attn.forward
             layer.self_attn.forward = lambda hidden_states, attention_mask=None, f=forward: f(
-                hidden_states, torch.zeros(seen.shape).masked_fill(~attention_mask, -1e30)
+                hidden_states, torch.zeros(is_visible.shape).masked_fill(~attention_mask, -1e30)
             )
-        mask = seen
+        mask = is_visible
     with AttentionRecorder(policy) as recorder:
         policy(*inputs, mask=mask)
         recording = recorder.take()
@@ -259,11 +261,11 @@ def test_valid_tokens_are_read_from_the_attention_mask(policy, inputs, kind):
 def test_compiled_policies_run_eagerly_inside(policy, inputs):
     """openpi compiles its sampling function; a compiled graph would call no hooks."""
     compiled = torch.compile(policy.forward, backend="eager")
-    plain = compiled(*inputs)
+    baseline = compiled(*inputs)
     with AttentionRecorder(policy) as recorder:
         recorded = compiled(*inputs)
         recording = recorder.take()
-    torch.testing.assert_close(recorded, plain)
+    torch.testing.assert_close(recorded, baseline)
     assert recording.steps_taken == 4
 
 

@@ -18,8 +18,8 @@ def sample(tiny, model=None, *, batch=1, noise=None):
     """Return the chunk of the golden inputs, repeated `batch` times."""
     inputs = tiny.inputs
     rows = [inputs["tokens"], inputs["token_mask"], inputs["noise"] if noise is None else noise]
-    tokens, mask, noise = (one.repeat_interleave(batch, dim=0) for one in rows)
-    pictures = [one.repeat_interleave(batch, dim=0) for one in tiny.pictures]
+    tokens, mask, noise = (row.repeat_interleave(batch, dim=0) for row in rows)
+    pictures = [picture.repeat_interleave(batch, dim=0) for picture in tiny.pictures]
     return (model or tiny.model).sample_actions([*pictures, None], tokens, mask, noise)
 
 
@@ -37,27 +37,27 @@ def edges(keys: int, *cut: int) -> torch.Tensor:
 
 
 def test_no_edge_and_no_head_change_no_bit(tiny):
-    plain = sample(tiny).actions
+    baseline = sample(tiny).actions
     nothing = [
         Knockout("prefix", edges(PREFIX)),
         Knockout("suffix", edges(PREFIX + HORIZON)),
         HeadSilencing("suffix", torch.zeros(1, LAYERS, HEADS, dtype=torch.bool)),
     ]
-    assert torch.equal(record(tiny, nothing)[1], plain)
+    assert torch.equal(record(tiny, nothing)[1], baseline)
     with Interventions(tiny.model, []):
-        assert torch.equal(sample(tiny).actions, plain)
+        assert torch.equal(sample(tiny).actions, baseline)
 
 
 def test_cut_edges_get_no_weight_and_the_rest_renormalises(tiny):
-    plain, _ = record(tiny, [])
+    baseline, _ = record(tiny, [])
     cut = [3, 300, PREFIX - 1]
     changed, _ = record(tiny, [Knockout("suffix", edges(PREFIX + HORIZON, *cut), layers=(0,))])
-    rows, before = changed.suffix[0, 0, 0], plain.suffix[0, 0, 0]  # layer 0, step 0: its inputs are unchanged
+    rows, before = changed.suffix[0, 0, 0], baseline.suffix[0, 0, 0]  # layer 0, step 0: its inputs are unchanged
     assert torch.equal(rows[..., cut], torch.zeros(HEADS, HORIZON, 3))
-    kept = before.clone()
-    kept[..., cut] = 0
-    torch.testing.assert_close(rows, kept / kept.sum(-1, keepdim=True), rtol=0, atol=1e-6)
-    assert torch.equal(changed.prefix, plain.prefix)
+    copy = before.clone()
+    copy[..., cut] = 0
+    torch.testing.assert_close(rows, copy / copy.sum(-1, keepdim=True), rtol=0, atol=1e-6)
+    assert torch.equal(changed.prefix, baseline.prefix)
 
 
 def test_only_the_given_queries_heads_and_layers_lose_edges(tiny):
@@ -76,14 +76,14 @@ def test_knockout_of_all_picture_keys_makes_actions_independent_of_pictures(tiny
     table[..., 512:, :512] = True  # from the text to the patches; patches keep one another
     knockouts = [Knockout("prefix", table), Knockout("suffix", edges(PREFIX + HORIZON, *range(512)))]
     with Interventions(tiny.model, knockouts):
-        one = sample(tiny).actions
+        first = sample(tiny).actions
         tiny_pictures = [torch.flip(picture, dims=(-1,)) for picture in tiny.pictures]
         inputs = tiny.inputs
-        other = tiny.model.sample_actions(
+        second = tiny.model.sample_actions(
             [*tiny_pictures, None], inputs["tokens"], inputs["token_mask"], inputs["noise"]
         ).actions
-    assert torch.equal(one, other)
-    assert not torch.equal(one, sample(tiny).actions)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, sample(tiny).actions)
 
 
 def test_rows_of_a_batch_are_treated_separately(tiny):
@@ -92,13 +92,13 @@ def test_rows_of_a_batch_are_treated_separately(tiny):
     silenced = torch.zeros(3, LAYERS, HEADS, dtype=torch.bool)
     silenced[2, 1, 4] = True
     with Interventions(tiny.model, [Knockout("suffix", table), HeadSilencing("suffix", silenced)]):
-        together = sample(tiny, batch=3).actions
+        batched = sample(tiny, batch=3).actions
     with Interventions(tiny.model, [Knockout("suffix", table[1:2])]):
         cut = sample(tiny).actions
     with Interventions(tiny.model, [HeadSilencing("suffix", silenced[2:])]):
         quiet = sample(tiny).actions
-    wanted = torch.cat([sample(tiny).actions, cut, quiet])
-    torch.testing.assert_close(together, wanted, rtol=0, atol=1e-5)
+    expected = torch.cat([sample(tiny).actions, cut, quiet])
+    torch.testing.assert_close(batched, expected, rtol=0, atol=1e-5)
     assert (cut - quiet).abs().max() > 1e-3
 
 
@@ -110,16 +110,16 @@ def test_silenced_head_equals_zeroed_output_weights(tiny, phase):
         found = sample(tiny).actions
     stack = tiny.model.language_model if phase == "prefix" else tiny.model.expert
     weight = stack.layers[1].self_attn.o_proj.weight
-    kept = weight.detach().clone()
+    copy = weight.detach().clone()
     try:
         with torch.no_grad():
             weight.view(weight.shape[0], HEADS, -1)[:, 3] = 0
-        wanted = sample(tiny).actions
+        expected = sample(tiny).actions
     finally:
         with torch.no_grad():
-            weight.copy_(kept)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
-    assert (wanted - sample(tiny).actions).abs().max() > 1e-4
+            weight.copy_(copy)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    assert (expected - sample(tiny).actions).abs().max() > 1e-4
 
 
 def test_query_without_any_key_is_an_error(tiny):
@@ -153,14 +153,14 @@ def test_impossible_interventions_are_refused_on_entry(tiny, intervention, sente
 
 
 def test_hooks_are_removed_after_success_and_error(tiny):
-    plain = sample(tiny).actions
+    baseline = sample(tiny).actions
     with (
         pytest.raises(ZeroDivisionError),
         Interventions(tiny.model, [Knockout("suffix", edges(PREFIX + HORIZON, *range(256)))]),
     ):
-        assert not torch.equal(sample(tiny).actions, plain)
+        assert not torch.equal(sample(tiny).actions, baseline)
         raise ZeroDivisionError
-    assert torch.equal(sample(tiny).actions, plain)
+    assert torch.equal(sample(tiny).actions, baseline)
     for module in tiny.model.modules():
         assert not module._forward_pre_hooks
 
@@ -169,8 +169,8 @@ def test_actions_under_interventions_equal_the_stored_ones():
     """What `run_recorder_with_peers.py` compares the classes of openpi and lerobot with."""
     import run_recorder_with_peers as peers
 
-    wanted = load_file(GOLDEN / "interventions.safetensors")
+    expected = load_file(GOLDEN / "interventions.safetensors")
     found = peers.our_actions("openpi")
-    assert set(found) == set(wanted)
+    assert set(found) == set(expected)
     for name, actions in found.items():
-        torch.testing.assert_close(actions, wanted[name], rtol=0, atol=1e-5, msg=name)
+        torch.testing.assert_close(actions, expected[name], rtol=0, atol=1e-5, msg=name)

@@ -26,7 +26,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         return dict(file)
 
 
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+def encode_image(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
@@ -53,8 +53,8 @@ def test_letterbox_matches_reference_at_every_pixel_of_all_sizes(size: str, shar
     picture = known[f"{size}/input"]
     assert np.abs(resize_pil(picture).astype(int) - known[f"{size}/pil_uint8"]).max() <= 1
     pixels = resize_torch(picture).permute(1, 2, 0)[::8, ::8].numpy()
-    wanted = arrays(folder / "resize_lerobot.npz")[f"{size}/lerobot_torch_f32_sub8"]
-    np.testing.assert_allclose(pixels, wanted, rtol=0, atol=1e-6)
+    expected = arrays(folder / "resize_lerobot.npz")[f"{size}/lerobot_torch_f32_sub8"]
+    np.testing.assert_allclose(pixels, expected, rtol=0, atol=1e-6)
 
 
 def test_picture_of_model_size_is_unchanged() -> None:
@@ -132,25 +132,25 @@ def test_bar_patches_are_black_under_white_picture(size: tuple[int, int]) -> Non
     assume(min(size) * 224 >= max(size))
     white = np.full((*size, 3), 255, np.uint8)
     for shown in (resize_pil(white), to_uint8(resize_torch(white))):
-        lit = shown.max(axis=2).reshape(16, 14, 16, 14).max(axis=(1, 3))
-        assert (letterbox(*size).bars == (lit == 0)).all()
+        brightness = shown.max(axis=2).reshape(16, 14, 16, 14).max(axis=(1, 3))
+        assert (letterbox(*size).bars == (brightness == 0)).all()
 
 
-@given(size=SIZES, turned=st.booleans(), place=st.tuples(st.floats(0, 1), st.floats(0, 1)))
-def test_letterbox_map_locates_bright_spot(size: tuple[int, int], turned: bool, place: tuple[float, float]) -> None:
+@given(size=SIZES, turned=st.booleans(), position=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_letterbox_map_locates_bright_spot(size: tuple[int, int], turned: bool, position: tuple[float, float]) -> None:
     assume(min(size) * 8 >= max(size))
-    spot = 3 + min(size) // 8
-    y, x = (int(share * (length - spot)) for share, length in zip(place, size, strict=True))
+    spot_size = 3 + min(size) // 8
+    y, x = (int(share * (length - spot_size)) for share, length in zip(position, size, strict=True))
     picture = np.zeros((*size, 3), np.uint8)
-    picture[y : y + spot, x : x + spot] = 255
+    picture[y : y + spot_size, x : x + spot_size] = 255
     box = letterbox(*size, turned=turned)
-    wanted = box.to_model @ [x + spot / 2, y + spot / 2, 1]
+    expected = box.to_model @ [x + spot_size / 2, y + spot_size / 2, 1]
     upright = np.ascontiguousarray(picture[::-1, ::-1]) if turned else picture
     for shown in (resize_pil(upright), to_uint8(resize_torch(upright))):
         weights = shown[..., 0].astype(float)
         rows, cols = np.indices(weights.shape) + 0.5
         centre = [(weights * cols).sum() / weights.sum(), (weights * rows).sum() / weights.sum()]
-        np.testing.assert_allclose(centre, wanted, atol=1.0)
+        np.testing.assert_allclose(centre, expected, atol=1.0)
 
 
 @pytest.mark.parametrize("size", [(1, 300), (300, 1), (2, 600), (0, 5), (5, 0), (0, 0)])
@@ -174,7 +174,7 @@ def test_letterbox_refuses_too_narrow_pictures(size: tuple[int, int]) -> None:
     ],
 )
 def test_lossless_files_are_read_without_change(tmp_path: Path, kind: str, options: dict) -> None:
-    (tmp_path / "picture").write_bytes(encoded(Image.fromarray(SMALL), kind, **options))  # the name tells nothing
+    (tmp_path / "picture").write_bytes(encode_image(Image.fromarray(SMALL), kind, **options))  # the name tells nothing
     read = read_picture(tmp_path / "picture")
     assert read.dtype == np.uint8
     assert read.flags.writeable
@@ -187,26 +187,26 @@ def test_grey_palette_and_cmyk_pictures_become_rgb(tmp_path: Path) -> None:
     palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
     colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]])[grey % 4]
     path = tmp_path / "picture"
-    for content, wanted in (
-        (encoded(Image.fromarray(grey), "PNG"), np.stack([grey] * 3, axis=2)),
-        (encoded(Image.fromarray(grey % 2 == 0), "PNG"), np.stack([255 * (grey % 2 == 0)] * 3, axis=2)),
-        (encoded(palette, "PNG"), colours),
-        (encoded(palette, "PNG", transparency=b"\x00\x80\xff"), colours),
-        (encoded(palette, "PNG", transparency=1), colours),
-        (encoded(palette, "GIF"), colours),
+    for content, expected in (
+        (encode_image(Image.fromarray(grey), "PNG"), np.stack([grey] * 3, axis=2)),
+        (encode_image(Image.fromarray(grey % 2 == 0), "PNG"), np.stack([255 * (grey % 2 == 0)] * 3, axis=2)),
+        (encode_image(palette, "PNG"), colours),
+        (encode_image(palette, "PNG", transparency=b"\x00\x80\xff"), colours),
+        (encode_image(palette, "PNG", transparency=1), colours),
+        (encode_image(palette, "GIF"), colours),
     ):
         path.write_bytes(content)
-        assert (read_picture(path) == wanted).all()
-    path.write_bytes(encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG"))
+        assert (read_picture(path) == expected).all()
+    path.write_bytes(encode_image(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG"))
     assert np.abs(read_picture(path).astype(int) - [255, 0, 0]).max() < 8
 
 
 def test_alpha_channel_is_dropped_without_blending(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     alpha = np.tile(np.array([0, 128, 255], np.uint8), (6, 3))
-    path.write_bytes(encoded(Image.fromarray(np.dstack([SMALL, alpha])), "PNG"))
+    path.write_bytes(encode_image(Image.fromarray(np.dstack([SMALL, alpha])), "PNG"))
     assert (read_picture(path) == SMALL).all()
-    path.write_bytes(encoded(Image.fromarray(np.dstack([SMALL[..., 0], alpha])), "PNG"))
+    path.write_bytes(encode_image(Image.fromarray(np.dstack([SMALL[..., 0], alpha])), "PNG"))
     assert (read_picture(path) == SMALL[..., :1]).all()
 
 
@@ -217,7 +217,7 @@ def test_exif_rotation_is_applied(tmp_path: Path, kind: str) -> None:
     left_red = np.zeros((16, 48, 3), np.uint8)
     left_red[:, :16, 0] = 255
     path = tmp_path / "picture"
-    path.write_bytes(encoded(Image.fromarray(left_red), kind, exif=exif))
+    path.write_bytes(encode_image(Image.fromarray(left_red), kind, exif=exif))
     read = read_picture(path)
     assert read.shape == (48, 16, 3)
     assert read[:12, :, 0].min() > 200
@@ -227,7 +227,7 @@ def test_exif_rotation_is_applied(tmp_path: Path, kind: str) -> None:
 def test_multi_picture_jpeg_gives_its_first_picture(tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     first, second = (Image.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
-    path.write_bytes(encoded(first, "MPO", save_all=True, append_images=[second]))
+    path.write_bytes(encode_image(first, "MPO", save_all=True, append_images=[second]))
     with Image.open(path) as image:
         assert image.n_frames == 2
     assert np.abs(read_picture(path).astype(int) - [255, 0, 0]).max() < 8
@@ -243,7 +243,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
 
 
-def npy(array: np.ndarray, **options: bool) -> bytes:
+def encode_npy(array: np.ndarray, **options: bool) -> bytes:
     file = io.BytesIO()
     np.save(file, array, **options)
     return file.getvalue()
@@ -254,39 +254,39 @@ DEPTH = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "not a picture"),
         (b"not a picture at all", "not a picture"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
-        (encoded(Image.fromarray(SMALL), "PNG")[:-60], "may be damaged"),
-        (encoded(Image.fromarray(np.tile(SMALL, (20, 20, 1))), "JPEG")[:2000], "may be damaged"),
+        (encode_image(Image.fromarray(SMALL), "PNG")[:-60], "may be damaged"),
+        (encode_image(Image.fromarray(np.tile(SMALL, (20, 20, 1))), "JPEG")[:2000], "may be damaged"),
         (png_header(8000, 8000), "too large"),
         (png_header(60000, 60000), "too large"),
         (png_header(100, 100), "may be damaged"),
-        (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "holds 2 pictures"),
-        (encoded(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "holds 2 pictures"),
-        (encoded(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "holds 2 pictures"),
-        (encoded(Image.fromarray(DEPTH), "PNG"), "depth maps"),
-        (encoded(Image.fromarray(DEPTH.astype(np.float32)), "TIFF"), "depth maps"),
-        (npy(SMALL.astype(np.int64)), "holds int64 values"),
-        (npy(SMALL.astype(np.float32)), "floats outside 0 to 1"),
-        (npy(np.full((4, 4, 3), np.nan)), "floats outside 0 to 1"),
-        (npy(SMALL[..., :2]), r"shape \(6, 9, 2\)"),
-        (npy(SMALL[None]), r"shape \(1, 6, 9, 3\)"),
-        (npy(np.zeros((0, 4, 3), np.uint8)), "may be damaged|shape"),
-        (npy(SMALL)[:-5], "may be damaged"),
-        (npy(SMALL)[:20], "may be damaged"),
-        (npy(np.array([{}]), allow_pickle=True), "may be damaged"),
+        (encode_image(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "holds 2 pictures"),
+        (encode_image(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "holds 2 pictures"),
+        (encode_image(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "holds 2 pictures"),
+        (encode_image(Image.fromarray(DEPTH), "PNG"), "depth maps"),
+        (encode_image(Image.fromarray(DEPTH.astype(np.float32)), "TIFF"), "depth maps"),
+        (encode_npy(SMALL.astype(np.int64)), "holds int64 values"),
+        (encode_npy(SMALL.astype(np.float32)), "floats outside 0 to 1"),
+        (encode_npy(np.full((4, 4, 3), np.nan)), "floats outside 0 to 1"),
+        (encode_npy(SMALL[..., :2]), r"shape \(6, 9, 2\)"),
+        (encode_npy(SMALL[None]), r"shape \(1, 6, 9, 3\)"),
+        (encode_npy(np.zeros((0, 4, 3), np.uint8)), "may be damaged|shape"),
+        (encode_npy(SMALL)[:-5], "may be damaged"),
+        (encode_npy(SMALL)[:20], "may be damaged"),
+        (encode_npy(np.array([{}]), allow_pickle=True), "may be damaged"),
     ],
 )
-def test_file_that_is_not_a_picture_raises_one_sentence(tmp_path: Path, content: bytes, says: str) -> None:
+def test_file_that_is_not_a_picture_raises_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=says) as caught:
+    with pytest.raises(UserError, match=message) as error:
         read_picture(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_missing_picture_files_and_folders_are_reported(tmp_path: Path) -> None:
@@ -298,26 +298,28 @@ def test_missing_picture_files_and_folders_are_reported(tmp_path: Path) -> None:
 
 def test_picture_arrays_follow_openpi_dtype_and_layout_rules(tmp_path: Path) -> None:
     path = tmp_path / "picture.npy"
-    path.write_bytes(npy(SMALL))
+    path.write_bytes(encode_npy(SMALL))
     assert (read_picture(path) == SMALL).all()
-    path.write_bytes(npy(SMALL.transpose(2, 0, 1)))  # three planes, as torch has them
+    path.write_bytes(encode_npy(SMALL.transpose(2, 0, 1)))  # three planes, as torch has them
     assert (read_picture(path) == SMALL).all()
     floats = np.array([0.0, 0.1, 0.999, 1.0], np.float32)
-    path.write_bytes(npy(np.broadcast_to(floats[:, None, None], (4, 5, 3))))
+    path.write_bytes(encode_npy(np.broadcast_to(floats[:, None, None], (4, 5, 3))))
     assert read_picture(path)[:, 0, 0].tolist() == [0, 25, 254, 255]  # cut, not rounded
 
 
 @given(
-    content=st.sampled_from([encoded(Image.fromarray(SMALL), kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP")])
-    | st.just(npy(SMALL)),
+    content=st.sampled_from(
+        [encode_image(Image.fromarray(SMALL), kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP")]
+    )
+    | st.just(encode_npy(SMALL)),
     changes=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4),
 )
 def test_damaged_picture_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, changes: list[tuple[int, int]]
 ) -> None:
     damaged = bytearray(content)
-    for place, value in changes:
-        damaged[place % len(damaged)] = value
+    for offset, value in changes:
+        damaged[offset % len(damaged)] = value
     path = tmp_path_factory.getbasetemp() / "damaged"
     path.write_bytes(damaged)
     try:

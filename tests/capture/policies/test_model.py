@@ -133,11 +133,11 @@ def test_batched_rows_equal_single_calls(tiny):
     cameras = torch.tensor([[True, True], [True, False]])
     noise = torch.cat([tiny.inputs["noise"], tiny.inputs["noise"].flip(1)])
     pictures = [picture.repeat(2, 1, 1, 1) for picture in tiny.pictures]
-    both = tiny.model.sample_actions(pictures, tokens, mask, noise, camera_mask=cameras)
+    batched = tiny.model.sample_actions(pictures, tokens, mask, noise, camera_mask=cameras)
     first = tiny.model.sample_actions(tiny.pictures, tokens[:1, :17], mask[:1, :17], noise[:1])
     second = tiny.model.sample_actions([tiny.pictures[0], None], tokens[1:, :11], mask[1:, :11], noise[1:])
-    torch.testing.assert_close(both.actions[:1], first.actions, rtol=0, atol=2e-6)
-    torch.testing.assert_close(both.actions[1:], second.actions, rtol=0, atol=2e-6)
+    torch.testing.assert_close(batched.actions[:1], first.actions, rtol=0, atol=2e-6)
+    torch.testing.assert_close(batched.actions[1:], second.actions, rtol=0, atol=2e-6)
 
 
 def test_cache_length_is_constant_over_denoise_steps(tiny):
@@ -145,8 +145,8 @@ def test_cache_length_is_constant_over_denoise_steps(tiny):
         chunk = call(tiny, third=None)
         recording = recorder.take()
     assert recording.suffix.shape[-1] == 529 + 15
-    again = tiny.model.denoise(tiny.inputs["noise"], chunk.prefix)
-    assert torch.equal(again.actions, chunk.actions)
+    second = tiny.model.denoise(tiny.inputs["noise"], chunk.prefix)
+    assert torch.equal(second.actions, chunk.actions)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 10])
@@ -244,11 +244,11 @@ def test_call_results_can_be_modified_without_affecting_later_calls(tiny):
         )
 
     first = called()
-    kept = {name: getattr(first, name).clone() for name in ("actions", "path", "velocity", "time")}
-    for name in kept:
+    copies = {name: getattr(first, name).clone() for name in ("actions", "path", "velocity", "time")}
+    for name in copies:
         getattr(first, name).zero_()
     second = called()
-    for name, value in kept.items():
+    for name, value in copies.items():
         torch.testing.assert_close(getattr(second, name), value, rtol=0, atol=1e-6)
 
 
@@ -261,6 +261,6 @@ def test_prefix_of_one_row_is_shared_by_all_rows_of_noise(tiny):
             prefix = model.run_prefix(*model.embed_prefix([*tiny.pictures, None], tokens, mask))
         noise = torch.randn(3, model.config.horizon, 32, generator=torch.Generator().manual_seed(1))
         shared = model.denoise(noise, prefix).actions
-        alone = torch.cat([model.denoise(noise[row : row + 1], prefix).actions for row in range(3)])
-        torch.testing.assert_close(shared, alone, rtol=0, atol=5e-5)
+        single = torch.cat([model.denoise(noise[row : row + 1], prefix).actions for row in range(3)])
+        torch.testing.assert_close(shared, single, rtol=0, atol=5e-5)
         assert (shared[0] - shared[1]).abs().max() > 0.1

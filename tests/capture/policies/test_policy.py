@@ -27,7 +27,7 @@ def frame(call):
     return build_frames(call)[0][0]
 
 
-def raw(policy, prepared, seed):
+def record_all_weights(policy, prepared, seed):
     """All weights of the same call, from a recorder of its own."""
     with AttentionRecorder(policy.model) as recorder:
         chunk = policy.plain([prepared], seeds=[seed])
@@ -49,12 +49,14 @@ def test_frame_shapes_match_schema(policy, call, frame):
         model_dim=32,
         pictures=((90, 160), (96, 128)),
     )
-    expected = {one.name: one.shape[1:] for one in schema.datasets(sizes) if one.name != schema.FRAMES_DONE}
+    expected = {
+        dataset.name: dataset.shape[1:] for dataset in schema.datasets(sizes) if dataset.name != schema.FRAMES_DONE
+    }
     assert {name: np.shape(value) for name, value in frame.items()} == expected
 
 
 def test_weights_are_sliced_at_block_boundaries(policy, call, frame):
-    _, whole = raw(policy, call.prepared[0], 5)
+    _, whole = record_all_weights(policy, call.prepared[0], 5)
     text = len(call.prepared[0].tokens)
     prefix, suffix = whole.prefix[0].numpy(), whole.suffix[0].numpy()  # (L, N, K, K), (L, S, N, H, K + H)
     layer, head, token, step, action = 2, 3, 4, 1, 5
@@ -149,7 +151,7 @@ def test_full_run_keeps_image_rows(policy, call):
     with recorder:
         full_call = policy.run(call.prepared, recorder, seeds=[5], full=True)
     [(frame, errors)] = build_frames(full_call)
-    _, whole = raw(policy, call.prepared[0], 5)
+    _, whole = record_all_weights(policy, call.prepared[0], 5)
     row = whole.prefix[0, 1, 2, 256 + 16 * 3 + 7].numpy()  # camera 1, patch row 3, column 7; head 2
     assert np.array_equal(frame[schema.IMAGE_TO_IMAGE][0, 2, 1, 3, 7].ravel(), row[:512])
     assert np.array_equal(frame[schema.IMAGE_TO_TEXT][0, 2, 1, 3, 7], row[512:])
@@ -159,10 +161,10 @@ def test_full_run_keeps_image_rows(policy, call):
 
 def test_masked_slot_has_no_camera_and_no_positions(policy):
     shown = observation()
-    alone = dataclasses.replace(shown, pictures={"wrist": shown.pictures["wrist"]})
+    wrist_only = dataclasses.replace(shown, pictures={"wrist": shown.pictures["wrist"]})
     recorder = policy.recorder()
     with recorder:
-        [(frame, errors)] = build_frames(policy.run([policy.prepare(alone)], recorder, seeds=[0]))
+        [(frame, errors)] = build_frames(policy.run([policy.prepare(wrist_only)], recorder, seeds=[0]))
     assert frame[schema.ACTION_TO_IMAGE].shape[4] == 1
     assert schema.source_name("exterior") not in frame
     assert frame[schema.TEXT_POSITION][0] == 256
@@ -183,8 +185,8 @@ def test_cameras_are_ordered_by_policy_slots(policy, frame):
     swapped = dataclasses.replace(shown, pictures=dict(reversed(shown.pictures.items())))
     recorder = policy.recorder()
     with recorder:
-        other = build_frames(policy.run([policy.prepare(swapped)], recorder, seeds=[5]))[0][0]
-    assert np.array_equal(other[schema.ACTION_TO_IMAGE], frame[schema.ACTION_TO_IMAGE])
+        swapped_frame = build_frames(policy.run([policy.prepare(swapped)], recorder, seeds=[5]))[0][0]
+    assert np.array_equal(swapped_frame[schema.ACTION_TO_IMAGE], frame[schema.ACTION_TO_IMAGE])
 
 
 def test_only_the_words_differ_between_prompts_on_one_picture(policy):
@@ -217,9 +219,9 @@ def test_state_changes_prompt_and_attention(policy):
     other = dataclasses.replace(shown, state=np.array([0.9, 1.9, 0.1, 0.6]))
     recorder = policy.recorder()
     texts, maps = [], []
-    for one in (shown, other):
+    for moment in (shown, other):
         with recorder:
-            frame = build_frames(policy.run([policy.prepare(one)], recorder, seeds=[0]))[0][0]
+            frame = build_frames(policy.run([policy.prepare(moment)], recorder, seeds=[0]))[0][0]
         texts.append(frame[schema.FRAMES_TEXT])
         maps.append(frame[schema.ACTION_TO_IMAGE])
     assert texts[0] != texts[1]
@@ -245,10 +247,10 @@ def test_delta_actions_are_added_to_state():
     recorder = policy.recorder(layers=[0])
     with recorder:
         call = policy.run([policy.prepare(observation())], recorder, seeds=[5])
-    plain = small_policy()
-    recorder = plain.recorder(layers=[0])
+    absolute_policy = small_policy()
+    recorder = absolute_policy.recorder(layers=[0])
     with recorder:
-        without = plain.run([plain.prepare(observation())], recorder, seeds=[5])
+        without = absolute_policy.run([absolute_policy.prepare(observation())], recorder, seeds=[5])
     np.testing.assert_allclose(
         call.actions[0] - without.actions[0],
         np.tile([0.1, -0.4, 0, 0], (6, 1)),
@@ -265,28 +267,30 @@ def moments(policy):
     """Three prompts on one pair of pictures, and one on another."""
     shown = observation()
     draw = np.random.default_rng(8)
-    other = {name: draw.integers(0, 255, picture.shape, dtype=np.uint8) for name, picture in shown.pictures.items()}
+    other_pictures = {
+        name: draw.integers(0, 255, picture.shape, dtype=np.uint8) for name, picture in shown.pictures.items()
+    }
     first = policy.prepare(shown)
     same = [
         dataclasses.replace(policy.prepare(dataclasses.replace(shown, prompt=prompt)), pictures=first.pictures)
         for prompt in PROMPTS
     ]
-    return [*same, policy.prepare(observation(PROMPTS[1], pictures=other))]
+    return [*same, policy.prepare(observation(PROMPTS[1], pictures=other_pictures))]
 
 
 @pytest.mark.parametrize("full", [False, True])
 def test_batched_call_equals_single_calls(policy, full):
     prepared = moments(policy)
-    assert len({len(one.tokens) for one in prepared}) == 3
+    assert len({len(observation.tokens) for observation in prepared}) == 3
     recorder = policy.recorder(layers=[0, 2], steps=[1, 3])
     seeds = [0, 0, 0, 9]
     with recorder:
-        together = build_frames(policy.run(prepared, recorder, seeds=seeds, full=full))
-        alone = [
-            build_frames(policy.run([one], recorder, seeds=[seed], full=full))[0]
-            for one, seed in zip(prepared, seeds, strict=True)
+        batched = build_frames(policy.run(prepared, recorder, seeds=seeds, full=full))
+        singles = [
+            build_frames(policy.run([observation], recorder, seeds=[seed], full=full))[0]
+            for observation, seed in zip(prepared, seeds, strict=True)
         ]
-    for (frame, errors), (single, single_errors) in zip(together, alone, strict=True):
+    for (frame, errors), (single, single_errors) in zip(batched, singles, strict=True):
         assert frame.keys() == single.keys()
         for name, value in single.items():
             if isinstance(value, np.ndarray) and value.dtype.kind == "f":
@@ -302,15 +306,15 @@ def test_batched_call_equals_single_calls(policy, full):
 
 def test_pictures_that_prompts_share_are_encoded_once(policy):
     prepared = moments(policy)
-    seen = []
+    encoded = []
     handle = policy.model.vision_tower.encoder.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(len(kwargs["inputs_embeds"])), with_kwargs=True
+        lambda module, args, kwargs: encoded.append(len(kwargs["inputs_embeds"])), with_kwargs=True
     )
     chunk = policy.plain(prepared, seeds=[0, 0, 0, 9])
     handle.remove()
-    assert seen == [2, 2]  # two moments, a camera at a time
-    for row, one in enumerate(prepared):
-        single = policy.plain([one], seeds=[9 if row == 3 else 0])
+    assert encoded == [2, 2]  # two moments, a camera at a time
+    for row, call in enumerate(prepared):
+        single = policy.plain([call], seeds=[9 if row == 3 else 0])
         torch.testing.assert_close(chunk.actions[row], single.actions[0], rtol=3e-4, atol=3e-4)
 
 
@@ -327,9 +331,9 @@ def test_padding_has_no_attention_as_query_or_key(policy):
 
 def test_batch_with_different_cameras_is_refused(policy):
     shown = observation()
-    alone = dataclasses.replace(shown, pictures={"wrist": shown.pictures["wrist"]})
+    wrist_only = dataclasses.replace(shown, pictures={"wrist": shown.pictures["wrist"]})
     with pytest.raises(ValueError, match="same cameras"):
-        policy.plain([policy.prepare(shown), policy.prepare(alone)], seeds=[0, 0])
+        policy.plain([policy.prepare(shown), policy.prepare(wrist_only)], seeds=[0, 0])
 
 
 def test_weights_are_stored_in_requested_dtype(policy, call, frame):

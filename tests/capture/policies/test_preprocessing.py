@@ -18,21 +18,21 @@ from capture.policies.tokenizer import read_tokenizer
 TOKENS = read_tokenizer(TOKENIZER)
 
 
-def read(name: str) -> dict:
+def read_reference(name: str) -> dict:
     return json.loads((DATA / name).read_text(encoding="utf-8"))
 
 
-OPENPI, LEROBOT = read("prompts_openpi.json"), read("prompts_lerobot.json")
+OPENPI, LEROBOT = read_reference("prompts_openpi.json"), read_reference("prompts_lerobot.json")
 STATS = {
     part: {name: np.array(values) for name, values in stats.items()}
-    for part, stats in read("norm_stats.json")["norm_stats"].items()
+    for part, stats in read_reference("norm_stats.json")["norm_stats"].items()
 }
 MODES: tuple[NormaliserMode, ...] = (
     *("openpi_quantile", "openpi_mean_std", "quantile", "mean_std", "min_max", "quantile10", "identity"),
 )
 
 
-def made(**changes: object) -> Preprocessing:
+def make_preprocessing(**changes: object) -> Preprocessing:
     """DROID as openpi does it, but for the changes."""
     droid = {
         "resize": "pil",
@@ -46,9 +46,9 @@ def made(**changes: object) -> Preprocessing:
     return Preprocessing(**(droid | changes))
 
 
-def lerobot(**changes: object) -> Preprocessing:
+def make_lerobot_preprocessing(**changes: object) -> Preprocessing:
     state, action = Normaliser("quantile", STATS["state"]), Normaliser("quantile", STATS["actions"])
-    return made(**({"resize": "torch", "state": state, "action": action} | changes))
+    return make_preprocessing(**({"resize": "torch", "state": state, "action": action} | changes))
 
 
 # Normalisation
@@ -71,14 +71,14 @@ def test_lerobot_normalisation_is_bit_exact(case: int) -> None:
     assert state.dtype == np.float32
     assert state.tolist() == known["normalised_state"]
     model = np.array(OPENPI["normalisation"][case]["model_actions"], np.float32)
-    actions = lerobot().actions(model, None)
+    actions = make_lerobot_preprocessing().actions(model, None)
     assert actions.dtype == np.float32
     assert actions.tolist() == known["unnormalised_actions"]
 
 
 def test_normaliser_matches_lerobot_example(shared: Path) -> None:
     example = json.loads((shared / "reference" / "golden" / "lerobot" / "processor_example.json").read_text())
-    preprocessing = lerobot()
+    preprocessing = make_lerobot_preprocessing()
     assert preprocessing.state is not None
     normalised = preprocessing.state.normalise(np.array(example["raw_state"], np.float32))
     np.testing.assert_allclose(normalised, example["normalised_state"], rtol=0, atol=1e-6)
@@ -102,7 +102,7 @@ STATISTICS = {
 
 
 @pytest.mark.parametrize(
-    ("mode", "wanted"),
+    ("mode", "expected"),
     [
         ("openpi_quantile", [1.5 / (2 + 1e-6) * 2 - 1, 1 / (4 + 1e-6) * 2 - 1, -1]),
         ("openpi_mean_std", [0.5 / (1 + 1e-6), -1 / (2 + 1e-6), 0]),
@@ -113,10 +113,10 @@ STATISTICS = {
         ("identity", [0.5, 1, 5]),
     ],
 )
-def test_normaliser_modes_match_hand_computed_values(mode: NormaliserMode, wanted: list[float]) -> None:
+def test_normaliser_modes_match_hand_computed_values(mode: NormaliserMode, expected: list[float]) -> None:
     normaliser = Normaliser(mode, {name: np.array(values) for name, values in STATISTICS.items()})
     values = normaliser.normalise([0.5, 1.0, 5.0])
-    np.testing.assert_allclose(values, wanted, rtol=0, atol=2e-7)
+    np.testing.assert_allclose(values, expected, rtol=0, atol=2e-7)
     assert values.dtype == (np.float64 if mode.startswith("openpi") else np.float32)
     np.testing.assert_allclose(normaliser.unnormalise(values), [0.5, 1.0, 5.0], rtol=0, atol=1e-6)
 
@@ -148,7 +148,7 @@ def test_openpi_adds_in_model_dtype_before_widening() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stats", "says"),
+    ("stats", "message"),
     [
         ({"q01": np.zeros(3)}, "no 'q99'"),
         ({"q01": np.zeros(3), "q99": np.ones(2)}, r"differ in length: \[2, 3\]"),
@@ -157,8 +157,8 @@ def test_openpi_adds_in_model_dtype_before_widening() -> None:
         ({"q01": np.array(["a"]), "q99": np.ones(1)}, "'q01' is not a plain list"),
     ],
 )
-def test_broken_statistics_are_refused(stats: dict[str, np.ndarray], says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_broken_statistics_are_refused(stats: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         Normaliser("quantile", stats)
 
 
@@ -168,15 +168,15 @@ def test_broken_statistics_are_refused(stats: dict[str, np.ndarray], says: str) 
 @pytest.mark.parametrize("case", LEROBOT["cases"], ids=lambda case: repr(case["prompt"][:20]))
 def test_lerobot_prompts_equal_reference_strings(case: dict) -> None:
     state = np.array(case["state"], np.float32)
-    current = lerobot(state=None, state_dim=len(state))
+    current = make_lerobot_preprocessing(state=None, state_dim=len(state))
     assert current.prompt(case["prompt"], state, TOKENS).text == case["lerobot_current"]
-    padded = lerobot(state=None, state_dim=len(state), pad_state_to=32)
+    padded = make_lerobot_preprocessing(state=None, state_dim=len(state), pad_state_to=32)
     assert padded.prompt(case["prompt"], state, TOKENS).text == case["lerobot_v04_padded_to_32"]
 
 
 def test_state_is_padded_after_normalisation() -> None:
     """Zeros put in before it would be normalised too, and would not be bin 128."""
-    table = lerobot(pad_state_to=12).prompt("go", np.full(8, 0.3), TOKENS)
+    table = make_lerobot_preprocessing(pad_state_to=12).prompt("go", np.full(8, 0.3), TOKENS)
     values = table.text.partition("State: ")[2].partition(";")[0].split()
     assert len(values) == 12
     assert values[8:] == ["128"] * 4
@@ -189,18 +189,18 @@ def test_raw_state_gives_reference_token_ids() -> None:
     case = OPENPI["cases"][1]
     q01, q99 = STATS["state"]["q01"], STATS["state"]["q99"]
     raw = (np.array(case["state"]) + 1) / 2 * (q99 - q01 + 1e-6) + q01
-    table = made().prompt(case["prompt"], raw, read_tokenizer(gemma_tokenizer()))
+    table = make_preprocessing().prompt(case["prompt"], raw, read_tokenizer(gemma_tokenizer()))
     assert table.ids.tolist() == case["openpi_with_state_token_ids"]
 
 
 def test_prompt_of_stateless_policy_holds_no_state() -> None:
-    libero = made(state_in_prompt=False)
+    libero = make_preprocessing(state_in_prompt=False)
     assert libero.prompt("open the_drawer", None, TOKENS).text == "open the drawer\n"
     assert libero.prompt("open the_drawer", np.zeros(8), TOKENS).text == "open the drawer\n"
 
 
 def test_prompt_is_truncated_at_token_limit() -> None:
-    table = made(max_tokens=24).prompt("pick up the red block", np.zeros(8), TOKENS)
+    table = make_preprocessing(max_tokens=24).prompt("pick up the red block", np.zeros(8), TOKENS)
     assert len(table) == 24
     assert table.dropped > 0
 
@@ -209,7 +209,7 @@ def test_prompt_is_truncated_at_token_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "says"),
+    ("state", "message"),
     [
         (None, "none was given"),
         ([0.0] * 7, "has 7 numbers, but this policy was trained with 8"),
@@ -224,27 +224,27 @@ def test_prompt_is_truncated_at_token_limit() -> None:
         ([[0.0], [0.0, 1.0]], "not a list of numbers"),
     ],
 )
-def test_wrong_state_raises_one_sentence(state: object, says: str) -> None:
-    with pytest.raises(UserError, match=says) as caught:
-        made().prompt("go", state, TOKENS)
-    assert "\n" not in str(caught.value)
+def test_wrong_state_raises_one_sentence(state: object, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        make_preprocessing().prompt("go", state, TOKENS)
+    assert "\n" not in str(error.value)
 
 
 def test_wrong_state_is_refused_when_prompt_holds_no_state() -> None:
     with pytest.raises(UserError, match="has 7 numbers"):
-        made(state_in_prompt=False).prompt("go", np.zeros(7), TOKENS)
+        make_preprocessing(state_in_prompt=False).prompt("go", np.zeros(7), TOKENS)
 
 
 def test_statistics_padded_to_32_use_robot_dimensions() -> None:
     stats = {name: np.pad(STATS["state"][name], (0, 24)) for name in ("q01", "q99")}
-    filled = made(state=Normaliser("openpi_quantile", stats))
+    filled = make_preprocessing(state=Normaliser("openpi_quantile", stats))
     assert filled.state_lengths == (8, 32)
     state = np.linspace(-1, 1, 8)
-    assert filled.prompt("go", state, TOKENS).text == made().prompt("go", state, TOKENS).text
+    assert filled.prompt("go", state, TOKENS).text == make_preprocessing().prompt("go", state, TOKENS).text
     with pytest.raises(UserError, match="trained with 8 or 32"):
         filled.prompt("go", np.zeros(9), TOKENS)
-    assert made(state_dim=7).state_lengths == (7,)
-    assert made(state=None).state_lengths == ()
+    assert make_preprocessing(state_dim=7).state_lengths == (7,)
+    assert make_preprocessing(state=None).state_lengths == ()
 
 
 # Actions
@@ -252,37 +252,43 @@ def test_statistics_padded_to_32_use_robot_dimensions() -> None:
 
 def test_actions_have_robot_dimensions() -> None:
     model = np.array(OPENPI["normalisation"][0]["model_actions"], np.float32)
-    actions = made(robot_dim=7).actions(model, None)
+    actions = make_preprocessing(robot_dim=7).actions(model, None)
     assert actions.shape == (3, 7)
     assert actions.dtype == np.float32
-    wanted = np.array(OPENPI["normalisation"][0]["unnormalised_actions"])[:, :7]
-    np.testing.assert_allclose(actions, wanted, rtol=0, atol=1e-6)
+    expected = np.array(OPENPI["normalisation"][0]["unnormalised_actions"])[:, :7]
+    np.testing.assert_allclose(actions, expected, rtol=0, atol=1e-6)
 
 
 def test_actions_without_statistics_are_unchanged() -> None:
     model = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
-    assert (made(action=None).actions(model, None) == model[:, :8]).all()
+    assert (make_preprocessing(action=None).actions(model, None) == model[:, :8]).all()
 
 
 def test_state_is_added_to_relative_actions_except_gripper() -> None:
     model = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
     model.flags.writeable = False
     state = np.arange(8.0)
-    plain, absolute = made().actions(model, None), made(relative=(True,) * 7).actions(model, state)
+    plain, absolute = (
+        make_preprocessing().actions(model, None),
+        make_preprocessing(relative=(True,) * 7).actions(model, state),
+    )
     np.testing.assert_allclose(absolute[:, :7], plain[:, :7] + np.arange(7), rtol=0, atol=1e-6)
     assert (absolute[:, 7] == plain[:, 7]).all()
-    unscaled = made(action=None, relative=(True,) * 7).actions(model, state)
+    unscaled = make_preprocessing(action=None, relative=(True,) * 7).actions(model, state)
     np.testing.assert_allclose(unscaled[:, :7], model[:, :7] + np.arange(7), rtol=0, atol=1e-6)
     with pytest.raises(UserError, match="relative to the robot's state"):
-        made(relative=(True,) * 7).actions(model, None)
+        make_preprocessing(relative=(True,) * 7).actions(model, None)
     with pytest.raises(UserError, match="first 7 are needed"):
-        made(state=None, relative=(True,) * 7).actions(model, [0.0] * 6)
+        make_preprocessing(state=None, relative=(True,) * 7).actions(model, [0.0] * 6)
 
 
 def test_only_masked_dimensions_get_the_state_back() -> None:
     model = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
     mask = (False, True, False, True)
-    plain, absolute = made().actions(model, None), made(relative=mask).actions(model, np.arange(1.0, 9.0))
+    plain, absolute = (
+        make_preprocessing().actions(model, None),
+        make_preprocessing(relative=mask).actions(model, np.arange(1.0, 9.0)),
+    )
     np.testing.assert_allclose(absolute - plain, [[0, 2, 0, 4, 0, 0, 0, 0]] * 5, rtol=0, atol=1e-6)
 
 
@@ -290,7 +296,7 @@ def test_only_masked_dimensions_get_the_state_back() -> None:
 def test_padding_of_a_state_is_no_value_of_it(length: int, filled: int) -> None:
     bounds = {"q01": np.zeros(length), "q99": np.zeros(length)}
     bounds["q99"][:filled] = 1.0
-    padded = made(state=Normaliser("openpi_quantile", bounds))
+    padded = make_preprocessing(state=Normaliser("openpi_quantile", bounds))
     assert padded.state_lengths == (filled, length)
     state = np.zeros(length)
     state[:filled] = 0.5
@@ -311,13 +317,13 @@ PHOTO = np.random.default_rng(1).integers(0, 256, (90, 160, 3), dtype=np.uint8)
 
 
 def test_picture_is_resized_as_in_openpi_and_lerobot() -> None:
-    openpi = made().picture(PHOTO)
+    openpi = make_preprocessing().picture(PHOTO)
     assert (openpi.model_u8 == resize_pil(PHOTO)).all()
     assert (openpi.pixels == to_pixels(openpi.model_u8)).all()
-    current = made(resize="torch").picture(PHOTO)
+    current = make_preprocessing(resize="torch").picture(PHOTO)
     assert (current.pixels == resize_torch(PHOTO)).all()
     assert (to_pixels(current.model_u8) - current.pixels).abs().max() <= 1 / 255 + 1e-6
-    old = made(resize="torch_0.4").picture(PHOTO)
+    old = make_preprocessing(resize="torch_0.4").picture(PHOTO)
     assert (old.pixels[:, :49] == -3).all()
     assert (old.pixels[:, 49:175] == current.pixels[:, 49:175]).all()
     assert (old.model_u8 == current.model_u8).all()
@@ -326,14 +332,14 @@ def test_picture_is_resized_as_in_openpi_and_lerobot() -> None:
 
 @pytest.mark.parametrize("resize", ["pil", "torch"])
 def test_picture_is_rotated_before_resizing(resize: str) -> None:
-    turned = made(resize=resize, turned=True).picture(PHOTO)
-    by_hand = made(resize=resize).picture(np.ascontiguousarray(PHOTO[::-1, ::-1]))
+    turned = make_preprocessing(resize=resize, turned=True).picture(PHOTO)
+    by_hand = make_preprocessing(resize=resize).picture(np.ascontiguousarray(PHOTO[::-1, ::-1]))
     assert (turned.model_u8 == by_hand.model_u8).all()
     assert (turned.pixels == by_hand.pixels).all()
     assert turned.letterbox.turned
     assert not by_hand.letterbox.turned
-    told_twice = made(resize=resize, turned=True).picture(PHOTO, turned=True)
-    for by_source in (made(resize=resize).picture(PHOTO, turned=True), told_twice):
+    told_twice = make_preprocessing(resize=resize, turned=True).picture(PHOTO, turned=True)
+    for by_source in (make_preprocessing(resize=resize).picture(PHOTO, turned=True), told_twice):
         assert (by_source.pixels == by_hand.pixels).all()  # said by option and by source, it is turned once
         assert by_source.letterbox.turned
 
@@ -343,8 +349,8 @@ def test_strided_picture_arrays_are_read_correctly(resize: str) -> None:
     """Readers hand out mirrored, cropped and read-only views."""
     view = PHOTO[::-1, 20:140:2]
     view.flags.writeable = False
-    picture = made(resize=resize).picture(view)
-    assert (picture.model_u8 == made(resize=resize).picture(view.copy()).model_u8).all()
+    picture = make_preprocessing(resize=resize).picture(view)
+    assert (picture.model_u8 == make_preprocessing(resize=resize).picture(view.copy()).model_u8).all()
 
 
 @pytest.mark.parametrize(
@@ -352,4 +358,4 @@ def test_strided_picture_arrays_are_read_correctly(resize: str) -> None:
 )
 def test_array_that_is_not_a_picture_is_refused(image: np.ndarray) -> None:
     with pytest.raises(UserError, match="must be uint8"):
-        made().picture(image)
+        make_preprocessing().picture(image)

@@ -30,7 +30,7 @@ def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return small_tokenizer(request.param, tmp_path_factory.mktemp(request.param))
 
 
-def covered(table: TokenTable, chosen: np.ndarray) -> str:
+def covered_characters(table: TokenTable, chosen: np.ndarray) -> str:
     """Characters that the chosen tokens cover; those of one character's bytes count once."""
     spans = sorted({(int(table.start[i]), int(table.stop[i])) for i in np.flatnonzero(chosen)})
     return "".join(table.text[start:stop] for start, stop in spans)
@@ -74,13 +74,13 @@ def test_task_text_is_cleaned_as_in_training() -> None:
 def test_token_table_of_prompt_that_resembles_the_template(tokenizer: Tokenizer) -> None:
     table = tokenise("put the duck. ; State: 3;\nin_ bowl.", np.array([0.0, -1.1, 0.5]), tokenizer)
     assert table.text == "Task: put the duck. ; State: 3; in  bowl., State: 128 -1 192;\nAction: "
-    words = [covered(table, table.word == word).strip() for word in range(table.word.max() + 1)]
+    words = [covered_characters(table, table.word == word).strip() for word in range(table.word.max() + 1)]
     # ".," is one piece; it begins with the task's full stop, so the comma has no word of its own.
     assert words == [
         *("Task:", "put", "the", "duck.", ";", "State:", "3;", "in", "bowl.,"),
         *("State:", "128", "-1", "192", ";", "Action:"),
     ]
-    by_role = {role: covered(table, table.role == number) for number, role in enumerate(ROLES)}
+    by_role = {role: covered_characters(table, table.role == number) for number, role in enumerate(ROLES)}
     assert by_role == {
         "bos": "",
         "template": "Task: State:;Action: ",
@@ -91,7 +91,7 @@ def test_token_table_of_prompt_that_resembles_the_template(tokenizer: Tokenizer)
     }
     assert roles(table)[0] == "bos"
     assert (table.ids[0], table.start[0], table.stop[0], table.word[0], table.state_index[0]) == (2, 0, 0, -1, -1)
-    assert [covered(table, table.state_index == k) for k in range(3)] == [" 128", " -1", " 192"]
+    assert [covered_characters(table, table.state_index == k) for k in range(3)] == [" 128", " -1", " 192"]
     assert table.pieces[-1] == "▁"
     assert (roles(table)[-1], table.word[-1]) == ("template", -1)
     assert all(column.dtype == np.int32 for column in (table.ids, table.start, table.role, table.word))
@@ -111,7 +111,7 @@ def test_token_spans_agree_with_prompt_text(tokenizer: Tokenizer, prompt: str, s
     # Every state value is there, whole, as one word of role state.
     for k, value in enumerate(bins):
         tokens = table.state_index == k
-        assert covered(table, tokens) == f" {value}"
+        assert covered_characters(table, tokens) == f" {value}"
         assert len(set(table.word[tokens])) == 1
         assert {ROLES[role] for role in table.role[tokens]} == {"state"}
     assert table.state_index.max() == len(bins) - 1
@@ -123,14 +123,14 @@ def test_token_spans_agree_with_prompt_text(tokenizer: Tokenizer, prompt: str, s
         assert role != "prompt" or (stop > 6 and start < task_end)
         assert role != "state" or (start >= task_end + 8 and stop <= state_end)
         assert role != "template" or not (start >= 6 and stop <= task_end)
-    assert covered(table, table.role == ROLES.index("newline")) == "\n"
+    assert covered_characters(table, table.role == ROLES.index("newline")) == "\n"
 
     # Words are runs without blanks, numbered in reading order without gaps; blanks alone have none.
     used = table.word[table.word >= 0]
     assert (np.diff(used) >= 0).all()
     assert sorted(set(used)) == list(range(used.max() + 1))
     for word in range(used.max() + 1):
-        assert not any(character.isspace() for character in covered(table, table.word == word).strip())
+        assert not any(character.isspace() for character in covered_characters(table, table.word == word).strip())
     for i in np.flatnonzero(table.word < 0):
         assert not table.text[table.start[i] : table.stop[i]].strip()
 
@@ -142,8 +142,8 @@ def test_prompt_without_state_is_the_task_alone(tokenizer: Tokenizer, prompt: st
     table = tokenise(prompt, None, tokenizer, max_tokens=10_000)
     task = clean_prompt(prompt)
     assert table.text == task + "\n"
-    apart = [*tokenizer.encode(task), *tokenizer.encode("\n")]
-    assert table.ids.tolist() == [2] + [piece.id for piece in apart]
+    pieces = [*tokenizer.encode(task), *tokenizer.encode("\n")]
+    assert table.ids.tolist() == [2] + [piece.id for piece in pieces]
     assert roles(table) == ["bos", *["prompt"] * (len(table) - 2), "newline"]
     assert (table.start[-1], table.stop[-1]) == (len(task), len(task) + 1)
     assert (table.state_index == -1).all()
@@ -171,7 +171,7 @@ def test_prompt_holds_the_real_state(tokenizer: Tokenizer) -> None:
     state = np.array([-0.9, 0.99, -1.2, 0.0])
     table = tokenise("pick up the mug", state, tokenizer)
     zeros = tokenise("pick up the mug", np.zeros(4), tokenizer)
-    assert [covered(table, table.state_index == k).strip() for k in range(4)] == ["12", "254", "-1", "128"]
+    assert [covered_characters(table, table.state_index == k).strip() for k in range(4)] == ["12", "254", "-1", "128"]
     assert len(table) != len(zeros)
 
 

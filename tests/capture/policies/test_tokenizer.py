@@ -129,7 +129,7 @@ def _without(piece: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "begin-of-sequence"),
         (b"{", "cannot be read"),
@@ -142,13 +142,13 @@ def _without(piece: str) -> bytes:
         (_without("<bos>"), "begin-of-sequence"),
     ],
 )
-def test_damaged_tokenizer_raises_one_sentence(tmp_path: Path, content: bytes, says: str) -> None:
+def test_damaged_tokenizer_raises_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "broken.model"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=says) as caught:
+    with pytest.raises(UserError, match=message) as error:
         read_tokenizer(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_missing_tokenizer_is_reported(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_find_tokenizer_searches_locations_in_order(
     repository = hub / "models--google--paligemma-3b-mix-224"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("abc")
-    places = [
+    locations = [
         tmp_path / "given.json",
         checkpoint / "tokenizer" / "tokenizer.json",
         checkpoint / "only.model",
@@ -182,14 +182,14 @@ def test_find_tokenizer_searches_locations_in_order(
         home / ".cache" / "openpi" / "big_vision" / "paligemma_tokenizer.model",
         repository / "snapshots" / "abc" / "tokenizer.model",
     ]
-    for place in places:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(model.read_bytes() if place.suffix == ".model" else TOKENIZER.read_bytes())
+    for location in locations:
+        location.parent.mkdir(parents=True, exist_ok=True)
+        location.write_bytes(model.read_bytes() if location.suffix == ".model" else TOKENIZER.read_bytes())
 
-    assert find_tokenizer(places[0], checkpoint).name == f"{tmp_path.name}/given.json"
-    for place in places[1:]:
-        assert find_tokenizer(None, checkpoint).name == f"{place.parent.name}/{place.name}"
-        place.unlink()
+    assert find_tokenizer(locations[0], checkpoint).name == f"{tmp_path.name}/given.json"
+    for location in locations[1:]:
+        assert find_tokenizer(None, checkpoint).name == f"{location.parent.name}/{location.name}"
+        location.unlink()
     with pytest.raises(UserError, match=r"hf download google/paligemma-3b-pt-224 tokenizer\.json.*--tokenizer"):
         find_tokenizer(None, checkpoint)
 

@@ -36,7 +36,7 @@ def model():
 
 def test_installed_transformers_is_in_supported_range():
     requirements = map(Requirement, importlib.metadata.requires("pi0-attention") or [])
-    promised = next(one for one in requirements if one.name == "transformers")
+    promised = next(requirement for requirement in requirements if requirement.name == "transformers")
     assert promised.specifier.contains(transformers.__version__)
     assert not promised.specifier.contains("5.3.0")
 
@@ -48,15 +48,15 @@ def test_embed_tokens_scales_by_the_root_of_the_width(model):
 
 
 def test_gemma_leaves_inputs_embeds_alone(model):
-    seen = []
+    received = []
     hook = model.language_model.layers[0].register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+        lambda module, args, kwargs: received.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
     )
     embeddings = torch.randn(1, 5, 40)
     with torch.no_grad():
         model.run_prefix(embeddings, torch.ones(1, 5, dtype=torch.bool))
     hook.remove()
-    assert torch.equal(seen[0], embeddings)
+    assert torch.equal(received[0], embeddings)
 
 
 def test_pictures_are_not_scaled(model):
@@ -81,10 +81,10 @@ def test_gemma_applies_given_mask_without_causal_mask(model):
     """No causal mask of its own: the first token sees the last one."""
     with torch.no_grad():
         embeddings = torch.randn(1, 5, 40)
-        other = embeddings.clone()
-        other[:, -1] += 1
+        changed = embeddings.clone()
+        changed[:, -1] += 1
         valid = torch.ones(1, 5, dtype=torch.bool)
-        first = [model.run_prefix(one, valid).hidden[:, 0] for one in (embeddings, other)]
+        first = [model.run_prefix(inputs, valid).hidden[:, 0] for inputs in (embeddings, changed)]
     assert not torch.equal(*first)
 
 
@@ -191,5 +191,5 @@ def test_importing_and_running_the_model_emits_no_warning():
     path = os.pathsep.join([str(Path(__file__).parent), str(SUPPORT), str(ROOT)])
     # As it ends, torch 2.5 leaves a temporary folder of its own to be removed implicitly.
     command = [sys.executable, "-W", "error", "-W", "ignore:Implicitly cleaning up:ResourceWarning", "-c", code]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    completed = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert (completed.returncode, completed.stdout, completed.stderr) == (0, "", "")

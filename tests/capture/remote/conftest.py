@@ -25,5 +25,5 @@ def server(tmp_path: Path) -> Iterator[RangeServer]:
     """An HTTP server for the folder `served`."""
     folder = tmp_path / "served"
     folder.mkdir()
-    with closing(RangeServer(folder)) as made:
-        yield made
+    with closing(RangeServer(folder)) as range_server:
+        yield range_server

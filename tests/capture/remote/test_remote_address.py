@@ -53,9 +53,9 @@ def test_path_of_this_machine_stays_a_path(text: str) -> None:
     ],
 )
 def test_unusable_address_is_refused_without_its_secrets(text: str, words: str) -> None:
-    with pytest.raises(UserError, match=words) as caught:
+    with pytest.raises(UserError, match=words) as error:
         parse_location(text)
-    assert "secret" not in str(caught.value)
+    assert "secret" not in str(error.value)
 
 
 def test_address_survives_being_written_and_read() -> None:

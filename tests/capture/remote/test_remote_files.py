@@ -63,7 +63,7 @@ def test_http_ranges_are_merged_into_few_requests(
     parts = source.read_ranges(ranges)
     assert parts == [CONTENT[offset : offset + size] for offset, size in ranges]
     # Blocks 10 to 13 in one request, 59 and 60 in another, the last one in a third.
-    assert sorted(wanted for _, wanted in server.requests) == sorted(
+    assert sorted(range_header for _, range_header in server.requests) == sorted(
         [f"bytes={10 * BLOCK}-{14 * BLOCK - 1}", f"bytes={59 * BLOCK}-{61 * BLOCK - 1}", f"bytes={127 * BLOCK}-2097151"]
     )
     assert source.bytes_fetched == HEAD_BYTES + server.sent
@@ -80,19 +80,19 @@ def test_blocks_on_the_disk_are_not_fetched_again(
     server.reset()
     second = opened(remote(f"{server.url}/a.h5"))
     assert second.read_ranges([(500_000, 200_000)]) == [CONTENT[500_000:700_000]]
-    assert [wanted for _, wanted in server.requests] == [f"bytes=0-{HEAD_BYTES - 1}"]
+    assert [range_header for _, range_header in server.requests] == [f"bytes=0-{HEAD_BYTES - 1}"]
     second.close()
     assert {path.stat().st_mode & 0o777 for path in cache.rglob("*.blocks")} == {0o600}
     assert {path.stat().st_mode & 0o777 for path in cache.iterdir()} == {0o700}
 
 
-@pytest.mark.parametrize("what", ["tag", "size", "head"])
-def test_changed_file_shares_no_block_with_the_old_one(server: RangeServer, what: str) -> None:
+@pytest.mark.parametrize("change", ["tag", "size", "head"])
+def test_changed_file_shares_no_block_with_the_old_one(server: RangeServer, change: str) -> None:
     file = write(server.folder / "a.h5")
-    server.tag = (lambda _: '"same"') if what != "tag" else server.tag
+    server.tag = (lambda _: '"same"') if change != "tag" else server.tag
     read(f"{server.url}/a.h5", (500_000, 10))
-    new = bytes(len(CONTENT)) if what != "head" else b"other" + bytes(len(CONTENT) - 5)
-    write(file, new[: -1 if what == "size" else None], age=7200)
+    new = bytes(len(CONTENT)) if change != "head" else b"other" + bytes(len(CONTENT) - 5)
+    write(file, new[: -1 if change == "size" else None], age=7200)
     assert read(f"{server.url}/a.h5", (500_000, 10)) == [bytes(10)]
 
 
@@ -235,7 +235,9 @@ def test_ssh_reads_ranges_and_lists_folders(
     assert source.read_ranges([(0, 8), (1_500_000, 300_000)]) == [CONTENT[:8], CONTENT[1_500_000:1_800_000]]
     source.close()
     entries = remote(sshd.address(tmp_path)).list_folder()
-    assert {name: (one.is_file, one.is_folder, one.is_link) for name, one in entries.items() if name != "cache"} == {
+    assert {
+        name: (entry.is_file, entry.is_folder, entry.is_link) for name, entry in entries.items() if name != "cache"
+    } == {
         "a b%.h5": (True, False, False),
         "inner": (False, True, False),
         "link.h5": (False, False, True),
@@ -252,12 +254,12 @@ def test_lost_ssh_connection_is_made_again(
     with closing(Relay(sshd.port)) as relay:
         sshd.trust(relay.port)
         source = opened(remote(sshd.address(file, relay.port)))
-        other = opened(remote(sshd.address(file, relay.port)))
+        second = opened(remote(sshd.address(file, relay.port)))
         relay.cut()
         assert source.read_ranges([(500_000, 4)]) == [CONTENT[500_000:500_004]]
-        assert other.read_ranges([(700_000, 4)]) == [CONTENT[700_000:700_004]]
+        assert second.read_ranges([(700_000, 4)]) == [CONTENT[700_000:700_004]]
         source.close()
-        other.close()
+        second.close()
         third = opened(remote(sshd.address(write(tmp_path / "b.h5"), relay.port)))
     with pytest.raises(ConnectionLostError, match="3 tries"):
         third.read_ranges([(900_000, 4)])
@@ -267,18 +269,18 @@ def test_unknown_host_key_is_refused_with_what_to_do(sshd: SSHDaemon, tmp_path: 
     write(tmp_path / "a.h5")
     with (
         closing(Relay(sshd.port)) as relay,
-        pytest.raises(RemoteError, match=rf"does not know the host key .*SHA256:.*“ssh -p {relay.port} ") as caught,
+        pytest.raises(RemoteError, match=rf"does not know the host key .*SHA256:.*“ssh -p {relay.port} ") as error,
     ):
         RemoteSource(remote(sshd.address(tmp_path / "a.h5", relay.port)))
-    assert not isinstance(caught.value, ConnectionLostError)
+    assert not isinstance(error.value, ConnectionLostError)
 
 
 def test_changed_host_key_is_refused_as_such(sshd: SSHDaemon, tmp_path: Path) -> None:
     write(tmp_path / "a.h5")
-    other = (sshd.home / ".ssh/id_ed25519.pub").read_text().split()[:2]
+    other_key = (sshd.home / ".ssh/id_ed25519.pub").read_text().split()[:2]
     with closing(Relay(sshd.port)) as relay:
         with (sshd.home / ".ssh/known_hosts").open("a") as file:
-            file.write(f"[127.0.0.1]:{relay.port} {' '.join(other)}\n")
+            file.write(f"[127.0.0.1]:{relay.port} {' '.join(other_key)}\n")
         with pytest.raises(RemoteError, match="is not the one that ssh knows"):
             RemoteSource(remote(sshd.address(tmp_path / "a.h5", relay.port)))
 

@@ -49,10 +49,10 @@ def check_survival(outcome: dict[str, Any]) -> None:
             assert file["wrong"] == [], outcome
             assert file["done"] >= outcome["told"], outcome
     assert left or outcome["told"] == 0, outcome
-    again = outcome["resumed"]  # the same run once more, on a good disk
-    assert (again["code"], again["looked"]) == (0, 0), outcome
-    assert again["written"] <= 2 - outcome["told"], outcome  # no finished frame is computed a second time
-    assert again["final"] == {"done": 2, "wrong": [], "complete": True}, outcome
+    resumed = outcome["resumed"]  # the same run once more, on a good disk
+    assert (resumed["code"], resumed["looked"]) == (0, 0), outcome
+    assert resumed["written"] <= 2 - outcome["told"], outcome  # no finished frame is computed a second time
+    assert resumed["final"] == {"done": 2, "wrong": [], "complete": True}, outcome
     if "final" in outcome:  # only a whole file bears the final name
         assert outcome["final"]["complete"], outcome
         assert outcome["final"]["done"] == 2, outcome

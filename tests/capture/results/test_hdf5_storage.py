@@ -134,8 +134,8 @@ def test_shorter_prompts_leave_fill_values_at_the_end(
             text = file[schema.TEXT_TO_TEXT][number]  # layer, token, head, text
             assert (text[:, count:] == 0).all()
             assert (text[..., count:] == 0).all()
-            given = schema.from_bfloat16(frames[number][schema.TEXT_TO_TEXT])
-            np.testing.assert_array_equal(text[:, :count, :, :count], given)
+            weights = schema.from_bfloat16(frames[number][schema.TEXT_TO_TEXT])
+            np.testing.assert_array_equal(text[:, :count, :, :count], weights)
             picture = file[schema.TEXT_TO_IMAGE][number]
             np.testing.assert_array_equal(
                 picture[:, :count], schema.from_bfloat16(frames[number][schema.TEXT_TO_IMAGE])

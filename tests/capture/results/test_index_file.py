@@ -24,8 +24,8 @@ HEAD: dict[str, Any] = {"generator": "test", "source": {"kind": "data set", "nam
 
 
 def entry(number: int) -> dict[str, Any]:
-    told = {"prompts": ["go"], "frames": 3, "rate": None, "success": None}
-    return {"file": f"e{number}.h5", "name": f"e{number}", "number": number, **told}
+    fields = {"prompts": ["go"], "frames": 3, "rate": None, "success": None}
+    return {"file": f"e{number}.h5", "name": f"e{number}", "number": number, **fields}
 
 
 def test_write_index_adds_episodes_and_keeps_known_ones(tmp_path: Path) -> None:
@@ -34,11 +34,11 @@ def test_write_index_adds_episodes_and_keeps_known_ones(tmp_path: Path) -> None:
     first = read_index(tmp_path)
     assert first is not None
     assert (first["format"], first["format_version"]) == (schema.INDEX_FORMAT, [1, 0])
-    assert [one["number"] for one in first["episodes"]] == [1, 2]
+    assert [episode["number"] for episode in first["episodes"]] == [1, 2]
     write_index(tmp_path, HEAD, [entry(7)])
     second = read_index(tmp_path)
     assert second is not None
-    assert [one["number"] for one in second["episodes"]] == [1, 2, 7]
+    assert [episode["number"] for episode in second["episodes"]] == [1, 2, 7]
     assert (second["uuid"], second["created"]) == (first["uuid"], first["created"])
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
 
@@ -54,16 +54,16 @@ def test_index_lists_failures_until_the_results_file_exists(tmp_path: Path) -> N
     write_failure(tmp_path / "e1.h5", "the video is missing")
     assert read_failure(tmp_path / "e1.h5") == "the video is missing"
     write_index(tmp_path, HEAD, [entry(1), entry(2)])
-    told = read_index(tmp_path)
-    assert told is not None
-    assert [one.get("failed") for one in told["episodes"]] == ["the video is missing", None]
+    index = read_index(tmp_path)
+    assert index is not None
+    assert [episode.get("failed") for episode in index["episodes"]] == ["the video is missing", None]
     write_failure(tmp_path / "e1.h5", None)
     write_failure(tmp_path / "e1.h5", None)
     (tmp_path / "e1.h5").touch()
     write_index(tmp_path, HEAD, [entry(1), entry(2)])
-    told = read_index(tmp_path)
-    assert told is not None
-    assert "failed" not in told["episodes"][0]
+    index = read_index(tmp_path)
+    assert index is not None
+    assert "failed" not in index["episodes"][0]
 
 
 def test_another_run_is_refused_unless_overwritten(tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ def test_another_run_is_refused_unless_overwritten(tmp_path: Path) -> None:
         check_same_run(tmp_path, {"seed": 1}, overwrite=False)
     check_same_run(tmp_path, {"seed": 1}, overwrite=True)
     write_index(tmp_path, {**HEAD, "run": {"seed": 1}}, [entry(5)])
-    told = read_index(tmp_path)
-    assert told is not None
-    assert [one["number"] for one in told["episodes"]] == [5]
+    index = read_index(tmp_path)
+    assert index is not None
+    assert [episode["number"] for episode in index["episodes"]] == [5]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other"}', "\x00"])
@@ -106,13 +106,13 @@ def test_prepare_folder_creates_it_or_reports_why_not(tmp_path: Path) -> None:
 
 def test_concurrent_writers_lose_no_episode(tmp_path: Path) -> None:
     entries = [entry(number) for number in range(8)]
-    seen: set[str] = set()
+    names: set[str] = set()
 
     def work(number: int) -> None:
         write_index(tmp_path, HEAD, entries)
-        told = read_index(tmp_path)
-        assert told is not None
-        seen.add(told["uuid"])
+        index = read_index(tmp_path)
+        assert index is not None
+        names.add(index["uuid"])
         write_failure(tmp_path / f"e{number}.h5", f"failure {number}")
         write_index(tmp_path, HEAD, entries)
 
@@ -121,7 +121,7 @@ def test_concurrent_writers_lose_no_episode(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    told = read_index(tmp_path)
-    assert told is not None
-    assert [one.get("failed") for one in told["episodes"]] == [f"failure {number}" for number in range(8)]
-    assert seen == {told["uuid"]}
+    index = read_index(tmp_path)
+    assert index is not None
+    assert [episode.get("failed") for episode in index["episodes"]] == [f"failure {number}" for number in range(8)]
+    assert names == {index["uuid"]}

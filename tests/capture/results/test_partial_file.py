@@ -58,12 +58,12 @@ def test_path_without_a_file_name_is_reported_as_a_folder(name: str) -> None:
 def test_devices_and_pipes_are_never_replaced(tmp_path: Path, linked: bool) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    given = tmp_path / "link" if linked else pipe
+    path = tmp_path / "link" if linked else pipe
     if linked:
-        given.symlink_to(pipe)
+        path.symlink_to(pipe)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(UserError, match="is a device or a pipe, not a file on a disk"):
-        PartialFile(given, overwrite=True)
+        PartialFile(path, overwrite=True)
     assert sorted(tmp_path.iterdir()) == before
     assert pipe.is_fifo()
 
@@ -124,14 +124,14 @@ def test_file_of_an_interrupted_run_is_removed_only_with_overwrite(tmp_path: Pat
 def test_file_of_a_running_writer_is_never_removed(tmp_path: Path, overwrite: bool) -> None:
     path = tmp_path / "a.h5"
     command = [sys.executable, "-c", HOLDER, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
         assert is_being_written(tmp_path / "a.h5.partial")
         with pytest.raises(UserError, match="is being written by another run"):
             PartialFile(path, overwrite=overwrite)
         assert (tmp_path / "a.h5.partial").exists()
-        other.communicate()
+        process.communicate()
     assert not is_being_written(tmp_path / "a.h5.partial")
     PartialFile(path, overwrite=True).close()
 
@@ -200,9 +200,9 @@ def test_unwritable_folder_is_reported() -> None:
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
         Path(folder).chmod(0o555)
         command = [sys.executable, "-c", AS_NOBODY, f"{folder}/a.h5"]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said.startswith("UserError")
-    assert "a.h5.partial cannot be created (permission denied); choose a folder in which you may write" in said
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert output.startswith("UserError")
+    assert "a.h5.partial cannot be created (permission denied); choose a folder in which you may write" in output
 
 
 @pytest.mark.parametrize(("code", "raised"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EOPNOTSUPP, False)])
@@ -234,27 +234,27 @@ def test_truncate_frees_reserved_space(tmp_path: Path) -> None:
 
 
 def test_reserve_allocates_only_new_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, reserve = [], os.posix_fallocate
+    requests, reserve = [], os.posix_fallocate
 
     def spied(descriptor: int, start: int, count: int) -> None:
-        asked.append((start, count))
+        requests.append((start, count))
         reserve(descriptor, start, count)
 
     monkeypatch.setattr(os, "posix_fallocate", spied)
     file = PartialFile(tmp_path / "a.h5")
     file.reserve(1 << 20)
     file.reserve(3 << 20, 1 << 20)
-    assert asked == [(0, 1 << 20), (1 << 20, 2 << 20)]
+    assert requests == [(0, 1 << 20), (1 << 20, 2 << 20)]
     assert file.size == 3 << 20
     file.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no such hints")
 def test_writeback_does_not_block_while_the_disk_is_busy(tmp_path, monkeypatch) -> None:
-    busy, asked = threading.Event(), []
+    busy, requests = threading.Event(), []
 
     def slow(descriptor: int, start: int, *_: int) -> None:
-        asked.append(start)
+        requests.append(start)
         busy.wait(60)
 
     monkeypatch.setattr(os, "posix_fadvise", slow)
@@ -262,9 +262,9 @@ def test_writeback_does_not_block_while_the_disk_is_busy(tmp_path, monkeypatch) 
     for start in (10, 20, 30):
         partial.start_writeback(start)  # returns, though the first hint is still under way
     busy.set()
-    while 20 not in asked:  # what was not sent meanwhile goes with the next
+    while 20 not in requests:  # what was not sent meanwhile goes with the next
         partial.start_writeback(40)
-    assert asked[:2] == [10, 20]
+    assert requests[:2] == [10, 20]
     partial.close()
     partial.remove()
 

@@ -51,10 +51,10 @@ def test_file_with_cleared_flag_opens_for_writing_and_grows_at_its_end(left_open
         assert file["more"].id.get_offset() >= length
 
 
-@pytest.mark.parametrize("place", range(LENGTH))
-def test_damaged_superblock_is_unchanged(left_open: Path, place: int) -> None:
+@pytest.mark.parametrize("offset", range(LENGTH))
+def test_damaged_superblock_is_unchanged(left_open: Path, offset: int) -> None:
     damaged = bytearray(left_open.read_bytes())
-    damaged[place] ^= 0x40
+    damaged[offset] ^= 0x40
     left_open.write_bytes(damaged)
     descriptor = os.open(left_open, os.O_RDWR)
     assert not clear_writer_flag(descriptor)

@@ -208,29 +208,29 @@ def test_invalid_frame_is_reported_and_others_are_kept(
 
 
 def replaced_store(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None]) -> None:
-    plain = Storage.store
+    original = Storage.store
 
     def store(self: Storage, frame: int, values: Mapping[str, Any]) -> None:
         before(frame)
-        plain(self, frame, values)
+        original(self, frame, values)
 
     monkeypatch.setattr(Storage, "store", store)
 
 
 def test_frames_are_written_by_one_thread_with_few_pending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = replace(SIZES, frames=12)
-    threads, ahead, given = set(), [], 0
+    threads, ahead, submitted = set(), [], 0
 
     def before(frame: int) -> None:
         threads.add(threading.get_ident())
         time.sleep(0.02)  # a slow disk; without a bound all frames would be given by now
-        ahead.append(given - frame)
+        ahead.append(submitted - frame)
 
     replaced_store(monkeypatch, before)
     with writer(tmp_path / "a.h5", sizes) as results:
         for _ in range(12):
             results.write(FRAMES[0])
-            given += 1
+            submitted += 1
         results.finish({})
     assert len(threads) == 1
     assert threading.get_ident() not in threads
@@ -353,8 +353,8 @@ def test_reader_follows_a_running_writer(tmp_path: Path) -> None:
         with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, **pipes) as follower:
             assert follower.stdout is not None
             assert follower.stderr is not None
-            said = follower.stdout.readline()
-            assert said == "open\n", follower.stderr.read()
+            line = follower.stdout.readline()
+            assert line == "open\n", follower.stderr.read()
             for number, frame in enumerate(FRAMES):
                 results.write(frame)  # the next one only after the reader has seen this one
                 assert follower.stdout.readline() == f"{number}\n", follower.stderr.read()

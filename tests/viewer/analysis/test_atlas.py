@@ -38,7 +38,7 @@ def test_scored_heads_equal_the_stored_summaries(small: Path, results: Results) 
 
 
 @pytest.mark.parametrize("items", [(3,), (0, 2, 4)])
-def test_change_is_that_of_the_mean_map(small: Path, results: Results, items: tuple[int, ...]) -> None:
+def test_change_score_is_that_of_the_mean_map(small: Path, results: Results, items: tuple[int, ...]) -> None:
     found = score_heads(results, ViewState(query=Query("action", items), step=1, score="change"))
     with h5py.File(small, locking=False) as file:
         block = file["action/to_image"][0].astype("f4")[:, list(items)].mean(1)  # layer, step, head, camera, row, col
@@ -89,7 +89,7 @@ def test_stored_and_computed_entropies_agree(tmp_path: Path) -> None:
     assert values[1] == pytest.approx(values[3], rel=1e-4)
 
 
-def test_a_walk_along_a_ranking_begins_with_the_best_head() -> None:
+def test_next_ranked_head_begins_with_the_best() -> None:
     order = [(1, 0), (0, 2), (2, 1), (0, 0)]
     walk = RankWalk()
     assert walk.step("word", order, (2, 1), 1) == (1, 0), "the shown head is third, but the best one comes first"

@@ -23,7 +23,7 @@ CAMERAS = ("front", "top")
 ROWS = 40
 
 
-def prepared(coverage: npt.NDArray[np.float32] | None, prompt: str = "put it down") -> Prepared:
+def prepare_frame(coverage: npt.NDArray[np.float32] | None, prompt: str = "put it down") -> Prepared:
     """A wide and a tall picture, so that both have letterbox bars."""
     sizes = {"front": (48, 96), "top": (96, 60)}
     pictures = {name: np.zeros((*size, 3), np.uint8) for name, size in sizes.items()}
@@ -32,7 +32,7 @@ def prepared(coverage: npt.NDArray[np.float32] | None, prompt: str = "put it dow
     return Prepared(shown, spec.prepare_pictures(shown), spec.tokenise(prompt, shown.state), coverage)
 
 
-def regions() -> npt.NDArray[np.float32]:
+def make_coverages() -> npt.NDArray[np.float32]:
     """In both cameras; in one; known to be absent; not known; in one of whose cameras it is absent; barely covered."""
     coverage = np.zeros((6, 2, *GRID), np.float32)
     coverage[0, 0, 3:5, 2:4], coverage[0, 1, 6, 3] = 1, 0.75
@@ -44,11 +44,11 @@ def regions() -> npt.NDArray[np.float32]:
     return coverage
 
 
-def bars(one: Prepared) -> npt.NDArray[np.bool_]:
-    return np.stack([picture.letterbox.bars for picture in one.pictures.values()])
+def find_bars(frame: Prepared) -> npt.NDArray[np.bool_]:
+    return np.stack([picture.letterbox.bars for picture in frame.pictures.values()])
 
 
-def cells(coverage: npt.NDArray[np.float32]) -> tuple[tuple[int, int, int], ...]:
+def covered_patches(coverage: npt.NDArray[np.float32]) -> tuple[tuple[int, int, int], ...]:
     found = []
     for camera, shares in enumerate(coverage):
         if not np.isnan(shares).all():
@@ -72,7 +72,7 @@ def random_maps(kind: str) -> npt.NDArray[np.float32]:
         maps[::3] = 0
         maps[1::3, 1] = 0  # none in one camera
     elif kind == "weight on bars alone":
-        maps[:, ~bars(prepared(None))] = 0
+        maps[:, ~find_bars(prepare_frame(None))] = 0
     elif kind == "tiny":
         maps *= np.float32(1e-30)
     return maps
@@ -81,48 +81,48 @@ def random_maps(kind: str) -> npt.NDArray[np.float32]:
 @pytest.mark.parametrize(
     "kind", ["random", "uniform", "one patch", "ties", "no weight", "weight on bars alone", "tiny"]
 )
-def test_scores_of_regions_equal_the_viewers(kind: str) -> None:
-    one, maps = prepared(regions()), random_maps(kind)
-    found = score_regions(torch.from_numpy(maps).reshape(1, ROWS, -1), score_tensors([one]))
+def test_captured_scores_of_regions_equal_those_of_the_viewer(kind: str) -> None:
+    frame, maps = prepare_frame(make_coverages()), random_maps(kind)
+    found = score_regions(torch.from_numpy(maps).reshape(1, ROWS, -1), score_tensors([frame]))
     lengths = set()
-    for number, coverage in enumerate(regions()):
+    for number, coverage in enumerate(make_coverages()):
         mass, lift, hit, iou = (values[0, number].numpy() for values in found)
         if np.isnan(coverage).all():
             assert all(np.isnan(values).all() for values in (mass, lift, hit, iou))
             continue
-        region = cells(coverage)
+        region = covered_patches(coverage)
         lengths.add(len(region))
         np.testing.assert_allclose(mass, scores.region_mass(maps, region), rtol=1e-6, atol=0)
-        np.testing.assert_allclose(lift, scores.lift(maps, region, bars(one)), rtol=1e-6, atol=0)
-        np.testing.assert_array_equal(hit, scores.hit(maps, region, bars(one)))
-        np.testing.assert_allclose(iou, scores.iou90(maps, region, bars(one)), rtol=1e-6, atol=0)
+        np.testing.assert_allclose(lift, scores.lift(maps, region, find_bars(frame)), rtol=1e-6, atol=0)
+        np.testing.assert_array_equal(hit, scores.hit(maps, region, find_bars(frame)))
+        np.testing.assert_allclose(iou, scores.iou90(maps, region, find_bars(frame)), rtol=1e-6, atol=0)
     assert lengths == {5, 16, 0, 32, 1}
 
 
-def test_regions_of_each_frame_of_a_batch_are_its_own() -> None:
+def test_batched_scores_equal_those_of_single_frames() -> None:
     """The frames of a batch differ in their regions, in how many they have and in their words."""
-    few = regions()[:2].copy()
+    few = make_coverages()[:2].copy()
     few[0, 1] = np.nan
-    batch = [prepared(regions()), prepared(few, "go"), prepared(None)]
+    batch = [prepare_frame(make_coverages()), prepare_frame(few, "go"), prepare_frame(None)]
     maps = torch.from_numpy(np.stack([random_maps("random"), random_maps("ties"), random_maps("random")])).flatten(2)
-    together = score_regions(maps, score_tensors(batch))
-    for row, one in enumerate(batch):
-        alone = score_regions(maps[row : row + 1], score_tensors([one]))
-        count = 0 if one.coverage is None else len(one.coverage)
-        for many, single in zip(together, alone, strict=True) if count else ():
-            torch.testing.assert_close(many[row, :count], single[0], rtol=1e-6, atol=0, equal_nan=True)
-        assert all(torch.isnan(many[row, count:]).all() for many in together)
+    batched = score_regions(maps, score_tensors(batch))
+    for row, frame in enumerate(batch):
+        single_frame = score_regions(maps[row : row + 1], score_tensors([frame]))
+        count = 0 if frame.coverage is None else len(frame.coverage)
+        for of_batch, of_frame in zip(batched, single_frame, strict=True) if count else ():
+            torch.testing.assert_close(of_batch[row, :count], of_frame[0], rtol=1e-6, atol=0, equal_nan=True)
+        assert all(torch.isnan(of_batch[row, count:]).all() for of_batch in batched)
 
 
 @pytest.mark.parametrize("kind", ["random", "uniform", "one patch", "no weight", "weight on bars alone", "tiny"])
-def test_entropy_equals_the_viewers(kind: str) -> None:
-    maps, shown = random_maps(kind), bars(prepared(None))
+def test_captured_entropy_equals_that_of_the_viewer(kind: str) -> None:
+    maps, shown = random_maps(kind), find_bars(prepare_frame(None))
     found = map_entropy(torch.from_numpy(maps).reshape(1, ROWS, -1), torch.from_numpy(~shown).reshape(1, -1))
     np.testing.assert_allclose(found[0].numpy(), attention.entropy(maps, ~shown), rtol=2e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
-def test_change_over_steps_equals_the_viewers(steps: int) -> None:
+def test_captured_change_over_steps_equals_that_of_the_viewer(steps: int) -> None:
     maps = (
         random_maps("random").reshape(5, 8, 2, *GRID)[:, :4].reshape(5, 4, -1)[:, :steps]
     )  # (actions, steps, patches)
@@ -132,34 +132,34 @@ def test_change_over_steps_equals_the_viewers(steps: int) -> None:
         np.testing.assert_allclose(found[action], attention.change(heads[action][None])[0], rtol=1e-6, atol=1e-7)
 
 
-def with_words(one: Prepared, words: list[int]) -> Prepared:
+def with_words(frame: Prepared, words: list[int]) -> Prepared:
     """The same tokens, joined to these words; all but the first belong to the prompt."""
-    return replace(one, tokens=replace(one.tokens, word=np.array([-1, *words], np.int32)))
+    return replace(frame, tokens=replace(frame.tokens, word=np.array([-1, *words], np.int32)))
 
 
 @pytest.mark.parametrize("kind", ["random", "ties"])
 def test_scores_of_words_are_those_of_the_mean_of_their_tokens(kind: str) -> None:
-    one = with_words(prepared(regions(), "a b c d e f"), [0, 0, 0, 1, 2, 2])
+    frame = with_words(prepare_frame(make_coverages(), "a b c d e f"), [0, 0, 0, 1, 2, 2])
     maps = random_maps(kind)[:7]  # tokens; one layer, one head
-    found = score_text([torch.from_numpy(maps)[None, :, None]], score_tensors([one]))
-    region = cells(regions()[0])
+    found = score_text([torch.from_numpy(maps)[None, :, None]], score_tensors([frame]))
+    region = covered_patches(make_coverages()[0])
     for word, tokens in enumerate([(0,), (1, 2, 3), (4,), (5, 6)]):
         parts = [maps[token] for token in tokens]
         mean = parts[0] if len(parts) == 1 else np.mean(parts, axis=0, dtype=np.float32)
-        for measure, wanted in (
+        for measure, expected in (
             ("mass", scores.region_mass(mean, region)),
-            ("lift", scores.lift(mean, region, bars(one))),
-            ("hit", scores.hit(mean, region, bars(one))),
-            ("iou90", scores.iou90(mean, region, bars(one))),
+            ("lift", scores.lift(mean, region, find_bars(frame))),
+            ("hit", scores.hit(mean, region, find_bars(frame))),
+            ("iou90", scores.iou90(mean, region, find_bars(frame))),
         ):
             stored = found[scores_schema.region_score("text", measure)][0, 0, 0, word, 0].numpy()
-            np.testing.assert_allclose(stored, wanted, rtol=1e-6, err_msg=f"{measure} of word {word}")
+            np.testing.assert_allclose(stored, expected, rtol=1e-6, err_msg=f"{measure} of word {word}")
         stored = found[scores_schema.WORD_ENTROPY][0, 0, word, 0].numpy()
-        np.testing.assert_allclose(stored, attention.entropy(mean, ~bars(one)), rtol=1e-6)
+        np.testing.assert_allclose(stored, attention.entropy(mean, ~find_bars(frame)), rtol=1e-6)
 
 
-def test_words_that_a_prompt_lacks_have_no_scores() -> None:
-    batch = [prepared(regions(), "a b c d"), prepared(regions(), "a")]
+def test_words_missing_from_a_prompt_have_no_scores() -> None:
+    batch = [prepare_frame(make_coverages(), "a b c d"), prepare_frame(make_coverages(), "a")]
     tensors = score_tensors(batch)
     assert isinstance(tensors, ScoreTensors)
     maps = torch.from_numpy(np.stack([random_maps("random")[:5]] * 2))[:, :, None]

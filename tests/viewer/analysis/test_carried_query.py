@@ -41,60 +41,60 @@ def ball(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def opened(app: QApplication, path: Path) -> Iterator[Session]:
-    made = Session()
-    made.open(Results(path))
-    select(made, "duck")
-    yield made
-    made.open(None)
+def open_session(app: QApplication, path: Path) -> Iterator[Session]:
+    session = Session()
+    session.open(Results(path))
+    select_words(session, "duck")
+    yield session
+    session.open(None)
 
 
-def select(session: Session, *words: str) -> None:
+def select_words(session: Session, *words: str) -> None:
     results = session.results
     assert results is not None
-    places = [place for place, chip in enumerate(results.chips(session.state.frame)) if chip.text in words]
+    places = [index for index, chip in enumerate(results.chips(session.state.frame)) if chip.text in words]
     session.update(query=Query("text", tuple(places)))
     session.flush()
 
 
-def selected(session: Session) -> list[str]:
+def selected_words(session: Session) -> list[str]:
     results = session.results
     assert results is not None
     return [results.chips(session.state.frame)[item].text for item in session.state.query.items]
 
 
-def test_frame_without_the_word_selects_all_words_and_the_word_comes_back(opened: Session) -> None:
-    opened.update(frame=1)
-    assert selected(opened) == TASKS[1].split()
-    assert opened.state.sought == (DUCK,)
-    opened.update(frame=2)
-    assert (selected(opened), opened.state.sought) == (["duck"], ())
+def test_frame_without_the_word_selects_all_words_and_the_word_comes_back(open_session: Session) -> None:
+    open_session.update(frame=1)
+    assert selected_words(open_session) == TASKS[1].split()
+    assert open_session.state.sought == (DUCK,)
+    open_session.update(frame=2)
+    assert (selected_words(open_session), open_session.state.sought) == (["duck"], ())
 
 
-def test_frame_with_one_of_two_words_selects_that_one(opened: Session) -> None:
-    select(opened, "the", "duck")
-    opened.update(frame=1)
-    assert selected(opened) == ["the"]
-    opened.update(frame=3)
-    assert selected(opened) == ["the", "duck"]
+def test_frame_with_one_of_two_words_selects_that_one(open_session: Session) -> None:
+    select_words(open_session, "the", "duck")
+    open_session.update(frame=1)
+    assert selected_words(open_session) == ["the"]
+    open_session.update(frame=3)
+    assert selected_words(open_session) == ["the", "duck"]
 
 
-def test_choosing_another_word_forgets_the_lacking_one(opened: Session) -> None:
-    opened.update(frame=1)
-    select(opened, "ball")
-    assert opened.state.sought == ()
-    opened.update(frame=0)
-    assert [word.text for word in opened.state.sought] == ["ball"]
+def test_choosing_another_word_forgets_the_missing_one(open_session: Session) -> None:
+    open_session.update(frame=1)
+    select_words(open_session, "ball")
+    assert open_session.state.sought == ()
+    open_session.update(frame=0)
+    assert [word.text for word in open_session.state.sought] == ["ball"]
 
 
-def test_undo_and_redo_keep_the_lacking_word(opened: Session) -> None:
-    opened.update(frame=1)
-    opened.flush()
-    opened.undo()
-    assert selected(opened) == ["duck"]
-    opened.redo()
-    opened.update(frame=3)
-    assert selected(opened) == ["duck"]
+def test_undo_and_redo_keep_the_missing_word(open_session: Session) -> None:
+    open_session.update(frame=1)
+    open_session.flush()
+    open_session.undo()
+    assert selected_words(open_session) == ["duck"]
+    open_session.redo()
+    open_session.update(frame=3)
+    assert selected_words(open_session) == ["duck"]
 
 
 def test_sought_words_survive_json() -> None:
@@ -104,49 +104,49 @@ def test_sought_words_survive_json() -> None:
         from_json('{"sought": [["prompt", "duck", "2", -1]]}')
 
 
-def test_episode_without_the_word_keeps_it_for_the_next(opened: Session, path: Path, ball: Path) -> None:
-    results = opened.results
+def test_episode_without_the_word_keeps_it_for_the_next(open_session: Session, path: Path, ball: Path) -> None:
+    results = open_session.results
     assert results is not None
     with_ball, with_duck = Results(ball), Results(path)
-    there = Carried.of(results, opened.state).onto(with_ball)
-    assert there.sought == (DUCK,)
-    back = Carried.of(with_ball, there).onto(with_duck)
-    assert (back.query, back.sought) == (opened.state.query, ())
+    carried_query = Carried.of(results, open_session.state).onto(with_ball)
+    assert carried_query.sought == (DUCK,)
+    back = Carried.of(with_ball, carried_query).onto(with_duck)
+    assert (back.query, back.sought) == (open_session.state.query, ())
     with_ball.close()
     with_duck.close()
 
 
-def test_second_file_without_the_word_is_not_compared(opened: Session, ball: Path) -> None:
-    opened.open_other(Results(ball))
-    opened.update(compare="difference")
-    opened.flush()
-    assert opened.pin is None
-    assert opened.not_compared == "Not compared: frame 0 of ball.h5 has no “duck” in its prompt"
-    scene = opened.scene()
+def test_second_file_without_the_word_is_not_compared(open_session: Session, ball: Path) -> None:
+    open_session.open_other(Results(ball))
+    open_session.update(compare="difference")
+    open_session.flush()
+    assert open_session.pin is None
+    assert open_session.not_compared == "Not compared: frame 0 of ball.h5 has no “duck” in its prompt"
+    scene = open_session.scene()
     assert scene is not None
     assert not scene.difference
-    select(opened, "the")
-    assert (opened.pin is not None, opened.not_compared) == (True, "")
+    select_words(open_session, "the")
+    assert (open_session.pin is not None, open_session.not_compared) == (True, "")
 
 
-def test_export_of_a_difference_without_the_word_is_refused(path: Path, ball: Path, opened: Session) -> None:
+def test_export_of_a_difference_without_the_word_is_refused(path: Path, ball: Path, open_session: Session) -> None:
     with ExportSource.open(path, ball) as source, pytest.raises(UserError, match="no “duck” in its prompt; name a"):
-        source.subtracted(opened.state)
+        source.subtracted(open_session.state)
 
 
 @pytest.fixture
-def shown(app: QApplication, path: Path, tmp_path: Path) -> Iterator[MainWindow]:
+def show_results(app: QApplication, path: Path, tmp_path: Path) -> Iterator[MainWindow]:
     window = show(path, tmp_path)
     yield window
     close(window)
 
 
-def test_window_says_which_word_the_prompt_lacks(shown: MainWindow) -> None:
-    select(shown.session, "duck")
-    shown.session.update(frame=1)
+def test_window_names_the_word_missing_from_the_prompt(show_results: MainWindow) -> None:
+    select_words(show_results.session, "duck")
+    show_results.session.update(frame=1)
     spin(0.01)
-    said = shown.panels.sentence.accessibleDescription()
-    assert said.startswith("This prompt has no “duck”; shown instead: all 6 words of the prompt (mean, prefix)")
-    shown.session.update(frame=2)
+    description = show_results.panels.sentence.accessibleDescription()
+    assert description.startswith("This prompt has no “duck”; shown instead: all 6 words of the prompt (mean, prefix)")
+    show_results.session.update(frame=2)
     spin(0.01)
-    assert shown.panels.sentence.accessibleDescription().startswith("“duck”")
+    assert show_results.panels.sentence.accessibleDescription().startswith("“duck”")

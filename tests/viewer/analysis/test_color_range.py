@@ -34,28 +34,28 @@ def scene(values: list[float], ends: tuple[float, float], **fields: object) -> S
 
 
 def test_colour_bar_runs_to_the_maximum_and_counts_the_patches_above() -> None:
-    one = scene([0.09, 0.03, 0.023, 0.01], (0.0, 0.023))
-    bar = find_bar_range(one)
+    thin_scene = scene([0.09, 0.03, 0.023, 0.01], (0.0, 0.023))
+    bar = find_bar_range(thin_scene)
     assert (bar.left, bar.low, bar.high) == (0.0, 0.0, 0.023)
     assert bar.right == bar.largest == pytest.approx(0.09)
     assert (bar.above, bar.below) == (2, 0)
-    assert describe_range(one, ViewState(range="shared")) == "2 patches above, up to 0.090"
-    assert describe_below(one, ViewState(range="shared")) == ""
+    assert describe_range(thin_scene, ViewState(range="shared")) == "2 patches above, up to 0.090"
+    assert describe_below(thin_scene, ViewState(range="shared")) == ""
 
 
 def test_colour_bar_runs_to_the_end_of_a_locked_range_beyond_the_maximum() -> None:
-    one = scene([0.09, 0.02], (0.05, 0.2))
-    bar = find_bar_range(one)
+    thin_scene = scene([0.09, 0.02], (0.05, 0.2))
+    bar = find_bar_range(thin_scene)
     assert (bar.left, bar.right, bar.above, bar.below) == (0.0, 0.2, 0, 31)
-    assert describe_range(one, ViewState(range="locked")) == "none above, largest 0.090"
-    assert describe_below(one, ViewState(range="locked")) == "31 below"
+    assert describe_range(thin_scene, ViewState(range="locked")) == "none above, largest 0.090"
+    assert describe_below(thin_scene, ViewState(range="locked")) == "31 below"
 
 
 def test_colour_bar_of_a_difference_is_symmetric_and_counts_both_signs() -> None:
-    one = scene([-0.3, 0.2, 0.1], (-0.15, 0.15), difference=True)
-    bar = find_bar_range(one)
+    thin_scene = scene([-0.3, 0.2, 0.1], (-0.15, 0.15), difference=True)
+    bar = find_bar_range(thin_scene)
     assert (bar.left, bar.right, bar.above) == (pytest.approx(-0.3), pytest.approx(0.3), 2)
-    assert describe_range(one, ViewState()) == "2 patches beyond, up to ±0.30"
+    assert describe_range(thin_scene, ViewState()) == "2 patches beyond, up to ±0.30"
 
 
 def test_uniform_range_starts_at_uniform_weight_and_has_a_least_span() -> None:
@@ -74,13 +74,13 @@ def test_picture_with_little_weight_is_drawn_faintly_and_says_so(tmp_path: Path)
         with_shares = planted(folder, share=(share, share))
         results = Results(with_shares)
         view = ViewState(query=Query("text", (1,))).clamped(results.dims(0))
-        one = scenes.compose(results, view)
-        low, high = one.ranges[0]
+        scene = scenes.compose(results, view)
+        low, high = scene.ranges[0]
         found[share] = (
-            float(attention.places(one.maps, low, high, "linear").max()),
-            describe_share(one, view, results.cameras[0]),
+            float(attention.places(scene.maps, low, high, "linear").max()),
+            describe_share(scene, view, results.cameras[0]),
         )
-        assert low == pytest.approx(1 / one.keys)
+        assert low == pytest.approx(1 / scene.keys)
         results.close()
     assert found[0.4][0] == 1.0
     assert found[0.004][0] < 0.25
@@ -92,6 +92,8 @@ def test_picture_with_little_weight_is_drawn_faintly_and_says_so(tmp_path: Path)
 
 
 def test_share_of_a_maximum_of_heads_names_the_mean_row() -> None:
-    one = replace(scene([0.5], (0.0, 1.0)), mass={"exterior": 0.5}, uniform_mass={"exterior": 0.4})
-    assert describe_share(one, ViewState(reduce="max"), "exterior").notes == ("of the heads’ mean row",)
-    assert describe_share(one, ViewState(reduce="max", heads=(2,)), "exterior").notes == ("of this row’s weight",)
+    thin_scene = replace(scene([0.5], (0.0, 1.0)), mass={"exterior": 0.5}, uniform_mass={"exterior": 0.4})
+    assert describe_share(thin_scene, ViewState(reduce="max"), "exterior").notes == ("of the heads’ mean row",)
+    assert describe_share(thin_scene, ViewState(reduce="max", heads=(2,)), "exterior").notes == (
+        "of this row’s weight",
+    )

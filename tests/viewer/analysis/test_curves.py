@@ -22,13 +22,13 @@ def never() -> bool:
 
 def test_curves_of_all_groups_sum_to_one(results: Results) -> None:
     for state in (ViewState(query=Query("action", (1,))), ViewState(query=Query("text", (4,)), curve="layers")):
-        made = read_curves(results, state)
-        assert made.values.sum(1) == pytest.approx(1, abs=4e-3)
-        assert made.names[:3] == ("exterior", "wrist", "bars")
-    over = read_curves_over_frames(results, ViewState(query=Query("text", (4,)), layer=1, heads=(2,)), never)
-    assert over is not None
-    one = scene.compose(results, ViewState(frame=2, query=Query("text", (4,)), layer=1, heads=(2,)))
-    assert over.values[2, 0] == pytest.approx(one.mass["exterior"], abs=4e-3)
+        curves = read_curves(results, state)
+        assert curves.values.sum(1) == pytest.approx(1, abs=4e-3)
+        assert curves.names[:3] == ("exterior", "wrist", "bars")
+    over_frames = read_curves_over_frames(results, ViewState(query=Query("text", (4,)), layer=1, heads=(2,)), never)
+    assert over_frames is not None
+    composed = scene.compose(results, ViewState(frame=2, query=Query("text", (4,)), layer=1, heads=(2,)))
+    assert over_frames.values[2, 0] == pytest.approx(composed.mass["exterior"], abs=4e-3)
 
 
 @pytest.mark.parametrize("heads", [(), (2,), (0, 1)])
@@ -45,9 +45,9 @@ def test_masses_of_a_scene_are_the_stored_ones_as_in_the_curves(
     for query in (Query("text", (4,)), Query("action", (1, 2))):
         view = ViewState(frame=1, query=query, layer=1, step=2, heads=heads, reduce=reduce, measure=measure)  # type: ignore[arg-type]
         shown = scene.compose(results, view)
-        over = read_frame_masses(results, view, 1)
+        masses = read_frame_masses(results, view, 1)
         assert list(shown.mass) == list(results.groups)
-        assert list(shown.mass.values()) == pytest.approx(over.tolist(), rel=1e-6)
+        assert list(shown.mass.values()) == pytest.approx(masses.tolist(), rel=1e-6)
     results.close()
 
 
@@ -66,20 +66,20 @@ def test_masses_of_a_scene_without_readable_summaries_are_the_sums_of_its_weight
 
 def test_curves_over_frames_are_computed_without_summaries(tmp_path: Path) -> None:
     results = Results(make_results.write(tmp_path / "a.h5", make_results.Recipe(summaries=False)))
-    over = read_curves_over_frames(results, ViewState(query=Query("action", (1,)), step=1), never)
-    assert over is not None
-    assert over.values.sum(1) == pytest.approx(1, abs=4e-3)
+    over_frames = read_curves_over_frames(results, ViewState(query=Query("action", (1,)), step=1), never)
+    assert over_frames is not None
+    assert over_frames.values.sum(1) == pytest.approx(1, abs=4e-3)
     results.close()
 
 
 @pytest.mark.parametrize("layer", [0, 2])
 def test_curves_over_steps_are_those_of_the_shown_layer(small: Path, results: Results, layer: int) -> None:
-    made = read_curves(results, ViewState(query=Query("action", (1,)), layer=layer, heads=(0, 2), curve="steps"))
+    curves = read_curves(results, ViewState(query=Query("action", (1,)), layer=layer, heads=(0, 2), curve="steps"))
     with h5py.File(small, locking=False) as file:
         stored, groups = file["action/mass"][0, layer, 1][:, [0, 2]].mean(1), list(file["action/mass"].attrs["groups"])
-    assert made.labels == (0, 1, 2)
+    assert curves.labels == (0, 1, 2)
     for name in ("exterior", "prompt", "action"):
-        assert made.values[:, made.names.index(name)] == pytest.approx(stored[:, groups.index(name)], rel=1e-5)
+        assert curves.values[:, curves.names.index(name)] == pytest.approx(stored[:, groups.index(name)], rel=1e-5)
 
 
 def test_curves_of_a_word_are_the_mean_of_its_pieces(small: Path, results: Results) -> None:
@@ -90,12 +90,12 @@ def test_curves_of_a_word_are_the_mean_of_its_pieces(small: Path, results: Resul
         stored, groups = file["text/mass"][0, :, tokens, 1], list(file["text/mass"].attrs["groups"])
     mean, wrist = stored.mean(1), groups.index("wrist")
     assert np.abs(stored[:, 0, wrist] - mean[:, wrist]).max() > 1e-3, "the pieces differ"
-    made = read_curves(results, view)
-    assert made.values[:, made.names.index("wrist")] == pytest.approx(mean[:, wrist], rel=1e-5)
+    curves = read_curves(results, view)
+    assert curves.values[:, curves.names.index("wrist")] == pytest.approx(mean[:, wrist], rel=1e-5)
     assert read_frame_masses(results, view, 0) == pytest.approx(mean[3], rel=1e-5)
 
 
-def test_curves_over_frames_have_the_frames_that_were_there_at_the_beginning(small: Path) -> None:
+def test_curves_over_frames_use_the_frames_present_at_the_beginning(small: Path) -> None:
     """A file that is followed grows while another thread reads it."""
     results = Results(small)
     results.done = 2

@@ -34,18 +34,18 @@ def measured(results: Results, small: Path, tmp_path: Path) -> Results:
     return results
 
 
-def target(**values: object) -> TargetEffect:
-    made = TargetEffect(
+def make_target_effect(**values: object) -> TargetEffect:
+    effect = TargetEffect(
         name="duck", kind="region", cells=frozenset({(0, 7, 8)}), tokens=(), method=Method(),
         effect=0.2, effect_of_action=np.array([0.1, 0.41]), floor=0.1, floor_of_action=np.array([0.1, 0.1]),
         controls=np.linspace(0.01, 0.05, 20), controls_of_action=np.full((20, 2), 0.03),
         baseline=None, change=None, control_changes=None,
     )  # fmt: skip
-    return replace(made, **values)
+    return replace(effect, **values)
 
 
-def test_sentence_says_what_was_done_beside_random_regions() -> None:
-    who, moves = effects.describe_target(target(), Query("action", (1,)))
+def test_sentence_compares_the_effect_with_random_regions() -> None:
+    who, moves = effects.describe_target(make_target_effect(), Query("action", (1,)))
     assert who == "action 1"
     assert moves == (
         "moves 4.1 × the noise when these patches are hidden from the actions (random areas of the same size: 0.3 ×, "
@@ -54,20 +54,20 @@ def test_sentence_says_what_was_done_beside_random_regions() -> None:
 
 
 def test_sentence_of_words_is_of_the_whole_chunk() -> None:
-    assert " ".join(effects.describe_target(target(), Query("text", (3,)))) == (
+    assert " ".join(effects.describe_target(make_target_effect(), Query("text", (3,)))) == (
         "the actions move 2.0 × the noise when these patches are hidden from the actions (random areas of the same "
         "size: 0.3 ×, 20 of 20 smaller)"
     )
 
 
 def test_sentence_without_controls_of_the_action_is_of_the_chunk() -> None:
-    who, moves = effects.describe_target(target(controls_of_action=None), Query("action", (1,)))
+    who, moves = effects.describe_target(make_target_effect(controls_of_action=None), Query("action", (1,)))
     assert (who, moves[:19]) == ("the chunk", "moves 2.0 × the noi")
 
 
 def test_sentence_without_controls_names_none() -> None:
-    one = target(controls=np.zeros(0), controls_of_action=None, method=Method("occlude", fill="blur"))
-    _, moves = effects.describe_target(one, Query("action", (0,)))
+    effect = make_target_effect(controls=np.zeros(0), controls_of_action=None, method=Method("occlude", fill="blur"))
+    _, moves = effects.describe_target(effect, Query("action", (0,)))
     assert moves == "moves 1.0 × the noise when these patches are covered with a blur of themselves"
 
 
@@ -81,7 +81,7 @@ def test_sentence_without_controls_names_none() -> None:
         (Method("random-masks"), "taken away by random masks"),
     ],
 )  # fmt: skip
-def test_method_is_said_in_words(method: Method, phrase: str) -> None:
+def test_method_is_described_in_words(method: Method, phrase: str) -> None:
     assert method.phrase == phrase
 
 
@@ -93,13 +93,13 @@ def test_multiples_have_two_digits(value: float, text: str) -> None:
 
 
 def test_scene_holds_multiples_on_one_range_from_0(measured: Results) -> None:
-    made = scene.compose(measured, VIEW)
-    assert made.effect is not None
-    assert made.maps[0, 7, 3] == pytest.approx(7.03 / make_effects.FLOOR)
-    assert made.maps[0, 0, 0] == 0, "not measured"
-    assert made.ranges[0][0] == 0
-    assert 20 < made.ranges[0][1] <= 10.16 / make_effects.FLOOR
-    assert made.ranges[0] == made.ranges[1]
+    composed = scene.compose(measured, VIEW)
+    assert composed.effect is not None
+    assert composed.maps[0, 7, 3] == pytest.approx(7.03 / make_effects.FLOOR)
+    assert composed.maps[0, 0, 0] == 0, "not measured"
+    assert composed.ranges[0][0] == 0
+    assert 20 < composed.ranges[0][1] <= 10.16 / make_effects.FLOOR
+    assert composed.ranges[0] == composed.ranges[1]
     locked = scene.compose(measured, replace(VIEW, range="locked", low=1, high=3))
     assert locked.ranges == ((1, 3), (1, 3))
 
@@ -111,22 +111,24 @@ def test_scene_of_words_is_of_the_chunk(measured: Results) -> None:
 
 
 def test_caption_of_a_map_says_where_the_actions_move_most(measured: Results) -> None:
-    made = caption(measured, VIEW)
-    assert made.subject == "Action 4"
-    assert made.place == "moves up to 20.3 × the noise when a block of 2 × 2 patches is hidden from the actions"
-    assert made.details == "most: exterior (10, 15) · one scale for all cameras"
+    sentence = caption(measured, VIEW)
+    assert sentence.subject == "Action 4"
+    assert sentence.place == "moves up to 20.3 × the noise when a block of 2 × 2 patches is hidden from the actions"
+    assert sentence.details == "most: exterior (10, 15) · one scale for all cameras"
 
 
 def test_caption_of_a_measured_region_is_its_sentence(measured: Results) -> None:
-    made = caption(measured, replace(VIEW, region=make_effects.BOX))
-    assert str(made).startswith("Action 4 moves 4.0 × the noise when these patches are hidden from the actions (random")
-    assert "4 of 4 smaller" in made.place
+    sentence = caption(measured, replace(VIEW, region=make_effects.BOX))
+    assert str(sentence).startswith(
+        "Action 4 moves 4.0 × the noise when these patches are hidden from the actions (random"
+    )
+    assert "4 of 4 smaller" in sentence.place
 
 
 def test_frame_without_a_map_says_so(measured: Results) -> None:
     view = replace(VIEW, frame=1)
-    made = scene.compose(measured, view)
-    assert not made.maps.any()
+    composed = scene.compose(measured, view)
+    assert not composed.maps.any()
     assert str(caption(measured, view)).startswith(
         "No effects: frame 1 has no effect map, frame 0 has one; “pi0-capture effects small.h5 --frames 1 --map 2”"
     )
@@ -141,11 +143,11 @@ def test_file_without_effects_says_how_to_measure_them(results: Results) -> None
 
 def test_gradient_is_the_mean_relevance_of_the_dimensions(measured: Results) -> None:
     view = replace(VIEW, measure="gradient")
-    made = scene.compose(measured, view)
-    assert made.effect is not None
-    assert made.effect.dims == (0, 2)
-    assert made.maps[0, 7, 3] == pytest.approx(7.03 * 5 * 0.002)
-    assert made.effect.format_value(0.0703) == "0.07"
+    composed = scene.compose(measured, view)
+    assert composed.effect is not None
+    assert composed.effect.dims == (0, 2)
+    assert composed.maps[0, 7, 3] == pytest.approx(7.03 * 5 * 0.002)
+    assert composed.effect.format_value(0.0703) == "0.07"
     assert str(caption(measured, view)).startswith(
         "Action 4 moves with these patches, by attention weighted by the gradient of dimensions 0, 2 (Chefer et al. "
         "2021)"
@@ -169,17 +171,17 @@ def test_head_scores_come_from_the_file(measured: Results) -> None:
     layers, heads, steps = len(measured.layers), measured.heads, len(measured.steps)
     of_chunk = np.linspace(-1, 1, layers * steps * heads, dtype=np.float32).reshape(layers, steps, heads)
     view = replace(VIEW, step=1)
-    for name, wanted in (
+    for name, expected in (
         ("agreement", of_chunk[:, 1] / 2),
         ("deletion", of_chunk[:, 1] / 4),
         ("insertion", of_chunk[:, 1] / 8),
         ("knockout", np.arange(layers * heads).reshape(layers, heads) / make_effects.FLOOR),
     ):
         values = score_heads(measured, replace(view, score=name))
-        np.testing.assert_allclose(values[:, :-1], wanted, rtol=1e-5)
+        np.testing.assert_allclose(values[:, :-1], expected, rtol=1e-5)
         assert np.isnan(values[:, -1]).all(), "nothing is known of the mean of heads"
-    whole = replace(view, query=Query("action", tuple(range(measured.horizon))), score="agreement")
-    np.testing.assert_allclose(score_heads(measured, whole)[:, :-1], of_chunk[:, 1], rtol=1e-5)
+    chunk_view = replace(view, query=Query("action", tuple(range(measured.horizon))), score="agreement")
+    np.testing.assert_allclose(score_heads(measured, chunk_view)[:, :-1], of_chunk[:, 1], rtol=1e-5)
 
 
 def test_scores_that_are_not_measured_say_what_measures_them(measured: Results) -> None:
@@ -187,8 +189,8 @@ def test_scores_that_are_not_measured_say_what_measures_them(measured: Results) 
     words = find_unavailable_scores(measured, replace(VIEW, query=Query("text", (3,))))
     assert words["agreement"] == "effects are compared with the attention of actions: choose one"
     assert words["knockout"] == "not measured: pi0-capture effects small.h5 --frames 0 --heads words"
-    other = find_unavailable_scores(measured, replace(VIEW, frame=1))
-    assert other["deletion"] == "not measured: pi0-capture effects small.h5 --frames 1 --map 2 --curves"
+    unavailable = find_unavailable_scores(measured, replace(VIEW, frame=1))
+    assert unavailable["deletion"] == "not measured: pi0-capture effects small.h5 --frames 1 --map 2 --curves"
 
 
 def test_cells_of_signed_scores_fit() -> None:

@@ -22,11 +22,11 @@ def never() -> bool:
 
 
 def test_film_of_layers_holds_the_stored_maps(small: Path, results: Results) -> None:
-    made = read_film(results, ViewState(query=Query("action", (1,)), step=2, heads=(0, 2)))
+    film = read_film(results, ViewState(query=Query("action", (1,)), step=2, heads=(0, 2)))
     with h5py.File(small, locking=False) as file:
         expected = file["action/to_image"][0, :, 1, 2].astype("f4")[:, [0, 2]].mean(1)
-    assert made.maps[0] == pytest.approx(expected, rel=1e-5)
-    assert made.columns == (0, 1, 2, 3)
+    assert film.maps[0] == pytest.approx(expected, rel=1e-5)
+    assert film.columns == (0, 1, 2, 3)
     deep = read_film(results, ViewState(query=Query("action", (1,)), film="steps", heads=(1,)))
     with h5py.File(small, locking=False) as file:
         assert deep.maps == pytest.approx(file["action/to_image"][0, :, 1, :, 1].astype("f4").swapaxes(0, 1), rel=1e-5)
@@ -34,21 +34,21 @@ def test_film_of_layers_holds_the_stored_maps(small: Path, results: Results) -> 
 
 def test_film_over_frames_equals_the_scene_of_each_frame(results: Results) -> None:
     state = ViewState(query=Query("text", (4,)), layer=2, heads=(1,))
-    made = read_film_over_frames(results, state, (0, 1, 2), never)
-    assert made is not None
+    film = read_film_over_frames(results, state, (0, 1, 2), never)
+    assert film is not None
     for frame in range(3):
-        one = scene.compose(results, ViewState(frame=frame, query=Query("text", (4,)), layer=2, heads=(1,)))
-        assert made.maps[0, frame] == pytest.approx(one.maps, rel=1e-5)
+        composed = scene.compose(results, ViewState(frame=frame, query=Query("text", (4,)), layer=2, heads=(1,)))
+        assert film.maps[0, frame] == pytest.approx(composed.maps, rel=1e-5)
     assert read_film_over_frames(results, state, (0, 1), lambda: True) is None
 
 
 def test_film_of_layers_and_frames_holds_every_layer_of_each_frame(results: Results) -> None:
     state = ViewState(query=Query("action", (1,)), step=2, film="layers-frames")
-    made = read_film_over_frames(results, state, (0, 2), never)
-    assert made is not None
-    assert (made.maps.shape, made.rows, made.columns) == ((4, 2, 2, 16, 16), (0, 1, 2, 3), (0, 2))
-    one = scene.compose(results, ViewState(frame=2, query=Query("action", (1,)), step=2, layer=3))
-    assert made.maps[3, 1] == pytest.approx(one.maps, rel=1e-5)
+    film = read_film_over_frames(results, state, (0, 2), never)
+    assert film is not None
+    assert (film.maps.shape, film.rows, film.columns) == ((4, 2, 2, 16, 16), (0, 1, 2, 3), (0, 2))
+    composed = scene.compose(results, ViewState(frame=2, query=Query("action", (1,)), step=2, layer=3))
+    assert film.maps[3, 1] == pytest.approx(composed.maps, rel=1e-5)
 
 
 def test_selected_frames_of_a_long_film_are_equally_spaced() -> None:
@@ -64,13 +64,13 @@ def test_tiled_thumbnails_show_each_patch_where_the_index_says() -> None:
     rng = np.random.default_rng(0)
     words = rng.integers(0, 1 << 24, (2, 3, 16, 16)).astype(np.uint32)
     straight = np.add.outer(np.repeat(np.arange(3, 12), 2) * 16, np.repeat(np.arange(16), 2))
-    turned = straight[::-1, ::-1]
+    rotated = straight[::-1, ::-1]
     leaning = (straight + np.arange(straight.shape[1]) // 8 * 16) % 256
-    for index in (straight, turned, leaning):
-        made = tile_thumbnails(words, index, 2, 7)
+    for index in (straight, rotated, leaning):
+        tiled = tile_thumbnails(words, index, 2, 7)
         height, width = index.shape
-        assert made.shape == (2 * (height + 2), 3 * (width + 2))
-        cell = made[height + 2 : 2 * height + 2, 2 * (width + 2) : 3 * (width + 2) - 2]
+        assert tiled.shape == (2 * (height + 2), 3 * (width + 2))
+        cell = tiled[height + 2 : 2 * height + 2, 2 * (width + 2) : 3 * (width + 2) - 2]
         assert (cell == words[1, 2].ravel()[index]).all()
-        assert (made[height : height + 2] == 7).all()
-        assert (made[:, width : width + 2] == 7).all()
+        assert (tiled[height : height + 2] == 7).all()
+        assert (tiled[:, width : width + 2] == 7).all()

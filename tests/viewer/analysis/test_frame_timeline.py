@@ -39,7 +39,7 @@ def read_timeline(path: Path, rate: float | None = None) -> FrameTimeline:
     return found
 
 
-def test_one_prompt_is_one_moment_a_frame(tmp_path: Path) -> None:
+def test_frames_of_one_prompt_are_moments_of_their_own(tmp_path: Path) -> None:
     found = read_timeline(write_results(tmp_path / "a.h5", frames=4))
     assert found.along(2) == (0, 1, 2, 3)
     assert found.timed
@@ -48,7 +48,7 @@ def test_one_prompt_is_one_moment_a_frame(tmp_path: Path) -> None:
     assert (found.beside(1, 1), found.beside(3, 1), found.beside(0, -10)) == (2, 3, 0)
 
 
-def test_several_prompts_over_each_moment_are_kept_apart(tmp_path: Path) -> None:
+def test_several_prompts_per_moment_are_separate_tracks(tmp_path: Path) -> None:
     found = read_timeline(write_results(tmp_path / "a.h5", frames=6, tasks=(DUCK, BOWL), counterfactual=True))
     assert found.moments == ((0, 1), (2, 3), (4, 5))
     assert found.along(3) == (1, 3, 5)
@@ -58,7 +58,7 @@ def test_several_prompts_over_each_moment_are_kept_apart(tmp_path: Path) -> None
     np.testing.assert_allclose(found.seconds, [0, 0.2, 0.4])
 
 
-def test_prompt_after_prompt_over_the_whole_episode_is_the_same(tmp_path: Path) -> None:
+def test_prompts_stored_one_after_the_other_give_the_same_moments(tmp_path: Path) -> None:
     path = write_results(tmp_path / "a.h5", frames=4)
     with h5py.File(path, "r+") as file:
         file["frames/index"][...] = [0, 8, 0, 8]
@@ -70,15 +70,15 @@ def test_prompt_after_prompt_over_the_whole_episode_is_the_same(tmp_path: Path) 
     np.testing.assert_allclose(found.lasting, 0.5)
 
 
-def test_several_episodes_begin_anew(tmp_path: Path) -> None:
+def test_each_episode_begins_at_zero(tmp_path: Path) -> None:
     found = read_timeline(write_results(tmp_path / "a.h5", frames=6, episodes=("one", "two")))
     assert (found.starts, found.names) == ((0, 3), ("one", "two"))
     np.testing.assert_allclose(found.seconds, [0, 0.2, 0.4, 0, 0.2, 0.4])
     np.testing.assert_allclose(found.lasting, 0.2)
-    assert [found.episode_of(moment) for moment in range(6)] == [0, 0, 0, 1, 1, 1]
+    assert [found.episode_of(frame) for frame in range(6)] == [0, 0, 0, 1, 1, 1]
 
 
-def test_times_that_cannot_be_give_way_to_the_index_and_then_to_the_rate(tmp_path: Path) -> None:
+def test_impossible_times_are_replaced_by_the_index_then_the_rate(tmp_path: Path) -> None:
     path = write_results(tmp_path / "a.h5", frames=4)
     with h5py.File(path, "r+") as file:
         file["frames/time"][...] = [0, np.nan, 2, 1]
@@ -105,25 +105,25 @@ class Clock:
         return self.now
 
 
-def player(window: MainWindow, clock: Clock, **wanted: object) -> tuple[Playback, list[int]]:
+def make_playback(window: MainWindow, clock: Clock, **expected: object) -> tuple[Playback, list[int]]:
     playback = Playback(window.session, window.panels.frame_series, window, clock)
     playback._timer.setInterval(10_000_000)  # beats are given by hand
-    seen: list[int] = []
-    window.session.changed.connect(lambda before, after: seen.append(after.frame))
-    return playback, seen
+    shown_frames: list[int] = []
+    window.session.changed.connect(lambda before, after: shown_frames.append(after.frame))
+    return playback, shown_frames
 
 
 def test_frames_are_dropped_when_painting_is_late(app: QApplication, tmp_path: Path) -> None:
     window = show(write_results(tmp_path / "a.h5", frames=10, rate=4), tmp_path)
     until(lambda: window.panels.frame_series.timeline.timed)
     clock = Clock()
-    playback, seen = player(window, clock)
+    playback, shown_frames = make_playback(window, clock)
     playback.toggle("frame")
     for late in (0.0, 0.26, 0.25, 0.75, 0.5, 0.76):  # 0.25 s a frame
         clock.now += late
         playback.beat()
         spin(0.0)
-    assert seen == [1, 2, 5, 7, 0], "what the clock has passed by is never shown, and it goes round"
+    assert shown_frames == [1, 2, 5, 7, 0], "what the clock has passed by is never shown, and it goes round"
     playback.set_speed("0.5x")
     start = window.session.state.frame
     clock.now += 0.47
@@ -140,7 +140,7 @@ def test_frames_are_dropped_when_painting_is_late(app: QApplication, tmp_path: P
     close(window)
 
 
-def test_playing_keeps_to_one_prompt_and_arrows_do_too(app: QApplication, tmp_path: Path) -> None:
+def test_playing_and_arrow_keys_stay_with_one_prompt(app: QApplication, tmp_path: Path) -> None:
     path = write_results(tmp_path / "a.h5", frames=8, tasks=(DUCK, BOWL), counterfactual=True, rate=4)
     window = show(path, tmp_path, frame=1)
     until(lambda: len(window.panels.frame_series.timeline.moments) == 4)
@@ -148,13 +148,13 @@ def test_playing_keeps_to_one_prompt_and_arrows_do_too(app: QApplication, tmp_pa
     window.session.update(query=Query("text", (bowl,)))
     spin(0.01)
     clock = Clock()
-    playback, seen = player(window, clock)
+    playback, shown_frames = make_playback(window, clock)
     playback.toggle("frame")
     for _ in range(4):
         clock.now += 0.26
         playback.beat()
         spin(0.0)
-    assert seen == [3, 5, 7, 1]
+    assert shown_frames == [3, 5, 7, 1]
     playback.stop()
     QTest.keyClick(window, Qt.Key.Key_Right)
     assert window.session.state.frame == 3
@@ -181,7 +181,7 @@ def test_speeds_are_chosen_by_key_and_remembered(window: MainWindow) -> None:
     assert window.panels.timeline.speed.text().startswith("5 a second")
 
 
-def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Path) -> None:
+def test_timeline_shows_moments_and_goes_to_them(app: QApplication, tmp_path: Path) -> None:
     window = show(write_results(tmp_path / "a.h5", frames=6, episodes=("one", "two"), tasks=(DUCK, BOWL)), tmp_path)
     line = window.panels.timeline
     until(lambda: line.values() is not None and len(line.timeline.starts) == 2)
@@ -195,21 +195,21 @@ def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Pat
     assert line.timeline.prompt_changes(line.along()) == [1, 2, 4, 5], (
         "an episode's own beginning is no change of the prompt"
     )
-    left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
-    for number, (kind, moment, button, held) in enumerate(
+    left, no_button = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    for number, (kind, frame, button, buttons) in enumerate(
         (
-            (QEvent.Type.MouseMove, 3, none, none),
+            (QEvent.Type.MouseMove, 3, no_button, no_button),
             (QEvent.Type.MouseButtonPress, 1, left, left),
-            (QEvent.Type.MouseMove, 4, none, left),
-            (QEvent.Type.MouseButtonRelease, 4, left, none),
+            (QEvent.Type.MouseMove, 4, no_button, left),
+            (QEvent.Type.MouseButtonRelease, 4, left, no_button),
         )
     ):
-        spot = QPointF(line.x_of(moment), 50)
-        event = QMouseEvent(kind, spot, line.mapToGlobal(spot), button, held, Qt.KeyboardModifier.NoModifier)
+        point = QPointF(line.x_of(frame), 50)
+        event = QMouseEvent(kind, point, line.mapToGlobal(point), button, buttons, Qt.KeyboardModifier.NoModifier)
         app.sendEvent(line, event)
         window.session.flush()
-        assert window.session.state.frame == (moment if number else 0), "the pointer alone moves nothing"
-        assert line.hovered == max(moment, 3)
+        assert window.session.state.frame == (frame if number else 0), "the pointer alone moves nothing"
+        assert line.hovered == max(frame, 3)
     assert window.session.state.frame == 4
     window.session.undo()
     assert window.session.state.frame == 0, "a drag is one step of undo"
@@ -224,21 +224,19 @@ def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Pat
     window.session.flush()  # no longer: another prompt has the word elsewhere, and then the curves are read again
     line.grab()
     assert line._still._pixmap.cacheKey() == before, "scrubbing repaints the cursor alone"
-    spot = QPointF(line.x_of(2), line.content_box().center().y())
+    point = QPointF(line.x_of(2), line.content_box().center().y())
     image, ratio = line.grab().toImage(), line.devicePixelRatioF()
-    assert image.pixelColor(round(spot.x() * ratio), round(spot.y() * ratio)).lightness() > 150
+    assert image.pixelColor(round(point.x() * ratio), round(point.y() * ratio)).lightness() > 150
     close(window)
 
 
-def test_a_plain_course_has_a_moment_a_frame() -> None:
+def test_file_without_times_has_one_moment_per_frame() -> None:
     found = plain(3)
     assert (found.along(0), found.timed, found.beside(2, 1)) == ((0, 1, 2), False, 2)
     assert plain(0).moments == ()
 
 
-def test_the_film_of_layers_and_frames_stays_while_scrubbing_and_goes_where_it_is_clicked(
-    app: QApplication, tmp_path: Path
-) -> None:
+def test_film_of_layers_and_frames_stays_while_scrubbing_and_follows_clicks(app: QApplication, tmp_path: Path) -> None:
     window = show(write_results(tmp_path / "a.h5", frames=40), tmp_path, film="layers-frames")
     film = window.panels.film
     until(lambda: film.film() is not None and len(film.film().columns) == 16)  # type: ignore[union-attr]
@@ -251,13 +249,13 @@ def test_the_film_of_layers_and_frames_stays_while_scrubbing_and_goes_where_it_i
     assert row == 1
     assert abs(first.columns[column] - 30) <= 1, "the thumbnail nearest to the frame is ringed"
     block, width, height = film.blocks(first)[1]
-    spot = QPointF(block.left() + 2.5 * width, block.top() + 0.5 * height).toPoint()
-    QTest.mouseClick(film, Qt.MouseButton.LeftButton, pos=spot)
+    point = QPointF(block.left() + 2.5 * width, block.top() + 0.5 * height).toPoint()
+    QTest.mouseClick(film, Qt.MouseButton.LeftButton, pos=point)
     assert (window.session.state.layer, window.session.state.frame) == (0, first.columns[2])
     close(window)
 
 
-def test_what_is_read_ahead_is_what_the_frame_needs(app: QApplication, tmp_path: Path) -> None:
+def test_prefetch_reads_what_the_frame_needs(app: QApplication, tmp_path: Path) -> None:
     path = write_results(tmp_path / "a.h5", frames=4)
     results = Results(path)
     raw = path.read_bytes()

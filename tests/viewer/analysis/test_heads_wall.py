@@ -28,7 +28,7 @@ def test_heads_of_a_layer_are_sorted_best_first(results: Results, score: str, si
     assert sorted(wall.heads) == [(1, head) for head in range(results.heads)]
     assert (np.diff(np.array(wall.scores) * sign) >= 0).all()
     expected = score_heads(results, view)
-    assert wall.scores == pytest.approx([expected[place] for place in wall.heads])
+    assert wall.scores == pytest.approx([expected[head] for head in wall.heads])
 
 
 def test_best_heads_are_of_all_layers(results: Results) -> None:
@@ -44,11 +44,11 @@ def test_tile_holds_the_map_of_its_head_on_the_one_range(results: Results, unit:
     view = replace(VIEW, unit=unit, left_out=("bos",))
     wall = read_heads_wall(results, view)
     ends = []
-    for place, (layer, head) in enumerate(wall.heads):
-        one = scenes.compose(results, replace(view, layer=layer, heads=(head,)))
-        assert wall.maps[place] == pytest.approx(one.maps, rel=1e-5)
-        ends.append(attention.colour_range(one.maps, "shared", 0, 0)[0][1])
-        assert wall.low == pytest.approx(one.uniform)
+    for index, (layer, head) in enumerate(wall.heads):
+        scene = scenes.compose(results, replace(view, layer=layer, heads=(head,)))
+        assert wall.maps[index] == pytest.approx(scene.maps, rel=1e-5)
+        ends.append(attention.colour_range(scene.maps, "shared", 0, 0)[0][1])
+        assert wall.low == pytest.approx(scene.uniform)
     assert wall.high == pytest.approx(max(float(np.median(ends)), 8 * wall.low), rel=1e-5)
     locked = read_heads_wall(results, replace(view, range="locked", low=0.1, high=0.3))
     assert (locked.low, locked.high) == (0.1, 0.3)
@@ -76,6 +76,6 @@ def test_tiles_fit_and_do_not_overlap(width: int, height: int, count: int, shape
         )
     boxes = [picture for tile in tiles for picture in tile.pictures]
     for number, (x, y, w, h) in enumerate(boxes):
-        for other in boxes[:number]:
-            apart = x >= other[0] + other[2] or other[0] >= x + w or y >= other[1] + other[3] or other[1] >= y + h
-            assert apart
+        for box in boxes[:number]:
+            is_apart = x >= box[0] + box[2] or box[0] >= x + w or y >= box[1] + box[3] or box[1] >= y + h
+            assert is_apart

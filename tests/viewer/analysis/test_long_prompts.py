@@ -20,11 +20,11 @@ LONG = f"begin {'put the small yellow duck into the bowl ' * 120}end"
 
 
 def test_prompt_of_5000_characters_keeps_its_beginning_and_its_end_in_a_caption() -> None:
-    said = caption.describe_prompts([LONG])
-    assert len(said) <= caption.MOST_CHARACTERS_OF_PROMPT + len("prompt “”")
-    assert said.startswith("prompt “begin put the small")
-    assert said.endswith("end”")
-    assert " … " in said
+    sentence = caption.describe_prompts([LONG])
+    assert len(sentence) <= caption.MOST_CHARACTERS_OF_PROMPT + len("prompt “”")
+    assert sentence.startswith("prompt “begin put the small")
+    assert sentence.endswith("end”")
+    assert " … " in sentence
     assert caption.describe_prompts(["short", LONG]) == "2 prompts, the first “short”"
     assert caption.describe_prompts([]) == ""
 
@@ -39,7 +39,7 @@ def test_figure_and_both_sides_of_a_comparison_shorten_a_long_prompt(app: QAppli
     results.close()
     with open_export("summary", str(path), "--layers", "0") as export:
         figure = export.renderer.create_figure(export.plan.files[0])
-        said = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
-    assert "prompt “" in said
-    assert " … " in said
-    assert len(said) < 700
+        text = " ".join(run.text for paragraph in figure.paragraphs for line in paragraph.lines for _, run in line)
+    assert "prompt “" in text
+    assert " … " in text
+    assert len(text) < 700

@@ -34,7 +34,7 @@ for line in sys.stdin:
 """
 
 
-class Looker:
+class ProbeProcess:
     """A process like the probe's that looks at one file after another."""
 
     def __init__(self) -> None:
@@ -65,26 +65,26 @@ class Looker:
         self.process.communicate()
 
 
-def damaged(source: bytes, rng: np.random.Generator) -> bytes:
+def damage_copy(source: bytes, rng: np.random.Generator) -> bytes:
     """One random damage: flipped bytes anywhere or in the first metadata, zeros, a cut, a swap, a doubled part."""
     data = bytearray(source)
     kind = int(rng.integers(6))
-    at = int(rng.integers(len(data)))
+    offset = int(rng.integers(len(data)))
     if kind == 0:
-        for place in rng.integers(len(data), size=int(rng.integers(1, 40))):
-            data[place] ^= int(rng.integers(1, 256))
+        for position in rng.integers(len(data), size=int(rng.integers(1, 40))):
+            data[position] ^= int(rng.integers(1, 256))
     elif kind == 1:
-        for place in rng.integers(min(4096, len(data)), size=int(rng.integers(1, 10))):
-            data[place] ^= int(rng.integers(1, 256))
+        for position in rng.integers(min(4096, len(data)), size=int(rng.integers(1, 10))):
+            data[position] ^= int(rng.integers(1, 256))
     elif kind == 2:
-        data[at : at + int(rng.integers(1, 5000))] = bytes(min(len(data) - at, 100))
+        data[offset : offset + int(rng.integers(1, 5000))] = bytes(min(len(data) - offset, 100))
     elif kind == 3:
-        del data[max(at, 1) :]
+        del data[max(offset, 1) :]
     elif kind == 4:
-        other = int(rng.integers(len(data)))
-        data[at : at + 64], data[other : other + 64] = data[other : other + 64], data[at : at + 64]
+        end = int(rng.integers(len(data)))
+        data[offset : offset + 64], data[end : end + 64] = data[end : end + 64], data[offset : offset + 64]
     else:
-        data[at:at] = data[max(0, at - 200) : at]
+        data[offset:offset] = data[max(0, offset - 200) : offset]
     return bytes(data)
 
 
@@ -93,26 +93,26 @@ def run_corpus(source: Path, folder: Path, count: int, seconds: float = 2.0) -> 
     rng = np.random.default_rng(count)
     content, path = source.read_bytes(), folder / "damaged.h5"
     tally = {"opened": 0, "sentence": 0, "crashed": 0, "hung": 0}
-    looker = Looker()
+    looker = ProbeProcess()
     for _ in range(count):
-        path.write_bytes(damaged(content, rng))
+        path.write_bytes(damage_copy(content, rng))
         try:
             answer = looker.look(path, seconds)
         except TimeoutError:
-            answer, what = None, "hung"
+            answer, outcome = None, "hung"
         else:
-            what = "crashed" if answer is None else "sentence" if answer else "opened"
+            outcome = "crashed" if answer is None else "sentence" if answer else "opened"
         assert answer is None or "\n" not in answer
-        tally[what] += 1
+        tally[outcome] += 1
         if answer is None:
-            shutil.copy(path, folder / f"{what}{tally[what]}.h5")
+            shutil.copy(path, folder / f"{outcome}{tally[outcome]}.h5")
             looker.stop()
-            looker = Looker()
+            looker = ProbeProcess()
     looker.stop()
     return tally
 
 
-def test_damaged_copies_open_in_part_or_get_a_sentence(tiny: Path, tmp_path: Path) -> None:
+def test_damaged_copies_open_or_get_a_sentence(tiny: Path, tmp_path: Path) -> None:
     tally = run_corpus(tiny, tmp_path, int(os.environ.get("PI0_DAMAGED", "300")))
     assert tally["opened"] > 0
     assert tally["sentence"] > 0
@@ -122,7 +122,7 @@ def test_damaged_copies_open_in_part_or_get_a_sentence(tiny: Path, tmp_path: Pat
         assert Probe(path).wait(), "the window says a sentence, as HDF5 is ended before two seconds of work"
 
 
-def test_reading_that_goes_in_circles_is_ended(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_reading_is_ended(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def circles(*_: object) -> str:
         while True:
             sum(range(1000))
@@ -134,13 +134,13 @@ def test_reading_that_goes_in_circles_is_ended(tiny: Path, monkeypatch: pytest.M
     assert "round in circles" in probes.ForkedProbe(tiny).wait()
 
 
-def test_the_probe_says_what_is_wrong(tiny: Path, tmp_path: Path) -> None:
+def test_probe_reports_the_fault(tiny: Path, tmp_path: Path) -> None:
     assert Probe(tiny).wait() == ""
     (tmp_path / "x.h5").write_bytes(b"hello")
     assert "is not an HDF5 file" in Probe(tmp_path / "x.h5").wait()
 
 
-def test_the_first_probe_is_a_copy_of_the_process(tiny: Path, tmp_path: Path) -> None:
+def test_first_probe_is_forked(tiny: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from viewer.analysis.probe import early; p = early(Path(sys.argv[1])); "
     )
@@ -152,7 +152,7 @@ def test_the_first_probe_is_a_copy_of_the_process(tiny: Path, tmp_path: Path) ->
         assert ("ForkedProbe" in out.stdout) == (sys.platform == "linux")
 
 
-def test_a_probe_that_dies_or_hangs_is_a_sentence(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_or_hanging_probe_is_one_sentence(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("viewer.analysis.probe.sys.executable", shutil.which("false") or "/bin/false")
     assert "damaged so badly" in Probe(tiny).wait()
     monkeypatch.undo()
@@ -172,7 +172,7 @@ def test_probe_that_sleeps_is_ended_by_the_clock(tiny: Path, monkeypatch: pytest
 
 
 @linux
-def test_slow_look_that_makes_progress_is_awaited(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_probe_with_progress_is_awaited(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def look(path: Path, note_progress: Callable[[], object], _: object) -> str:
         for _ in range(6):
             time.sleep(0.2)
@@ -193,7 +193,7 @@ def test_probe_of_a_file_that_needs_much_memory_says_so(tiny: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("flags", [0, superblock.WRITER, 5])
-def test_torn_file_of_a_killed_writer_is_looked_at_without_a_wait(tiny: Path, tmp_path: Path, flags: int) -> None:
+def test_torn_file_of_a_killed_writer_is_probed_without_a_wait(tiny: Path, tmp_path: Path, flags: int) -> None:
     """HDF5's SWMR mode sleeps for minutes on this file."""
     content = bytearray(tiny.read_bytes())
     content[4096:40_000] = bytes(40_000 - 4096)

@@ -67,8 +67,8 @@ def test_word_is_found_by_text_at_another_place(varied: Results) -> None:
     assert ball_of(varied, 8) != ball_of(varied, 0)
     assert find_same_query(ball_of(varied), varied, 0, 8) == ball_of(varied, 8)
     assert find_same_query(ball_of(varied), varied, 0, 3) is None
-    both = Query("text", (*ball_of(varied).items, ball_of(varied).items[0] + 1))  # ball in
-    assert find_same_query(both, varied, 0, 8) is None, "every word has to be there"
+    two_words = Query("text", (*ball_of(varied).items, ball_of(varied).items[0] + 1))  # ball in
+    assert find_same_query(two_words, varied, 0, 8) is None, "every word has to be there"
 
 
 def test_line_begins_anew_at_gaps_and_episodes(varied: Results) -> None:
@@ -88,8 +88,8 @@ def test_curves_and_film_have_no_value_where_the_word_is_missing(varied: Results
     film = read_film_over_frames(varied, view, (2, 3, 8), lambda: False)
     assert film is not None
     assert np.isfinite(film.maps[0]).all((1, 2, 3)).tolist() == [True, False, True]
-    one = scene.compose(varied, ViewState(frame=8, query=ball_of(varied, 8), layer=1))
-    assert film.maps[0, 2] == pytest.approx(one.maps, rel=1e-5)
+    composed = scene.compose(varied, ViewState(frame=8, query=ball_of(varied, 8), layer=1))
+    assert film.maps[0, 2] == pytest.approx(composed.maps, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["film", "curves"])
@@ -97,9 +97,9 @@ def test_figure_over_frames_shows_one_word_and_says_what_is_left_out(app: QAppli
     with open_export(kind, str(path), "--over", "frames", "--words", "ball") as export:
         (file,) = export.plan.files
         figure = export.renderer.create_figure(file)
-        said = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
-        assert "7 left out" not in said
-        assert "frames 0–2, 5–8 of 0–9; 3 left out, whose prompts lack “ball”" in said
+        text = " ".join(run.text for paragraph in figure.paragraphs for line in paragraph.lines for _, run in line)
+        assert "7 left out" not in text
+        assert "frames 0–2, 5–8 of 0–9; 3 left out, whose prompts lack “ball”" in text
         if kind == "film":
             assert figure.content.columns == tuple(map(str, WITH_BALL))  # type: ignore[attr-defined]
         else:

@@ -36,6 +36,6 @@ def test_ranking_by_region_starts_with_the_heaviest_head(tmp_path: Path) -> None
     assert second.query.kind == "text"
     assert (second.layer, second.head) == (1, 2)
     assert 5 in scene.tokens_of(results, 0, second.query)
-    assert [one.mass for one in found] == sorted((one.mass for one in found), reverse=True)
+    assert [head.mass for head in found] == sorted((head.mass for head in found), reverse=True)
     assert rank_by_region(results, state, lambda: True) is None
     results.close()

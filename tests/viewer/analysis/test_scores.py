@@ -35,70 +35,70 @@ REGION_SCORES = {name for name, score in scores.SCORES.items() if score.needs_re
 BOX = ((0, 5, 5), (0, 5, 6), (0, 6, 5), (0, 6, 6))
 
 
-def bars(rows: int = 3) -> np.ndarray:
+def make_bars(rows: int = 3) -> np.ndarray:
     """Two cameras, the first with bars above and below."""
-    made = np.zeros((2, 16, 16), bool)
-    made[0, :rows] = made[0, 16 - rows :] = True
-    return made
+    is_bar = np.zeros((2, 16, 16), bool)
+    is_bar[0, :rows] = is_bar[0, 16 - rows :] = True
+    return is_bar
 
 
-def peak(*places: tuple[int, int, int, float]) -> np.ndarray:
+def make_peak_map(*places: tuple[int, int, int, float]) -> np.ndarray:
     """A map with weight on these places alone."""
-    made = np.zeros((2, 16, 16), np.float32)
+    heat = np.zeros((2, 16, 16), np.float32)
     for camera, row, col, weight in places:
-        made[camera, row, col] = weight
-    return made
+        heat[camera, row, col] = weight
+    return heat
 
 
-def agreement(maps: np.ndarray, score: str, region=BOX, bars_of=None) -> np.ndarray:
+def score_map(maps: np.ndarray, score: str, region=BOX, bars_of=None) -> np.ndarray:
     compute = {"lift": scores.lift, "hit": scores.hit, "iou": scores.iou90}[score]
-    return compute(maps, region, bars() if bars_of is None else bars_of)
+    return compute(maps, region, make_bars() if bars_of is None else bars_of)
 
 
 def test_lift_of_even_weight_is_one() -> None:
     even = np.full((4, 8, 2, 16, 16), 1 / 600, np.float32)
-    assert agreement(even, "lift") == pytest.approx(1)
+    assert score_map(even, "lift") == pytest.approx(1)
     assert scores.region_mass(even, BOX) == pytest.approx(4 / 600)
 
 
 def test_lift_is_greatest_with_all_weight_in_the_region() -> None:
-    row = peak((0, 5, 5, 0.1), (0, 6, 6, 0.1))
+    row = make_peak_map((0, 5, 5, 0.1), (0, 6, 6, 0.1))
     patches = 10 * 16
-    assert agreement(row, "lift") == pytest.approx(patches / 4)
-    assert agreement(row, "hit") == 1
+    assert score_map(row, "lift") == pytest.approx(patches / 4)
+    assert score_map(row, "hit") == 1
     assert scores.region_mass(row, BOX) == pytest.approx(0.2)
 
 
 def test_region_scores_leave_out_bars_and_other_cameras() -> None:
-    row = peak((0, 5, 5, 0.01), (0, 9, 9, 0.03), (0, 0, 0, 0.5), (1, 2, 2, 0.4))
-    assert agreement(row, "lift") == pytest.approx(0.25 / (4 / 160))
-    assert agreement(row, "hit") == 0
-    assert agreement(peak((0, 5, 5, 0.01), (0, 0, 0, 0.5), (1, 2, 2, 0.4)), "hit") == 1
-    both = (*BOX, (1, 2, 2))  # with a region in both, both count
-    assert agreement(row, "lift", both) == pytest.approx((0.41 / 0.44) / (5 / 416))
-    assert agreement(row, "hit", both) == 1
+    row = make_peak_map((0, 5, 5, 0.01), (0, 9, 9, 0.03), (0, 0, 0, 0.5), (1, 2, 2, 0.4))
+    assert score_map(row, "lift") == pytest.approx(0.25 / (4 / 160))
+    assert score_map(row, "hit") == 0
+    assert score_map(make_peak_map((0, 5, 5, 0.01), (0, 0, 0, 0.5), (1, 2, 2, 0.4)), "hit") == 1
+    both_cameras = (*BOX, (1, 2, 2))  # with a region in both, both count
+    assert score_map(row, "lift", both_cameras) == pytest.approx((0.41 / 0.44) / (5 / 416))
+    assert score_map(row, "hit", both_cameras) == 1
 
 
-@pytest.mark.parametrize(("place", "hit"), [((5, 5), 1), ((6, 6), 1), ((5, 7), 0), ((4, 5), 0), ((12, 12), 0)])
-def test_hit_needs_the_heaviest_patch_in_the_region(place: tuple[int, int], hit: int) -> None:
-    assert agreement(peak((0, *place, 1.0)), "hit") == hit
+@pytest.mark.parametrize(("patch", "hit"), [((5, 5), 1), ((6, 6), 1), ((5, 7), 0), ((4, 5), 0), ((12, 12), 0)])
+def test_hit_needs_the_heaviest_patch_in_the_region(patch: tuple[int, int], hit: int) -> None:
+    assert score_map(make_peak_map((0, *patch, 1.0)), "hit") == hit
 
 
 def test_iou90_compares_the_region_with_the_heaviest_tenth() -> None:
     row = np.full((2, 16, 16), 1e-4, np.float32)
     row[0, 5:9, 5:9] = 0.01  # 16 patches, the tenth of the camera's 160; the box is four of them
-    assert agreement(row, "iou") == pytest.approx(4 / 16)
+    assert score_map(row, "iou") == pytest.approx(4 / 16)
     square = tuple((0, r, c) for r in range(5, 9) for c in range(5, 9))
-    assert agreement(row, "iou", square) == 1
-    assert agreement(row, "iou", ((0, 12, 12),)) == 0
+    assert score_map(row, "iou", square) == 1
+    assert score_map(row, "iou", ((0, 12, 12),)) == 0
 
 
 @pytest.mark.parametrize("score", ["lift", "hit", "iou"])
 def test_region_scores_are_nan_without_weight_or_picture_patches(score: str) -> None:
-    assert np.isnan(agreement(peak((1, 2, 2, 0.5), (0, 0, 0, 0.5)), score))  # all weight elsewhere
-    assert np.isnan(agreement(peak((0, 5, 5, 1.0)), score, ((0, 1, 1),)))  # a region in the bars
-    assert np.isnan(agreement(peak((0, 5, 5, 1.0)), score, ()))
-    assert np.isnan(agreement(np.full((3, 2, 16, 16), np.nan, np.float32), score)).all()
+    assert np.isnan(score_map(make_peak_map((1, 2, 2, 0.5), (0, 0, 0, 0.5)), score))  # all weight elsewhere
+    assert np.isnan(score_map(make_peak_map((0, 5, 5, 1.0)), score, ((0, 1, 1),)))  # a region in the bars
+    assert np.isnan(score_map(make_peak_map((0, 5, 5, 1.0)), score, ()))
+    assert np.isnan(score_map(np.full((3, 2, 16, 16), np.nan, np.float32), score)).all()
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 5), st.integers(1, 40))
@@ -106,38 +106,38 @@ def test_region_scores_equal_their_slow_definitions(seed: int, rows: int, size: 
     draw = np.random.default_rng(seed)
     maps = draw.permutation(2 * 2 * 256).reshape(2, 2, 16, 16).astype(np.float32) + 1
     cells = {tuple(int(n) for n in draw.integers((0, 0, 0), (2, 16, 16))) for _ in range(size)}
-    out = bars(rows)
+    out = make_bars(rows)
     cameras = {camera for camera, _, _ in cells}
-    looked = [place for place in np.ndindex(2, 16, 16) if place[0] in cameras and not out[place]]
-    within = [place for place in looked if place in cells]
+    counted = [patch for patch in np.ndindex(2, 16, 16) if patch[0] in cameras and not out[patch]]
+    within = [patch for patch in counted if patch in cells]
     for maps_of_one in maps:
-        found = {score: agreement(maps_of_one, score, tuple(cells), out) for score in ("lift", "hit", "iou")}
+        found = {score: score_map(maps_of_one, score, tuple(cells), out) for score in ("lift", "hit", "iou")}
         if not within:
             assert all(np.isnan(value) for value in found.values())
             continue
-        by_weight = sorted(looked, key=lambda place: -maps_of_one[place])
-        tenth = set(by_weight[: max(1, round(len(looked) / 10))])
-        weight = sum(float(maps_of_one[place]) for place in looked)
-        share = sum(float(maps_of_one[place]) for place in within) / weight
+        by_weight = sorted(counted, key=lambda patch: -maps_of_one[patch])
+        tenth = set(by_weight[: max(1, round(len(counted) / 10))])
+        weight = sum(float(maps_of_one[patch]) for patch in counted)
+        share = sum(float(maps_of_one[patch]) for patch in within) / weight
         assert found["hit"] == (by_weight[0] in cells)
         assert found["iou"] == pytest.approx(len(tenth & set(within)) / len(tenth | set(within)))
-        assert found["lift"] == pytest.approx(share / (len(within) / len(looked)), rel=1e-5)
+        assert found["lift"] == pytest.approx(share / (len(within) / len(counted)), rel=1e-5)
 
 
 def test_region_scores_treat_equal_weights_alike() -> None:
     """Where several patches are the heaviest, or weigh as much as the lightest of the tenth."""
-    two = peak((0, 5, 5, 0.1), (0, 9, 9, 0.1))
-    assert agreement(two, "hit") == 0, "one outside is as heavy"
-    assert agreement(peak((0, 5, 5, 0.1), (0, 6, 6, 0.1), (0, 9, 9, 0.09)), "hit") == 1, "both are inside"
-    assert agreement(two, "iou") == pytest.approx(1 / 5), "two patches have weight, not sixteen"
+    equal_peaks = make_peak_map((0, 5, 5, 0.1), (0, 9, 9, 0.1))
+    assert score_map(equal_peaks, "hit") == 0, "one outside is as heavy"
+    assert score_map(make_peak_map((0, 5, 5, 0.1), (0, 6, 6, 0.1), (0, 9, 9, 0.09)), "hit") == 1, "both are inside"
+    assert score_map(equal_peaks, "iou") == pytest.approx(1 / 5), "two patches have weight, not sixteen"
     even = np.full((2, 16, 16), 1 / 512, np.float32)
-    assert agreement(even, "hit") == 0
-    assert agreement(even, "iou") == pytest.approx(4 / 160), "all are as heavy as the tenth's lightest"
+    assert score_map(even, "hit") == 0
+    assert score_map(even, "iou") == pytest.approx(4 / 160), "all are as heavy as the tenth's lightest"
     step = np.full((2, 16, 16), 1e-3, np.float32)
     step[0, 5, :15] = 0.5  # the tenth is sixteen patches: these and one of many equal ones
     for mirrored in (step, step[:, ::-1, ::-1]):
         region = tuple((0, int(r), int(c)) for _, r, c in np.argwhere(mirrored[:1] == 0.5))
-        assert agreement(mirrored, "iou", region) == pytest.approx(15 / 160)
+        assert score_map(mirrored, "iou", region) == pytest.approx(15 / 160)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 7), st.integers(1, 90), st.integers(1, 30))
@@ -172,19 +172,19 @@ def test_region_scores_of_equal_weights_equal_their_definitions(seed: int, kinds
     draw = np.random.default_rng(seed)
     maps = draw.integers(0, kinds + 1, (2, 16, 16)).astype(np.float32)
     cells = {(0, int(row), int(col)) for row, col in draw.integers(0, 16, (20, 2))}
-    looked = [place for place in np.ndindex(2, 16, 16) if place[0] == 0 and not bars()[place]]
-    within = {place for place in looked if place in cells}
-    least = sorted((maps[place] for place in looked), reverse=True)[15]
-    tenth = {place for place in looked if maps[place] >= max(least, 1)}
-    heaviest = {place for place in looked if maps[place] == max(maps[one] for one in looked)}
-    found = agreement(maps, "iou", tuple(cells)), agreement(maps, "hit", tuple(cells))
+    counted = [patch for patch in np.ndindex(2, 16, 16) if patch[0] == 0 and not make_bars()[patch]]
+    within = {patch for patch in counted if patch in cells}
+    least = sorted((maps[patch] for patch in counted), reverse=True)[15]
+    tenth = {patch for patch in counted if maps[patch] >= max(least, 1)}
+    heaviest = {patch for patch in counted if maps[patch] == max(maps[other_patch] for other_patch in counted)}
+    found = score_map(maps, "iou", tuple(cells)), score_map(maps, "hit", tuple(cells))
     assert found[0] == pytest.approx(len(tenth & within) / len(tenth | within))
     assert found[1] == (heaviest <= within)
 
 
 def test_unavailable_scores_have_a_reason() -> None:
     def lacking(score: str, kind: str = "text", region=BOX) -> str:
-        return scores.find_unavailable_reason(score, kind, region, bars())
+        return scores.find_unavailable_reason(score, kind, region, make_bars())
 
     assert {score for score in scores.SCORES if lacking(score)} == {"change"}
     assert {score for score in scores.SCORES if lacking(score, "action")} == set()
@@ -219,7 +219,7 @@ def test_trained_head_of_the_demo_has_the_greatest_lift() -> None:
     region = tuple((0, int(row), int(col)) for row, col in patches)
     results = Results(demo_path())
     try:
-        word = next(place for place, chip in enumerate(results.chips(0)) if chip.label == "duck")
+        word = next(index for index, chip in enumerate(results.chips(0)) if chip.label == "duck")
         taught = (1, 0)
         for score in ("lift", "hit", "iou"):
             found = score_heads(results, ViewState(query=Query("text", (word,)), score=score, region=region))
@@ -239,9 +239,9 @@ def test_atlas_and_status_bar_show_the_same_lift(window: MainWindow) -> None:
     assert not REGION_SCORES & set(atlas.score._reasons)
     values = atlas.scores()
     assert values is not None
-    told = f"{values[2, 1]:.1f} × chance"
-    assert window.status.left().endswith(f" of this row · lift {told}")
-    assert atlas.explain(2, 1).startswith(f"Layer 2, head 1: lift of region {told}, rank ")
+    text = f"{values[2, 1]:.1f} × chance"
+    assert window.status.left().endswith(f" of this row · lift {text}")
+    assert atlas.explain(2, 1).startswith(f"Layer 2, head 1: lift of region {text}, rank ")
     session.update(score="hit")
     spin()
     assert atlas.explain(2, 1).startswith("Layer 2, head 1: hit in region ")
@@ -262,13 +262,13 @@ def test_atlas_explains_unavailable_scores(window: MainWindow) -> None:
     region = tuple((0, row, col) for row in (6, 7) for col in (6, 7))
     session.update(query=Query("action", (1,)), layer=2, heads=(1,), score="lift", region=region)
     spin()
-    place = atlas.cell(atlas.scores(), 2, 1).center()
+    point = atlas.cell(atlas.scores(), 2, 1).center()
     grid = atlas.grab().toImage()
-    assert atlas.cell_at(place) == (2, 1)
+    assert atlas.cell_at(point) == (2, 1)
     session.update(region=())
     spin()
     assert atlas.grab().toImage() != grid
-    assert atlas.cell_at(place) is None, "no cell is there to be clicked or explained"
+    assert atlas.cell_at(point) is None, "no cell is there to be clicked or explained"
     assert atlas.explain(2, 1) == "Layer 2, head 1: lift of region none, drag a box on a picture first"
     window.perform_id("ranked")
     spin()
@@ -276,7 +276,7 @@ def test_atlas_explains_unavailable_scores(window: MainWindow) -> None:
     assert (session.state.layer, session.state.heads) == (2, (1,)), "stays where it is"
     session.update(thumbnails=True)
     spin()
-    assert atlas.cell_at(place) == (2, 1), "small maps need no score"
+    assert atlas.cell_at(point) == (2, 1), "small maps need no score"
     session.update(thumbnails=False, region=((0, 0, 0),))
     spin()
     assert window.status.left().endswith(" · the region lies in the letterbox bars")
@@ -284,29 +284,29 @@ def test_atlas_explains_unavailable_scores(window: MainWindow) -> None:
     assert set(atlas.score._reasons) == (REGION_SCORES - {"region"}) | EFFECT_SCORES
     session.update(query=Query("text", (1,)), score="change")
     spin()
-    assert atlas.cell_at(place) is None
+    assert atlas.cell_at(point) is None
     session.update(region=region, score="region")
     spin()
-    assert atlas.cell_at(place) == (2, 1)
+    assert atlas.cell_at(point) == (2, 1)
 
 
 def test_next_score_skips_unavailable_scores(window: MainWindow) -> None:
-    session, seen = window.session, []
+    session, messages = window.session, []
     session.update(query=Query("text", (1,)), score="picture")
     for _ in range(3):
         window.perform_id("score")
         spin(0.01)
-        seen.append(session.state.score)
-    assert seen == ["entropy", "picture", "entropy"], "no region is drawn, and words have one pass"
+        messages.append(session.state.score)
+    assert messages == ["entropy", "picture", "entropy"], "no region is drawn, and words have one pass"
     session.update(query=Query("action", (1,)), region=((0, 6, 6),), score="picture")
     spin(0.01)
-    seen = []
+    messages = []
     offered = [name for name in scores.SCORES if name not in EFFECT_SCORES]  # the file has no effects
     for _ in offered:
         window.perform_id("score")
         spin(0.01)
-        seen.append(session.state.score)
-    assert seen == [*offered[1:], "picture"]
+        messages.append(session.state.score)
+    assert messages == [*offered[1:], "picture"]
 
 
 def test_atlas_explains_a_score_with_its_rank(window: MainWindow) -> None:
@@ -328,7 +328,7 @@ def test_atlas_explains_a_score_with_its_rank(window: MainWindow) -> None:
     session.update(heads=())
     until(lambda: atlas.accessibleDescription().startswith("Layer 1, mean of heads: hit in region "))
     menu = atlas.score.menu()
-    tips = [one.toolTip().replace("\n", " ") for one in menu.actions()]
+    tips = [action.toolTip().replace("\n", " ") for action in menu.actions()]
     assert tips == [score.description for score in scores.SCORES.values()]
     assert atlas.score.toolTip().replace("\n", " ") == scores.SCORES["hit"].description
     menu.close()
@@ -336,12 +336,12 @@ def test_atlas_explains_a_score_with_its_rank(window: MainWindow) -> None:
 
 def test_status_bar_describes_the_pinned_view_while_blinking(app: QApplication, tmp_path: Path, small: Path) -> None:
     """Its file, its bars and its unit: here a second file with square pictures and a third camera."""
-    other = make_results.write(
+    other_path = make_results.write(
         tmp_path / "other.h5", make_results.Recipe(cameras=("exterior", "wrist", "third"), size=(96, 96))
     )
     window = show(small, tmp_path, query=Query("action", (1,)), layer=2, heads=(1,), region=((0, 0, 0), (0, 6, 6)))
     try:
-        window.session.open_other(Results(other))
+        window.session.open_other(Results(other_path))
         spin()
         before = window.status.left()
         window.session.blink(True)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 def test_token_values_are_the_weight_on_pointer_region_or_pictures(small: Path, results: Results) -> None:
     state = ViewState(layer=1, step=2, heads=(1,), query=Query("action", (0,)))
-    made = strips(results, state, (1, 7, 9))
+    values = strips(results, state, (1, 7, 9))
     with h5py.File(small, locking=False) as file:
-        assert made.actions == pytest.approx(file["action/to_image"][0, 1, :, 2, 1, 1, 7, 9].astype("f4"))
+        assert values.actions == pytest.approx(file["action/to_image"][0, 1, :, 2, 1, 1, 7, 9].astype("f4"))
         text = file["text/to_image"][0, 1, :, 1, 1, 7, 9].astype("f4")
     chips = results.chips(0)
-    assert made.words == pytest.approx([text[list(chip.tokens)].mean() for chip in chips], rel=1e-5)
+    assert values.words == pytest.approx([text[list(chip.tokens)].mean() for chip in chips], rel=1e-5)
     pictures = strips(results, state, None)
     assert pictures.subject == "pictures"
     assert pictures.top == max(pictures.words.max(), pictures.actions.max())
@@ -29,8 +29,8 @@ def test_token_values_are_the_weight_on_pointer_region_or_pictures(small: Path, 
     region = strips(results, ViewState(layer=1, heads=(1,), region=((1, 7, 9), (0, 3, 3))), None)
     with h5py.File(small, locking=False) as file:
         block = file["text/to_image"][0, 1, :, 1].astype("f4")
-    both = block[:, 1, 7, 9] + block[:, 0, 3, 3]
-    assert region.words == pytest.approx([both[list(chip.tokens)].mean() for chip in chips], rel=1e-5)
+    expected = block[:, 1, 7, 9] + block[:, 0, 3, 3]
+    assert region.words == pytest.approx([expected[list(chip.tokens)].mean() for chip in chips], rel=1e-5)
 
 
 def test_token_values_are_the_same_without_summaries(tmp_path: Path) -> None:
@@ -39,8 +39,8 @@ def test_token_values_are_the_same_without_summaries(tmp_path: Path) -> None:
         for s in (True, False)
     )
     state = ViewState(layer=2, query=Query("action", (0,)), step=1)
-    one, two = strips(with_, state, None), strips(without, state, None)
-    assert one.words == pytest.approx(two.words, abs=4e-3)
-    assert one.actions == pytest.approx(two.actions, abs=4e-3)
+    first, second = strips(with_, state, None), strips(without, state, None)
+    assert first.words == pytest.approx(second.words, abs=4e-3)
+    assert first.actions == pytest.approx(second.actions, abs=4e-3)
     with_.close()
     without.close()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from viewer.widgets.main_window import MainWindow
 
 
-def held(results: Results, *key: object) -> bool:
+def is_in_memory(results: Results, *key: object) -> bool:
     return key in results._cache
 
 
@@ -29,17 +29,17 @@ def test_next_frame_is_prefetched_after_a_frame_step(window: MainWindow) -> None
     results = window.session.results
     assert results is not None
     window.session.update(query=Query("action", (2,)), frame=1)
-    until(lambda: held(results, "picture", 2, 1, "source"))
-    assert held(results, "action", 2, 2)
-    assert held(results, "mass", "text", 2)
-    assert held(results, "chips", 2, True)
+    until(lambda: is_in_memory(results, "picture", 2, 1, "source"))
+    assert is_in_memory(results, "action", 2, 2)
+    assert is_in_memory(results, "mass", "text", 2)
+    assert is_in_memory(results, "chips", 2, True)
 
 
 def test_neighbouring_tokens_are_prefetched_after_a_selection(window: MainWindow) -> None:
     results = window.session.results
     assert results is not None
     window.session.update(query=Query("action", (0,)))
-    until(lambda: held(results, "action", 0, 1) and held(results, "action", 0, results.horizon - 1))
+    until(lambda: is_in_memory(results, "action", 0, 1) and is_in_memory(results, "action", 0, results.horizon - 1))
 
 
 def test_several_selected_tokens_have_no_neighbours(results: Results) -> None:
@@ -67,8 +67,8 @@ def test_prefetched_frame_has_the_same_prompt(app: QApplication, tmp_path: Path)
     assert results is not None
     until(lambda: len(window.panels.frame_series.timeline.moments) == 4)
     window.session.update(frame=2)
-    until(lambda: held(results, "picture", 4, 1, "source"))
-    assert not held(results, "picture", 3, 1, "source")
+    until(lambda: is_in_memory(results, "picture", 4, 1, "source"))
+    assert not is_in_memory(results, "picture", 3, 1, "source")
     close(window)
 
 
@@ -81,20 +81,20 @@ def test_stale_request_reads_nothing(results: Results) -> None:
 
 
 def test_frame_bytes_are_read_once(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    plain = prefetch.read_bytes
+    requests: list[int] = []
+    original = prefetch.read_bytes
 
     def counted(results: Results, view: ViewState, stale: Callable[[], bool]) -> int:
-        asked.append(view.frame)
-        return plain(results, view, stale)
+        requests.append(view.frame)
+        return original(results, view, stale)
 
     monkeypatch.setattr(prefetch, "read_bytes", counted)
     had = set[tuple[object, ...]]()
     prefetch.read_frames(results, ViewState(query=Query("action", (1,))), (1, 2), lambda: False, had)
     prefetch.read_frames(results, ViewState(query=Query("action", (1,))), (2, 0), lambda: False, had)
-    assert asked == [1, 2, 0]
-    assert held(results, "action", 1, 1)
-    assert held(results, "action", 2, 1)
-    assert not held(results, "action", 0, 1), "only the very next frame is read into the cache"
+    assert requests == [1, 2, 0]
+    assert is_in_memory(results, "action", 1, 1)
+    assert is_in_memory(results, "action", 2, 1)
+    assert not is_in_memory(results, "action", 0, 1), "only the very next frame is read into the cache"
     prefetch.read_frames(results, ViewState(query=Query("action", (1,))), (0,), lambda: False, None)
-    assert asked == [1, 2, 0], "without playing no bytes are read past HDF5"
+    assert requests == [1, 2, 0], "without playing no bytes are read past HDF5"

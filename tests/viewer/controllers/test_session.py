@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
 
-class Log(QObject):
+class ChangeLog(QObject):
     """Record of every `changed` signal of a session."""
 
     def __init__(self, session: Session) -> None:
@@ -36,7 +36,7 @@ class Log(QObject):
 
 
 def test_updates_before_the_event_loop_are_one_change(session: Session) -> None:
-    log = Log(session)
+    log = ChangeLog(session)
     for number in range(500):
         session.update(layer=number % 4, heads=(number % 3,))
     session.update(layer=2, heads=(1,))
@@ -46,7 +46,7 @@ def test_updates_before_the_event_loop_are_one_change(session: Session) -> None:
 
 
 def test_update_without_net_change_emits_nothing(session: Session) -> None:
-    log = Log(session)
+    log = ChangeLog(session)
     session.update(layer=session.state.layer)
     session.update(layer=1)
     session.update(layer=0)
@@ -145,11 +145,11 @@ for line in sys.stdin:
 
 def test_file_without_value_norms_shows_no_contributions(app: QApplication, tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "bare.h5", make_results.Recipe(frames=1, norms=False))
-    session, said = Session(), []
-    session.noticed.connect(said.append)
+    session, messages = Session(), []
+    session.noticed.connect(messages.append)
     session.open(Results(path), ViewState(measure="contribution", layer=2))
     assert (session.state.measure, session.state.layer) == ("weight", 2)
-    assert said == ["bare.h5 has no value norms for this; raw weights are shown."]
+    assert messages == ["bare.h5 has no value norms for this; raw weights are shown."]
     session.open(None)
     with_norms = make_results.write(tmp_path / "full.h5", make_results.Recipe(frames=1))
     session.open(Results(with_norms), ViewState(measure="contribution"))
@@ -157,7 +157,7 @@ def test_file_without_value_norms_shows_no_contributions(app: QApplication, tmp_
     session.open_other(Results(path))
     assert session.pin is not None
     assert session.scene_of(*session.pin) is None, "a contribution is not compared with a weight"
-    assert "bare.h5 has no value norms" in said[-1]
+    assert "bare.h5 has no value norms" in messages[-1]
     session.open(None)
 
 
@@ -191,13 +191,13 @@ def test_follow_finds_new_frames_of_a_running_capture(app: QApplication, tmp_pat
         recorder.communicate()
 
 
-class Emitter(QObject):
+class SignalEmitter(QObject):
     sent = Signal(object, object)
 
 
 def test_pyside_survives_five_thousand_signals(app: QApplication) -> None:
     """PySide6 6.12.0 on Python 3.11 loses a reference with each emit and crashes after some 570."""
-    emitter, got = Emitter(), []
+    emitter, got = SignalEmitter(), []
     emitter.sent.connect(lambda before, after: got.append(after))
     state = ViewState(layer=1)
     for _ in range(5000):

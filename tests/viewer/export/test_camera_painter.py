@@ -65,12 +65,12 @@ def without_corners(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("name", VIEWS)
-@pytest.mark.parametrize("turned", [(), ("wrist",)])
+@pytest.mark.parametrize("is_turned", [(), ("wrist",)])
 def test_camera_in_a_figure_has_the_pixels_of_the_windows_pane(
-    app: QApplication, tmp_path: Path, name: str, turned: tuple[str, ...]
+    app: QApplication, tmp_path: Path, name: str, is_turned: tuple[str, ...]
 ) -> None:
     path = make_results.write(
-        tmp_path / "a.h5", make_results.Recipe(frames=1, size=(180, 320), turned=turned, steps=3, heads=3)
+        tmp_path / "a.h5", make_results.Recipe(frames=1, size=(180, 320), turned=is_turned, steps=3, heads=3)
     )
     window = show(path, tmp_path, layer=2, **VIEWS[name])
     spin(0.1)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's"
 
 @pytest.mark.parametrize("number", cancellation.SIGNALS)
 def test_first_signal_is_raised_by_check_and_second_exits_now(number: signal.Signals) -> None:
-    before = [signal.getsignal(one) for one in cancellation.SIGNALS]
+    before = [signal.getsignal(signal_number) for signal_number in cancellation.SIGNALS]
     exits: list[bool] = []
     with cancellation.handle_signals(lambda: exits.append(True), restore=True):
         cancellation.check()
@@ -26,7 +26,7 @@ def test_first_signal_is_raised_by_check_and_second_exits_now(number: signal.Sig
             raise AssertionError("it is known already")
         os.kill(os.getpid(), number)
         assert exits == [True]
-    assert [signal.getsignal(one) for one in cancellation.SIGNALS] == before
+    assert [signal.getsignal(signal_number) for signal_number in cancellation.SIGNALS] == before
 
 
 def test_signal_interrupts_an_interruptible_block() -> None:

@@ -46,14 +46,14 @@ def test_summary_of_effects_is_one_figure_with_its_view(measured: Path, tmp_path
 def test_view_of_the_window_exports_its_effects(measured: Path, tmp_path: Path) -> None:
     view = ViewState(query=Query("action", (4,)), measure="effect").to_json()
     assert main(["summary", str(measured), "-o", str(tmp_path), "--view", view]) == 0
-    assert [one.name for one in (tmp_path / "small").iterdir()] == ["effect_summary_action4.jpg"]
+    assert [path.name for path in (tmp_path / "small").iterdir()] == ["effect_summary_action4.jpg"]
     assert main(["heads", str(measured), "-o", str(tmp_path / "heads"), "--view", view]) == 0, "of the attention"
 
 
 def test_film_over_frames_shows_effects(measured: Path, tmp_path: Path) -> None:
     words = ["--measure", "effect", "--over", "frames", "--actions", "4"]
     assert main(["film", str(measured), "-o", str(tmp_path), *words]) == 0
-    assert [one.name for one in (tmp_path / "small").iterdir()] == ["effect_film_frames_action4.png"]
+    assert [path.name for path in (tmp_path / "small").iterdir()] == ["effect_film_frames_action4.png"]
 
 
 def test_table_has_the_scores_of_the_effects_file(measured: Path, tmp_path: Path) -> None:
@@ -63,10 +63,10 @@ def test_table_has_the_scores_of_the_effects_file(measured: Path, tmp_path: Path
         rows = list(csv.DictReader(stream))
     with h5py.File(measured.with_name("small.effects.h5")) as file:
         layer = int(file.attrs["layers"][1])
-        wanted = file["heads/effect_of_action"][0, layer, :, 2] / file["noise/floor_of_action"][0, 2]
+        expected = file["heads/effect_of_action"][0, layer, :, 2] / file["noise/floor_of_action"][0, 2]
         agreement = file["agreement/spearman"][0, 2, 1, 1]
     first = [row for row in rows if row["frame"] == "0"]
-    np.testing.assert_allclose([float(row["effect of head"]) for row in first], wanted, rtol=1e-5)
+    np.testing.assert_allclose([float(row["effect of head"]) for row in first], expected, rtol=1e-5)
     np.testing.assert_allclose([float(row["agreement"]) for row in first], agreement, rtol=1e-5)
     assert {row["deletion area"] for row in rows if row["frame"] == "1"} == {"nan"}, "nothing was measured there"
 
@@ -80,7 +80,7 @@ def test_table_of_a_file_without_effects_has_no_such_columns(small: Path, tmp_pa
 def test_atlas_of_the_heads_effect(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["atlas", str(measured), "-o", str(tmp_path), "--score", "knockout", "--actions", "4"]
     assert main(words) == 0
-    assert [one.name for one in (tmp_path / "small").iterdir()] == ["suffix_atlas_knockout_action4.png"]
+    assert [path.name for path in (tmp_path / "small").iterdir()] == ["suffix_atlas_knockout_action4.png"]
     capsys.readouterr()
     assert refuse(capsys, *words, "--frames", "1") == (
         "pi0-export: There is no score “knockout” of frame 1: not measured: pi0-capture effects small.h5 --frames 1 "
@@ -106,13 +106,13 @@ def test_figures_without_effects_are_refused(
 def test_named_effects_of_another_file_are_refused(
     measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = make_effects.write(tmp_path / "other.effects.h5", measured)
-    with h5py.File(other, "a") as file:
+    other_effects = make_effects.write(tmp_path / "other.effects.h5", measured)
+    with h5py.File(other_effects, "a") as file:
         file.attrs["results"] = json.dumps({"name": "duck.h5", "uuid": "another"})
-    words = ["summary", str(measured), "-o", str(tmp_path), "--effects", str(other)]
+    words = ["summary", str(measured), "-o", str(tmp_path), "--effects", str(other_effects)]
     assert "other.effects.h5 holds effects on duck.h5, not on small.h5" in refuse(capsys, *words)
-    beside = measured.with_name("small.effects.h5")
-    beside.write_bytes(other.read_bytes())
+    default_path = measured.with_name("small.effects.h5")
+    default_path.write_bytes(other_effects.read_bytes())
     assert main(["summary", str(measured), "-o", str(tmp_path), "--actions", "4"]) == 0, "one beside it is left out"
 
 
@@ -157,15 +157,15 @@ def test_arrays_have_maps_targets_and_scores_of_the_effects_file(measured: Path,
 
 
 def test_arrays_of_named_effects_and_of_words_alone(measured: Path, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere.h5"
-    measured.with_name("small.effects.h5").rename(elsewhere)
+    other_path = tmp_path / "elsewhere.h5"
+    measured.with_name("small.effects.h5").rename(other_path)
     words = ("--frames", "0", "--phase", "prefix", "--layers", "1", "--words", "duck")
-    plain = export_arrays(measured, tmp_path / "plain", *words)
-    assert not {"effect_of_chunk", "noise_floor", "target"} & set(plain)
-    found = export_arrays(measured, tmp_path / "named", *words, "--effects", str(elsewhere))
+    attention_alone = export_arrays(measured, tmp_path / "plain", *words)
+    assert not {"effect_of_chunk", "noise_floor", "target"} & set(attention_alone)
+    found = export_arrays(measured, tmp_path / "named", *words, "--effects", str(other_path))
     np.testing.assert_allclose(found["target_effect"], [[4]])
     assert not [name for name in found if name.startswith("suffix_")], "no action was chosen"
-    assert set(plain) < set(found)
+    assert set(attention_alone) < set(found)
     assert "prefix_agreement" not in found, "words have no agreement"
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def left(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -27,7 +27,7 @@ def test_file_appears_only_when_complete(tmp_path: Path) -> None:
         assert not path.exists()
         unfinished.write_bytes(b"whole")
     assert path.read_bytes() == b"whole"
-    assert left(path.parent) == ["a.png"]
+    assert list_names(path.parent) == ["a.png"]
 
 
 def test_failed_write_keeps_the_old_file_and_leaves_no_temporary(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_temporary(tmp_path: Path)
             unfinished.write_bytes(b"half")
             raise kind
         assert path.read_bytes() == b"old"
-        assert left(tmp_path) == ["a.png"]
+        assert list_names(tmp_path) == ["a.png"]
 
 
 def test_file_that_appears_during_the_write_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_file_that_appears_during_the_write_is_not_replaced(tmp_path: Path, monk
         unfinished.write_bytes(b"mine")
         path.write_bytes(b"theirs")
     assert path.read_bytes() == b"theirs"
-    assert left(tmp_path) == ["a.png"]
+    assert list_names(tmp_path) == ["a.png"]
 
     def no_links(*_: object) -> None:
         raise OSError("this disk has no hard links")
@@ -69,7 +69,7 @@ def test_impossible_folder_is_a_user_error(tmp_path: Path) -> None:
         atomic_write.write_bytes(tmp_path / "file" / "a.png", b"", overwrite=False)
 
 
-def test_leftovers_of_a_killed_export_alone_are_removed(tmp_path: Path) -> None:
+def test_only_leftovers_of_killed_exports_are_removed(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -82,7 +82,7 @@ def test_leftovers_of_a_killed_export_alone_are_removed(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).write_bytes(b"half")
     atomic_write.remove_leftovers([tmp_path / "a.png", tmp_path / "nowhere" / "c.png"])
-    assert left(tmp_path) == sorted(names[1:])
+    assert list_names(tmp_path) == sorted(names[1:])
     alive.communicate(b"\n")
 
 
@@ -92,5 +92,5 @@ def test_leftovers_of_a_zombie_process_are_removed(tmp_path: Path) -> None:
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
     (tmp_path / f".a.png.{ended.pid}.partial").write_bytes(b"half")
     atomic_write.remove_leftovers([tmp_path / "a.png"])
-    assert left(tmp_path) == []
+    assert list_names(tmp_path) == []
     ended.wait()

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 
 def start_export(arguments: Sequence[str]) -> subprocess.Popen[str]:
-    bare = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"}
+    environment = {
+        name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"
+    }
     return subprocess.Popen(
-        [sys.executable, "-m", "viewer.export", *arguments], env={**bare, "PYTHONPATH": str(ROOT)}, text=True,
+        [sys.executable, "-m", "viewer.export", *arguments], env={**environment, "PYTHONPATH": str(ROOT)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
@@ -44,8 +46,8 @@ def test_readme_command_runs_without_a_screen(small: Path, tmp_path: Path) -> No
     assert names == sorted(
         f"{phase}_L{layer}_attn_vis_mean.jpg" for phase in ("prefix", "suffix") for layer in range(4)
     )
-    again, _, stderr = run("summary", str(small), "-o", str(tmp_path))
-    assert again == 2
+    second_code, _, stderr = run("summary", str(small), "-o", str(tmp_path))
+    assert second_code == 2
     assert stderr.startswith(
         f"pi0-export: {tmp_path}/small/prefix_L0_attn_vis_mean.jpg and 7 more exist; add --overwrite"
     )
@@ -53,7 +55,7 @@ def test_readme_command_runs_without_a_screen(small: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["summary", "nowhere.h5"], "There is no file nowhere.h5"),
         (["summary", __file__], "is not an HDF5 file"),
@@ -85,12 +87,12 @@ def test_readme_command_runs_without_a_screen(small: Path, tmp_path: Path) -> No
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
-    small: Path, tmp_path: Path, arguments: list[str], says: str
+    small: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     words = [str(small) if word == "FILE" else word for word in arguments]
     code, out, stderr = run(*words, *(["-o", str(tmp_path / "out")] if words and words[0] != "dance" else []))
     assert code == 2
-    assert says in stderr
+    assert message in stderr
     assert out == ""
     assert len(stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("*.*"))
@@ -160,9 +162,9 @@ def test_signal_while_qt_loads_is_not_lost(large: Path, tmp_path: Path, number: 
         f"sys.argv[1:] = ['heads', {str(large)!r}, '-o', {str(tmp_path)!r}]\n"
         "sys.exit(program.main())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    completed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     stderr = "pi0-export: stopped; what is finished stays, and nothing is half written.\n"
-    assert (done.returncode, done.stderr) == (130, stderr)
+    assert (completed.returncode, completed.stderr) == (130, stderr)
     assert not list(tmp_path.rglob("*.*"))
 
 
@@ -173,7 +175,9 @@ def test_killed_export_leaves_no_incomplete_picture_and_no_process(large: Path, 
     process.kill()
     process.communicate(timeout=60)
     end = time.monotonic() + 60
-    while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in workers):  # they end with it
+    while any(
+        worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers
+    ):  # they end with it
         assert time.monotonic() < end
         time.sleep(0.05)
     assert count_complete(tmp_path) == len(list(tmp_path.rglob("head_*.jpg"))) < 1152
@@ -192,9 +196,9 @@ def test_several_processes_write_the_same_files_as_one(small: Path, tmp_path: Pa
     for count in (1, 3):
         words = ["heads", str(small), "--frames", "all", "--format", "png", "--processes", str(count)]
         assert run(*words, "-o", str(tmp_path / str(count)))[0] == 0
-    one, three = (sorted((tmp_path / name).rglob("*.png")) for name in ("1", "3"))
-    assert len(one) == len(three) == 72
-    for a, b in zip(one, three, strict=True):
+    from_one, from_three = (sorted((tmp_path / name).rglob("*.png")) for name in ("1", "3"))
+    assert len(from_one) == len(from_three) == 72
+    for a, b in zip(from_one, from_three, strict=True):
         assert a.relative_to(tmp_path / "1") == b.relative_to(tmp_path / "3")
         assert a.read_bytes() == b.read_bytes()
 
@@ -210,9 +214,9 @@ def test_file_of_a_running_capture_can_be_exported(tmp_path: Path) -> None:
 
 
 def test_difference_subtracts_a_second_file(small: Path, tmp_path: Path) -> None:
-    other = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=9))
+    other_file = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=9))
     words = ("difference", str(small), "--words", "duck", "--layers", "2", "--format", "svg", "-o", str(tmp_path))
-    code, out, stderr = run(*words, "--other", str(other))
+    code, out, stderr = run(*words, "--other", str(other_file))
     assert (code, stderr) == (0, "")
     text = Path(out.strip()).read_text()
     assert "A · small.h5" in text
@@ -236,8 +240,8 @@ def test_window_imports_no_encoder_or_renderer() -> None:
         "heavy = {'cv2', 'av', 'PIL', 'pyarrow', 'viewer.export.figures.figure', 'viewer.export.renderer'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    completed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no X window system")
@@ -247,12 +251,12 @@ def test_figures_need_no_library_of_the_x_window_system(small: Path, tmp_path: P
         "code = main(sys.argv[1:])\nmaps = Path('/proc/self/maps').read_text()\n"
         "print(code, 'libqoffscreen' in maps, 'libqxcb' in maps, 'libxcb-cursor' in maps)\n"
     )
-    bare = {name: value for name, value in os.environ.items() if "DISPLAY" not in name}
-    done = subprocess.run(
+    environment = {name: value for name, value in os.environ.items() if "DISPLAY" not in name}
+    completed = subprocess.run(
         [sys.executable, "-c", code, "summary", str(small), "-o", str(tmp_path), "--processes", "1"], cwd=ROOT,
-        capture_output=True, text=True, check=False, env={**bare, "QT_QPA_PLATFORM": "xcb"},
+        capture_output=True, text=True, check=False, env={**environment, "QT_QPA_PLATFORM": "xcb"},
     )  # fmt: skip
-    assert done.stdout.splitlines()[-1:] == ["0 True False False"], done.stderr
+    assert completed.stdout.splitlines()[-1:] == ["0 True False False"], completed.stderr
 
 
 def test_importing_opencv_keeps_the_environment() -> None:

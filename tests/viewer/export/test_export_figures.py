@@ -53,33 +53,33 @@ def read_pixels(path: Path) -> npt.NDArray[np.uint8]:
     return pixels(image)[..., 2::-1].copy()
 
 
-@pytest.mark.parametrize("turned", [(), ("wrist",)])
+@pytest.mark.parametrize("is_turned", [(), ("wrist",)])
 @pytest.mark.parametrize("size", [(180, 320), (240, 320)])
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_summary_heatmap_covers_the_planted_patch(
-    app: QApplication, tmp_path: Path, size: tuple[int, int], turned: tuple[str, ...], suffix: str
+    app: QApplication, tmp_path: Path, size: tuple[int, int], is_turned: tuple[str, ...], suffix: str
 ) -> None:
-    path = planted(tmp_path, size=size, turned=turned)
+    path = planted(tmp_path, size=size, turned=is_turned)
     words = f"summary --words duck --layers 1 --size 320 --scale 1 --no-caption --no-grid --format {suffix}"
     page = read_pixels(write_figures(tmp_path, path, words)[0]).astype(int)
     tall = size[0]
     for camera, name in enumerate(("exterior", "wrist")):
         top = 20 + 22 + camera * (tall + 22 + 6)
-        bare = page[top : top + tall, 20:340]
+        pixels = page[top : top + tall, 20:340]
         heated = page[top : top + tall, 352:672]
-        rows, cols = np.nonzero(np.abs(heated - bare).max(-1) > 60)
-        box = expected(bare.shape, CELL[camera], size, name in turned)
+        rows, cols = np.nonzero(np.abs(heated - pixels).max(-1) > 60)
+        box = expected(pixels.shape, CELL[camera], size, name in is_turned)
         slack = 1.01 if suffix == "png" else 2.01  # a JPEG's edges are a little soft
         assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx(box, abs=slack)
 
 
 def test_cameras_share_one_scale_unless_range_is_map(app: QApplication, small: Path) -> None:
-    shared, apart = (
-        create_figures(small, f"summary --layers 2 --words duck {more}")[0][0] for more in ("", "--range map")
+    shared, separate = (
+        create_figures(small, f"summary --layers 2 --words duck {option}")[0][0] for option in ("", "--range map")
     )
     assert len(shared.scales) == 1
-    assert len(apart.scales) == 2
-    assert apart.scales[0].high != apart.scales[1].high
+    assert len(separate.scales) == 2
+    assert separate.scales[0].high != separate.scales[1].high
     locked = create_figures(small, "summary --layers 2 --words duck --range 0:0.5")[0][0]
     assert (locked.scales[0].low, locked.scales[0].high) == (0.0, 0.5)
 
@@ -95,9 +95,11 @@ def test_heads_of_a_layer_share_one_scale(app: QApplication, tmp_path: Path) -> 
     assert len(tops) == 1
     assert {figure.view.range for figure, _ in sheets} == {"locked"}
     lowest = np.array([68, 1, 84])  # viridis at 0
-    lit = [(np.abs(page[42 : 42 + 180, 20:660].astype(int) - lowest).max(-1) > 12).mean() for _, page in sheets]
-    assert lit[1] == pytest.approx(0.02, abs=0.02), "nothing but the gap between the two maps"
-    assert min(lit[0], lit[2]) > 0.2
+    heated_shares = [
+        (np.abs(page[42 : 42 + 180, 20:660].astype(int) - lowest).max(-1) > 12).mean() for _, page in sheets
+    ]
+    assert heated_shares[1] == pytest.approx(0.02, abs=0.02), "nothing but the gap between the two maps"
+    assert min(heated_shares[0], heated_shares[2]) > 0.2
 
 
 def test_range_set_gives_all_figures_one_range(app: QApplication, small: Path, tmp_path: Path) -> None:
@@ -126,20 +128,20 @@ def test_figures_draw_nothing_over_the_page_edge(app: QApplication, small: Path,
         edge = np.concatenate([ink[:8].ravel(), ink[-8:].ravel(), ink[:, :8].ravel(), ink[:, -8:].ravel()])
         assert not edge.any(), "nothing runs off the page"
         assert ink.mean() > 0.03
-        bare = page.shape[0]
-        assert (page.shape[1], bare) == (figure.width, figure.height)
+        page_height = page.shape[0]
+        assert (page.shape[1], page_height) == (figure.width, figure.height)
 
 
 def test_caption_names_file_frame_prompt_query_layer_heads_and_scale(app: QApplication, small: Path) -> None:
     figure, _ = create_figures(small, "summary --frame 1 --words duck --layers 3 --heads 1,2 --reduce max")[0]
-    text = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
+    text = " ".join(run.text for paragraph in figure.paragraphs for line in paragraph.lines for _, run in line)
     for part in (
         "“duck”", "(token 5, prefix)", "layer 3 of 0–3", "maximum of heads 1–2", "raw weights", "one scale from 1 × uniform",
         "small.h5", "planted", "frame 1 of 0–2", "“put the duck in the bowl”", "attention is not cause",
     ):  # fmt: skip
         assert part in text, part
     acting, _ = create_figures(small, "curves --over frames --actions 1 --step 1")[0]
-    text = " ".join(run.text for one in acting.paragraphs for line in one.lines for _, run in line)
+    text = " ".join(run.text for paragraph in acting.paragraphs for line in paragraph.lines for _, run in line)
     assert "action 1 of 0–4 (suffix, step 1" in text
     assert "frames 0–2 of 0–2" in text
 
@@ -155,18 +157,18 @@ def test_figure_of_a_maximum_prints_its_own_number(app: QApplication, small: Pat
         maps = file["text/to_image"][0, 3, token].astype("f4").max(0)  # camera, row, col
     peaks = [maps[camera][~make_results.bars(72, 128)].max() for camera in range(2)]
     assert read_notes(maximum) == [f"up to {format_number(float(peak))} on a patch" for peak in peaks]
-    one, _ = create_figures(small, "summary --words duck --layers 3 --reduce max --heads 1")[0]
-    assert all(note.endswith("of this row’s weight") for note in read_notes(one)), "one head is a row"
+    figure, _ = create_figures(small, "summary --words duck --layers 3 --reduce max --heads 1")[0]
+    assert all(note.endswith("of this row’s weight") for note in read_notes(figure)), "one head is a row"
 
 
 def test_caption_of_a_long_prompt_is_bounded(app: QApplication, tmp_path: Path) -> None:
     task = " ".join(["word" * 30, *(f"and{number}" for number in range(500))])
     path = make_results.write(tmp_path / "long.h5", make_results.Recipe(frames=1, tasks=(task,), layers=1))
     figure, _ = create_figures(path, "summary --phase prefix")[0]
-    said = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
+    text = " ".join(run.text for paragraph in figure.paragraphs for line in paragraph.lines for _, run in line)
     assert len(task) > 3000
-    assert len(said) < 600
-    assert "499”" in said, "the end of the prompt is kept"
+    assert len(text) < 600
+    assert "499”" in text, "the end of the prompt is kept"
 
 
 @pytest.mark.parametrize(
@@ -175,9 +177,9 @@ def test_caption_of_a_long_prompt_is_bounded(app: QApplication, tmp_path: Path) 
 )
 def test_caption_is_a_whole_sentence(app: QApplication, small: Path, words: str) -> None:
     figure, _ = create_figures(small, f"{words} --actions 1")[0]
-    said = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
-    assert "…" not in said
-    assert "looks at the pictures:" in said or "where its weight goes over" in said
+    text = " ".join(run.text for paragraph in figure.paragraphs for line in paragraph.lines for _, run in line)
+    assert "…" not in text
+    assert "looks at the pictures:" in text or "where its weight goes over" in text
 
 
 def test_svg_has_text_elements_in_a_common_font_family(app: QApplication, small: Path, tmp_path: Path) -> None:

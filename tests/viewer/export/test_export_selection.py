@@ -32,7 +32,7 @@ def test_parse_positions_reads_lists_as_captions_write_them(labels: set[int], da
     axis = sorted(labels)
     picked = data.draw(st.sets(st.sampled_from(axis), min_size=1))
     typed = format_numbers(sorted(picked)).replace("–", "-")
-    assert {axis[place] for place in selection.parse_positions(typed, axis, "layer")} >= picked
+    assert {axis[position] for position in selection.parse_positions(typed, axis, "layer")} >= picked
     assert selection.parse_positions(",".join(map(str, picked)), axis, "layer") == tuple(
         axis.index(v) for v in sorted(picked)
     )
@@ -46,7 +46,7 @@ def test_parse_positions_reads_all_last_and_ranges() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "says"),
+    ("typed", "message"),
     [
         ("5", "There is no layer 5; the file has layers 4, 10, 15."),
         ("x", "“x” is no layer"),
@@ -56,35 +56,35 @@ def test_parse_positions_reads_all_last_and_ranges() -> None:
         ("9" * 40, "is no layer"),
     ],
 )
-def test_parse_positions_refuses_unknown_positions(typed: str, says: str) -> None:
-    with pytest.raises(UserError, match=says.replace(".", r"\.")):
+def test_parse_positions_refuses_unknown_positions(typed: str, message: str) -> None:
+    with pytest.raises(UserError, match=message.replace(".", r"\.")):
         selection.parse_positions(typed, (4, 10, 15), "layer")
 
 
-def resolve(results: Results, **fields: object) -> ExportRequest:
+def resolve_options(results: Results, **fields: object) -> ExportRequest:
     values = {"kind": "summary", "file": results.path, "format": "jpg", **fields}
     return resolve_request(ExportSource(results), ExportArguments(**values))  # type: ignore[arg-type]
 
 
-def phases(results: Results, **fields: object) -> tuple[str, ...]:
-    return tuple(queries.phase for queries in resolve(results, **fields).queries)
+def resolve_phases(results: Results, **fields: object) -> tuple[str, ...]:
+    return tuple(queries.phase for queries in resolve_options(results, **fields).queries)
 
 
 def test_phases_are_both_unless_a_query_implies_one(results: Results) -> None:
-    assert phases(results) == ("prefix", "suffix")
-    assert phases(results, words=("duck",)) == ("prefix",)
-    assert phases(results, actions=("1",)) == ("suffix",)
-    assert phases(results, view=ViewState(query=Query("action", (0,)))) == ("suffix",)
+    assert resolve_phases(results) == ("prefix", "suffix")
+    assert resolve_phases(results, words=("duck",)) == ("prefix",)
+    assert resolve_phases(results, actions=("1",)) == ("suffix",)
+    assert resolve_phases(results, view=ViewState(query=Query("action", (0,)))) == ("suffix",)
     with pytest.raises(UserError, match="--words belongs to the prefix"):
-        phases(results, words=("duck",), phases=("suffix",))
+        resolve_phases(results, words=("duck",), phases=("suffix",))
 
 
 def test_find_words_ignores_case(results: Results) -> None:
     chips = results.chips(0)
     found = selection.find_words(results, 0, "DUCK")
     assert [chips[item].label for item in found.query.items] == ["duck"]
-    both = selection.find_words(results, 0, "duck bowl")
-    assert [chips[item].label for item in both.query.items] == ["duck", "bowl"]
+    tokens = selection.find_words(results, 0, "duck bowl")
+    assert [chips[item].label for item in tokens.query.items] == ["duck", "bowl"]
     the = selection.find_words(results, 0, "the")
     assert [chips[item].label for item in the.query.items] == ["the", "the"], "a word that comes twice is both"
     with pytest.raises(UserError, match="There is no word “goose” in frame 0; its prompt has put, the, duck, in, bowl"):
@@ -93,7 +93,7 @@ def test_find_words_ignores_case(results: Results) -> None:
 
 def test_find_words_of_tokens_returns_the_word_of_a_token(results: Results) -> None:
     chips = results.chips(0)
-    duck = next(place for place, chip in enumerate(chips) if chip.label == "duck")
+    duck = next(index for index, chip in enumerate(chips) if chip.label == "duck")
     token = chips[duck].tokens[0]
     assert selection.find_words_of_tokens(results, 0, str(token)) == Query("text", (duck,))
 
@@ -130,8 +130,8 @@ def test_file_slug_has_no_special_characters(name: str) -> None:
 
 
 def test_defaults_are_first_frame_last_step_and_every_layer(results: Results) -> None:
-    summary = resolve(results)
+    summary = resolve_options(results)
     assert (summary.frames, summary.layers, summary.steps) == ((0,), (0, 1, 2, 3), (2,))
     assert (summary.heads, summary.view.heads) == ((0, 1, 2), ())
-    assert resolve(results, kind="film", over="frames").frames == (0, 1, 2)
-    assert resolve(results, kind="table").steps == (0, 1, 2)
+    assert resolve_options(results, kind="film", over="frames").frames == (0, 1, 2)
+    assert resolve_options(results, kind="table").steps == (0, 1, 2)

@@ -42,26 +42,26 @@ if TYPE_CHECKING:
 def sheet(app: QApplication, small: Path, tmp_path: Path) -> Iterator[ExportSheet]:
     window = show(small, tmp_path, layer=2, query=Query("action", (1,)), step=1)
     window.settings.set_text("export/folder", str(tmp_path / "out"))
-    yield opened(window)
+    yield open_sheet(window)
     close(window)
 
 
-def opened(window: MainWindow) -> ExportSheet:
+def open_sheet(window: MainWindow) -> ExportSheet:
     QTest.keyClick(window, Qt.Key.Key_E, Qt.KeyboardModifier.ControlModifier)
     assert isinstance(window.overlays.overlay, ExportSheet)
-    previewed(window.overlays.overlay)
+    wait_for_preview(window.overlays.overlay)
     return window.overlays.overlay
 
 
-def previewed(sheet: ExportSheet) -> None:
+def wait_for_preview(sheet: ExportSheet) -> None:
     """Wait for the answer to the newest ask."""
-    asked = sheet.preview._request_number
-    until(lambda: sheet.preview.reply.get("ask", 0) >= max(asked, 1) and not sheet.preview._timer.isActive(), 20)
+    requested = sheet.preview._request_number
+    until(lambda: sheet.preview.reply.get("ask", 0) >= max(requested, 1) and not sheet.preview._timer.isActive(), 20)
     until(lambda: sheet.preview.reply.get("ask", 0) == sheet.preview._request_number, 20)
 
 
 def test_every_kind_has_its_own_preview_and_command_line(sheet: ExportSheet) -> None:
-    seen = set()
+    previews = set()
     for kind in KINDS:
         button = sheet.kinds[kind]
         if kind == "difference":
@@ -70,14 +70,14 @@ def test_every_kind_has_its_own_preview_and_command_line(sheet: ExportSheet) -> 
             continue
         button.click()
         spin(0.2)
-        previewed(sheet)
+        wait_for_preview(sheet)
         assert not sheet.preview.error
         options = cli.parse_arguments(sheet.form.arguments())
         assert (options.kind, options.format) == (kind, FORMATS[kind][0])
         assert sheet.preview.reply["first"].endswith(options.format)
         assert sheet.preview.image is not None
-        seen.add(pixels(sheet.preview.image).tobytes())
-    assert len(seen) == len(KINDS) - 1
+        previews.add(pixels(sheet.preview.image).tobytes())
+    assert len(previews) == len(KINDS) - 1
 
 
 def test_preview_follows_changes_and_shows_errors(sheet: ExportSheet) -> None:
@@ -85,7 +85,7 @@ def test_preview_follows_changes_and_shows_errors(sheet: ExportSheet) -> None:
     before = pixels(sheet.preview.image).copy()
     sheet.form._segments["theme"].buttons["dark"].click()  # type: ignore[union-attr]
     spin(0.2)
-    previewed(sheet)
+    wait_for_preview(sheet)
     after = pixels(sheet.preview.image).copy()
     assert before[2, 2, :3].min() > 240
     assert after[2, 2, :3].max() < 40
@@ -93,13 +93,13 @@ def test_preview_follows_changes_and_shows_errors(sheet: ExportSheet) -> None:
     field.selectAll()
     QTest.keyClicks(field, "99")
     spin(0.2)
-    previewed(sheet)
+    wait_for_preview(sheet)
     assert sheet.preview.error == "There is no layer 99; the file has layers 0–3."
     assert not sheet.export.isEnabled()
     field.selectAll()
     QTest.keyClicks(field, "all")
     spin(0.2)
-    previewed(sheet)
+    wait_for_preview(sheet)
     assert sheet.words()[0].startswith("4 files, about ")
     assert sheet.export.isEnabled()
 
@@ -115,15 +115,15 @@ def test_export_writes_the_shown_view_and_opens_its_folder(
     assert sheet.result == "1 file written to small"
     view = from_json(metadata.read_view(str(path)))
     assert (view.layer, view.query, view.step) == (2, Query("action", (1,)), 1)
-    asked: list[str] = []
+    opened: list[str] = []
     monkeypatch.setattr(
-        "viewer.widgets.overlays.export_sheet.QDesktopServices.openUrl", lambda url: asked.append(url.toLocalFile())
+        "viewer.widgets.overlays.export_sheet.QDesktopServices.openUrl", lambda url: opened.append(url.toLocalFile())
     )
     assert not sheet.open_folder.isHidden()
     sheet.open_folder.click()
-    assert asked == [str(path.parent)]
+    assert opened == [str(path.parent)]
     spin(0.2)
-    previewed(sheet)
+    wait_for_preview(sheet)
     sheet.result = ""
     assert "1 exists already" in sheet.words()[0]
     assert not sheet.export.isEnabled()
@@ -135,8 +135,8 @@ def test_copied_command_writes_the_same_files(sheet: ExportSheet, tmp_path: Path
     sheet.copy.click()
     words = shlex.split(QGuiApplication.clipboard().text())
     assert words[0] == "pi0-export"
-    done = subprocess.run([sys.executable, "-m", "viewer.export", *words[1:]], cwd=ROOT, check=False)
-    assert done.returncode == 0
+    completed = subprocess.run([sys.executable, "-m", "viewer.export", *words[1:]], cwd=ROOT, check=False)
+    assert completed.returncode == 0
     assert (tmp_path / "out" / "small" / "suffix_L2_attn_vis_mean_action1_step1.jpg").is_file()
 
 
@@ -166,10 +166,10 @@ def test_unavailable_scores_are_disabled(app: QApplication, small: Path, tmp_pat
     def cells(**view: object) -> tuple[str, dict[str, bool], str]:
         window = show(small, tmp_path, query=Query("text", (4,)), **view)
         window.settings.set_text("export/folder", str(tmp_path / "out"))
-        sheet = opened(window)
+        sheet = open_sheet(window)
         sheet.kinds["atlas"].click()
         spin(0.2)
-        previewed(sheet)
+        wait_for_preview(sheet)
         choice = sheet.form._segments["score"]
         assert isinstance(choice, DropDown)
         menu = choice.menu()
@@ -194,17 +194,17 @@ def test_unavailable_scores_are_disabled(app: QApplication, small: Path, tmp_pat
 
 def test_film_over_layers_and_frames_can_be_chosen(sheet: ExportSheet) -> None:
     sheet.kinds["film"].click()
-    over = sheet.form._segments["over"]
-    assert isinstance(over, DropDown)
-    words = {action.data(): action.text() for action in over.menu().actions()}
+    axis_buttons = sheet.form._segments["over"]
+    assert isinstance(axis_buttons, DropDown)
+    words = {action.data(): action.text() for action in axis_buttons.menu().actions()}
     assert words["layers-frames"] == "layers × frames"
-    next(action for action in over.menu().actions() if action.data() == "layers-frames").trigger()
+    next(action for action in axis_buttons.menu().actions() if action.data() == "layers-frames").trigger()
     spin(0.2)
-    previewed(sheet)
+    wait_for_preview(sheet)
     assert not sheet.preview.error
     assert sheet.preview.reply["first"].endswith("suffix_film_layers-frames_action1_step1.png")
     sheet.kinds["curves"].click()
-    assert "layers-frames" not in {action.data() for action in over.menu().actions()}
+    assert "layers-frames" not in {action.data() for action in axis_buttons.menu().actions()}
     assert sheet.form.values["over"] == "steps", "as the window's curves, of an action"
 
 
@@ -222,12 +222,12 @@ def test_cancel_button_stops_a_long_export(app: QApplication, tmp_path: Path) ->
     window = show(make_results.write(tmp_path / "large.h5", recipe), tmp_path)
     window.settings.set_text("export/folder", str(tmp_path / "out"))
     window.settings.set_text("export/kind", "heads")
-    sheet = opened(window)
+    sheet = open_sheet(window)
     for name in ("frames", "layers"):
         sheet.form.fields[name].selectAll()
         QTest.keyClicks(sheet.form.fields[name], "all")
     spin(0.2)
-    previewed(sheet)
+    wait_for_preview(sheet)
     assert sheet.words()[0].startswith("384 files")
     sheet.export.click()
     until(lambda: 0 < sheet.exporting.progress[0] < 384, 30)
@@ -244,7 +244,7 @@ def test_difference_to_a_pinned_view_can_be_exported(app: QApplication, small: P
     window.acts.pin()
     window.session.update(layer=0)
     window.settings.set_text("export/kind", "difference")
-    sheet = opened(window)
+    sheet = open_sheet(window)
     assert sheet.form.kind == "difference"
     assert not sheet.preview.error
     assert sheet.preview.reply["first"].endswith("prefix_difference_L0_duck_minus_L2.png")
@@ -254,13 +254,13 @@ def test_difference_to_a_pinned_view_can_be_exported(app: QApplication, small: P
 def test_difference_of_two_files_can_be_exported(app: QApplication, small: Path, tmp_path: Path) -> None:
     from viewer.io.results import Results
 
-    other = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
+    second_file = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
     window = show(small, tmp_path, layer=2)
-    window.show_results(Results(other), True)
-    sheet = opened(window)
+    window.show_results(Results(second_file), True)
+    sheet = open_sheet(window)
     sheet.kinds["difference"].click()
     spin(0.2)
-    previewed(sheet)
+    wait_for_preview(sheet)
     assert not sheet.preview.error
     assert "--other" in sheet.form.arguments()
     close(window)
@@ -273,7 +273,7 @@ def test_window_does_not_wait_for_the_preview(app: QApplication, small: Path, tm
     assert isinstance(sheet, ExportSheet)
     assert sheet.preview.image is None, "the sheet is there before its picture"
     assert not sheet.export.isEnabled()
-    previewed(sheet)
+    wait_for_preview(sheet)
     assert sheet.export.isEnabled()
     close(window)
 
@@ -284,18 +284,18 @@ def test_preview_server_answers_the_newest_request(small: Path) -> None:
         for n, words in enumerate(([], ["film", "nowhere.h5"], ["curves", str(small), "--over", "layers"]))
     ]
     lines = "".join(json.dumps(ask) + "\n" for ask in asks).encode()
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "viewer.export.preview_server"], cwd=ROOT, input=lines, capture_output=True, check=False
     )
-    assert done.returncode == 0
-    rest, told = done.stdout, []
+    assert completed.returncode == 0
+    rest, answers = completed.stdout, []
     while rest:
         line, _, rest = rest.partition(b"\n")
-        told.append(json.loads(line))
-        picture, rest = rest[: told[-1]["size"]], rest[told[-1]["size"] :]
-    assert told[-1]["ask"] == 2
-    assert (told[-1]["error"], told[-1]["files"]) == ("", 2)
-    shape = told[-1]["height"], told[-1]["width"], 4
+        answers.append(json.loads(line))
+        picture, rest = rest[: answers[-1]["size"]], rest[answers[-1]["size"] :]
+    assert answers[-1]["ask"] == 2
+    assert (answers[-1]["error"], answers[-1]["files"]) == ("", 2)
+    shape = answers[-1]["height"], answers[-1]["width"], 4
     page = np.frombuffer(picture, np.uint8).reshape(shape)
     assert shape[1] <= 400
     assert shape[0] <= 300
@@ -313,7 +313,7 @@ def test_preview_shows_a_placeholder_before_the_first_picture(app: QApplication,
     empty = sheet.preview.grab().toImage()
     assert empty.pixelColor(middle).name() == theme.active().raised.lower()
     guessed = sheet.preview.estimate_shape()
-    previewed(sheet)
+    wait_for_preview(sheet)
     image = sheet.preview.image
     assert image is not None
     assert guessed == pytest.approx(image.width() / image.height(), rel=0.1)
@@ -335,10 +335,10 @@ def test_default_folder_is_beside_the_file_but_not_in_the_package(
     assert default_folder(None) == folder
 
 
-def test_the_wall_exports_from_the_sheet_as_the_window_shows_it(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_sheet_exports_the_wall_as_the_window_shows_it(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path, layer=2, query=Query("action", (1,)), step=1, wall="best", score="entropy")
     window.settings.set_text("export/folder", str(tmp_path / "out"))
-    sheet = opened(window)
+    sheet = open_sheet(window)
     assert sheet.form.kind == "wall"
     assert sheet.form.rows["layers"].isHidden(), "the best heads are those of all layers"
     arguments = cli.parse_arguments(sheet.form.arguments())
@@ -349,7 +349,7 @@ def test_the_wall_exports_from_the_sheet_as_the_window_shows_it(app: QApplicatio
     close(window)
 
 
-def test_effects_that_were_opened_from_elsewhere_are_exported(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_effects_opened_from_another_folder_are_exported(app: QApplication, small: Path, tmp_path: Path) -> None:
     path = tmp_path / "small.h5"
     shutil.copy(small, path)
     (tmp_path / "elsewhere").mkdir()
@@ -361,14 +361,14 @@ def test_effects_that_were_opened_from_elsewhere_are_exported(app: QApplication,
         until(lambda: bool(window.session.results and window.session.results.effects), 20)
         window.session.update(measure="effect")
         spin()
-        sheet = opened(window)
+        sheet = open_sheet(window)
         assert not sheet.preview.error
         arguments = sheet.form.arguments()
         assert arguments[arguments.index("--effects") + 1] == str(effects)
         sheet.export.click()
         until(lambda: not sheet.exporting.is_running, 30)
         assert sheet.result == "1 file written to small"
-        assert [one.name for one in (tmp_path / "out" / "small").iterdir()] == ["effect_summary_action4.jpg"]
+        assert [file.name for file in (tmp_path / "out" / "small").iterdir()] == ["effect_summary_action4.jpg"]
     finally:
         close(window)
 
@@ -380,6 +380,6 @@ def test_effects_beside_the_file_need_no_option(app: QApplication, small: Path, 
     window = show(path, tmp_path)
     try:
         until(lambda: bool(window.session.results and window.session.results.effects), 20)
-        assert "--effects" not in opened(window).form.arguments()
+        assert "--effects" not in open_sheet(window).form.arguments()
     finally:
         close(window)

@@ -33,8 +33,8 @@ def test_measure_options_are_in_the_view(results: Results, kind: str) -> None:
     )
     assert (view.measure, view.unit, view.scale) == ("contribution", "uniform", "log")
     assert set(view.left_out) == {"bos", "exterior", "state"}
-    plain = first_view(results, kind)
-    assert (plain.measure, plain.unit, plain.scale, plain.left_out) == ("weight", "weight", "linear", ())
+    default = first_view(results, kind)
+    assert (default.measure, default.unit, default.scale, default.left_out) == ("weight", "weight", "linear", ())
 
 
 def test_measure_options_change_numbers_and_colour_bar(app: QApplication, small: Path) -> None:
@@ -47,16 +47,16 @@ def test_measure_options_change_numbers_and_colour_bar(app: QApplication, small:
             top = float(export.source.compose_shown(file.view).maps.max())
             return top, figure.scales[0].label, figure.scales[0].scale
 
-    plain = painted()
-    assert plain[1:] == ("weight", "linear")
+    default = painted()
+    assert default[1:] == ("weight", "linear")
     heavier = painted("--measure", "contribution")
     assert heavier[1] == "weight × value norm"
-    assert heavier[0] != plain[0]
+    assert heavier[0] != default[0]
     uniform = painted("--unit", "uniform")
     assert uniform[1] == "weight, times uniform"
-    assert uniform[0] > 100 * plain[0]
+    assert uniform[0] > 100 * default[0]
     assert painted("--colour-scale", "rank")[2] == "rank"
-    assert painted("--leave-out", "prompt")[0] > plain[0]
+    assert painted("--leave-out", "prompt")[0] > default[0]
 
 
 def test_leave_out_accepts_sinks_and_none(results: Results) -> None:
@@ -70,15 +70,15 @@ def test_leave_out_accepts_sinks_and_none(results: Results) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ("summary --leave-out ducks", "There is no group “ducks” to leave out; take bars, exterior, wrist, bos"),
         ("atlas --leave-out bos", "unrecognized arguments: --leave-out"),
         ("summary --colour-scale wide", "invalid choice: 'wide'"),
     ],
 )
-def test_mistakes_in_measure_options_are_user_errors(results: Results, words: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_mistakes_in_measure_options_are_user_errors(results: Results, words: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         first_view(results, words)
 
 

@@ -26,7 +26,7 @@ KINDS = (
 )  # fmt: skip
 
 
-def without(path: Path, name: str) -> Path:
+def copy_without(path: Path, name: str) -> Path:
     with h5py.File(path, "a") as file:
         del file[name]
     return path
@@ -43,8 +43,8 @@ def write_file(folder: Path, name: str) -> Path:
     path = make_results.write(
         folder / f"{name}.h5", recipes.get(name, make_results.Recipe(norms=False, summaries=False))
     )
-    gone = {"no actions": "action", "no words": "text", "no pictures": "images"}.get(name)
-    return without(path, gone) if gone else path
+    removed_group = {"no actions": "action", "no words": "text", "no pictures": "images"}.get(name)
+    return copy_without(path, removed_group) if removed_group else path
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def write_file(folder: Path, name: str) -> Path:
      "no pictures"],
 )  # fmt: skip
 def test_every_kind_is_painted_or_refused_for_unusual_files(app: QApplication, tmp_path: Path, name: str) -> None:
-    path, refused, painted = write_file(tmp_path, name), [], 0
+    path, refusals, painted = write_file(tmp_path, name), [], 0
     for words in KINDS:
         kind, _, rest = words.partition(" ")
         try:
@@ -64,10 +64,10 @@ def test_every_kind_is_painted_or_refused_for_unusual_files(app: QApplication, t
                     painted += 1
         except UserError as error:
             assert "\n" not in str(error)
-            refused.append(words)
+            refusals.append(words)
     expected = ["film --over steps", "curves --over steps", "video --over steps"] if name == "no actions" else []
-    assert refused == expected
-    assert painted >= len(KINDS) - len(refused)
+    assert refusals == expected
+    assert painted >= len(KINDS) - len(refusals)
 
 
 def test_unreadable_frame_is_a_user_error_and_others_are_painted(
@@ -84,7 +84,7 @@ def test_unreadable_frame_is_a_user_error_and_others_are_painted(
 def test_missing_picture_has_a_placeholder(app: QApplication, small: Path, tmp_path: Path) -> None:
     path = tmp_path / "half.h5"
     path.write_bytes(small.read_bytes())
-    without(path, "images/wrist/source")
+    copy_without(path, "images/wrist/source")
     with open_export("summary", str(path), "--layers", "2", "--words", "duck") as export:
         figure = export.renderer.create_figure(export.plan.files[0])
         assert not figure.render(1.0).isNull()

@@ -18,36 +18,36 @@ if TYPE_CHECKING:
     from viewer.export.plan import ExportPlan
 
 
-def names(plan: ExportPlan) -> list[str]:
+def planned_names(plan: ExportPlan) -> list[str]:
     return [file.path.as_posix() for file in plan.files]
 
 
-def test_file_names_are_those_of_the_practice_record(results: Results) -> None:
+def test_file_names_equal_the_recorded_ones(results: Results) -> None:
     plan = plan_export(results, "summary --phase prefix suffix --layers 1,3 --reduce mean max")
-    assert names(plan) == [
+    assert planned_names(plan) == [
         f"results/small/{phase}_L{layer}_attn_vis_{mode}.jpg"
         for phase in ("prefix", "suffix")
         for layer in (1, 3)
         for mode in ("mean", "max")
     ]
     sheets = plan_export(results, "heads --layers 3")
-    assert names(sheets) == [
+    assert planned_names(sheets) == [
         f"results/small/L3_{phase}_heads/head_{head:02}.jpg" for phase in ("prefix", "suffix") for head in range(3)
     ]
 
 
-def test_file_names_have_what_differs_from_the_plain_figure(results: Results) -> None:
-    assert names(plan_export(results, "summary --frame 2 --words duck --layers 0")) == [
+def test_file_names_hold_what_differs_from_the_default_figure(results: Results) -> None:
+    assert planned_names(plan_export(results, "summary --frame 2 --words duck --layers 0")) == [
         "results/small/prefix_L0_attn_vis_mean_frame2_duck.jpg"
     ]
     several = plan_export(results, "summary --frames 0,2 --steps 0,2 --actions 1 0-2 --layers 0")
-    assert names(several)[:4] == [
+    assert planned_names(several)[:4] == [
         "results/small/suffix_L0_attn_vis_mean_frame0_action1_step0.jpg",
         "results/small/suffix_L0_attn_vis_mean_frame0_action1_step2.jpg",
         "results/small/suffix_L0_attn_vis_mean_frame0_action0-2_step0.jpg",
         "results/small/suffix_L0_attn_vis_mean_frame0_action0-2_step2.jpg",
     ]
-    assert len(set(names(several))) == len(several.files) == 8
+    assert len(set(planned_names(several))) == len(several.files) == 8
 
 
 def test_different_figures_have_different_names_whatever_export_writes_them(results: Results) -> None:
@@ -71,21 +71,21 @@ def test_different_figures_have_different_names_whatever_export_writes_them(resu
         ViewState(query=Query("action", (1, 2)), layer=2),
     ]
     plans = [plan_export(results, "summary", "--view", view.to_json()) for view in views]
-    assert len({names(plan)[0] for plan in plans}) == len(views)
-    assert "head1" in names(plans[2])[0]
-    assert "mean" not in names(plans[2])[0]
+    assert len({planned_names(plan)[0] for plan in plans}) == len(views)
+    assert "head1" in planned_names(plans[2])[0]
+    assert "mean" not in planned_names(plans[2])[0]
     subtracted = [
         plan_export(results, f"difference --words duck --layers 2 --against {field}")
         for field in ("layer=1", "layer=0", "frame=1", "word=bowl", "head=1", "reduce=max")
     ]
-    assert len({names(plan)[0] for plan in subtracted}) == 6
+    assert len({planned_names(plan)[0] for plan in subtracted}) == 6
     regions = [
         plan_export(results, f"atlas --phase prefix --region {box}")
         for box in ("wrist:6,4", "wrist:6,5", "exterior:6,4")
     ]
-    assert len({names(plan)[0] for plan in regions}) == 3
+    assert len({planned_names(plan)[0] for plan in regions}) == 3
     curves = [plan_export(results, f"curves --words duck{rest}") for rest in ("", " --heads 1", " --layers 1,2")]
-    assert len({names(plan)[0] for plan in curves}) == 3
+    assert len({planned_names(plan)[0] for plan in curves}) == 3
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_different_figures_have_different_names_whatever_export_writes_them(resu
 def test_names_and_views_of_a_plan_are_unique(results: Results, words: str) -> None:
     plan = plan_export(results, words)
     assert len(plan.files) > 1
-    assert len(set(names(plan))) == len(plan.files)
+    assert len(set(planned_names(plan))) == len(plan.files)
     assert len({file.view for file in plan.files}) == len(plan.files)
     check_targets(plan.files, overwrite=False)
 
@@ -126,8 +126,12 @@ def test_options_override_fields_of_the_view(results: Results) -> None:
     view = ViewState(frame=2, query=Query("action", (1, 2)), step=1, layer=3, heads=(1,), colours="magma", smooth=True)
     plan = plan_export(results, "summary", "--view", view.to_json())
     assert [file.view for file in plan.files] == [view]
-    other = plan_export(results, "summary --layers 0 --colours jet", "--view", view.to_json())
-    assert (other.files[0].view.layer, other.files[0].view.colours, other.files[0].view.heads) == (0, "jet", (1,))
+    overridden = plan_export(results, "summary --layers 0 --colours jet", "--view", view.to_json())
+    assert (overridden.files[0].view.layer, overridden.files[0].view.colours, overridden.files[0].view.heads) == (
+        0,
+        "jet",
+        (1,),
+    )
 
 
 def test_sweep_keeps_the_words_of_its_query(tmp_path: Path) -> None:
@@ -151,7 +155,7 @@ def test_against_option_gives_the_pinned_view(results: Results) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ("summary --layers 9", "There is no layer 9; the file has layers 0–3."),
         ("summary --frames 3", "There is no frame 3; the file has frames 0–2."),
@@ -167,11 +171,11 @@ def test_against_option_gives_the_pinned_view(results: Results) -> None:
         ('summary --view {"layer":"x"}', "cannot be read"),
     ],
 )
-def test_unknown_selection_is_one_sentence(results: Results, words: str, says: str) -> None:
-    with pytest.raises(UserError) as caught:
+def test_unknown_selection_is_one_sentence(results: Results, words: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
         plan_export(results, words)
-    assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_existing_files_are_refused_before_any_work(results: Results, tmp_path: Path) -> None:
@@ -211,26 +215,26 @@ def test_atlas_with_a_region_has_a_score_of_the_region(results: Results) -> None
     chosen = plan_export(results, "atlas --phase prefix --score hit --region wrist:6,4").files[0]
     assert chosen.view.score == "hit"
     view = ViewState(score="iou", region=((0, 6, 6),), thumbnails=True)
-    other = plan_export(results, "atlas --region wrist:6,4", "--view", view.to_json()).files[0].view
-    assert (other.score, other.region, other.thumbnails) == ("iou", ((1, 6, 4),), False)
-    plain = plan_export(results, "atlas --phase prefix").files[0].view
-    assert (plain.score, plain.region) == ("picture", ())
+    other_region = plan_export(results, "atlas --region wrist:6,4", "--view", view.to_json()).files[0].view
+    assert (other_region.score, other_region.region, other_region.thumbnails) == ("iou", ((1, 6, 4),), False)
+    without_region = plan_export(results, "atlas --phase prefix").files[0].view
+    assert (without_region.score, without_region.region) == ("picture", ())
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
     """A file of six frames, and one of four whose second and fourth prompts have other words."""
     tasks = ("put the duck in the bowl", "open the drawer")
-    one = make_results.write(tmp_path / "one.h5", make_results.Recipe(frames=6, layers=2, heads=2, steps=2))
-    two = make_results.write(
+    first = make_results.write(tmp_path / "one.h5", make_results.Recipe(frames=6, layers=2, heads=2, steps=2))
+    second = make_results.write(
         tmp_path / "two.h5", make_results.Recipe(frames=4, tasks=tasks, layers=2, heads=2, steps=2)
     )
-    return one, two
+    return first, second
 
 
 def test_a_video_of_a_difference_leaves_out_frames_without_a_counterpart(pair: tuple[Path, Path]) -> None:
-    one, two = pair
-    with open_export("video", str(one), "--over", "frames", "--words", "duck", "--other", str(two)) as export:
+    first, second = pair
+    with open_export("video", str(first), "--over", "frames", "--words", "duck", "--other", str(second)) as export:
         [file] = export.plan.files
         assert [view.frame for view in file.sweep] == [0, 2]
         assert file.series is not None
@@ -239,22 +243,22 @@ def test_a_video_of_a_difference_leaves_out_frames_without_a_counterpart(pair: t
             "two.h5 has no frame whose prompt has “duck” for 4 of 6 frames; left out: frames 1, 3–5.",
         )
         assert file.series.describe_left_out() == "4 left out, which two.h5 lacks or whose prompt there lacks “duck”"
-    with open_export("video", str(one), "--over", "frames", "--actions", "1", "--other", str(two)) as export:
+    with open_export("video", str(first), "--over", "frames", "--actions", "1", "--other", str(second)) as export:
         assert [view.frame for view in export.plan.files[0].sweep] == [0, 1, 2, 3]
         assert export.plan.notes == ("two.h5 has no frame of that number for 2 of 6 frames; left out: frames 4–5.",)
 
 
 def test_a_video_starts_at_the_first_frame_that_has_a_counterpart(pair: tuple[Path, Path]) -> None:
-    one, two = pair
-    words = ["video", str(one), "--over", "frames", "--words", "duck", "--frames", "1-3", "--other", str(two)]
+    first, second = pair
+    words = ["video", str(first), "--over", "frames", "--words", "duck", "--frames", "1-3", "--other", str(second)]
     with open_export(*words) as export:
         assert [view.frame for view in export.plan.files[0].sweep] == [2]
         assert export.plan.files[0].view.frame == 2
 
 
 def test_differences_of_several_frames_leave_out_those_without_a_counterpart(pair: tuple[Path, Path]) -> None:
-    one, two = pair
-    words = ["difference", str(one), "--words", "duck", "--other", str(two), "--layers", "0"]
+    first, second = pair
+    words = ["difference", str(first), "--words", "duck", "--other", str(second), "--layers", "0"]
     with open_export(*words, "--frames", "0-3") as export:
         assert [file.view.frame for file in export.plan.files] == [0, 2]
         assert "left out: frames 1, 3." in export.plan.notes[0]

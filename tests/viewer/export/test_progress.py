@@ -35,18 +35,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def work(reporter: ProgressReporter, clock: Clock, total: int) -> None:
+def report_progress(reporter: ProgressReporter, clock: Clock, total: int) -> None:
     """Report sixteen things a second."""
-    for done in range(1, total + 1):
+    for index in range(1, total + 1):
         clock.now += 0.0625
-        reporter.report(done, total)
+        reporter.report(index, total)
 
 
 def test_export_shorter_than_the_delay_writes_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     for stream in (Terminal(), io.StringIO()):
         monkeypatch.setattr("sys.stderr", stream)
         reporter = ProgressReporter("figures")
-        work(reporter, clock, 10)
+        report_progress(reporter, clock, 10)
         reporter.close()
         assert stream.getvalue() == ""
 
@@ -55,7 +55,7 @@ def test_terminal_has_one_line_that_is_removed_at_the_end(clock: Clock, monkeypa
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
     reporter = ProgressReporter("figures")
-    work(reporter, clock, 100)
+    report_progress(reporter, clock, 100)
     lines = [line for line in stream.getvalue().split("\r") if line.strip()]
     assert "16/100" in lines[0]
     assert "16.00 figures/s" in lines[0]
@@ -70,11 +70,11 @@ def test_log_has_a_line_every_ten_seconds_and_at_the_end(clock: Clock, monkeypat
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     reporter = ProgressReporter("pictures")
-    work(reporter, clock, 600)
+    report_progress(reporter, clock, 600)
     reporter.close()
     lines = stream.getvalue().splitlines()
     assert [line.partition(",")[0] for line in lines] == [
-        *(f"{done} of 600 pictures" for done in (160, 320, 480)),
+        *(f"{count} of 600 pictures" for count in (160, 320, 480)),
         "600 of 600 pictures",
     ]
     assert lines[0] == "160 of 600 pictures, 16.00 pictures/s, 00:27 left"
@@ -84,7 +84,7 @@ def test_log_has_a_line_every_ten_seconds_and_at_the_end(clock: Clock, monkeypat
 def test_as_json_writes_lines_of_json(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr("sys.stdout", stream)
-    work(ProgressReporter("figures", as_json=True), clock, 40)
+    report_progress(ProgressReporter("figures", as_json=True), clock, 40)
     reports = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert reports[-1] == {"done": 40, "total": 40}
     assert 10 < len(reports) < 25
@@ -102,6 +102,6 @@ def test_without_tqdm_there_is_no_bar(clock: Clock, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sys.stderr", stream)
     monkeypatch.setattr(builtins, "__import__", refuse_tqdm)
     reporter = ProgressReporter("rows")
-    work(reporter, clock, 600)
+    report_progress(reporter, clock, 600)
     reporter.close()
     assert stream.getvalue() == ""

@@ -62,8 +62,8 @@ def test_numbers_are_exported_without_qt(small: Path, tmp_path: Path, kind: str)
         "from viewer.export.__main__ import main\n"
         f"sys.exit(main({[*words, '-o', str(tmp_path)]!r}))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    completed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stderr) == (0, "")
     assert len(list((tmp_path / "small").iterdir())) == 1
 
 

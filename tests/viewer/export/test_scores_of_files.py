@@ -46,19 +46,19 @@ def varied(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Results]:
     results.close()
 
 
-def by_definition(weights: np.ndarray, region: set[Cell], bars: np.ndarray) -> list[float]:
+def score_by_definition(weights: np.ndarray, region: set[Cell], bars: np.ndarray) -> list[float]:
     """Mass, lift, hit and IoU90 of one map."""
     cameras = {camera for camera, _, _ in region}
-    looked = [cell for cell in np.ndindex(*weights.shape) if cell[0] in cameras and not bars[cell]]
-    inside = {cell for cell in looked if cell in region}
-    weight = {cell: float(weights[cell]) for cell in looked}
+    counted = [cell for cell in np.ndindex(*weights.shape) if cell[0] in cameras and not bars[cell]]
+    inside = {cell for cell in counted if cell in region}
+    weight = {cell: float(weights[cell]) for cell in counted}
     mass = sum(float(weights[cell]) for cell in region)
     if not inside:
         return [mass, np.nan, np.nan, np.nan]
-    lift = sum(weight[cell] for cell in inside) / sum(weight.values()) / (len(inside) / len(looked))
-    heaviest = {cell for cell in looked if weight[cell] == max(weight.values())}
-    least = sorted(weight.values(), reverse=True)[max(1, round(len(looked) / 10)) - 1]
-    tenth = {cell for cell in looked if weight[cell] >= least}
+    lift = sum(weight[cell] for cell in inside) / sum(weight.values()) / (len(inside) / len(counted))
+    heaviest = {cell for cell in counted if weight[cell] == max(weight.values())}
+    least = sorted(weight.values(), reverse=True)[max(1, round(len(counted) / 10)) - 1]
+    tenth = {cell for cell in counted if weight[cell] >= least}
     return [mass, lift, float(heaviest <= inside), len(tenth & inside) / len(tenth | inside)]
 
 
@@ -81,17 +81,17 @@ def test_atlas_and_table_equal_scores_computed_by_definition(varied: Results, tm
         maps = np.mean(rows if kind == "text" else [row[:, step] for row in rows], axis=0, dtype=np.float32)
         maps = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)
         expected = np.array(
-            [[by_definition(one, region, varied.bars(frame)) for one in heads] for heads in maps]
+            [[score_by_definition(head, region, varied.bars(frame)) for head in heads] for heads in maps]
         )  # (layers, heads + 1, scores)
         cells = tuple(sorted(region))
-        for place, score in enumerate(REGION_SCORES):
+        for index, score in enumerate(REGION_SCORES):
             view = ViewState(frame=frame, query=query, step=step, score=score, region=cells)
-            assert score_heads(varied, view) == pytest.approx(expected[..., place], rel=2e-4, nan_ok=True), score
-        asked = ["--actions", ",".join(str(item) for item in items), "--steps", str(step)]
+            assert score_heads(varied, view) == pytest.approx(expected[..., index], rel=2e-4, nan_ok=True), score
+        options = ["--actions", ",".join(str(item) for item in items), "--steps", str(step)]
         if kind == "text":
-            asked = ["--tokens", ",".join(str(token) for token in tokens)]
-        asked += ["--frames", str(frame), "--region", *map(str, find_boxes(varied, cells))]
-        assert main(["table", str(varied.path), *asked, "-o", str(tmp_path), "--overwrite"]) == 0
+            options = ["--tokens", ",".join(str(token) for token in tokens)]
+        options += ["--frames", str(frame), "--region", *map(str, find_boxes(varied, cells))]
+        assert main(["table", str(varied.path), *options, "-o", str(tmp_path), "--overwrite"]) == 0
         with (tmp_path / "varied" / "table.csv").open(encoding="utf-8", newline="") as stream:
             lines = list(csv.DictReader(stream))
         assert len(lines) == len(varied.layers) * varied.heads

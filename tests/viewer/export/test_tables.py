@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from viewer.io.results import Results
 
 
-def exported(folder: Path, path: Path, words: str) -> Path:
+def export_table(folder: Path, path: Path, words: str) -> Path:
     kind, _, rest = words.partition(" ")
     assert main([kind, str(path), *rest.split(), "-o", str(folder)]) == 0
-    found = [one for one in (folder / path.stem).iterdir() if one.name.startswith(kind)]
+    found = [file for file in (folder / path.stem).iterdir() if file.name.startswith(kind)]
     assert len(found) == 1
     return found[0]
 
 
-def rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 
 
 def test_table_has_a_line_for_every_head_of_every_query(small: Path, tmp_path: Path) -> None:
-    found = rows(exported(tmp_path, small, "table"))
+    found = read_rows(export_table(tmp_path, small, "table"))
     with h5py.File(small) as file:
         mass, groups = file["action/mass"][0], list(file["action/mass"].attrs["groups"])
         entropy, text = file["action/entropy"][0], file["text/mass"][0]
@@ -51,11 +51,11 @@ def test_table_has_a_line_for_every_head_of_every_query(small: Path, tmp_path: P
     acting = [row for row in found if row["phase"] == "suffix"]
     assert len(acting) == 5 * 4 * 3 * 3  # actions, layers, steps, heads
     row = next(r for r in acting if (r["query"], r["layer"], r["step"], r["head"]) == ("action 2", "2", "1", "0"))
-    for place, group in enumerate(groups):
-        assert float(row[f"mass {group}"]) == pytest.approx(float(mass[2, 2, 1, 0, place]), abs=2e-3)
+    for index, group in enumerate(groups):
+        assert float(row[f"mass {group}"]) == pytest.approx(float(mass[2, 2, 1, 0, index]), abs=2e-3)
     assert float(row["picture mass"]) == pytest.approx(float(mass[2, 2, 1, 0, :4:2].sum()), abs=2e-3)
-    kept = image[2, 2, 1, 0][:, ~bars].astype(np.float64).ravel()
-    share = kept / kept.sum()
+    picture_weights = image[2, 2, 1, 0][:, ~bars].astype(np.float64).ravel()
+    share = picture_weights / picture_weights.sum()
     assert float(row["entropy"]) == pytest.approx(float(-(share * np.log(share)).sum()), abs=1e-3)
     assert float(row["entropy"]) == pytest.approx(float(entropy[2, 2, 1, 0]), rel=1e-6), "as the file has it"
     word = next(r for r in found if (r["query"], r["layer"], r["head"]) == ("duck", "3", "1"))
@@ -63,20 +63,20 @@ def test_table_has_a_line_for_every_head_of_every_query(small: Path, tmp_path: P
 
 
 def test_view_and_options_choose_the_lines(small: Path, tmp_path: Path) -> None:
-    found = rows(exported(tmp_path, small, "table --words duck bowl --frames 0,2 --layers 2 --heads 0,2"))
+    found = read_rows(export_table(tmp_path, small, "table --words duck bowl --frames 0,2 --layers 2 --heads 0,2"))
     assert [(r["frame"], r["query"], r["layer"], r["head"]) for r in found] == [
         (frame, word, "2", head) for frame in ("0", "2") for word in ("duck", "bowl") for head in ("0", "2")
     ]
     view = ViewState(region=((0, 6, 6), (1, 2, 3)))
-    path = exported(tmp_path / "b", small, f"table --view {view.to_json()} --words duck --layers 2 --heads 0")
-    assert 0 < float(rows(path)[0]["mass region"]) < 1
+    path = export_table(tmp_path / "b", small, f"table --view {view.to_json()} --words duck --layers 2 --heads 0")
+    assert 0 < float(read_rows(path)[0]["mass region"]) < 1
 
 
 def test_query_has_one_name_from_options_and_views(results: Results, tmp_path: Path) -> None:
     def queries(words: str, view: ViewState | None = None) -> set[str]:
-        more = ["--view", view.to_json()] if view is not None else []
-        assert main(["table", str(results.path), *words.split(), *more, "-o", str(tmp_path), "--overwrite"]) == 0
-        return {row["query"] for row in rows(tmp_path / "small" / "table.csv")}
+        options = ["--view", view.to_json()] if view is not None else []
+        assert main(["table", str(results.path), *words.split(), *options, "-o", str(tmp_path), "--overwrite"]) == 0
+        return {row["query"] for row in read_rows(tmp_path / "small" / "table.csv")}
 
     labels = [chip.label for chip in results.chips(0)]
     duck, bowl = labels.index("duck"), labels.index("bowl")
@@ -95,8 +95,8 @@ def test_query_has_one_name_from_options_and_views(results: Results, tmp_path: P
 
 
 def test_region_option_adds_score_columns(small: Path, tmp_path: Path) -> None:
-    asked = "table --actions 2 --layers 2 --steps 1 --heads 0 --region wrist:2-3,4 exterior:6,6-7"
-    [row] = rows(exported(tmp_path, small, asked))
+    command = "table --actions 2 --layers 2 --steps 1 --heads 0 --region wrist:2-3,4 exterior:6,6-7"
+    [row] = read_rows(export_table(tmp_path, small, command))
     cells = ((0, 6, 6), (0, 6, 7), (1, 2, 4), (1, 3, 4))
     with h5py.File(small) as file:
         maps = file["action/to_image"][0, 2, 2, 1, 0].astype("f4")
@@ -105,12 +105,16 @@ def test_region_option_adds_score_columns(small: Path, tmp_path: Path) -> None:
     for column, compute in (("lift region", scores.lift), ("hit region", scores.hit), ("IoU90 region", scores.iou90)):
         assert float(row[column]) == pytest.approx(float(compute(maps, cells, bars)), rel=1e-4)
     assert row["region"] == "exterior:6,6-7 wrist:2-3,4"
-    bare = rows(exported(tmp_path / "b", small, "table --actions 2 --layers 2"))[0]
-    assert not {"region", *(one.column for one in scores.SCORES.values() if one.needs_region)} & set(bare)
+    without_region = read_rows(export_table(tmp_path / "b", small, "table --actions 2 --layers 2"))[0]
+    assert not {"region", *(value.column for value in scores.SCORES.values() if value.needs_region)} & set(
+        without_region
+    )
 
 
 def test_region_in_the_bars_has_mass_but_nan_scores(small: Path, tmp_path: Path) -> None:
-    [row] = rows(exported(tmp_path, small, "table --actions 2 --layers 2 --steps 1 --heads 0 --region wrist:0,3"))
+    [row] = read_rows(
+        export_table(tmp_path, small, "table --actions 2 --layers 2 --steps 1 --heads 0 --region wrist:0,3")
+    )
     with h5py.File(small) as file:
         weight = float(file["action/to_image"][0, 2, 2, 1, 0, 1, 0, 3])
     assert float(row["mass region"]) == pytest.approx(weight, rel=1e-4)
@@ -118,24 +122,26 @@ def test_region_in_the_bars_has_mass_but_nan_scores(small: Path, tmp_path: Path)
 
 
 def test_table_of_maps_marks_the_region(small: Path, tmp_path: Path) -> None:
-    found = rows(exported(tmp_path, small, "table --of maps --actions 1 --layers 1 --steps 2 --heads 1 "
+    found = read_rows(export_table(tmp_path, small, "table --of maps --actions 1 --layers 1 --steps 2 --heads 1 "
                           "--region wrist:2-3,4"))  # fmt: skip
     inside = {(row["camera"], row["row"], row["col"]) for row in found if row["in region"] == "True"}
     assert inside == {("wrist", "2", "4"), ("wrist", "3", "4")}
 
 
 def test_every_column_is_described_in_the_help(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    held = set(rows(exported(tmp_path / "a", small, "table --layers 1 --region wrist:2-3,4"))[0])
-    held |= set(rows(exported(tmp_path / "b", small, "table --of maps --layers 1 --actions 1 --region wrist:2-3,4"))[0])
-    groups = {name for name in held if name.startswith("mass ") and name != "mass region"}
+    columns = set(read_rows(export_table(tmp_path / "a", small, "table --layers 1 --region wrist:2-3,4"))[0])
+    columns |= set(
+        read_rows(export_table(tmp_path / "b", small, "table --of maps --layers 1 --actions 1 --region wrist:2-3,4"))[0]
+    )
+    groups = {name for name in columns if name.startswith("mass ") and name != "mass region"}
     of_some = {score.column for score in scores.SCORES.values() if score.needs_effects}  # of files with effects
     of_some |= {"region name", "outcome", "prompt"}  # of named regions, and of runs
-    assert held - groups == set(tables.describe_columns()) - {"mass …"} - of_some
+    assert columns - groups == set(tables.describe_columns()) - {"mass …"} - of_some
     with pytest.raises(SystemExit):
         main(["table", "-h"])
-    told = " ".join(capsys.readouterr().out.split())
-    for name, about in tables.describe_columns().items():
-        assert f"{name} {about}" in told
+    text = " ".join(capsys.readouterr().out.split())
+    for name, description in tables.describe_columns().items():
+        assert f"{name} {description}" in text
     with pytest.raises(SystemExit):
         main(["atlas", "-h"])
     assert "columns:" not in capsys.readouterr().out
@@ -146,7 +152,7 @@ def test_table_progress_counts_rows(results: Results, tmp_path: Path) -> None:
     reports: list[tuple[int, int]] = []
     plan = plan_export(results, "table --frames 0-1 --layers 1-2 --heads 0", "-o", str(tmp_path))
     tables.write_table(plan, results, lambda done, total: reports.append((done, total)))
-    lines = len(rows(tmp_path / "small" / "table.csv"))
+    lines = len(read_rows(tmp_path / "small" / "table.csv"))
     assert reports[-1] == (lines, lines)
     assert reports[0] == (2, lines), "two layers of a word"
     steps = [after[0] - before[0] for before, after in itertools.pairwise(reports)]
@@ -154,32 +160,32 @@ def test_table_progress_counts_rows(results: Results, tmp_path: Path) -> None:
 
 
 def test_table_of_maps_has_a_line_for_every_patch(small: Path, tmp_path: Path) -> None:
-    found = rows(exported(tmp_path, small, "table --of maps --actions 1 --layers 1 --steps 2 --heads 1"))
+    found = read_rows(export_table(tmp_path, small, "table --of maps --actions 1 --layers 1 --steps 2 --heads 1"))
     assert len(found) == 2 * 16 * 16
     with h5py.File(small) as file:
         image = file["action/to_image"][0, 1, 1, 2, 1]  # camera, row, col
     bars = make_results.bars(72, 128)
     for row in found[::37]:
-        at = ("exterior", "wrist").index(row["camera"]), int(row["row"]), int(row["col"])
-        assert float(row["weight"]) == pytest.approx(float(image[at]), rel=1e-6)
-        assert row["bar"] == str(bool(bars[at[1:]]))
+        patch = ("exterior", "wrist").index(row["camera"]), int(row["row"]), int(row["col"])
+        assert float(row["weight"]) == pytest.approx(float(image[patch]), rel=1e-6)
+        assert row["bar"] == str(bool(bars[patch[1:]]))
 
 
 def test_parquet_holds_the_same_as_csv(small: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: no Parquet is written")
-    table = parquet.read_table(exported(tmp_path, small, "table --format parquet --layers 2")).to_pydict()
-    plain = rows(exported(tmp_path / "b", small, "table --layers 2"))
-    assert table["query"] == [row["query"] for row in plain]
-    assert table["layer"] == [int(row["layer"]) for row in plain]
-    assert table["phase"] == [row["phase"] for row in plain]
-    scored = parquet.read_table(exported(tmp_path / "c", small, "table --format parquet --region wrist:2,3"))
+    table = parquet.read_table(export_table(tmp_path, small, "table --format parquet --layers 2")).to_pydict()
+    csv_rows = read_rows(export_table(tmp_path / "b", small, "table --layers 2"))
+    assert table["query"] == [row["query"] for row in csv_rows]
+    assert table["layer"] == [int(row["layer"]) for row in csv_rows]
+    assert table["phase"] == [row["phase"] for row in csv_rows]
+    scored = parquet.read_table(export_table(tmp_path / "c", small, "table --format parquet --region wrist:2,3"))
     assert scored.schema.field("lift region").metadata[b"description"].decode() == scores.SCORES["lift"].description
     assert scored.column("region")[0].as_py() == "wrist:2,3"
-    assert np.allclose(table["entropy"], [float(row["entropy"]) for row in plain], atol=1e-6)
+    assert np.allclose(table["entropy"], [float(row["entropy"]) for row in csv_rows], atol=1e-6)
 
 
 def test_arrays_have_named_axes_and_the_weights_of_the_file(small: Path, tmp_path: Path) -> None:
-    found = np.load(exported(tmp_path, small, "arrays --frames all --layers 1,3"))
+    found = np.load(export_table(tmp_path, small, "arrays --frames all --layers 1,3"))
     axes = json.loads(str(found["axes"]))
     lengths = {
         "frame": found["frame"], "layer": found["layer"], "step": found["step"], "head": found["head"],
@@ -197,16 +203,16 @@ def test_arrays_have_named_axes_and_the_weights_of_the_file(small: Path, tmp_pat
     assert np.array_equal(found["suffix_maps"], expected)
     assert found["suffix_query"][0].tolist() == [f"action {number}" for number in range(5)]
     for frame in range(3):
-        place = found["prefix_query"][frame].tolist().index("duck")
+        index = found["prefix_query"][frame].tolist().index("duck")
         token = pieces[frame].index("▁duck")
-        assert np.array_equal(found["prefix_maps"][frame, place, :, 0], text[frame, [1, 3], token])
+        assert np.array_equal(found["prefix_maps"][frame, index, :, 0], text[frame, [1, 3], token])
     assert np.allclose(np.nansum(found["suffix_mass"], -1), 1, atol=5e-3)
 
 
 def test_arrays_are_nan_where_a_frame_has_fewer_words(tmp_path: Path) -> None:
     tasks = ("put the duck in the bowl", "wave")
     path = make_results.write(tmp_path / "two.h5", make_results.Recipe(frames=2, tasks=tasks, layers=2, steps=2))
-    found = np.load(exported(tmp_path / "out", path, "arrays --frames all --phase prefix"))
+    found = np.load(export_table(tmp_path / "out", path, "arrays --frames all --phase prefix"))
     names = found["prefix_query"]
     empty = names == ""
     assert not empty[0].any()
@@ -259,5 +265,5 @@ def test_csv_lines_are_those_that_the_csv_module_writes() -> None:
 
 def test_messages_of_export_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["table", f"{tmp_path}/no\x1b[2J\u202e.h5", "-o", str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert "no\ufffd[2J\ufffd.h5" in said
+    stderr = capsys.readouterr().err
+    assert "no\ufffd[2J\ufffd.h5" in stderr

@@ -21,10 +21,10 @@ WORDS = st.lists(st.text("abcdefgh“”…·×", min_size=1, max_size=12), min_
 @given(words=st.lists(WORDS, min_size=1, max_size=4), width=st.integers(120, 900))
 @settings(max_examples=60)
 def test_wrap_runs_keeps_every_word_and_the_width(app: QApplication, words: list[list[str]], width: int) -> None:
-    runs = [TextRun(" ".join(some), "#000000", 13, bool(n % 2)) for n, some in enumerate(words)]
+    runs = [TextRun(" ".join(words_of_run), "#000000", 13, bool(n % 2)) for n, words_of_run in enumerate(words)]
     paragraph = wrap_runs(runs, width)
     written = " ".join(run.text for line in paragraph.lines for _, run in line)
-    assert written.split() == [word for some in words for word in some]
+    assert written.split() == [word for words_of_run in words for word in words_of_run]
     for line in paragraph.lines:
         x, last = line[-1]
         end = x + text_width(last.text, last.pixels, bold=last.bold)

@@ -28,19 +28,19 @@ def write_video(folder: Path, small: Path, words: str) -> tuple[Path, list[tuple
     reports: list[tuple[int, int]] = []
     with open_export("video", str(small), *words.split(), "-o", str(folder)) as export:
         file = export.plan.files[0]
-        done = video.write_video(export.renderer, file, lambda *at: reports.append(at), 0, export.plan.pictures)
-        assert done == len(file.sweep)
+        written = video.write_video(export.renderer, file, lambda *at: reports.append(at), 0, export.plan.pictures)
+        assert written == len(file.sweep)
     assert [path.name for path in file.path.parent.iterdir()] == [file.path.name]
     return file.path, reports
 
 
-def boxes(path: Path) -> list[str]:
+def list_boxes(path: Path) -> list[str]:
     """Names of an MP4's outermost boxes in order."""
-    content, at, found = path.read_bytes(), 0, []
-    while at < len(content):
-        size, name = struct.unpack(">I4s", content[at : at + 8])
+    content, offset, found = path.read_bytes(), 0, []
+    while offset < len(content):
+        size, name = struct.unpack(">I4s", content[offset : offset + 8])
         found.append(name.decode())
-        at += size
+        offset += size
     return found
 
 
@@ -49,7 +49,7 @@ def test_mp4_is_h264_with_even_sides_and_its_index_first(
     app: QApplication, small: Path, tmp_path: Path, words: str
 ) -> None:
     path, reports = write_video(tmp_path, small, f"{words} --rate 5")
-    order = boxes(path)
+    order = list_boxes(path)
     assert order.index("moov") < order.index("mdat")
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -72,15 +72,15 @@ def test_mp4_pictures_equal_the_figures(app: QApplication, small: Path, tmp_path
     with open_export("video", str(small), *words) as export:
         sweep = export.plan.files[0].sweep
         scenes = [export.source.compose_shown(view) for view in sweep]
-        top = max(one.ranges[0][1] for one in scenes)
+        top = max(scene.ranges[0][1] for scene in scenes)
         for number, page in enumerate(shown):
             renderer = export.renderer
             figure = camera_figures.create_camera_row(
                 export.source, renderer.cameras, sweep[number], export.plan.request
             )
             image = figure.render(1.0, even=True)
-            bare = encoding.pixels(image)[42:222, 20:340, 2::-1].astype(int)
-            assert np.abs(page[42:222, 20:340].astype(int) - bare).mean() < (
+            expected = encoding.pixels(image)[42:222, 20:340, 2::-1].astype(int)
+            assert np.abs(page[42:222, 20:340].astype(int) - expected).mean() < (
                 40 if scenes[number].ranges[0][1] < top else 10
             )
     assert np.abs(shown[0].astype(int) - shown[2]).mean() > 1, "the layers differ"
@@ -89,21 +89,21 @@ def test_mp4_pictures_equal_the_figures(app: QApplication, small: Path, tmp_path
 def test_video_has_one_scale_unless_range_is_map(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
+    scales = []
     create_camera_row = camera_figures.create_camera_row
 
     def spy(*given: object, **named: object) -> object:
         figure = create_camera_row(*given, **named)  # type: ignore[arg-type]
-        seen.append([(scale.low, scale.high) for scale in figure.scales])
+        scales.append([(scale.low, scale.high) for scale in figure.scales])
         return figure
 
     monkeypatch.setattr(camera_figures, "create_camera_row", spy)
     write_video(tmp_path, small, "--over layers --words duck")
-    assert len(seen) == 4
-    assert all(one == seen[0] and len(one) == 1 for one in seen)
-    seen.clear()
+    assert len(scales) == 4
+    assert all(ranges == scales[0] and len(ranges) == 1 for ranges in scales)
+    scales.clear()
     write_video(tmp_path / "b", small, "--over layers --words duck --range map")
-    assert len({str(one) for one in seen}) == 4
+    assert len({str(ranges) for ranges in scales}) == 4
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp"])
@@ -131,9 +131,9 @@ def test_missing_encoder_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(builtins, "__import__", without)
     for suffix, name in (("mp4", "PyAV"), ("gif", "Pillow"), ("webp", "Pillow")):
-        with pytest.raises(UserError) as caught:
+        with pytest.raises(UserError) as error:
             video.check_installed(suffix)
-        assert str(caught.value) == f'A {suffix} needs {name}: pip install "pi0-attention[export]"'
+        assert str(error.value) == f'A {suffix} needs {name}: pip install "pi0-attention[export]"'
 
 
 def test_mp4_comment_is_the_view_in_ascii(app: QApplication, small: Path, tmp_path: Path) -> None:
@@ -150,8 +150,8 @@ def interrupt_after_two(done: int, total: int) -> None:
 
 @pytest.mark.parametrize("suffix", ["mp4", "gif"])
 def test_interrupted_video_leaves_no_file(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
-    given = ["video", str(small), "--over", "layers", "--words", "duck", "-o", str(tmp_path), "--format", suffix]
-    with open_export(*given) as export:
+    arguments = ["video", str(small), "--over", "layers", "--words", "duck", "-o", str(tmp_path), "--format", suffix]
+    with open_export(*arguments) as export:
         file = export.plan.files[0]
         with pytest.raises(KeyboardInterrupt):
             video.write_video(export.renderer, file, interrupt_after_two, 0, 4)

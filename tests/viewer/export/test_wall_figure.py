@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
 
-def test_a_wall_of_a_layer_has_its_heads_by_score_and_reopens_as_a_wall(
+def test_wall_of_a_layer_is_sorted_by_score_and_reopens_as_a_wall(
     app: QApplication, small: Path, tmp_path: Path
 ) -> None:
     words = ["wall", str(small), "--words", "duck", "--layers", "1,3", "--score", "entropy", "-o", str(tmp_path)]
@@ -42,7 +42,7 @@ def test_a_wall_of_a_layer_has_its_heads_by_score_and_reopens_as_a_wall(
         assert (back.wall, back.layer, back.score) == ("layer", 3, "entropy")
 
 
-def test_a_wall_of_the_best_heads_is_one_file_for_all_layers(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_wall_of_the_best_heads_is_one_file_for_all_layers(app: QApplication, small: Path, tmp_path: Path) -> None:
     view = ViewState(wall="best", layer=2, score="picture").to_json()
     with open_export("wall", str(small), "--view", view, "-o", str(tmp_path)) as export:
         [file] = export.plan.files
@@ -60,7 +60,7 @@ def test_a_wall_of_the_best_heads_is_one_file_for_all_layers(app: QApplication, 
         assert export.plan.files[0].view.wall == "off", "other figures are not of a wall"
 
 
-def test_a_score_that_the_query_cannot_have_is_refused(app: QApplication, small: Path) -> None:
+def test_score_unavailable_for_the_query_is_refused(app: QApplication, small: Path) -> None:
     with (
         open_export("wall", str(small), "--words", "duck", "--score", "change") as export,
         pytest.raises(UserError, match="Heads cannot be sorted by"),

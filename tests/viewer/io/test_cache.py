@@ -11,17 +11,17 @@ from viewer.io.cache import Cache
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 400)), max_size=60), st.integers(100, 1500))
-def test_bytes_are_counted_and_kept_within(asked: list[tuple[int, int]], most: int) -> None:
-    cache, sizes = Cache(most), dict[int, int]()
+def test_cache_stays_within_its_bytes(asked: list[tuple[int, int]], limit: int) -> None:
+    cache, sizes = Cache(limit), dict[int, int]()
     for key, size in asked:
         size = sizes.setdefault(key, size)
         assert cache.get(key, lambda key=key: str(key), lambda _, size=size: size) == str(key)
         assert key in cache
-        assert cache.bytes <= most or len(cache) == 1
+        assert cache.bytes <= limit or len(cache) == 1
     assert cache.bytes == sum(sizes[key] + 64 for key in range(10) if key in cache)
 
 
-def test_the_least_used_goes_first() -> None:
+def test_least_recently_used_value_is_dropped_first() -> None:
     cache = Cache(300)
     for key in "abab":
         cache.get(key, str, lambda _: 50)
@@ -30,7 +30,7 @@ def test_the_least_used_goes_first() -> None:
     assert ("a" in cache, "b" in cache, "c" in cache) == (True, False, True)
 
 
-def test_two_threads_share_it() -> None:
+def test_threads_share_a_value_of_the_cache() -> None:
     cache = Cache(2000)
 
     def ask(number: int) -> int:

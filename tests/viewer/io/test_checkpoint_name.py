@@ -19,7 +19,7 @@ from viewer.widgets.view_picture import footnote
 
 
 @pytest.fixture
-def named(tmp_path: Path) -> Path:
+def demo_named(tmp_path: Path) -> Path:
     """The bundled file as if another checkpoint of this name had been run."""
     path = Path(shutil.copy(demo_path(), tmp_path / "named.h5"))
     with h5py.File(path, "r+") as file:
@@ -27,12 +27,14 @@ def named(tmp_path: Path) -> Path:
     return path
 
 
-def test_checkpoint_name_is_in_captions_of_window_and_export(app: QApplication, named: Path, tmp_path: Path) -> None:
-    results = Results(named)
+def test_checkpoint_name_is_in_captions_of_window_and_export(
+    app: QApplication, demo_named: Path, tmp_path: Path
+) -> None:
+    results = Results(demo_named)
     assert results.checkpoint_name == "pi05_libero"
     assert describe_origin(results, ViewState()).startswith("named.h5 · pi05_libero · frame 0 of ")
     results.close()
-    window = show(named, tmp_path)
+    window = show(demo_named, tmp_path)
     try:
         assert window.top.details().startswith("pi05_libero · ")
         assert footnote(window.panels).startswith("named.h5 · pi05_libero · frame 0 of ")
@@ -44,9 +46,9 @@ def test_checkpoint_name_is_in_captions_of_window_and_export(app: QApplication, 
     ("model", "name"),
     [({"checkpoint": "older"}, "older"), ({"name": "new", "checkpoint": "older"}, "new"), ({"name": 3}, ""), ({}, "")],
 )
-def test_checkpoint_name_is_found_under_either_key(named: Path, model: dict[str, object], name: str) -> None:
-    with h5py.File(named, "r+") as file:
+def test_checkpoint_name_is_found_under_either_key(demo_named: Path, model: dict[str, object], name: str) -> None:
+    with h5py.File(demo_named, "r+") as file:
         file.attrs["model"] = json.dumps(model)
-    results = Results(named)
+    results = Results(demo_named)
     assert results.checkpoint_name == name
     results.close()

@@ -43,29 +43,29 @@ def test_map_is_in_multiples_of_the_noise(attached: Effects) -> None:
     assert np.isnan(chunk.values[0, 0, 0])
     assert (chunk.block, chunk.floor) == (2, make_effects.FLOOR)
     # An action moves n + 1 times as far as the chunk, and its noise is n + 1 times as large.
-    one = attached.effect_map(0, (4,))
-    assert one is not None
-    np.testing.assert_allclose(one.values, chunk.values, rtol=1e-5)
-    assert one.floor == pytest.approx(5 * make_effects.FLOOR)
+    effect_map = attached.effect_map(0, (4,))
+    assert effect_map is not None
+    np.testing.assert_allclose(effect_map.values, chunk.values, rtol=1e-5)
+    assert effect_map.floor == pytest.approx(5 * make_effects.FLOOR)
 
 
 def test_several_actions_are_joined_by_the_root_mean_square(attached: Effects) -> None:
-    both = attached.effect_map(0, (0, 1))
-    assert both is not None
-    assert both.floor == pytest.approx(make_effects.FLOOR * np.sqrt((1 + 4) / 2))
-    assert both.values[0, 7, 3] * both.floor == pytest.approx(7.03 * np.sqrt((1 + 4) / 2), rel=1e-5)
+    joined = attached.effect_map(0, (0, 1))
+    assert joined is not None
+    assert joined.floor == pytest.approx(make_effects.FLOOR * np.sqrt((1 + 4) / 2))
+    assert joined.values[0, 7, 3] * joined.floor == pytest.approx(7.03 * np.sqrt((1 + 4) / 2), rel=1e-5)
 
 
 def test_target_stands_beside_its_controls(attached: Effects) -> None:
     [target] = attached.target_effects(0)
     assert target.cells == frozenset(make_effects.BOX)
     assert target.method == Method("knockout", "actions")
-    whole, one = target.against_noise(), target.against_noise((3,))
-    assert (whole.multiple, whole.smaller) == (4.0, 4)
-    np.testing.assert_allclose(whole.controls, np.array(make_effects.CONTROLS) / make_effects.FLOOR, rtol=1e-6)
-    assert whole.median == pytest.approx(0.5)
-    assert one.multiple == pytest.approx(4.0)
-    assert one.median == pytest.approx(0.5)
+    of_chunk, of_action = target.against_noise(), target.against_noise((3,))
+    assert (of_chunk.multiple, of_chunk.smaller) == (4.0, 4)
+    np.testing.assert_allclose(of_chunk.controls, np.array(make_effects.CONTROLS) / make_effects.FLOOR, rtol=1e-6)
+    assert of_chunk.median == pytest.approx(0.5)
+    assert of_action.multiple == pytest.approx(4.0)
+    assert of_action.median == pytest.approx(0.5)
     assert target.change is not None
     assert target.change[0, 0] == 0.25
     assert target.control_changes is not None
@@ -79,19 +79,19 @@ def test_frame_without_effects_has_none(attached: Effects) -> None:
 
 
 def test_effects_of_another_file_are_refused(path: Path, tmp_path: Path) -> None:
-    other = Results(make_results.write(tmp_path / "other.h5"))
+    other_results = Results(make_results.write(tmp_path / "other.h5"))
     with h5py.File(path, "a") as file:
         file.attrs["results"] = json.dumps({"name": "duck.h5", "uuid": "another"})
     effects = Effects(path)
     with pytest.raises(UserError) as error:
-        attach(other, effects)
+        attach(other_results, effects)
     assert str(error.value) == (
         "small.effects.h5 holds effects on duck.h5, not on other.h5: their fingerprints differ. Open duck.h5 first, or "
         "measure other.h5 again."
     )
-    assert other.effects == ()
+    assert other_results.effects == ()
     effects.close()
-    other.close()
+    other_results.close()
 
 
 def test_later_file_comes_first_and_replaces_itself(results: Results, path: Path, small: Path, tmp_path: Path) -> None:
@@ -99,9 +99,9 @@ def test_later_file_comes_first_and_replaces_itself(results: Results, path: Path
     attach(results, first)
     attach(results, second)
     assert results.effects == (second, first)
-    again = Effects(path)
-    attach(results, again)
-    assert results.effects == (again, second)
+    reopened = Effects(path)
+    attach(results, reopened)
+    assert results.effects == (reopened, second)
     assert not first._file, "the old handle is closed"
 
 
@@ -160,7 +160,7 @@ def test_other_format_is_one_sentence(path: Path, name: str, value: object, sent
 
 
 @pytest.mark.parametrize("run", ["[", "[1]", '{"map": "x", "layers": "all", "mode": 3}', '{"map": true}'])
-def test_run_that_cannot_be_is_left_out(path: Path, run: str) -> None:
+def test_impossible_run_description_is_left_out(path: Path, run: str) -> None:
     with h5py.File(path, "a") as file:
         file.attrs["run"] = run
     effects = Effects(path)
@@ -169,7 +169,7 @@ def test_run_that_cannot_be_is_left_out(path: Path, run: str) -> None:
     effects.close()
 
 
-def test_results_file_says_what_an_effects_file_is(path: Path) -> None:
+def test_effects_file_opened_as_results_error_says_what_it_is(path: Path) -> None:
     with pytest.raises(UserError, match="holds effects on a results file; open that one, then File › Open effects…"):
         Results(path)
 
@@ -185,9 +185,9 @@ def test_files_are_found_by_name_the_latest_first(path: Path, tmp_path: Path) ->
     results = tmp_path / "small.h5"
     for name in ("small.2.effects.h5", "small.10.effects.h5", "small.x.effects.h5", "other.effects.h5"):
         shutil.copy(path, tmp_path / name)
-    found = [one.name for one in find_effects_files(results)]
+    found = [file.name for file in find_effects_files(results)]
     assert found == ["small.10.effects.h5", "small.2.effects.h5", "small.effects.h5"]
-    assert [one.name for one in find_effects_files(tmp_path / "small.h5.partial")] == found
+    assert [file.name for file in find_effects_files(tmp_path / "small.h5.partial")] == found
     assert find_numbered_path(results).name == "small.11.effects.h5"
     assert find_effects_files(tmp_path / "nowhere" / "small.h5") == []
 

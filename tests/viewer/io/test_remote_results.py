@@ -32,7 +32,7 @@ FIRST_BYTES = 3_000_000
 CHANGE_BYTES = 400_000
 
 
-def remote(text: str) -> RemotePath:
+def remote_address(text: str) -> RemotePath:
     found = parse_location(text)
     assert isinstance(found, RemotePath)
     return found
@@ -81,7 +81,7 @@ def read_changes(results: Results, count: Any) -> tuple[int, dict[str, int]]:
 
 def test_first_picture_and_changes_of_a_large_file_read_little(large: Path) -> None:
     with closing(RangeServer(large.parent)) as server:
-        results = Results(remote(f"{server.url}/large.h5"))
+        results = Results(remote_address(f"{server.url}/large.h5"))
         first, costs = read_changes(results, lambda: server.sent)
         requests = len(server.requests)
         results.close()
@@ -91,7 +91,7 @@ def test_first_picture_and_changes_of_a_large_file_read_little(large: Path) -> N
     assert requests <= 70
 
 
-def test_what_a_change_needs_comes_in_two_rounds(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_change_of_the_view_needs_two_rounds_of_requests(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The index of chunks of all datasets together, then all their chunks; nothing waits for another dataset."""
     monkeypatch.setattr(SlowSource, "block_bytes", 16_384)
     results, source = open_slow(large)
@@ -103,56 +103,60 @@ def test_what_a_change_needs_comes_in_two_rounds(large: Path, monkeypatch: pytes
         read_view(results, view)
         rounds[name] = len(source.requests) - before
     results.close()
-    none = {"another word": 0, "head": 0, "step": 0}  # in memory: the first view's word, and what lies in the chunks
+    in_memory = {
+        "another word": 0,
+        "head": 0,
+        "step": 0,
+    }  # in memory: the first view's word, and what lies in the chunks
     once = {"word": 1, "another action": 1, "layer": 1}  # where the index is in memory
-    assert rounds == {"action": 2, **once, **none}
+    assert rounds == {"action": 2, **once, **in_memory}
 
 
 def test_large_file_over_ssh_reads_as_little(large: Path, sshd: SSHDaemon) -> None:
     with closing(Relay(sshd.port)) as relay:
         sshd.trust(relay.port)
-        results = Results(remote(sshd.address(large, relay.port)))
+        results = Results(remote_address(sshd.address(large, relay.port)))
         first, costs = read_changes(results, lambda: relay.received)
         results.close()
         assert 500_000 < first <= FIRST_BYTES
         assert max(costs.values()) <= CHANGE_BYTES, costs
 
 
-def test_what_was_read_once_is_not_fetched_again(large: Path, sshd: SSHDaemon) -> None:
+def test_blocks_read_once_are_not_fetched_again(large: Path, sshd: SSHDaemon) -> None:
     with closing(Relay(sshd.port)) as relay:
         sshd.trust(relay.port)
-        for most in (FIRST_BYTES, 100_000):
+        for limit in (FIRST_BYTES, 100_000):
             before = relay.received
-            results = Results(remote(sshd.address(large, relay.port)))
+            results = Results(remote_address(sshd.address(large, relay.port)))
             read_changes(results, lambda: 0)
             results.close()
-            assert relay.received - before < most + 7 * CHANGE_BYTES * (most == FIRST_BYTES)
+            assert relay.received - before < limit + 7 * CHANGE_BYTES * (limit == FIRST_BYTES)
 
 
 def test_remote_file_reads_as_the_local_one(small: Path, sshd: SSHDaemon) -> None:
-    here = Results(small)
+    local = Results(small)
     with closing(RangeServer(small.parent)) as server:
         for address in (f"{server.url}/{small.name}", sshd.address(small)):
-            there = Results(remote(address))
-            assert (there.done, there.cameras, there.layers, there.uuid) == (
-                here.done, here.cameras, here.layers, here.uuid,
+            distant = Results(remote_address(address))
+            assert (distant.done, distant.cameras, distant.layers, distant.uuid) == (
+                local.done, local.cameras, local.layers, local.uuid,
             )  # fmt: skip
             for kind in ("text", "action"):
-                row = there.layer_rows(1, kind, 1, 1)
-                whole = here.rows(1, kind, 1).at(slice(1, 2))
-                for one, two in zip(
-                    (row.image, row.text, row.action), (whole.image, whole.text, whole.action), strict=True
+                row = distant.layer_rows(1, kind, 1, 1)
+                expected = local.rows(1, kind, 1).at(slice(1, 2))
+                for first, second in zip(
+                    (row.image, row.text, row.action), (expected.image, expected.text, expected.action), strict=True
                 ):
-                    assert np.array_equal(one, two)
-                masses = there.mass_at(1, kind, 1, 1, 0), here.mass_at(1, kind, 1, 1, 0)
+                    assert np.array_equal(first, second)
+                masses = distant.mass_at(1, kind, 1, 1, 0), local.mass_at(1, kind, 1, 1, 0)
                 assert np.array_equal(*masses)
-            assert np.array_equal(there.picture(1, 0, "source"), here.picture(1, 0, "source"))
-            assert there.words_of(schema.FRAMES_PROMPT) == here.words_of(schema.FRAMES_PROMPT)
-            there.close()
-    here.close()
+            assert np.array_equal(distant.picture(1, 0, "source"), local.picture(1, 0, "source"))
+            assert distant.words_of(schema.FRAMES_PROMPT) == local.words_of(schema.FRAMES_PROMPT)
+            distant.close()
+    local.close()
 
 
-def test_growing_file_is_followed_over_ssh_until_it_has_its_name(
+def test_growing_file_is_followed_over_ssh_to_its_final_name(
     sshd: SSHDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote_bytes, "ASK_SECONDS", 600.0)  # the test asks itself
@@ -160,7 +164,7 @@ def test_growing_file_is_followed_over_ssh_until_it_has_its_name(
     writer = ResultsWriter(tmp_path / "run.h5", synthetic.SMALL, model=synthetic.MODEL, generator="test")
     with writer:
         writer.write(frames[0])
-        results = Results(remote(sshd.address(tmp_path / "run.h5")))
+        results = Results(remote_address(sshd.address(tmp_path / "run.h5")))
         assert results.path.name == "run.h5.partial"
         assert (results.done, results.growing) == (1, True)
         assert not results.grow()
@@ -187,7 +191,7 @@ def test_changed_file_is_noticed_without_waiting(
 ) -> None:
     monkeypatch.setattr(remote_bytes, "ASK_SECONDS", 600.0)  # the test asks itself
     file = Path(shutil.copy(small, tmp_path / "a.h5"))
-    results = Results(remote(sshd.address(file)))
+    results = Results(remote_address(sshd.address(file)))
     assert results.fate == ""
     with file.open("ab") as stream:
         stream.write(b"more")
@@ -203,7 +207,7 @@ def test_changed_file_is_noticed_without_waiting(
 def test_lost_connection_is_one_that_may_come_back(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "PAUSE_SECONDS", (0.01,))
     with closing(RangeServer(large.parent)) as server, closing(Relay(server.port)) as relay:
-        results = Results(remote(f"http://127.0.0.1:{relay.port}/large.h5"))
+        results = Results(remote_address(f"http://127.0.0.1:{relay.port}/large.h5"))
         relay.target = 1
         relay.cut()
         with pytest.raises(ConnectionLostError, match="3 tries"):
@@ -216,9 +220,9 @@ def test_lost_connection_is_one_that_may_come_back(large: Path, monkeypatch: pyt
 # Looks in another process
 
 
-def test_look_at_a_remote_file_reads_no_more_than_the_first_picture(large: Path) -> None:
+def test_probe_of_a_remote_file_reads_no_more_than_the_first_picture(large: Path) -> None:
     with closing(RangeServer(large.parent)) as server:
-        path = remote(f"{server.url}/large.h5")
+        path = remote_address(f"{server.url}/large.h5")
         assert probe.Probe(path).wait() == ""
         assert server.sent <= FIRST_BYTES
         server.reset()
@@ -232,12 +236,12 @@ def test_look_at_a_remote_file_reads_no_more_than_the_first_picture(large: Path)
     ("name", "words"),
     [("none.h5", "There is no file"), ("text.h5", "is not an HDF5 file"), ("torn.h5", "torn or damaged")],
 )
-def test_look_at_a_file_that_cannot_be_shown_says_why(
+def test_probe_of_an_unusable_remote_file_gives_the_reason(
     small: Path, sshd: SSHDaemon, tmp_path: Path, name: str, words: str
 ) -> None:
     (tmp_path / "text.h5").write_text("no HDF5" * 100)
     (tmp_path / "torn.h5").write_bytes(small.read_bytes()[:3000])
-    assert words in probe.Probe(remote(sshd.address(tmp_path / name))).wait()
+    assert words in probe.Probe(remote_address(sshd.address(tmp_path / name))).wait()
 
 
 # Runs
@@ -261,13 +265,13 @@ def test_run_over_ssh_is_listed_and_its_links_do_not_lead_out(small: Path, sshd:
     (folder / "out.h5").symlink_to(small)
     (folder / "in.h5").symlink_to("a.h5")
     (folder / schema.INDEX_NAME).write_text(index_text("a.h5", "inner/b.h5", "c.h5", "later.h5", "out.h5", "in.h5"))
-    run = run_index.read_run(remote(sshd.address(folder)))
+    run = run_index.read_run(remote_address(sshd.address(folder)))
     states = [status.state for status in run_index.statuses(run)]
     assert states == ["done", "done", "writing", "to come", "failed", "done"]
     inner = run_index.path_of(run, run.episodes[1])
     assert str(inner).endswith("/runs/inner/b.h5")
     assert run.place_of(inner) == "inner/b.h5"
-    assert run.place_of(remote(sshd.address(small))) is None
+    assert run.place_of(remote_address(sshd.address(small))) is None
     with pytest.raises(UserError, match="leads out of the folder"):
         run_index.path_of(run, run.episodes[4])
     stamp = run_index.changes(run)
@@ -280,13 +284,13 @@ def test_folder_without_an_index_is_a_run_over_ssh_but_not_over_https(
     small: Path, sshd: SSHDaemon, tmp_path: Path
 ) -> None:
     write_run(tmp_path / "runs", small)
-    run = run_index.read_run(remote(sshd.address(tmp_path / "runs")))
+    run = run_index.read_run(remote_address(sshd.address(tmp_path / "runs")))
     assert [episode.file for episode in run.episodes] == ["a.h5", "c.h5"]
     with closing(RangeServer(tmp_path)) as server:
         with pytest.raises(UserError, match="no folder with results files"):
-            run_index.read_run(remote(f"{server.url}/runs"))
+            run_index.read_run(remote_address(f"{server.url}/runs"))
         (tmp_path / "runs" / schema.INDEX_NAME).write_text(index_text("a.h5", "inner/b.h5"))
-        run = run_index.read_run(remote(f"{server.url}/runs"))
+        run = run_index.read_run(remote_address(f"{server.url}/runs"))
         assert [status.state for status in run_index.statuses(run)] == ["done", "done"]
         results = Results(run_index.path_of(run, run.episodes[1]))
         assert results.done
@@ -299,7 +303,7 @@ def test_index_that_names_an_address_is_refused(tmp_path: Path) -> None:
             (tmp_path / schema.INDEX_NAME).write_text(index_text(file))
             run = None
             try:
-                run = run_index.read_run(remote(server.url))
+                run = run_index.read_run(remote_address(server.url))
             except UserError:
                 continue
             assert str(run_index.path_of(run, run.episodes[0])).startswith(f"{server.url}/")
@@ -309,7 +313,7 @@ def test_index_that_names_an_address_is_refused(tmp_path: Path) -> None:
 def test_view_of_a_figure_names_no_other_server(tmp_path: Path) -> None:
     from viewer.export.metadata import find_second_file
 
-    first = remote("ssh://gpu/runs/a.h5")
+    first = remote_address("ssh://gpu/runs/a.h5")
     for named in ("ssh://other/x.h5", "../../x.h5", "/etc/x.h5"):
         assert str(find_second_file(first, named, "")) == "ssh://gpu/runs/x.h5"
     with pytest.raises(UserError):
@@ -318,6 +322,6 @@ def test_view_of_a_figure_names_no_other_server(tmp_path: Path) -> None:
 
 def test_view_state_stays_usable_for_a_remote_file(large: Path) -> None:
     with closing(RangeServer(large.parent)) as server:
-        results = Results(remote(f"{server.url}/large.h5"))
+        results = Results(remote_address(f"{server.url}/large.h5"))
         read_view(results, ViewState(query=Query("action", (1,)), measure="contribution").clamped(results.dims(0)))
         results.close()

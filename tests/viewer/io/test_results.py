@@ -30,19 +30,19 @@ def test_weights_of_every_number_type_are_read(tmp_path: Path, weights: str) -> 
 def test_row_of_a_word_is_the_mean_of_its_pieces(small: Path, results: Results) -> None:
     item = next(n for n, chip in enumerate(results.chips(1)) if len(chip.tokens) > 1)
     tokens = results.chips(1)[item].tokens
-    made = scene.compose(results, ViewState(frame=1, layer=2, query=Query("text", (item,))))
+    composed = scene.compose(results, ViewState(frame=1, layer=2, query=Query("text", (item,))))
     with h5py.File(small, locking=False) as file:
         rows = np.stack([file["text/to_image"][1, 2, token].astype("f4") for token in tokens])
-    assert made.maps == pytest.approx(rows.mean((0, 1)), rel=1e-5)
-    assert made.row_sum == pytest.approx(1, abs=4e-3)
+    assert composed.maps == pytest.approx(rows.mean((0, 1)), rel=1e-5)
+    assert composed.row_sum == pytest.approx(1, abs=4e-3)
 
 
 def test_summaries_of_zeros_are_ignored(tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=1, summaries=False))
     results = Results(path)
     assert results.mass(0, "text") is None
-    made = scene.compose(results, ViewState(query=Query("text", (4,))))
-    assert sum(made.mass.values()) == pytest.approx(1, abs=4e-3)
+    composed = scene.compose(results, ViewState(query=Query("text", (4,))))
+    assert sum(composed.mass.values()) == pytest.approx(1, abs=4e-3)
     results.close()
 
 
@@ -55,23 +55,23 @@ def test_summaries_are_mapped_by_the_names_of_their_groups(tiny: Path, results: 
         for kind in stored:
             file[f"{kind}/mass"][...] = file[f"{kind}/mass"][...][..., order]
             file[f"{kind}/mass"].attrs["groups"] = sorted(groups)
-    other = Results(path)
+    reordered = Results(path)
     assert sorted(groups) != groups
     for kind in ("text", "action"):
-        assert np.array_equal(other.mass(0, kind), stored[kind])
-    assert np.array_equal(other.mass_at(0, "action", 1, 1, 0), stored["action"][1, 1, 0])
-    assert np.array_equal(other.mass_at(0, "text", 3, 1, 0), stored["text"][1, 3])
-    other.close()
+        assert np.array_equal(reordered.mass(0, kind), stored[kind])
+    assert np.array_equal(reordered.mass_at(0, "action", 1, 1, 0), stored["action"][1, 1, 0])
+    assert np.array_equal(reordered.mass_at(0, "text", 3, 1, 0), stored["text"][1, 3])
+    reordered.close()
 
 
 def test_value_norms_weigh_the_maps(small: Path, results: Results) -> None:
     state = ViewState(layer=1, query=Query("action", (2,)), step=1, heads=(2,))
-    plain, weighed = (
+    weights, weighed = (
         scene.compose(results, ViewState(**{**_fields(state), "measure": m})) for m in ("weight", "contribution")
     )
     with h5py.File(small, locking=False) as file:
         norms = file["action/value_norm_image"][0, 1, 2]
-    assert weighed.maps == pytest.approx(plain.maps * norms, rel=1e-5)
+    assert weighed.maps == pytest.approx(weights.maps * norms, rel=1e-5)
 
 
 def _fields(state: ViewState) -> dict[str, object]:
@@ -114,8 +114,8 @@ def test_file_without_optional_datasets_is_read(tiny: Path, tmp_path: Path) -> N
     results = Results(path)
     assert results.picture(0, 0, "source") is None
     assert len(results.chips(0)) > 5
-    made = scene.compose(results, ViewState(query=Query("action", (1,))))
-    assert made.maps.shape == (2, 16, 16)
+    composed = scene.compose(results, ViewState(query=Query("action", (1,))))
+    assert composed.maps.shape == (2, 16, 16)
     results.close()
 
 
@@ -126,8 +126,8 @@ def test_file_without_actions_is_read(tiny: Path, tmp_path: Path) -> None:
         file.attrs["steps"] = np.zeros(0, np.int64)
     results = Results(path)
     assert (results.steps, results.horizon) == ((), 0)
-    made = scene.compose(results, ViewState(query=Query("text", (2,))))
-    assert made.row_sum == pytest.approx(1, abs=0.01)
+    composed = scene.compose(results, ViewState(query=Query("text", (2,))))
+    assert composed.row_sum == pytest.approx(1, abs=0.01)
     results.close()
 
 
@@ -144,10 +144,10 @@ def test_file_without_attention_of_words_has_no_chips(tiny: Path, tmp_path: Path
 def test_model_pictures_replace_absent_camera_pictures(tiny: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(tiny, tmp_path / "boxed.h5"))
     with h5py.File(path, "r+") as file:
-        seen = file["images/exterior/model"][0]
+        model_picture = file["images/exterior/model"][0]
         del file["images/exterior/source"]
     results = Results(path)
-    assert np.array_equal(results.picture(0, 0, "source"), seen)
+    assert np.array_equal(results.picture(0, 0, "source"), model_picture)
     assert results.picture_size(0) == (224, 224)
     assert geometry.find_patch(results.to_model(0, 0), 30.0, 100.0, results.grid) == (7, 2), (
         "as the patches lie in that picture"

@@ -41,16 +41,16 @@ def test_foreign_and_newer_files_get_one_sentence(
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + b"\0" * 4000])
-def test_what_is_no_hdf5_gets_one_sentence(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_no_hdf5_gets_one_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "c.h5"
     path.write_bytes(content)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         Results(path)
-    assert "\n" not in str(caught.value)
-    assert "c.h5" in str(caught.value)
+    assert "\n" not in str(error.value)
+    assert "c.h5" in str(error.value)
 
 
-def test_missing_folders_and_missing_parts_get_one_sentence(tiny: Path, tmp_path: Path) -> None:
+def test_missing_files_folders_and_datasets_get_one_sentence(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="There is no file"):
         Results(tmp_path / "nowhere.h5")
     with pytest.raises(UserError, match="is a folder"):
@@ -113,7 +113,7 @@ def test_sizes_are_checked_before_anything_is_allocated(tiny: Path, tmp_path: Pa
         Results(path)
 
 
-def test_the_partial_name_is_found_and_the_final_one_taken(tiny: Path, tmp_path: Path) -> None:
+def test_partial_file_is_found_and_a_final_one_preferred(tiny: Path, tmp_path: Path) -> None:
     partial = Path(shutil.copy(tiny, tmp_path / "h.h5.partial"))
     results = Results(tmp_path / "h.h5")
     assert results.path == partial
@@ -123,15 +123,15 @@ def test_the_partial_name_is_found_and_the_final_one_taken(tiny: Path, tmp_path:
     results.close()
 
 
-def test_a_followed_file_is_opened_anew_when_reading_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_followed_file_is_reopened_when_reading_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """HDF5 says “can't insert duplicate key” at every read of such a handle, once it has begun to."""
     path = make_results.write(tmp_path / "a.h5.partial", make_results.Recipe(done=2, complete=False))
-    plain = hdf5_guard.read
+    original = hdf5_guard.read
 
     def read(dataset: h5py.Dataset, index: hdf5_guard.Index) -> object:
         if dataset.file.id == first:
             raise OSError("Can't synchronously read data (can't insert duplicate key)")
-        return plain(dataset, index)
+        return original(dataset, index)
 
     results = Results(path)
     first = results._file.id

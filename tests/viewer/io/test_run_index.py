@@ -16,7 +16,7 @@ from viewer.io import run_index
 from viewer.io.run_index import Status
 
 
-def entry(number: int, **more: object) -> dict[str, Any]:
+def write_entry(number: int, **more: object) -> dict[str, Any]:
     return {
         "file": f"e{number}.h5",
         "name": f"e{number}",
@@ -29,7 +29,7 @@ def entry(number: int, **more: object) -> dict[str, Any]:
     }
 
 
-def index(folder: Path, episodes: object, **more: object) -> Path:
+def write_index_file(folder: Path, episodes: object, **more: object) -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / "index.json"
     value = {
@@ -45,7 +45,7 @@ def index(folder: Path, episodes: object, **more: object) -> Path:
 
 
 def test_an_index_is_read_and_unknown_keys_are_ignored(tmp_path: Path) -> None:
-    index(tmp_path, [entry(0, colour="red"), entry(1, success=None, rate=None)], added="later")
+    write_index_file(tmp_path, [write_entry(0, colour="red"), write_entry(1, success=None, rate=None)], added="later")
     run = run_index.read_run(tmp_path)
     assert run == run_index.read_run(tmp_path / "index.json")
     assert (run.uuid, run.source, run.name) == ("run", "libero_10", tmp_path.name)
@@ -53,15 +53,19 @@ def test_an_index_is_read_and_unknown_keys_are_ignored(tmp_path: Path) -> None:
     assert (run.episodes[1].success, run.episodes[1].rate) == (None, None)
 
 
-def test_states_are_seen_in_the_folder(tmp_path: Path) -> None:
-    index(tmp_path, [entry(n) for n in range(4)] + [entry(4, failed="a video is missing"), entry(5, file="in/e5.h5")])
+def test_states_of_episodes_follow_from_their_files(tmp_path: Path) -> None:
+    write_index_file(
+        tmp_path,
+        [write_entry(n) for n in range(4)]
+        + [write_entry(4, failed="a video is missing"), write_entry(5, file="in/e5.h5")],
+    )
     (tmp_path / "e0.h5").touch()
     (tmp_path / "e1.h5.partial").touch()
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "e5.h5").touch()
     run = run_index.read_run(tmp_path)
     states = run_index.statuses(run)
-    assert [one.state for one in states] == ["done", "writing", "to come", "to come", "failed", "done"]
+    assert [state.state for state in states] == ["done", "writing", "to come", "to come", "failed", "done"]
     assert states[4].sentence == "a video is missing"
     assert run_index.path_of(run, run.episodes[1]) == tmp_path / "e1.h5.partial"
     assert run_index.path_of(run, run.episodes[5]) == tmp_path / "in" / "e5.h5"
@@ -79,41 +83,44 @@ def test_a_folder_without_an_index_is_a_list_of_its_files(tmp_path: Path) -> Non
         (tmp_path / name).touch()
     run = run_index.read_run(tmp_path)
     assert [episode.name for episode in run.episodes] == ["b_9", "b_10", "c"]
-    assert [one.state for one in run_index.statuses(run)] == ["done", "done", "writing"]
+    assert [status.state for status in run_index.statuses(run)] == ["done", "done", "writing"]
     assert run.index is None
 
 
 FAULTS: dict[str, tuple[object, str]] = {
-    "an absolute path": ([entry(0, file="/etc/passwd")], "episode 1: its file /etc/passwd leads out of the folder"),
-    "a way up": ([entry(0), entry(1, file="a/../../b.h5")], "episode 2: its file a/../../b.h5 leads out"),
-    "a drive": ([entry(0, file="C:x.h5")], "leads out"),
-    "a backslash": ([entry(0, file="..\\x.h5")], "leads out"),
-    "a null": ([entry(0, file="a\0b")], "the name of its file cannot be one"),
-    "half a pair": ([entry(0, file="a\ud800")], "the name of its file cannot be one"),
-    "the folder itself": ([entry(0, file="./.")], "it has no file"),
+    "an absolute path": (
+        [write_entry(0, file="/etc/passwd")],
+        "episode 1: its file /etc/passwd leads out of the folder",
+    ),
+    "a way up": ([write_entry(0), write_entry(1, file="a/../../b.h5")], "episode 2: its file a/../../b.h5 leads out"),
+    "a drive": ([write_entry(0, file="C:x.h5")], "leads out"),
+    "a backslash": ([write_entry(0, file="..\\x.h5")], "leads out"),
+    "a null": ([write_entry(0, file="a\0b")], "the name of its file cannot be one"),
+    "half a pair": ([write_entry(0, file="a\ud800")], "the name of its file cannot be one"),
+    "the folder itself": ([write_entry(0, file="./.")], "it has no file"),
     "no file": ([{"name": "a"}], "it has no file"),
     "no object": (["a.h5"], "an object in braces"),
     "no list": ({"a": 1}, "its episodes are not a list"),
-    "a text for frames": ([entry(0, frames="5")], "its frames is neither a whole number nor null"),
-    "true for frames": ([entry(0, frames=True)], "its frames is neither a whole number nor null"),
-    "frames below 0": ([entry(0, frames=-1)], "its frames cannot be counted"),
-    "1 for success": ([entry(0, success=1)], "its success is neither true or false nor null"),
-    "a text for rate": ([entry(0, rate="fast")], "its rate is neither a number nor null"),
-    "rate 0": ([entry(0, rate=0)], "its rate is not above 0"),
-    "an endless rate": ([entry(0, rate=float("inf"))], "its rate is not above 0"),
-    "prompts of numbers": ([entry(0, prompts=[1])], "its prompts are not a list of texts"),
+    "a text for frames": ([write_entry(0, frames="5")], "its frames is neither a whole number nor null"),
+    "true for frames": ([write_entry(0, frames=True)], "its frames is neither a whole number nor null"),
+    "frames below 0": ([write_entry(0, frames=-1)], "its frames cannot be counted"),
+    "1 for success": ([write_entry(0, success=1)], "its success is neither true or false nor null"),
+    "a text for rate": ([write_entry(0, rate="fast")], "its rate is neither a number nor null"),
+    "rate 0": ([write_entry(0, rate=0)], "its rate is not above 0"),
+    "an endless rate": ([write_entry(0, rate=float("inf"))], "its rate is not above 0"),
+    "prompts of numbers": ([write_entry(0, prompts=[1])], "its prompts are not a list of texts"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_one_sentence(tmp_path: Path, fault: str) -> None:
+def test_invalid_index_is_one_sentence(tmp_path: Path, fault: str) -> None:
     episodes, words = FAULTS[fault]
-    path = index(tmp_path, episodes)
-    with pytest.raises(UserError) as told:
+    path = write_index_file(tmp_path, episodes)
+    with pytest.raises(UserError) as error:
         run_index.read_run(path)
-    assert words in str(told.value)
-    assert "is damaged" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert words in str(error.value)
+    assert "is damaged" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_foreign_newer_large_and_broken_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +137,7 @@ def test_foreign_newer_large_and_broken_files_are_refused(tmp_path: Path, monkey
         path.write_text(text)
         with pytest.raises(UserError, match=words):
             run_index.read_run(tmp_path)
-    index(tmp_path, [entry(0)])
+    write_index_file(tmp_path, [write_entry(0)])
     monkeypatch.setattr(run_index, "MAX_BYTES", 100)
     with pytest.raises(UserError, match="which no index of a run has"):
         run_index.read_run(tmp_path)
@@ -148,7 +155,7 @@ def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
     outside, folder = tmp_path / "outside", tmp_path / "run"
     outside.mkdir()
     (outside / "secret.h5").touch()
-    index(folder, [entry(0), entry(1), entry(2, file="deep/secret.h5"), entry(3)])
+    write_index_file(folder, [write_entry(0), write_entry(1), write_entry(2, file="deep/secret.h5"), write_entry(3)])
     (folder / "e0.h5").symlink_to(outside / "secret.h5")
     (folder / "e1.h5").symlink_to(folder / "real.h5")
     (folder / "real.h5").touch()
@@ -156,7 +163,7 @@ def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
     (folder / "e3.h5.partial").symlink_to(outside / "secret.h5")
     run = run_index.read_run(folder)
     found = run_index.statuses(run)
-    assert [one.state for one in found] == ["failed", "done", "to come", "failed"]
+    assert [status.state for status in found] == ["failed", "done", "to come", "failed"]
     assert "leads out of the folder" in found[0].sentence
     assert run_index.path_of(run, run.episodes[1]) == folder / "e1.h5"
     for number in (0, 2, 3):
@@ -167,19 +174,19 @@ def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_episodes_are_grouped_where_they_share_prompts(tmp_path: Path) -> None:
-    index(tmp_path, [entry(n) for n in range(6)])
+    write_index_file(tmp_path, [write_entry(n) for n in range(6)])
     run = run_index.read_run(tmp_path)
     assert [(g.title, g.members) for g in run_index.grouped(run, [0, 1, 2, 5])] == [
         ("task 0", (0, 2)),
         ("task 1", (1, 5)),
     ]
-    index(tmp_path, [entry(n, prompts=[f"task {n}"]) for n in range(6)])
-    alone = run_index.read_run(tmp_path)
-    assert [(g.title, g.members) for g in run_index.grouped(alone, [1, 3])] == [("", (1, 3))]
+    write_index_file(tmp_path, [write_entry(n, prompts=[f"task {n}"]) for n in range(6)])
+    single = run_index.read_run(tmp_path)
+    assert [(g.title, g.members) for g in run_index.grouped(single, [1, 3])] == [("", (1, 3))]
 
 
-def test_words_find_names_prompts_outcomes_and_states(tmp_path: Path) -> None:
-    index(tmp_path, [entry(n) for n in range(6)])
+def test_filter_matches_names_prompts_outcomes_and_states(tmp_path: Path) -> None:
+    write_index_file(tmp_path, [write_entry(n) for n in range(6)])
     (tmp_path / "e4.h5.partial").touch()
     run = run_index.read_run(tmp_path)
     found = run_index.statuses(run)
@@ -205,10 +212,8 @@ ENTRY = st.fixed_dictionaries(
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(episodes=st.lists(ENTRY | JSON, max_size=4), more=st.dictionaries(st.text(max_size=12), JSON, max_size=3))
-def test_whatever_stands_in_the_json_is_a_run_or_a_sentence(
-    tmp_path: Path, episodes: list[object], more: dict[str, object]
-) -> None:
-    path = index(tmp_path, episodes, **{key: value for key, value in more.items() if key != "format"})
+def test_any_json_is_a_run_or_one_sentence(tmp_path: Path, episodes: list[object], more: dict[str, object]) -> None:
+    path = write_index_file(tmp_path, episodes, **{key: value for key, value in more.items() if key != "format"})
     try:
         run = run_index.read_run(path)
     except UserError as error:
@@ -229,8 +234,8 @@ def test_whatever_stands_in_the_json_is_a_run_or_a_sentence(
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_index_is_a_run_or_a_sentence(tmp_path: Path, data: st.DataObject) -> None:
-    path = index(tmp_path, [entry(n) for n in range(3)])
+def test_damaged_index_is_a_run_or_one_sentence(tmp_path: Path, data: st.DataObject) -> None:
+    path = write_index_file(tmp_path, [write_entry(n) for n in range(3)])
     text = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 6))):
         text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))

@@ -22,30 +22,30 @@ if TYPE_CHECKING:
 
 
 def test_values_equal_those_of_the_local_file(small: Path) -> None:
-    here, (there, _) = Results(small), open_slow(small)
-    for frame in range(here.done):
-        assert there.chips(frame) == here.chips(frame)
-        assert there.value_norms(frame, "action") is None or here.value_norms(frame, "action") is not None
+    local, (slow, _) = Results(small), open_slow(small)
+    for frame in range(local.done):
+        assert slow.chips(frame) == local.chips(frame)
+        assert slow.value_norms(frame, "action") is None or local.value_norms(frame, "action") is not None
         for kind in ("text", "action"):
-            assert np.array_equal(there.rows(frame, kind, 1).image, here.rows(frame, kind, 1).image)
-            assert np.array_equal(there.mass(frame, kind), here.mass(frame, kind))
-            assert np.array_equal(there.layer_images(frame, kind, 1, 0), here.layer_images(frame, kind, 1, 0))
+            assert np.array_equal(slow.rows(frame, kind, 1).image, local.rows(frame, kind, 1).image)
+            assert np.array_equal(slow.mass(frame, kind), local.mass(frame, kind))
+            assert np.array_equal(slow.layer_images(frame, kind, 1, 0), local.layer_images(frame, kind, 1, 0))
         for which in ("source", "model"):
-            assert np.array_equal(there.picture(frame, 0, which), here.picture(frame, 0, which))
-        assert there.time(frame) == here.time(frame)
-    assert there.words_of("frames/prompt") == here.words_of("frames/prompt")
-    here.close()
-    there.close()
+            assert np.array_equal(slow.picture(frame, 0, which), local.picture(frame, 0, which))
+        assert slow.time(frame) == local.time(frame)
+    assert slow.words_of("frames/prompt") == local.words_of("frames/prompt")
+    local.close()
+    slow.close()
 
 
 def test_thread_that_must_not_wait_gets_an_error_and_reads_nothing(small: Path) -> None:
     results, source = open_slow(small)
     results.access.forbid_waiting()
     count = len(source.requests)
-    with pytest.raises(NotLoadedError) as caught:
+    with pytest.raises(NotLoadedError) as error:
         results.rows(0, "text", 1)
     assert len(source.requests) == count
-    reader = threading.Thread(target=caught.value.read)
+    reader = threading.Thread(target=error.value.read)
     reader.start()
     reader.join(10)
     assert len(source.requests) > count
@@ -60,8 +60,8 @@ def test_hdf5_stays_free_while_a_read_waits(small: Path, tiny: Path) -> None:
     reader.start()
     while not source.waiting:
         pass
-    with h5py.File(tiny) as other:  # would wait for HDF5's lock
-        assert other.attrs["format"]
+    with h5py.File(tiny) as local:  # would wait for HDF5's lock
+        assert local.attrs["format"]
     assert reader.is_alive()
     source.release()
     reader.join(10)
@@ -80,7 +80,7 @@ def test_all_parts_of_a_view_come_in_few_requests(small: Path) -> None:
     results.close()
 
 
-def test_damaged_part_is_an_error_in_the_hasty_thread_too(small: Path, tmp_path: Path) -> None:
+def test_damaged_part_is_an_error_without_waiting_too(small: Path, tmp_path: Path) -> None:
     copy = tmp_path / "damaged.h5"
     copy.write_bytes(small.read_bytes())
     with h5py.File(copy, "r+") as file:
@@ -88,13 +88,13 @@ def test_damaged_part_is_an_error_in_the_hasty_thread_too(small: Path, tmp_path:
         file.create_dataset("action/x", data=np.zeros((1, 2)))
     results, _ = open_slow(copy)
     results.access.forbid_waiting()
-    with pytest.raises(NotLoadedError) as caught:
+    with pytest.raises(NotLoadedError) as refusal:
         results.flow("action/x", 0)
     failures: list[BaseException] = []
 
     def read() -> None:
         try:
-            caught.value.read()
+            refusal.value.read()
         except UserError as error:
             failures.append(error)
 
@@ -138,14 +138,14 @@ def test_file_that_is_no_results_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "token"), [("text", 4), ("action", 2)])
-def test_parts_of_what_was_read_whole_are_in_memory(small: Path, kind: Kind, token: int) -> None:
-    here, (there, _) = Results(small), open_slow(small)
-    there.rows(0, kind, token)
-    there.mass(0, kind)
-    there.access.forbid_waiting()
-    assert np.array_equal(there.layer_rows(0, kind, token, 2).image, here.layer_rows(0, kind, token, 2).image)
-    expected = here.mass_at(0, kind, token, 1, 0)
+def test_parts_of_a_dataset_read_in_full_are_in_memory(small: Path, kind: Kind, token: int) -> None:
+    local, (slow, _) = Results(small), open_slow(small)
+    slow.rows(0, kind, token)
+    slow.mass(0, kind)
+    slow.access.forbid_waiting()
+    assert np.array_equal(slow.layer_rows(0, kind, token, 2).image, local.layer_rows(0, kind, token, 2).image)
+    expected = local.mass_at(0, kind, token, 1, 0)
     assert expected is not None
-    assert np.array_equal(there.mass_at(0, kind, token, 1, 0), expected)  # type: ignore[arg-type]
-    here.close()
-    there.close()
+    assert np.array_equal(slow.mass_at(0, kind, token, 1, 0), expected)  # type: ignore[arg-type]
+    local.close()
+    slow.close()

@@ -40,9 +40,9 @@ def test_masses_equal_the_stored_ones(results: Results) -> None:
 def test_scene_masses_are_computed_from_the_weights(results: Results) -> None:
     for reduce in ("mean", "max"):
         state = ViewState(query=Query("action", (2,)), layer=1, step=2, heads=(0, 2), reduce=reduce)
-        every = attention.masses(scene.rows_of(results, 0, state.query), scene.group_matrix(results, 0))
+        masses = attention.masses(scene.rows_of(results, 0, state.query), scene.group_matrix(results, 0))
         mass = scene.compose(results, state).mass
-        assert list(mass.values()) == pytest.approx(every[1, 2, [0, 2]].mean(0).tolist(), abs=1e-5)
+        assert list(mass.values()) == pytest.approx(masses[1, 2, [0, 2]].mean(0).tolist(), abs=1e-5)
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=600))
@@ -75,13 +75,13 @@ def test_leaving_groups_out_keeps_the_rest_in_proportion(seed: int) -> None:
     assert kept.text[[0, 2]] == pytest.approx(0)
     assert kept.image[bars] == pytest.approx(0)
     assert kept.image.sum() + kept.text.sum() + kept.action.sum() == pytest.approx(total, rel=1e-4)
-    gone = (row.image[bars].sum() + row.text[[0, 2]].sum()) / total
-    assert removed == pytest.approx(gone, abs=1e-5)
+    removed_share = (row.image[bars].sum() + row.text[[0, 2]].sum()) / total
+    assert removed == pytest.approx(removed_share, abs=1e-5)
     free = ~bars
-    assert kept.image[free] == pytest.approx(row.image[free] / (1 - gone), rel=1e-3)
+    assert kept.image[free] == pytest.approx(row.image[free] / (1 - removed_share), rel=1e-3)
 
 
-def test_leaving_nothing_out_is_the_same_row(results: Results) -> None:
+def test_leaving_nothing_out_keeps_the_row(results: Results) -> None:
     row = Row(np.ones((2, 16, 16), np.float32), np.ones(3, np.float32), np.ones(0, np.float32))
     assert attention.without(row, (), results.groups, scene.group_matrix(results, 0)) == (row, 0.0)
 
@@ -104,7 +104,7 @@ def test_range_of_a_single_patch_is_its_weight() -> None:
 
 
 @pytest.mark.parametrize("scale", ["linear", "log", "rank"])
-def test_colour_places_increase_with_the_weight(scale: str) -> None:
+def test_colour_positions_increase_with_the_weight(scale: str) -> None:
     values = np.sort(np.random.default_rng(3).random(256, np.float32)).reshape(16, 16)
     placed = attention.places(values, 0.0, 1.0, scale).ravel()
     assert (np.diff(placed) >= 0).all()
@@ -115,11 +115,11 @@ def test_colour_places_increase_with_the_weight(scale: str) -> None:
 def test_entropy_of_uniform_and_of_one_patch() -> None:
     keep = np.ones((1, 16, 16), bool)
     keep[0, :3] = False
-    uniform, single = np.ones((1, 16, 16), np.float32), np.zeros((1, 16, 16), np.float32)
-    single[0, 8, 8] = 0.3
+    uniform, peaked = np.ones((1, 16, 16), np.float32), np.zeros((1, 16, 16), np.float32)
+    peaked[0, 8, 8] = 0.3
     assert attention.entropy(uniform, keep) == pytest.approx(np.log(keep.sum()), rel=1e-5)
-    assert attention.entropy(single, keep) == pytest.approx(0)
-    assert np.isnan(attention.entropy(single * 0, keep))
+    assert attention.entropy(peaked, keep) == pytest.approx(0)
+    assert np.isnan(attention.entropy(peaked * 0, keep))
 
 
 def test_change_is_the_mean_total_variation_between_steps() -> None:
@@ -128,14 +128,14 @@ def test_change_is_the_mean_total_variation_between_steps() -> None:
     assert attention.change(maps) == pytest.approx(0.5)
 
 
-def test_rank_of_the_heaviest_is_one(results: Results) -> None:
-    made = scene.compose(results, ViewState(query=Query("action", (1,))))
-    camera, row, col = np.unravel_index(made.maps.argmax(), made.maps.shape)
-    assert made.rank(int(camera), int(row), int(col)) == 1
+def test_heaviest_patch_has_rank_one(results: Results) -> None:
+    composed = scene.compose(results, ViewState(query=Query("action", (1,))))
+    camera, row, col = np.unravel_index(composed.maps.argmax(), composed.maps.shape)
+    assert composed.rank(int(camera), int(row), int(col)) == 1
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
-def test_places_between_equals_places_of_each_set(scale: str) -> None:
+def test_batched_colour_positions_equal_those_of_each_map(scale: str) -> None:
     rng = np.random.default_rng(3)
     values = rng.pareto(1.5, (40, 256)).astype(np.float32) * np.float32(1e-3)
     values[0] = 0
@@ -144,19 +144,19 @@ def test_places_between_equals_places_of_each_set(scale: str) -> None:
     highs = (lows + rng.random(40).astype(np.float32) * np.float32(0.02)).astype(np.float32)
     highs[2] = lows[2]
     found = attention.places_between(values, lows, highs, scale)
-    for one, low, high, places in zip(values, lows, highs, found, strict=True):
-        np.testing.assert_array_equal(places, attention.places(one, float(low), float(high), scale))
+    for value, low, high, places in zip(values, lows, highs, found, strict=True):
+        np.testing.assert_array_equal(places, attention.places(value, float(low), float(high), scale))
 
 
 @pytest.mark.parametrize("count", [1, 2, 99, 256, 512])
-def test_upper_ends_equal_the_range_of_each_set(count: int) -> None:
+def test_batched_upper_ends_equal_the_range_of_each_map(count: int) -> None:
     rng = np.random.default_rng(count)
     values = rng.pareto(1.5, (30, count)).astype(np.float32)
     values[0] = 0
     values[1] = 0
     values[1, 0] = 3
     ends = attention.upper_ends(values)
-    expected = [attention.colour_range(one[None], "shared", 0, 0)[0][1] for one in values]
+    expected = [attention.colour_range(value[None], "shared", 0, 0)[0][1] for value in values]
     np.testing.assert_array_equal(ends, np.array(expected, np.float32))
     values[2, 0] = np.nan
     assert np.isfinite(attention.upper_ends(values)).all()

@@ -14,28 +14,28 @@ WIDE = 16 / 9
 GAP, TITLE = 12, 24
 
 
-def pictures(boxes: list[Box]) -> list[tuple[int, int]]:
+def picture_boxes(boxes: list[Box]) -> list[tuple[int, int]]:
     return [(box.width, box.height - TITLE) for box in boxes]
 
 
-def test_cameras_stand_in_a_line_that_fills_the_width() -> None:
+def test_cameras_stand_in_a_row_that_fills_the_width() -> None:
     boxes = plain(1292, inf, [WIDE, WIDE], GAP, TITLE, pairs=False)
     assert boxes == [Box(0, 0, 640, 384), Box(652, 0, 640, 384)]
     assert arranged(1292, 500, [WIDE, WIDE], GAP, TITLE, pairs=False) == boxes
     assert bottom(boxes) == 384
 
 
-def test_where_the_height_is_short_pictures_stand_close_together_at_the_left() -> None:
+def test_low_area_puts_pictures_side_by_side_at_the_left() -> None:
     boxes = arranged(1292, 204, [WIDE, WIDE], GAP, TITLE, pairs=False)
     assert boxes == [Box(0, 0, 320, 204), Box(332, 0, 320, 204)]
 
 
-def test_in_a_tall_room_cameras_stand_under_each_other() -> None:
+def test_tall_area_stacks_cameras() -> None:
     boxes = arranged(640, 2000, [WIDE, WIDE], GAP, TITLE, pairs=False)
     assert boxes == [Box(0, 0, 640, 384), Box(0, 396, 640, 384)]
 
 
-def test_of_three_cameras_the_first_is_large_where_the_others_hardly_get_smaller_by_it() -> None:
+def test_first_of_three_cameras_is_large_where_it_costs_the_others_little() -> None:
     low = arranged(2116, 420, [WIDE] * 3, GAP, TITLE, pairs=False)
     assert [box.top for box in low] == [0, 0, 0]
     high = arranged(2116, 900, [WIDE] * 3, GAP, TITLE, pairs=False)
@@ -46,7 +46,7 @@ def test_of_three_cameras_the_first_is_large_where_the_others_hardly_get_smaller
     assert high[1].width > 0.9 * low[1].width
 
 
-def test_a_pinned_view_stands_under_the_shown_one_and_beside_it_where_that_is_larger() -> None:
+def test_pinned_view_stands_below_or_beside_whichever_is_larger() -> None:
     under = arranged(1292, 800, [WIDE] * 4, GAP, TITLE, pairs=True)
     assert [(box.left > 0, box.top > 0) for box in under] == [
         (False, False),
@@ -54,10 +54,10 @@ def test_a_pinned_view_stands_under_the_shown_one_and_beside_it_where_that_is_la
         (False, True),
         (True, True),
     ]
-    assert len(set(pictures(under))) == 1
-    across = arranged(2600, 400, [WIDE] * 4, GAP, TITLE, pairs=True)
-    assert [box.top for box in across] == [0] * 4
-    assert sum(box.width for box in across) > sum(
+    assert len(set(picture_boxes(under))) == 1
+    side_by_side = arranged(2600, 400, [WIDE] * 4, GAP, TITLE, pairs=True)
+    assert [box.top for box in side_by_side] == [0] * 4
+    assert sum(box.width for box in side_by_side) > sum(
         box.width for box in plain(2600, 400, [WIDE] * 4, GAP, TITLE, pairs=True)
     )
 
@@ -69,7 +69,9 @@ def test_a_pinned_view_stands_under_the_shown_one_and_beside_it_where_that_is_la
     pairs=st.booleans(),
 )
 @example(width=36, height=0, shapes=[1.0, 1.0], pairs=True)  # the gaps alone fill it
-def test_pictures_keep_inside_the_room_and_apart(width: int, height: int, shapes: list[float], pairs: bool) -> None:
+def test_pictures_stay_inside_the_area_and_do_not_overlap(
+    width: int, height: int, shapes: list[float], pairs: bool
+) -> None:
     shapes = shapes * 2 if pairs else shapes
     boxes = arranged(width, height, shapes, GAP, TITLE, pairs=pairs)
     assert len(boxes) == len(shapes)
@@ -80,16 +82,16 @@ def test_pictures_keep_inside_the_room_and_apart(width: int, height: int, shapes
         assert box.top >= 0
         assert box.left + box.width <= width + 1
         assert box.top + box.height <= height + 1
-        for other in boxes[:number]:
+        for other_box in boxes[:number]:
             assert (
-                box.left >= other.left + other.width + GAP - 1
-                or box.top >= other.top + other.height + GAP - 1
-                or other.left >= box.left + box.width + GAP - 1
-                or other.top >= box.top + box.height + GAP - 1
+                box.left >= other_box.left + other_box.width + GAP - 1
+                or box.top >= other_box.top + other_box.height + GAP - 1
+                or other_box.left >= box.left + box.width + GAP - 1
+                or other_box.top >= box.top + box.height + GAP - 1
             )
 
 
 @pytest.mark.parametrize("pairs", [False, True])
-def test_no_camera_needs_no_room(pairs: bool) -> None:
+def test_layout_without_cameras_is_empty(pairs: bool) -> None:
     assert arranged(1000, 500, [], GAP, TITLE, pairs=pairs) == []
     assert bottom([]) == 0

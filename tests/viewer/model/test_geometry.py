@@ -13,15 +13,15 @@ sides = st.integers(20, 2000)
 
 
 @given(sides, sides, st.booleans())
-def test_bars_are_the_patches_without_a_picture_pixel(height: int, width: int, turned: bool) -> None:
+def test_bars_are_the_patches_without_a_picture_pixel(height: int, width: int, is_turned: bool) -> None:
     ratio = max(width, height) / 224
     if min(int(height / ratio), int(width / ratio)) < 1:
         return
-    found = geometry.find_bars(make_results.to_model(height, width, turned), height, width, GRID)
+    found = geometry.find_bars(make_results.to_model(height, width, is_turned), height, width, GRID)
     assert (found == make_results.bars(height, width)).all()
 
 
-def test_a_wide_picture_has_three_rows_of_bars_above_and_below() -> None:
+def test_wide_picture_has_three_rows_of_bars_above_and_below() -> None:
     bars = geometry.find_bars(make_results.to_model(720, 1280, False), 720, 1280, GRID)
     assert bars[:3].all()
     assert bars[13:].all()
@@ -29,8 +29,8 @@ def test_a_wide_picture_has_three_rows_of_bars_above_and_below() -> None:
 
 
 @given(sides, sides, st.booleans(), st.floats(0, 1), st.floats(0, 1))
-def test_found_patch_holds_the_point(height: int, width: int, turned: bool, x: float, y: float) -> None:
-    to_model = make_results.to_model(height, width, turned)
+def test_found_patch_holds_the_point(height: int, width: int, is_turned: bool, x: float, y: float) -> None:
+    to_model = make_results.to_model(height, width, is_turned)
     if not geometry.is_invertible(to_model):
         return
     patch = geometry.find_patch(to_model, x * (width - 1) + 0.5, y * (height - 1) + 0.5, GRID)
@@ -43,7 +43,7 @@ def test_found_patch_holds_the_point(height: int, width: int, turned: bool, x: f
     assert (high >= [x * (width - 1) + 0.5, y * (height - 1) + 0.5]).all()
 
 
-def test_a_turned_picture_begins_at_the_last_patch() -> None:
+def test_turned_picture_begins_at_the_last_patch() -> None:
     assert geometry.find_patch(make_results.to_model(224, 224, True), 1, 1, GRID) == (15, 15)
     assert geometry.find_patch(make_results.to_model(224, 224, False), 1, 1, GRID) == (0, 0)
 

@@ -35,20 +35,20 @@ def test_clean_text_is_cut_to_a_length() -> None:
     "text", ["<img src=/etc/passwd>", "a < b\n  and <b>c</b> &amp;", "&lt;b&gt;", "plain", "2 < 3"]
 )
 def test_tooltip_shows_every_character(text: str) -> None:
-    given = plain_tooltip(text)
-    shown = given
-    if Qt.mightBeRichText(given):
+    tooltip = plain_tooltip(text)
+    shown = tooltip
+    if Qt.mightBeRichText(tooltip):
         document = QTextDocument()
-        document.setHtml(given)
+        document.setHtml(tooltip)
         shown = document.toPlainText()
-        assert "<img" not in given
+        assert "<img" not in tooltip
     assert shown == text
 
 
 def test_tooltip_breaks_long_lines_between_words() -> None:
     words = "the weight of a row that is spread evenly over all of its keys " * 4
-    given = plain_tooltip(f"Title\n{words.strip()}")
-    lines = given.split("\n")
+    tooltip = plain_tooltip(f"Title\n{words.strip()}")
+    lines = tooltip.split("\n")
     assert lines[0] == "Title"
     assert max(map(len, lines)) <= TOOLTIP_COLUMNS
     assert min(map(len, lines[1:-1])) > TOOLTIP_COLUMNS - 10

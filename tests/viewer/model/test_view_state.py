@@ -57,7 +57,7 @@ def test_clamped_view_writes_all_heads_as_empty() -> None:
     assert ViewState(heads=(0, 1, 2)).clamped(DIMS).heads == ()
 
 
-def test_unknown_keys_are_ignored_and_a_fresh_view_is_empty() -> None:
+def test_unknown_keys_are_ignored_and_a_default_view_is_empty() -> None:
     assert from_json('{"layer": 2, "hologram": true}') == ViewState(layer=2)
     assert ViewState().to_json() == "{}"
 
@@ -89,6 +89,6 @@ def test_wrong_json_is_one_sentence(text: str) -> None:
         from_json(text)
 
 
-def test_a_number_in_place_of_words_is_asked_for() -> None:
+def test_number_in_place_of_words_error_asks_for_words() -> None:
     with pytest.raises(UserError, match=r"\(layer: a whole number is needed\)"):
         from_json('{"layer": "two"}')

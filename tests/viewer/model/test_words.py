@@ -52,14 +52,14 @@ def test_long_words_have_several_pieces(tmp_path: Path) -> None:
 def test_align_finds_the_same_occurrence(tmp_path: Path) -> None:
     recipe = make_results.Recipe(frames=2, tasks=("the duck and the bowl", "please put the duck by the bowl"))
     results = Results(make_results.write(tmp_path / "a.h5", recipe))
-    one, two = results.chips(0), results.chips(1)
-    second_the = next(chip for chip in one if chip.text == "the" and chip.ordinal > 1)
-    found = align(second_the, two)
+    first, second = results.chips(0), results.chips(1)
+    second_the = next(chip for chip in first if chip.text == "the" and chip.ordinal > 1)
+    found = align(second_the, second)
     assert found is not None
-    assert two[found].text == "the"
-    assert two[found].ordinal == 2 or two[found].ordinal == 5
-    duck = align(next(c for c in one if c.text == "duck"), two)
+    assert second[found].text == "the"
+    assert second[found].ordinal == 2 or second[found].ordinal == 5
+    duck = align(next(c for c in first if c.text == "duck"), second)
     assert duck is not None
-    assert two[duck].text == "duck"
-    assert align(next(c for c in one if c.text == "and"), two) is None
+    assert second[duck].text == "duck"
+    assert align(next(c for c in first if c.text == "and"), second) is None
     results.close()

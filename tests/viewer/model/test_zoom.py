@@ -7,7 +7,7 @@ import pytest
 from viewer.model.zoom import MAX_ZOOM, Zoom
 
 
-def place(zoom: Zoom, x: float, y: float) -> tuple[float, float]:
+def picture_point(zoom: Zoom, x: float, y: float) -> tuple[float, float]:
     """Return the point of the picture that is shown at a place of its area, both as shares."""
     left, top, width, height = zoom.part()
     return left + x * width, top + y * height
@@ -22,8 +22,8 @@ def test_whole_picture_is_the_start() -> None:
 def test_point_under_the_pointer_stays(pointer: tuple[float, float]) -> None:
     zoom = Zoom().zoomed(3, *pointer)
     assert zoom.factor == pytest.approx(1.2**3)
-    assert place(zoom, *pointer) == pytest.approx(pointer)
-    assert place(zoom.zoomed(2, *pointer), *pointer) == pytest.approx(pointer)
+    assert picture_point(zoom, *pointer) == pytest.approx(pointer)
+    assert picture_point(zoom.zoomed(2, *pointer), *pointer) == pytest.approx(pointer)
 
 
 def test_zoom_ends_at_the_whole_picture_and_at_the_maximum() -> None:
@@ -34,6 +34,6 @@ def test_zoom_ends_at_the_whole_picture_and_at_the_maximum() -> None:
 
 def test_panned_picture_follows_the_pointer_and_keeps_to_its_edges() -> None:
     zoom = Zoom(2.0)
-    assert place(zoom.panned(0.25, -0.1), 0.75, 0.4) == pytest.approx(place(zoom, 0.5, 0.5))
+    assert picture_point(zoom.panned(0.25, -0.1), 0.75, 0.4) == pytest.approx(picture_point(zoom, 0.5, 0.5))
     assert zoom.panned(5, -5).part() == pytest.approx((0, 0.5, 0.5, 0.5))
     assert Zoom().panned(0.3, 0.3) == Zoom()

@@ -33,8 +33,8 @@ def test_half_a_patch_is_covered_by_half():
 def test_turned_picture_covers_the_opposite_corner():
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[:60, :60] = True
-    upright, turned = measure_coverage(mask, TO_MODEL, GRID), measure_coverage(mask, TURNED, GRID)
-    np.testing.assert_allclose(turned, upright[::-1, ::-1], atol=1 / 16)
+    upright, rotated = measure_coverage(mask, TO_MODEL, GRID), measure_coverage(mask, TURNED, GRID)
+    np.testing.assert_allclose(rotated, upright[::-1, ::-1], atol=1 / 16)
 
 
 def test_small_region_belongs_to_the_patch_that_it_covers_most():

@@ -91,7 +91,7 @@ def test_change_can_be_undone_and_redone(results, tmp_path):
     assert list(regions_file.read_regions(path, results)) == []
     regions_file.restore_previous(path)
     assert len(list(regions_file.read_regions(path, results))) == 2
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["duck.h5", "r.h5", "r.previous.h5"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["duck.h5", "r.h5", "r.previous.h5"]
 
 
 def test_nothing_to_undo_is_a_sentence(tmp_path):
@@ -102,12 +102,12 @@ def test_nothing_to_undo_is_a_sentence(tmp_path):
 def test_regions_of_another_file_are_refused(results, tmp_path):
     path = tmp_path / "r.h5"
     regions_file.replace_regions(path, build_set(results), results)
-    other = Results(make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=1)))
+    other_results = Results(make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=1)))
     try:
         with pytest.raises(UserError, match=r"r.h5 belongs to another results file \(duck.h5\)"):
-            regions_file.read_regions(path, other)
+            regions_file.read_regions(path, other_results)
     finally:
-        other.close()
+        other_results.close()
 
 
 def damage_format(file):

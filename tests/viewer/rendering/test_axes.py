@@ -20,13 +20,13 @@ def texts(ticks: tuple[Tick, ...]) -> list[str]:
 
 
 def test_place_of_a_linear_axis() -> None:
-    places = Axis(2, 6).place([2, 4, 6, 8, np.nan])
-    np.testing.assert_allclose(places, [0, 0.5, 1, 1.5, np.nan])
+    positions = Axis(2, 6).place([2, 4, 6, 8, np.nan])
+    np.testing.assert_allclose(positions, [0, 0.5, 1, 1.5, np.nan])
 
 
 def test_place_of_a_logarithmic_axis_puts_zero_at_its_start() -> None:
-    places = Axis(0.001, 1, is_log=True).place([0.001, 0.01, 1, 0, -1, np.nan])
-    np.testing.assert_allclose(places, [0, 1 / 3, 1, 0, 0, np.nan])
+    positions = Axis(0.001, 1, is_log=True).place([0.001, 0.01, 1, 0, -1, np.nan])
+    np.testing.assert_allclose(positions, [0, 1 / 3, 1, 0, 0, np.nan])
 
 
 def test_place_of_an_axis_of_one_value_is_its_middle() -> None:
@@ -64,16 +64,18 @@ def test_ticks_get_fewer_where_there_is_no_room() -> None:
 
 
 @given(st.integers(1, 400), st.floats(30, 900), st.floats(0, 1), st.floats(0, 1))
-def test_labels_of_places_do_not_overlap_and_are_visible(count: int, room: float, one: float, two: float) -> None:
-    low, high = sorted((one * (count - 1), two * (count - 1)))
+def test_labels_of_places_do_not_overlap_and_are_visible(
+    count: int, length: float, end: float, other_end: float
+) -> None:
+    low, high = sorted((end * (count - 1), other_end * (count - 1)))
     axis = Axis(low, high)
-    found = label_places([f"{n}" for n in range(count)], axis, room, width)
-    places = [tick.value for tick in found]
-    assert all(low - 1e-6 <= place <= high + 1e-6 for place in places)
-    assert texts(found) == [str(round(place)) for place in places]
+    found = label_places([f"{n}" for n in range(count)], axis, length, width)
+    values = [tick.value for tick in found]
+    assert all(low - 1e-6 <= value <= high + 1e-6 for value in values)
+    assert texts(found) == [str(round(value)) for value in values]
     if len(found) > 1:
-        apart = np.diff(axis.place(places)) * room
-        assert apart.min() >= max(map(width, texts(found))) - 1e-6
+        distances = np.diff(axis.place(values)) * length
+        assert distances.min() >= max(map(width, texts(found))) - 1e-6
 
 
 def test_labels_of_all_places_stand_where_they_have_room() -> None:

@@ -23,21 +23,21 @@ AREA = QRectF(0, 24, 64, 36)
 def test_picture_is_scaled_once_per_key_and_ratio(
     app: QApplication, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
+    calls = []
     scaled = camera_image.scaled
 
     def counted(*arguments: object) -> object:
-        made.append(arguments)
+        calls.append(arguments)
         return scaled(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(camera_image, "scaled", counted)
     pane = CameraImage()
     first = pane.image(results.picture(0, 0, "source"), 0, AREA, 1.0)
-    other = pane.image(results.picture(1, 0, "source"), 1, AREA, 1.0)
+    other_frame = pane.image(results.picture(1, 0, "source"), 1, AREA, 1.0)
     assert first is not None
-    assert other is not None
+    assert other_frame is not None
     assert pane.image(results.picture(0, 0, "source"), 0, AREA, 1.0) is first
-    assert len(made) == 2
+    assert len(calls) == 2
     assert (first.width(), first.height()) == (64, 36)
     twice = pane.image(results.picture(0, 0, "source"), 0, AREA, 2.0)
     assert twice is not None
@@ -48,12 +48,12 @@ def test_picture_is_scaled_once_per_key_and_ratio(
 
 def test_grid_lines_lie_on_patch_edges(app: QApplication, results: Results) -> None:
     pane, area = CameraImage(), QRectF(0, 0, 224, 126)
-    place = QTransform.fromTranslate(0, -49)
-    plain = pane.image(results.picture(0, 0, "source"), 0, area, 1.0)
-    lined = pane.image(results.picture(0, 0, "source"), 0, area, 1.0, grid=(place, results.grid))
-    assert plain is not None
+    offset = QTransform.fromTranslate(0, -49)
+    without_grid = pane.image(results.picture(0, 0, "source"), 0, area, 1.0)
+    lined = pane.image(results.picture(0, 0, "source"), 0, area, 1.0, grid=(offset, results.grid))
+    assert without_grid is not None
     assert lined is not None
-    differs = np.frombuffer(plain.constBits(), np.uint32) != np.frombuffer(lined.constBits(), np.uint32)
+    differs = np.frombuffer(without_grid.constBits(), np.uint32) != np.frombuffer(lined.constBits(), np.uint32)
     rows, columns = np.nonzero(differs.reshape(126, 224))
     assert set(np.unique(columns[rows % 14 != 7]).tolist()) <= set(range(0, 224, 14))
     assert differs.any()

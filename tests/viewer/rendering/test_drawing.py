@@ -16,36 +16,36 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
 
-def canvas(ratio: float = 1.0) -> QImage:
+def make_canvas(ratio: float = 1.0) -> QImage:
     image = QImage(QSize(200, 40) * ratio, QImage.Format.Format_RGB32)
     image.setDevicePixelRatio(ratio)
     image.fill(0xFF15171C)
     return image
 
 
-def pixels(image: QImage) -> np.ndarray:
+def read_pixels(image: QImage) -> np.ndarray:
     return np.frombuffer(image.constBits(), np.uint32).reshape(image.height(), image.width()).copy()
 
 
 @pytest.mark.parametrize("ratio", [1.0, 2.0])
 def test_cached_text_looks_like_directly_drawn_text(app: QApplication, ratio: float) -> None:
-    copied, plain = canvas(ratio), canvas(ratio)
+    copied, direct = make_canvas(ratio), make_canvas(ratio)
     with QPainter(copied) as painter:
         drawing.write(painter, QRectF(20, 4, 150, 24), "exterior 38.2 %", "#D7DAE0")
     top = 4 + (24 - theme.line(13)) / 2
-    with QPainter(plain) as painter:
+    with QPainter(direct) as painter:
         painter.setFont(theme.font(13))
         painter.setPen(theme.colour("#D7DAE0"))
         painter.drawText(QPointF(20, round(top * ratio) / ratio + theme.metrics(13).ascent()), "exterior 38.2 %")
-    ink = [((pixels(image) & 255).astype(float) - 0x1C).clip(0).sum() for image in (copied, plain)]
+    ink = [((read_pixels(image) & 255).astype(float) - 0x1C).clip(0).sum() for image in (copied, direct)]
     assert ink[0] == pytest.approx(ink[1], rel=0.2), "grey edges where a screen may have coloured ones"
-    places = [np.argwhere(pixels(image) != 0xFF15171C) for image in (copied, plain)]
-    assert np.abs(places[0].min(0) - places[1].min(0)).max() <= 1
-    assert np.abs(places[0].max(0) - places[1].max(0)).max() <= 1
+    inked = [np.argwhere(read_pixels(image) != 0xFF15171C) for image in (copied, direct)]
+    assert np.abs(inked[0].min(0) - inked[1].min(0)).max() <= 1
+    assert np.abs(inked[0].max(0) - inked[1].max(0)).max() <= 1
 
 
 def test_text_wider_than_its_box_is_elided(app: QApplication) -> None:
-    image = canvas()
+    image = make_canvas()
     with QPainter(image) as painter:
         assert drawing.write(painter, QRectF(0, 0, 60, 20), "a long sentence that does not fit", "#FFFFFF") <= 60.5
         assert drawing.write(painter, QRectF(0, 0, 60, 20), "", "#FFFFFF") == 0
@@ -59,12 +59,17 @@ def test_layer_is_repainted_only_for_new_key_size_or_pixel_ratio(app: QApplicati
         with QPainter(image) as painter:
             layer.draw(painter, widget, key, lambda inner: painted.append(drawing.ratio_of(inner)))
 
-    for image, key, count in ((canvas(), (1,), 1), (canvas(), (1,), 1), (canvas(), (2,), 2), (canvas(2.0), (2,), 3)):
+    for image, key, count in (
+        (make_canvas(), (1,), 1),
+        (make_canvas(), (1,), 1),
+        (make_canvas(), (2,), 2),
+        (make_canvas(2.0), (2,), 3),
+    ):
         draw(image, key)
         assert len(painted) == count
     assert painted == [1.0, 1.0, 2.0]
     widget.resize(60, 20)
-    draw(canvas(2.0), (2,))
+    draw(make_canvas(2.0), (2,))
     assert len(painted) == 4
     widget.deleteLater()
 

@@ -102,7 +102,7 @@ def test_draw_lines_draws_a_lone_value_as_a_dot_and_nothing_in_a_gap() -> None:
     line = Line("a", "#FFFFFF", np.array([np.nan, 0.5, np.nan, 0.5, 0.5]))
     with QPainter(image) as painter:
         draw_lines(painter, place_lines(BOX, Axis(0, 4), Axis(0, 1), np.arange(5.0), [line]), BOX)
-    lit = [x for x in range(120) if image.pixelColor(x, 45).lightness() > 100]
-    assert lit[0] in range(32, 36), "the dot at point 1"
-    assert not [x for x in lit if 40 < x < 84], "no line from point 1 to point 3"
-    assert [x for x in lit if x > 84] == list(range(85, 111))
+    bright_columns = [x for x in range(120) if image.pixelColor(x, 45).lightness() > 100]
+    assert bright_columns[0] in range(32, 36), "the dot at point 1"
+    assert not [x for x in bright_columns if 40 < x < 84], "no line from point 1 to point 3"
+    assert [x for x in bright_columns if x > 84] == list(range(85, 111))

@@ -19,15 +19,15 @@ WHOLE = QRectF(0, 0, 1, 1)
 def test_tiles_have_the_aspect_and_fit(
     width: float, height: float, rows: int, columns: int, ratio: float, side_by_side: bool
 ) -> None:
-    room = QRectF(64, 4, width, height)
+    area = QRectF(64, 4, width, height)
     rows = rows if side_by_side else 1
-    blocks = lay_out_blocks(room, rows, columns, 2, (9, 16), ratio, side_by_side=side_by_side, visible=WHOLE)
+    blocks = lay_out_blocks(area, rows, columns, 2, (9, 16), ratio, side_by_side=side_by_side, visible=WHOLE)
     assert len(blocks) == 2
-    for _, across, tall in blocks:
-        assert across * ratio == pytest.approx(round(across * ratio))
-        assert tall * ratio == pytest.approx(round(tall * ratio))
-        if tall * ratio > 4:
-            assert abs(tall * ratio - across * ratio * 9 / 16) <= 1
+    for _, tile_width, tile_height in blocks:
+        assert tile_width * ratio == pytest.approx(round(tile_width * ratio))
+        assert tile_height * ratio == pytest.approx(round(tile_height * ratio))
+        if tile_height * ratio > 4:
+            assert abs(tile_height * ratio - tile_width * ratio * 9 / 16) <= 1
     if side_by_side:
         assert blocks[1][0].left() - blocks[0][0].left() >= min(MIN_BLOCK, (width - 12) / 2)
 
@@ -42,10 +42,10 @@ def test_tiles_grow_with_the_room() -> None:
 
 
 def test_enlarged_blocks_show_the_visible_part_in_the_room() -> None:
-    room, visible = QRectF(64, 4, 800, 200), QRectF(0.5, 0.25, 0.25, 0.25)
-    plain = lay_out_blocks(room, 4, 10, 2, (9, 16), 1.0, side_by_side=True, visible=WHOLE)
-    large = lay_out_blocks(room, 4, 10, 2, (9, 16), 1.0, side_by_side=True, visible=visible)
-    for (box, width, _), (enlarged, wide, tall) in zip(plain, large, strict=True):
+    area, visible = QRectF(64, 4, 800, 200), QRectF(0.5, 0.25, 0.25, 0.25)
+    full = lay_out_blocks(area, 4, 10, 2, (9, 16), 1.0, side_by_side=True, visible=WHOLE)
+    large = lay_out_blocks(area, 4, 10, 2, (9, 16), 1.0, side_by_side=True, visible=visible)
+    for (box, width, _), (enlarged, wide, tall) in zip(full, large, strict=True):
         assert enlarged.left() == pytest.approx(64 + (box.left() - 64 - 400) * 4, abs=0.5)
         assert enlarged.top() == pytest.approx(4 - 200, abs=0.5)
         assert wide == 4 * width
@@ -53,7 +53,7 @@ def test_enlarged_blocks_show_the_visible_part_in_the_room() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "low", "high", "every", "whole"),
+    ("start", "low", "high", "visible_tiles", "whole_tiles"),
     [
         (0, 0, 50, (0, 5), (0, 5)),
         (-15, 0, 30, (1, 5), (2, 4)),
@@ -62,10 +62,10 @@ def test_enlarged_blocks_show_the_visible_part_in_the_room() -> None:
     ],
 )
 def test_visible_range_of_tiles_of_ten_pixels(
-    start: float, low: float, high: float, every: tuple[int, int], whole: tuple[int, int]
+    start: float, low: float, high: float, visible_tiles: tuple[int, int], whole_tiles: tuple[int, int]
 ) -> None:
-    assert list(visible_range(start, 10, 8, low, high)) == list(range(*every))
-    assert list(visible_range(start, 10, 8, low, high, whole=True)) == list(range(*whole))
+    assert list(visible_range(start, 10, 8, low, high)) == list(range(*visible_tiles))
+    assert list(visible_range(start, 10, 8, low, high, whole=True)) == list(range(*whole_tiles))
 
 
 def test_visible_tiles_are_those_that_meet_the_room() -> None:

@@ -40,10 +40,10 @@ def test_values_without_a_spread_have_a_colour_of_the_table() -> None:
 
 
 def test_dots_of_one_layer_do_not_overlap() -> None:
-    places = np.array([0.0, 1.0, 2.0, 6.0, 6.5, 30.0])
-    layers = stack_dots(places, 6.0)
+    positions = np.array([0.0, 1.0, 2.0, 6.0, 6.5, 30.0])
+    layers = stack_dots(positions, 6.0)
     for layer in set(layers.tolist()):
-        gaps = np.diff(np.sort(places[layers == layer]))
+        gaps = np.diff(np.sort(positions[layers == layer]))
         assert (gaps >= 6.0).all()
     assert layers.tolist() == [0, 1, 2, 0, 3, 0]
 

@@ -38,8 +38,8 @@ def test_cell_at_is_the_cell_that_is_drawn_there() -> None:
 
 
 def test_enlarged_table_shows_the_visible_part() -> None:
-    plain, large = (lay_out_table(BOX, (18, 9), 1.0, part) for part in (WHOLE, QRectF(0.5, 0.5, 0.5, 0.5)))
-    small, big = plain.cell(12, 6), large.cell(12, 6)
+    full, large = (lay_out_table(BOX, (18, 9), 1.0, part) for part in (WHOLE, QRectF(0.5, 0.5, 0.5, 0.5)))
+    small, big = full.cell(12, 6), large.cell(12, 6)
     assert big.left() == pytest.approx(22 + (small.left() - 22 - 135) * 2, abs=2)
     assert big.top() == pytest.approx(26 + (small.top() - 26 - 90) * 2, abs=2)
     assert big.width() == pytest.approx(2 * small.width() + GAP, abs=2)

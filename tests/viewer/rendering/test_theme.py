@@ -21,20 +21,20 @@ LEAST = 4.5
 
 def luminance(colour: str) -> float:
     """Return the relative luminance, 0 to 1, as defined by the Web Content Accessibility Guidelines 2."""
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: str, other: str) -> float:
-    low, high = sorted((luminance(one), luminance(other)))
+def contrast(foreground: str, background: str) -> float:
+    low, high = sorted((luminance(foreground), luminance(background)))
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("made", [theme.DARK, theme.LIGHT], ids=["dark", "light"])
+@pytest.mark.parametrize("tested", [theme.DARK, theme.LIGHT], ids=["dark", "light"])
 @pytest.mark.parametrize("ink", ["text", "secondary", "accent_text"])
-def test_text_contrast_is_at_least_4_5_on_every_background(made: theme.Theme, ink: str) -> None:
-    found = {ground: contrast(getattr(made, ink), getattr(made, ground)) for ground in GROUNDS}
+def test_text_contrast_is_at_least_4_5_on_every_background(tested: theme.Theme, ink: str) -> None:
+    found = {ground: contrast(getattr(tested, ink), getattr(tested, ground)) for ground in GROUNDS}
     assert min(found.values()) >= LEAST, found
 
 
@@ -46,16 +46,18 @@ def test_tooltips_have_the_colours_of_the_theme_with_room_around_the_text(app: Q
     widget = QWidget()
     widget.show()
     try:
-        for choice, made in (("dark", theme.DARK), ("light", theme.LIGHT)):
+        for choice, colours in (("dark", theme.DARK), ("light", theme.LIGHT)):
             theme.apply(choice)
             theme.style_tooltips()
             QToolTip.showText(QPoint(10, 10), choice, widget)
             until(QToolTip.isVisible)
-            label = next(one for one in app.topLevelWidgets() if one.metaObject().className() == "QTipLabel")
+            label = next(
+                top_level for top_level in app.topLevelWidgets() if top_level.metaObject().className() == "QTipLabel"
+            )
             image = label.grab().toImage()
-            assert image.pixelColor(0, label.height() // 2) == QColor(made.faint), "a quiet edge, not one like text"
+            assert image.pixelColor(0, label.height() // 2) == QColor(colours.faint), "a quiet edge, not one like text"
             inside = {image.pixelColor(x, label.height() // 2).name() for x in range(1, 6)}
-            assert inside == {made.raised.lower()}, "room between the edge and the text"
+            assert inside == {colours.raised.lower()}, "room between the edge and the text"
             QToolTip.hideText()
             until(lambda: not QToolTip.isVisible())
     finally:

@@ -34,8 +34,8 @@ SETTINGS = {
 
 def levels_of_picture(results: Results, view: ViewState) -> np.ndarray:
     """Levels that the camera panes show: (cameras, rows, cols)."""
-    one = scenes.compose(results, view)
-    return np.stack([HeatMap(camera)._at(one, view) for camera in range(len(results.cameras))])
+    scene = scenes.compose(results, view)
+    return np.stack([HeatMap(camera)._at(scene, view) for camera in range(len(results.cameras))])
 
 
 def assert_alike(levels: np.ndarray, expected: np.ndarray) -> None:

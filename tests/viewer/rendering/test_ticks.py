@@ -31,10 +31,10 @@ def texts(ticks: tuple[Tick, ...]) -> list[str]:
 
 
 @given(st.floats(1e-9, 1e9), st.floats(-3, 3), st.integers(2, 12))
-def test_ticks_equal_their_texts_and_no_text_repeats(span: float, start: float, most: int) -> None:
+def test_ticks_equal_their_texts_and_no_text_repeats(span: float, start: float, limit: int) -> None:
     low = start * span
-    found = find_ticks(low, low + span, most)
-    assert len(found) <= most
+    found = find_ticks(low, low + span, limit)
+    assert len(found) <= limit
     assert len(set(texts(found))) == len(found)
     for tick in found:
         assert low <= tick.value <= low + span
@@ -42,7 +42,7 @@ def test_ticks_equal_their_texts_and_no_text_repeats(span: float, start: float, 
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "most", "wanted"),
+    ("low", "high", "limit", "expected"),
     [
         (0, 0.0028, 4, ["0", "0.001", "0.002"]),
         (0, 0.00186, 5, ["0", "0.0005", "0.0010", "0.0015"]),
@@ -56,8 +56,8 @@ def test_ticks_equal_their_texts_and_no_text_repeats(span: float, start: float, 
         (0, math.inf, 5, []),
     ],
 )
-def test_find_ticks_texts(low: float, high: float, most: int, wanted: list[str]) -> None:
-    assert texts(find_ticks(low, high, most)) == wanted
+def test_find_ticks_texts(low: float, high: float, limit: int, expected: list[str]) -> None:
+    assert texts(find_ticks(low, high, limit)) == expected
 
 
 def test_find_ticks_of_shares_and_whole_numbers() -> None:
@@ -68,12 +68,12 @@ def test_find_ticks_of_shares_and_whole_numbers() -> None:
 
 
 @given(st.floats(1e-6, 1e3), st.floats(20, 600))
-def test_fitted_texts_do_not_overlap(high: float, room: float) -> None:
-    found = fit_ticks(0, high, room, lambda text: 7.0 * len(text), gap=6)
+def test_fitted_texts_do_not_overlap(high: float, length: float) -> None:
+    found = fit_ticks(0, high, length, lambda text: 7.0 * len(text), gap=6)
     assert found
     widest = max(7.0 * len(tick.text) for tick in found)
-    for one, two in pairwise(found):
-        assert (two.value - one.value) / high * room >= widest + 6 - 1e-6
+    for first, second in pairwise(found):
+        assert (second.value - first.value) / high * length >= widest + 6 - 1e-6
 
 
 def test_log_ticks_are_decades_or_finer() -> None:
@@ -84,10 +84,10 @@ def test_log_ticks_are_decades_or_finer() -> None:
 
 
 @given(st.floats(1e-6, 1), st.integers(3, 9))
-def test_axis_of_weights_ends_at_its_last_tick_and_never_above_1(largest: float, most: int) -> None:
-    top = find_axis_top(largest, most, ceiling=1.0)
+def test_axis_of_weights_ends_at_its_last_tick_and_never_above_1(largest: float, limit: int) -> None:
+    top = find_axis_top(largest, limit, ceiling=1.0)
     assert largest * (1 - 1e-5) <= top <= 1
-    assert top == 1 or find_ticks(0, top, most)[-1].value == pytest.approx(top)
+    assert top == 1 or find_ticks(0, top, limit)[-1].value == pytest.approx(top)
 
 
 def test_find_axis_top_rounds_up() -> None:
@@ -107,9 +107,9 @@ def test_round_step_of_whole_numbers_is_at_least_1() -> None:
     assert round_step(0.2, whole=True) == 1
 
 
-@pytest.mark.parametrize(("count", "room", "step"), [(4, 400, 1), (18, 288, 2), (300, 600, 10), (5000, 600, 200)])
-def test_label_step_leaves_room_for_each_label(count: int, room: float, step: int) -> None:
-    assert find_label_step(count, 12, room) == step
+@pytest.mark.parametrize(("count", "length", "step"), [(4, 400, 1), (18, 288, 2), (300, 600, 10), (5000, 600, 200)])
+def test_label_step_leaves_room_for_each_label(count: int, length: float, step: int) -> None:
+    assert find_label_step(count, 12, length) == step
 
 
 @pytest.mark.parametrize(

@@ -39,14 +39,14 @@ def opposed(small: Path, tmp_path: Path) -> Path:
 def rows_near(chart: ActionChart, colour: str, left: float, right: float, top: float, bottom: float) -> list[int]:
     """Rows of a part of the chart, in pixels, that hold a pixel near a colour."""
     image = chart.grab().toImage()
-    wanted = QColor(colour)
+    target = QColor(colour)
     return [
         y
         for y in range(round(top), round(bottom))
         if any(
-            abs(QColor(image.pixel(x, y)).red() - wanted.red()) < 40
-            and abs(QColor(image.pixel(x, y)).green() - wanted.green()) < 40
-            and abs(QColor(image.pixel(x, y)).blue() - wanted.blue()) < 40
+            abs(QColor(image.pixel(x, y)).red() - target.red()) < 40
+            and abs(QColor(image.pixel(x, y)).green() - target.green()) < 40
+            and abs(QColor(image.pixel(x, y)).blue() - target.blue()) < 40
             for x in range(round(left), round(right))
         )
     ]
@@ -78,9 +78,9 @@ def test_values_and_read_out_name_predicted_and_true_actions(app: QApplication, 
     box = chart.cells(values["predicted"].shape[1])[0][0]
     last = QPointF(box.right() - 1, box.center().y())
     horizon = len(values["predicted"])
-    place = chart.place_at(last)
-    assert place == ("chunk", 0, horizon - 1)
-    title, rows = chart.read_place(place)
+    point = chart.place_at(last)
+    assert point == ("chunk", 0, horizon - 1)
+    title, rows = chart.read_place(point)
     assert title == f"a0, action {horizon - 1}"
     assert [row[1:] for row in rows] == [("predicted", "1"), ("true", "0")]
     close(window)
@@ -94,15 +94,15 @@ def test_chunk_zooms_in_all_dimensions_and_copies_its_data(app: QApplication, op
     chart = window.panels.action_chart
     assert chart.plot is not None
     box = chart.cells(3)[0][2]
-    spot = QPointF(box.left() + 1, box.center().y())
-    inside = chart.to_content_box(spot)
+    point = QPointF(box.left() + 1, box.center().y())
+    inside = chart.to_content_box(point)
     assert inside is not None
-    whole = chart.x_axis("chunk", chart.charts()["chunk"][2])
+    full_axis = chart.x_axis("chunk", chart.charts()["chunk"][2])
     chart.plot.zoom(inside, 0.5)
     spin(0.01)
     axis = chart.x_axis("chunk", chart.charts()["chunk"][2])
     assert axis.low == pytest.approx(0, abs=0.1)
-    assert axis.high - axis.low == pytest.approx(max((whole.high - whole.low) / 2, min(4, whole.high)))
+    assert axis.high - axis.low == pytest.approx(max((full_axis.high - full_axis.low) / 2, min(4, full_axis.high)))
     assert chart.x_axis("path", chart.charts()["path"][0]).low == 0, "the path has an axis of its own"
     chart.copy_data()
     rows = QGuiApplication.clipboard().text().splitlines()

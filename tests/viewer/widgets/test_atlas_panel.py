@@ -27,11 +27,11 @@ def test_zoomed_atlas_goes_where_it_is_clicked(window: MainWindow) -> None:
     scores = atlas.scores()
     assert scores is not None
     assert atlas.plot is not None
-    spot = atlas.cell(scores, 2, 1).center()
-    atlas.plot.zoom(spot, 0.5)
-    assert atlas.cell_at(spot) == (2, 1)
-    assert atlas.cell(scores, 2, 1).contains(spot)
-    QTest.mouseClick(atlas, Qt.MouseButton.LeftButton, pos=spot.toPoint())
+    point = atlas.cell(scores, 2, 1).center()
+    atlas.plot.zoom(point, 0.5)
+    assert atlas.cell_at(point) == (2, 1)
+    assert atlas.cell(scores, 2, 1).contains(point)
+    QTest.mouseClick(atlas, Qt.MouseButton.LeftButton, pos=point.toPoint())
     assert (window.session.state.layer, window.session.state.heads) == (2, (1,))
     spin(0.01)
     assert atlas.build_context_menu().actions()[4].isEnabled()

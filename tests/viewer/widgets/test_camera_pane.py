@@ -35,29 +35,31 @@ def pixels(pane: CameraPane, area: QRect | None = None) -> npt.NDArray[np.uint8]
     return data[:, : image.width(), 2::-1].copy()
 
 
-def lit(window: MainWindow, pane: CameraPane) -> npt.NDArray[np.bool_]:
+def heated_pixels(window: MainWindow, pane: CameraPane) -> npt.NDArray[np.bool_]:
     """Pixels that the heat changed: the pane with heat against the bare picture."""
     window.session.hide_heat(False)
     spin()
     heated = pixels(pane).astype(int)
     window.session.hide_heat(True)
     spin()
-    bare = pixels(pane).astype(int)
+    without_heat = pixels(pane).astype(int)
     window.session.hide_heat(False)
-    return np.abs(heated - bare).max(-1) > 12
+    return np.abs(heated - without_heat).max(-1) > 12
 
 
-@pytest.mark.parametrize("turned", [(), ("exterior", "wrist"), ("wrist",)])
+@pytest.mark.parametrize("is_turned", [(), ("exterior", "wrist"), ("wrist",)])
 @pytest.mark.parametrize("size", [(180, 320), (240, 320), (320, 180), (224, 224)])
-def test_a_planted_patch_lights_its_place_of_the_cameras_picture(
-    app: QApplication, tmp_path: Path, turned: tuple[str, ...], size: tuple[int, int]
+def test_heat_covers_the_planted_patch_of_the_camera_picture(
+    app: QApplication, tmp_path: Path, is_turned: tuple[str, ...], size: tuple[int, int]
 ) -> None:
-    window = show(planted(tmp_path, turned=turned, size=size), tmp_path, query=Query("text", (4,)), layer=1, grid=False)
+    window = show(
+        planted(tmp_path, turned=is_turned, size=size), tmp_path, query=Query("text", (4,)), layer=1, grid=False
+    )
     for camera, name in enumerate(("exterior", "wrist")):
         pane = window.panels.camera_grid.panes[camera]
-        shown = lit(window, pane)
+        shown = heated_pixels(window, pane)
         rows, cols = np.nonzero(shown)
-        left, top, right, bottom = expected(shown.shape, CELL[camera], size, name in turned)
+        left, top, right, bottom = expected(shown.shape, CELL[camera], size, name in is_turned)
         if right <= 1 or left >= shown.shape[1] - 1:  # a bar: nothing of it on the camera's picture
             assert not shown.any()
             continue
@@ -71,35 +73,35 @@ def test_a_planted_patch_lights_its_place_of_the_cameras_picture(
     close(window)
 
 
-def test_actions_light_their_own_place(app: QApplication, tmp_path: Path) -> None:
+def test_heat_of_actions_covers_their_own_patch(app: QApplication, tmp_path: Path) -> None:
     window = show(planted(tmp_path), tmp_path, query=Query("action", (2,)), step=1, grid=False)
-    shown = lit(window, window.panels.camera_grid.panes[0])
+    shown = heated_pixels(window, window.panels.camera_grid.panes[0])
     rows, cols = np.nonzero(shown)
     box = expected(shown.shape, (CELL[0][0] + 1, CELL[0][1] - 2), (180, 320), turned=False)
     assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx(box, abs=1.01)
     close(window)
 
 
-def test_the_models_picture_shows_the_same_patch_between_its_bars(app: QApplication, tmp_path: Path) -> None:
+def test_model_picture_shows_the_same_patch_between_its_bars(app: QApplication, tmp_path: Path) -> None:
     window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), picture="model", grid=False)
     pane = window.panels.camera_grid.panes[0]
     area = pane.area()
     assert area.width() == area.height()
-    shown = lit(window, pane)
+    shown = heated_pixels(window, pane)
     rows, cols = np.nonzero(shown)
     row, col = CELL[0]
     side = area.width() / 16
     assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx(
         (col * side, row * side, (col + 1) * side, (row + 1) * side), abs=1.01
     )
-    bare = pixels(pane)
-    assert np.ptp(bare[5 : int(3 * side) - 2].astype(int)) > 0, "the bars are hatched"
+    without_heat = pixels(pane)
+    assert np.ptp(without_heat[5 : int(3 * side) - 2].astype(int)) > 0, "the bars are hatched"
     close(window)
 
 
 @pytest.mark.parametrize("name", ["exterior", "observation_images_top_camera_with_a_long_name"])
 @pytest.mark.parametrize("picture", ["source", "model"])
-def test_the_words_over_a_picture_never_overlap(app: QApplication, tmp_path: Path, name: str, picture: str) -> None:
+def test_texts_over_a_picture_never_overlap(app: QApplication, tmp_path: Path, name: str, picture: str) -> None:
     path = make_results.write(tmp_path / "named.h5", make_results.Recipe(frames=1, cameras=(name, "wrist")))
     window = show(path, tmp_path, query=Query("text", (4,)), picture=picture)
     pane = window.panels.camera_grid.panes[0]
@@ -115,42 +117,44 @@ def test_the_words_over_a_picture_never_overlap(app: QApplication, tmp_path: Pat
     close(window)
 
 
-def test_opacity_is_that_of_the_heat(app: QApplication, tmp_path: Path) -> None:
+def test_opacity_changes_the_heat_and_not_the_picture(app: QApplication, tmp_path: Path) -> None:
     """Fault 5: the picture's own opacity must not move."""
     window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
     pane = window.panels.camera_grid.panes[0]
     row, col = CELL[0]
     patch = pane.model_to_pane().mapRect(QRect(col * 14, row * 14, 14, 14)).adjusted(4, 4, -4, -4)
-    beside = patch.translated(patch.width() + 40, 0)
-    seen, rest = [], []
+    neighbour = patch.translated(patch.width() + 40, 0)
+    heat_colours, other_colours = [], []
     for opacity in (0.0, 0.5, 1.0):
         window.session.update(opacity=opacity)
         spin()
-        seen.append(pixels(pane, patch).astype(int).mean((0, 1)))
-        rest.append(pixels(pane, beside).astype(int).mean((0, 1)))
-    assert np.abs(seen[1] - seen[0]).max() > 30
-    assert np.abs(seen[2] - seen[1]).max() > 30
-    assert rest[0] == pytest.approx(rest[2])
-    assert seen[2] == pytest.approx([252, 255, 164], abs=3), "full weight at full opacity is the map's last colour"
+        heat_colours.append(pixels(pane, patch).astype(int).mean((0, 1)))
+        other_colours.append(pixels(pane, neighbour).astype(int).mean((0, 1)))
+    assert np.abs(heat_colours[1] - heat_colours[0]).max() > 30
+    assert np.abs(heat_colours[2] - heat_colours[1]).max() > 30
+    assert other_colours[0] == pytest.approx(other_colours[2])
+    assert heat_colours[2] == pytest.approx([252, 255, 164], abs=3), (
+        "full weight at full opacity is the map's last colour"
+    )
     close(window)
 
 
-def test_a_weak_camera_stays_dark_on_the_shared_scale(app: QApplication, tmp_path: Path) -> None:
+def test_weak_camera_stays_dark_on_the_shared_scale(app: QApplication, tmp_path: Path) -> None:
     """Fault 4: with a range for each map a thousandth looks like everything; the default must not."""
     path = make_results.write(
         tmp_path / "weak.h5", make_results.Recipe(frames=1, size=(180, 320), plant=Plant(share=(1.0, 0.001)))
     )
     window = show(path, tmp_path, query=Query("text", (4,)), grid=False)
     wrist = window.panels.camera_grid.panes[1]
-    assert not lit(window, wrist).any()
+    assert not heated_pixels(window, wrist).any()
     window.session.update(range="map")
     spin()
-    assert lit(window, wrist).any()
+    assert heated_pixels(window, wrist).any()
     assert "a scale for each camera" in window.panels.sentence.accessibleDescription()
     close(window)
 
 
-def test_hovering_outlines_the_patch_and_says_its_number(app: QApplication, tmp_path: Path) -> None:
+def test_hovering_outlines_the_patch_and_shows_its_weight(app: QApplication, tmp_path: Path) -> None:
     window = show(planted(tmp_path, turned=("exterior",)), tmp_path, query=Query("text", (4,)))
     pane = window.panels.camera_grid.panes[0]
     patch = pane.model_to_pane().mapRect(QRect(CELL[0][1] * 14, CELL[0][0] * 14, 14, 14))
@@ -170,13 +174,13 @@ def test_hovering_outlines_the_patch_and_says_its_number(app: QApplication, tmp_
     close(window)
 
 
-def test_a_dragged_box_is_the_region_and_shift_paints(app: QApplication, tmp_path: Path) -> None:
+def test_dragged_box_becomes_the_region_and_shift_paints_patches(app: QApplication, tmp_path: Path) -> None:
     window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)))
     pane = window.panels.camera_grid.panes[0]
-    place = pane.model_to_pane()
+    transform = pane.model_to_pane()
 
     def middle(row: int, col: int) -> QPoint:
-        return place.map(QPointF(col * 14 + 7, row * 14 + 7)).toPoint()
+        return transform.map(QPointF(col * 14 + 7, row * 14 + 7)).toPoint()
 
     start, stop = middle(5, 4) - QPoint(6, 6), middle(6, 6) + QPoint(6, 6)
     QTest.mousePress(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, start)
@@ -196,27 +200,27 @@ def test_a_dragged_box_is_the_region_and_shift_paints(app: QApplication, tmp_pat
     close(window)
 
 
-def test_wheel_zooms_round_the_pointer_and_patches_stay_true(app: QApplication, tmp_path: Path) -> None:
+def test_wheel_zooms_about_the_pointer_and_patches_keep_their_place(app: QApplication, tmp_path: Path) -> None:
     window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
     pane = window.panels.camera_grid.panes[0]
-    at = pane.model_to_pane().map(QPointF(CELL[0][1] * 14 + 7, CELL[0][0] * 14 + 7))
+    point = pane.model_to_pane().map(QPointF(CELL[0][1] * 14 + 7, CELL[0][0] * 14 + 7))
     from PySide6.QtGui import QWheelEvent
 
     event = QWheelEvent(
-        at, pane.mapToGlobal(at), QPoint(), QPoint(0, 600), Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier,
+        point, pane.mapToGlobal(point), QPoint(), QPoint(0, 600), Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier,
         Qt.ScrollPhase.NoScrollPhase, False,
     )  # fmt: skip
     pane.wheelEvent(event)
     spin()
     assert pane.zoom.factor > 2
-    assert pane.cell_at(at) == (0, *CELL[0])
-    assert lit(window, pane)[int(at.y() - pane.area().top()), int(at.x() - pane.area().left())]
-    QTest.mouseDClick(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at.toPoint())
+    assert pane.cell_at(point) == (0, *CELL[0])
+    assert heated_pixels(window, pane)[int(point.y() - pane.area().top()), int(point.x() - pane.area().left())]
+    QTest.mouseDClick(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, point.toPoint())
     assert pane.zoom.is_whole
     close(window)
 
 
-def test_arrow_keys_walk_patches_as_they_lie_on_the_screen(app: QApplication, tmp_path: Path) -> None:
+def test_arrow_keys_move_between_patches_as_on_the_screen(app: QApplication, tmp_path: Path) -> None:
     window = show(planted(tmp_path, turned=("exterior",)), tmp_path)
     pane = window.panels.camera_grid.panes[0]
     window.session.point((0, 8, 8))
@@ -233,7 +237,7 @@ def test_arrow_keys_walk_patches_as_they_lie_on_the_screen(app: QApplication, tm
     close(window)
 
 
-def test_three_cameras_and_one(app: QApplication, tmp_path: Path) -> None:
+def test_panes_of_three_cameras_and_of_one(app: QApplication, tmp_path: Path) -> None:
     for names in (("exterior", "wrist", "left_wrist"), ("top",)):
         path = make_results.write(tmp_path / f"{len(names)}.h5", make_results.Recipe(frames=1, cameras=names))
         window = show(path, tmp_path)
@@ -244,7 +248,7 @@ def test_three_cameras_and_one(app: QApplication, tmp_path: Path) -> None:
         close(window)
 
 
-def test_the_difference_is_centred_on_zero_and_shared(app: QApplication, tmp_path: Path) -> None:
+def test_difference_scale_is_centred_on_zero_and_shared(app: QApplication, tmp_path: Path) -> None:
     """Fault 10: one signed scale for both sides, not a min-max rainbow."""
     window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
     window.perform_id("pin")

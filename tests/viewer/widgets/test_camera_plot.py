@@ -71,14 +71,14 @@ def differing_views(path: Path, folder: Path) -> tuple[int, list[object]]:
                 window.setFocus()
         return found
 
-    plain = images()
+    baseline = images()
     window.plot_loader.start()
     until(lambda: window.plot_loader.is_done)
     assert all(pane.has_plot for pane in grid.panes)
     plotted = images()
     close(window)
     theme.apply("dark")
-    return len(plain), [name for name in plain if plain[name] != plotted[name]]
+    return len(baseline), [name for name in baseline if baseline[name] != plotted[name]]
 
 
 def test_plot_has_the_pixels_of_the_plain_pane(app: QApplication, small: Path, tmp_path: Path) -> None:
@@ -87,11 +87,11 @@ def test_plot_has_the_pixels_of_the_plain_pane(app: QApplication, small: Path, t
 
 def test_plot_has_the_pixels_of_the_plain_pane_at_scale_factor_2(small: Path) -> None:
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", SAME_PIXELS, str(small)], capture_output=True, text=True, check=False,
         env={**os.environ, "QT_SCALE_FACTOR": "2", "PYTHONPATH": paths},
     )  # fmt: skip
-    assert done.stdout.strip() == "2.0 (28, [])", done.stderr
+    assert completed.stdout.strip() == "2.0 (28, [])", completed.stderr
 
 
 def test_take_over_shows_nothing_in_between(app: QApplication, small: Path, tmp_path: Path) -> None:
@@ -99,34 +99,34 @@ def test_take_over_shows_nothing_in_between(app: QApplication, small: Path, tmp_
     screen = app.primaryScreen()
     before = screen.grabWindow(window.winId()).toImage()
     window.plot_loader.start()
-    seen = 0
+    frames_seen = 0
     while not window.plot_loader.is_done:
         app.processEvents()
         assert screen.grabWindow(window.winId()).toImage() == before
-        seen += 1
-    assert seen > 5, "control returned to the event loop between the pieces"
+        frames_seen += 1
+    assert frames_seen > 5, "control returned to the event loop between the pieces"
     close(window)
 
 
 def test_every_change_of_the_picture_is_repainted(window: MainWindow, app: QApplication) -> None:
     """The screen shows what a complete repaint would show: focus, pointer, a drag under way, zoom, theme, bare picture."""
     pane = window.panels.camera_grid.panes[0]
-    none = Qt.KeyboardModifier.NoModifier
+    no_modifier = Qt.KeyboardModifier.NoModifier
     start, stop = (pane.model_to_pane().map(QPointF(x, y)).toPoint() for x, y in ((60, 80), (120, 130)))
 
-    def check(what: str) -> None:
+    def check(change: str) -> None:
         rest(window)  # else the film's maps may come between the two pictures
         shown = app.primaryScreen().grabWindow(window.winId()).toImage()
-        whole = window.grab().toImage()
-        assert shown.convertToFormat(whole.format()) == whole, what
+        repainted = window.grab().toImage()
+        assert shown.convertToFormat(repainted.format()) == repainted, change
 
     pane.setFocus()
     check("focus")
-    QTest.mousePress(pane, Qt.MouseButton.LeftButton, none, start)
+    QTest.mousePress(pane, Qt.MouseButton.LeftButton, no_modifier, start)
     QTest.mouseMove(pane, (start + stop) / 2)
     QTest.mouseMove(pane, stop)
     check("drag")
-    QTest.mouseRelease(pane, Qt.MouseButton.LeftButton, none, stop)
+    QTest.mouseRelease(pane, Qt.MouseButton.LeftButton, no_modifier, stop)
     check("region")
     pane.leaveEvent(QEvent(QEvent.Type.Leave))
     check("pointer gone")
@@ -176,12 +176,12 @@ def test_mouse_keys_and_menu_reach_the_pane_through_the_plot(window: MainWindow,
 
 def test_events_of_the_screen_reach_the_pane_under_its_plot(window: MainWindow) -> None:
     pane = window.panels.camera_grid.panes[0]
-    place = pane.model_to_pane().map(QPointF(100, 100)).toPoint()
-    point, screen = pane.mapTo(window, place), window.windowHandle()
+    plot_point = pane.model_to_pane().map(QPointF(100, 100)).toPoint()
+    point, screen = pane.mapTo(window, plot_point), window.windowHandle()
     QTest.mouseMove(screen, point - QPoint(3, 3))
     QTest.mouseMove(screen, point)
     spin()
-    cell = pane.cell_at(QPointF(place))  # the region's ranking then takes room from the pictures
+    cell = pane.cell_at(QPointF(plot_point))  # the region's ranking then takes room from the pictures
     assert window.session.pointer == cell
     assert pane.underMouse()
     QTest.mouseClick(screen, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, point)
@@ -218,23 +218,23 @@ def test_menu_copies_the_weights_of_the_picture(window: MainWindow) -> None:
 def test_copied_picture_has_no_ring_of_the_focus(window: MainWindow) -> None:
     pane = window.panels.camera_grid.panes[0]
     pane.copy_picture()
-    plain = QGuiApplication.clipboard().image()
+    without_focus = QGuiApplication.clipboard().image()
     pane.setFocus()
     focused = pane.grab(pane.area().toRect()).toImage()
     pane.copy_picture()
-    assert QGuiApplication.clipboard().image() == plain
+    assert QGuiApplication.clipboard().image() == without_focus
     assert pane.hasFocus()
     assert pane.grab(pane.area().toRect()).toImage() == focused
 
 
 def test_logarithmic_colours_are_an_entry_of_the_menu(window: MainWindow) -> None:
     pane = window.panels.camera_grid.panes[0]
-    log = next(one for one in pane.build_context_menu().actions() if one.text() == "Logarithmic colours")
+    log = next(action for action in pane.build_context_menu().actions() if action.text() == "Logarithmic colours")
     log.trigger()
     assert window.session.state.scale == "log"
     spin()
-    again = pane.build_context_menu()
-    assert next(one for one in again.actions() if one.text() == "Logarithmic colours").isChecked()
+    second_menu = pane.build_context_menu()
+    assert next(action for action in second_menu.actions() if action.text() == "Logarithmic colours").isChecked()
 
 
 def test_error_while_a_plot_is_painted_becomes_a_sentence(

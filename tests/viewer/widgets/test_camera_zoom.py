@@ -23,11 +23,11 @@ BOX = tuple((0, row, col) for row in (5, 6, 7) for col in (4, 5, 6))
 
 
 def drag(pane: CameraPane, start: QPoint, by: QPoint, button: Qt.MouseButton = Qt.MouseButton.LeftButton) -> None:
-    none = Qt.KeyboardModifier.NoModifier
-    QTest.mousePress(pane, button, none, start)
+    no_modifier = Qt.KeyboardModifier.NoModifier
+    QTest.mousePress(pane, button, no_modifier, start)
     for part in (0.5, 1.0):
         QTest.mouseMove(pane, start + by * part)
-    QTest.mouseRelease(pane, button, none, start + by)
+    QTest.mouseRelease(pane, button, no_modifier, start + by)
     spin(0.02)
 
 
@@ -81,11 +81,11 @@ def test_double_click_shows_the_whole_picture_and_does_nothing_else(
     point = pane.area().center()
     turn_wheel(pane, point, 4)
     steps = len(window.session.history.past)
-    none = Qt.KeyboardModifier.NoModifier
-    QTest.mouseClick(pane, Qt.MouseButton.LeftButton, none, point.toPoint())
+    no_modifier = Qt.KeyboardModifier.NoModifier
+    QTest.mouseClick(pane, Qt.MouseButton.LeftButton, no_modifier, point.toPoint())
     spin(0)
     assert window.session.state.region != region
-    QTest.mouseDClick(pane, Qt.MouseButton.LeftButton, none, point.toPoint())
+    QTest.mouseDClick(pane, Qt.MouseButton.LeftButton, no_modifier, point.toPoint())
     spin(0)
     assert pane.zoom.is_whole
     assert window.session.state.region == region
@@ -107,11 +107,11 @@ def test_linked_pictures_show_the_same_part_and_the_choice_is_kept(
     assert first.zoom.is_whole
     assert second.zoom.is_whole
     close(window)
-    again = show(small, tmp_path)
-    assert again.panels.is_zoom_linked
-    again.perform_id("link_zoom")
-    assert not again.panels.is_zoom_linked
-    close(again)
+    reopened = show(small, tmp_path)
+    assert reopened.panels.is_zoom_linked
+    reopened.perform_id("link_zoom")
+    assert not reopened.panels.is_zoom_linked
+    close(reopened)
 
 
 def test_zoom_is_written_on_the_picture(window: MainWindow) -> None:
@@ -148,12 +148,12 @@ def test_handle_of_a_box_resizes_it_by_patches(window: MainWindow) -> None:
     spin()
     box = pane.region_box()
     assert box is not None
-    across = box.width() / 3
-    drag(pane, box.bottomRight().toPoint(), QPoint(round(across), 0))
+    patch_width = box.width() / 3
+    drag(pane, box.bottomRight().toPoint(), QPoint(round(patch_width), 0))
     assert window.session.state.region == tuple((0, row, col) for row in (5, 6, 7) for col in (4, 5, 6, 7))
     box = pane.region_box()
     assert box is not None
-    drag(pane, QPointF(box.left(), box.center().y()).toPoint(), QPoint(round(2 * across), 0))
+    drag(pane, QPointF(box.left(), box.center().y()).toPoint(), QPoint(round(2 * patch_width), 0))
     assert window.session.state.region == tuple((0, row, col) for row in (5, 6, 7) for col in (6, 7))
 
 
@@ -177,8 +177,8 @@ def test_pointer_over_a_handle_shows_where_it_goes(window: MainWindow) -> None:
     spin()
     box = pane.region_box()
     assert box is not None
-    for handle, place in region_handles.handles(box).items():
-        QTest.mouseMove(pane, place.toPoint())
+    for handle, position in region_handles.handles(box).items():
+        QTest.mouseMove(pane, position.toPoint())
         assert pane.cursor().shape() == region_handles.cursor_of(handle)
     QTest.mouseMove(pane, box.center().toPoint())
     assert pane.cursor().shape() == Qt.CursorShape.ArrowCursor

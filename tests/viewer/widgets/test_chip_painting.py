@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
 
-def test_levels_span_the_colours_and_nothing_is_not_a_number() -> None:
+def test_levels_span_the_colours_and_are_finite() -> None:
     values = np.array([0, 0.5, 1, 2, -1, np.nan], np.float32)
     assert chip_painting.levels(values, 0.0, 1.0) == [0, 108, 215, 215, 0, 0]
     assert chip_painting.levels(values * 2 + 1, 1.0, 3.0) == chip_painting.levels(values, 0.0, 1.0)
@@ -44,10 +44,10 @@ def test_contrast_is_that_of_wcag() -> None:
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1.5, 2.0])
-def test_a_chip_is_filled_to_its_edges_and_no_further(app: QApplication, ratio: float) -> None:
-    panel, made = QWidget(), ChipPainter()
+def test_chip_is_filled_exactly_to_its_edges(app: QApplication, ratio: float) -> None:
+    panel, chip_painter = QWidget(), ChipPainter()
     panel.resize(120, 30)
-    made.set_chips(
+    chip_painter.set_chips(
         [
             ChipBox("text", 0, QRectF(7, 0, 37, 26), "the", "prompt"),
             ChipBox("text", 1, QRectF(51, 0, 41, 26), "a", "state"),
@@ -58,7 +58,7 @@ def test_a_chip_is_filled_to_its_edges_and_no_further(app: QApplication, ratio: 
     image.setDevicePixelRatio(ratio)
     image.fill(0xFF00FF00)
     with QPainter(image) as painter:
-        made.paint(painter, panel, panel.rect(), [100, 0], "inferno")
+        chip_painter.paint(painter, panel, panel.rect(), [100, 0], "inferno")
     words = np.frombuffer(image.constBits(), np.uint32).reshape(image.height(), image.width())
     line = words[round(12 * ratio)]
     left, right = round(7 * ratio), round(44 * ratio)

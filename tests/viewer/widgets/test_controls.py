@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from viewer.widgets.main_window import MainWindow
 
 
-def test_escape_gives_up_what_is_being_typed(window: MainWindow) -> None:
+def test_escape_discards_the_typed_text(window: MainWindow) -> None:
     window.activateWindow()
     until(window.isActiveWindow)
     heat, before = window.panels.heat, window.session.state

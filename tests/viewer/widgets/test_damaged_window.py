@@ -44,8 +44,8 @@ def test_window_on_a_file_with_one_damaged_dataset_goes_on(
         assert name in str(error)
         return
     window = show(path, tmp_path)
-    said: list[str] = []
-    window.session.noticed.connect(said.append)
+    messages: list[str] = []
+    window.session.noticed.connect(messages.append)
     for frame in range(2):
         window.session.update(frame=frame, layer=1)
         spin()
@@ -55,7 +55,7 @@ def test_window_on_a_file_with_one_damaged_dataset_goes_on(
         rest(window)
         assert not window.grab().isNull()
         assert not render_view(window.panels).isNull()
-    assert not [sentence for sentence in said if "cannot be drawn" in sentence]
+    assert not [sentence for sentence in messages if "cannot be drawn" in sentence]
     close(window)
 
 

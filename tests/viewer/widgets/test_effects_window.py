@@ -92,7 +92,7 @@ def test_e_blinks_between_attention_and_effect(measured: MainWindow) -> None:
     QTest.keyRelease(measured, Qt.Key.Key_E)
 
 
-def test_e_says_where_there_is_no_map(measured: MainWindow) -> None:
+def test_e_reports_a_frame_without_a_map(measured: MainWindow) -> None:
     measured.session.update(frame=1)
     spin()
     press(measured, Qt.Key.Key_E)
@@ -100,7 +100,7 @@ def test_e_says_where_there_is_no_map(measured: MainWindow) -> None:
     assert not measured.session.blinking
 
 
-def test_locked_range_is_given_up_with_its_unit(measured: MainWindow) -> None:
+def test_locked_range_is_released_when_the_unit_changes(measured: MainWindow) -> None:
     session = measured.session
     session.update(range="locked", low=0.0, high=0.02)
     measured.perform_id("effect_map")
@@ -169,12 +169,12 @@ def test_click_on_the_scatter_shows_the_head(measured: MainWindow) -> None:
     spin()
     scatter, session = measured.panels.effect.scatter, measured.session
     assert scatter.name == "knockout"
-    places = scatter.places()
-    layer, head = max(places, key=lambda one: -places[one].y())
+    positions = scatter.places()
+    layer, head = max(positions, key=lambda key: -positions[key].y())
     assert (layer, head) == (len(session.results.layers) - 1, session.results.heads - 1)  # type: ignore[union-attr]
-    at = places[layer, head]
-    assert scatter.head_at(at + QPointF(2, 2)) == (layer, head)
-    QTest.mouseClick(scatter, Qt.MouseButton.LeftButton, pos=at.toPoint())
+    point = positions[layer, head]
+    assert scatter.head_at(point + QPointF(2, 2)) == (layer, head)
+    QTest.mouseClick(scatter, Qt.MouseButton.LeftButton, pos=point.toPoint())
     spin()
     assert (session.state.layer, session.state.heads) == (layer, (head,))
     scatter.measured.chosen.emit("agreement")
@@ -188,11 +188,11 @@ def test_click_on_the_scatter_shows_the_head(measured: MainWindow) -> None:
 
 
 def test_effects_of_another_file_are_refused_in_a_sentence(measured: MainWindow, tiny: Path, tmp_path: Path) -> None:
-    other = make_effects.write(tmp_path / "tiny.effects.h5", tiny)
+    other_effects = make_effects.write(tmp_path / "tiny.effects.h5", tiny)
     before = measured.session.results.effects  # type: ignore[union-attr]
-    with h5py.File(other, "a") as file:
+    with h5py.File(other_effects, "a") as file:
         file.attrs["results"] = '{"name": "tiny.h5", "uuid": "of tiny"}'
-    measured.open(other)
+    measured.open(other_effects)
     until(lambda: "fingerprints differ" in measured.notice.text)
     assert measured.notice.text.startswith("tiny.effects.h5 holds effects on tiny.h5, not on small.h5")
     assert measured.session.results.effects == before  # type: ignore[union-attr]
@@ -212,8 +212,8 @@ def test_dropped_effects_are_opened_and_described(small: Path, tmp_path: Path) -
 def test_torn_effects_are_a_sentence_and_the_window_goes_on(small: Path, tmp_path: Path) -> None:
     path = tmp_path / "small.h5"
     shutil.copy(small, path)
-    whole = make_effects.write(tmp_path / "small.effects.h5", path)
-    whole.write_bytes(whole.read_bytes()[:3000])
+    intact = make_effects.write(tmp_path / "small.effects.h5", path)
+    intact.write_bytes(intact.read_bytes()[:3000])
     window = show(path, tmp_path)
     until(lambda: "small.effects.h5" in window.notice.text)
     assert window.session.results is not None
@@ -254,8 +254,8 @@ def test_effect_of_a_region_is_measured_now(tmp_path: Path) -> None:
     assert demo is not None
     path = tmp_path / "demo.h5"
     shutil.copy(demo, path)
-    kept = tmp_path / "demo.effects.h5"
-    kept.write_bytes(b"of the user")
+    saved = tmp_path / "demo.effects.h5"
+    saved.write_bytes(b"of the user")
     window = show(path, tmp_path, query=Query("action", (7,)), region=DUCK)
     run = window.files.effects.region_run
     window.perform_id("region_effect")
@@ -264,16 +264,16 @@ def test_effect_of_a_region_is_measured_now(tmp_path: Path) -> None:
     assert panel.stop.isVisible()
     QTest.mouseClick(panel.stop, Qt.MouseButton.LeftButton)
     until(lambda: not run.is_running)
-    assert sorted(one.name for one in tmp_path.glob("*.h5")) == ["demo.effects.h5", "demo.h5"], "nothing is left"
-    seen: list[tuple[int, int]] = []
-    run.changed.connect(lambda: seen.append(run.progress))
+    assert sorted(file.name for file in tmp_path.glob("*.h5")) == ["demo.effects.h5", "demo.h5"], "nothing is left"
+    progress: list[tuple[int, int]] = []
+    run.changed.connect(lambda: progress.append(run.progress))
     QTest.mouseClick(panel.measure, Qt.MouseButton.LeftButton)
     until(lambda: not run.is_running, 300)
     until(lambda: window.session.results is not None and window.session.results.effects)
     spin()
-    assert kept.read_bytes() == b"of the user"
+    assert saved.read_bytes() == b"of the user"
     assert (tmp_path / "demo.1.effects.h5").exists()
-    assert seen[-1][0] == seen[-1][1] == 37  # seeds, the region and its random regions
+    assert progress[-1][0] == progress[-1][1] == 37  # seeds, the region and its random regions
     [target] = panel.targets
     assert target.method.phrase == "hidden from words, patches and actions"
     assert target.against_noise((7,)).smaller == 20

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def window(app: QApplication, mixed: Path, tmp_path: Path) -> Iterator[MainWindow]:
-    made = show_run(mixed, tmp_path)
-    yield made
-    close(made)
+    window = show_run(mixed, tmp_path)
+    yield window
+    close(window)
 
 
-def test_a_run_lists_its_episodes_by_prompt_with_outcome_and_state(window: MainWindow) -> None:
+def test_run_lists_its_episodes_by_prompt_with_outcome_and_state(window: MainWindow) -> None:
     rows = list_rows(window)
     task = make_run.TASKS
     assert rows[:5] == [
@@ -72,7 +72,7 @@ def test_page_down_goes_on_and_keeps_the_view_by_words(window: MainWindow) -> No
     until(lambda: file_name(window) == "episode_000009.h5.partial")
 
 
-def test_what_plays_goes_on_playing_in_the_next_episode(window: MainWindow) -> None:
+def test_playing_continues_in_the_next_episode(window: MainWindow) -> None:
     window.perform_id("play_frame")
     assert window.playback.axis == "frame"
     QTest.keyClick(window, Qt.Key.Key_PageDown)
@@ -87,7 +87,7 @@ def test_what_plays_goes_on_playing_in_the_next_episode(window: MainWindow) -> N
     assert window.playback.axis == "", "what was stopped stays stopped"
 
 
-def test_a_damaged_episode_says_so_and_the_open_one_stays(window: MainWindow) -> None:
+def test_damaged_episode_is_reported_and_the_open_one_stays(window: MainWindow) -> None:
     open_episodes(window).go(1)
     until(lambda: file_name(window) == "episode_000001.h5")
     QTest.keyClick(window, Qt.Key.Key_PageDown)
@@ -101,7 +101,7 @@ def test_a_damaged_episode_says_so_and_the_open_one_stays(window: MainWindow) ->
     until(lambda: file_name(window) == "episode_000001.h5")
 
 
-def test_the_ends_are_said_and_nothing_wraps(window: MainWindow) -> None:
+def test_first_and_last_episode_are_announced_without_wrapping(window: MainWindow) -> None:
     QTest.keyClick(window, Qt.Key.Key_PageUp)
     assert "This is the first episode" in window.notice.text
     open_episodes(window).go(8)
@@ -163,7 +163,7 @@ def test_keys_of_the_window_work_in_the_list(window: MainWindow) -> None:
     assert len(keys) == len(set(keys))
 
 
-def test_the_list_hides_by_key_and_stays_hidden(window: MainWindow, mixed: Path, tmp_path: Path) -> None:
+def test_list_is_hidden_by_key_and_stays_hidden(window: MainWindow, mixed: Path, tmp_path: Path) -> None:
     assert episode_panel(window).isVisible()
     assert window.top.episodes.isVisible()
     QTest.keyClick(window, Qt.Key.Key_L, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
@@ -171,15 +171,15 @@ def test_the_list_hides_by_key_and_stays_hidden(window: MainWindow, mixed: Path,
     QTest.keyClick(window, Qt.Key.Key_PageDown)
     until(lambda: file_name(window) == "episode_000003.h5")
     window.settings.sync()
-    again = show_run(mixed / "index.json", tmp_path)
-    assert not episode_panel(again).isVisible()
-    assert file_name(again) == "episode_000003.h5", "the episode that was open last"
-    QTest.keyClick(again, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
-    assert episode_panel(again).isVisible()
-    close(again)
+    second = show_run(mixed / "index.json", tmp_path)
+    assert not episode_panel(second).isVisible()
+    assert file_name(second) == "episode_000003.h5", "the episode that was open last"
+    QTest.keyClick(second, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    assert episode_panel(second).isVisible()
+    close(second)
 
 
-def test_a_single_file_has_no_list_and_ends_a_run(window: MainWindow, small: Path) -> None:
+def test_single_file_has_no_list_and_closes_a_run(window: MainWindow, small: Path) -> None:
     window.open(small)
     until(lambda: file_name(window) == "small.h5")
     assert window.episodes is None
@@ -188,7 +188,7 @@ def test_a_single_file_has_no_list_and_ends_a_run(window: MainWindow, small: Pat
     assert "open the folder of a run first" in window.notice.text
 
 
-def test_closing_a_run_takes_its_list_away(window: MainWindow) -> None:
+def test_closing_a_run_removes_its_list(window: MainWindow) -> None:
     window.perform_id("close")
     assert window.episodes is None
     assert window.session.results is None
@@ -234,7 +234,7 @@ def test_probe_worker_survives_what_kills_or_stops_it(
     worker.stop()
 
 
-def test_five_thousand_episodes_fold_and_are_walked_through(app: QApplication, mixed: Path, tmp_path: Path) -> None:
+def test_list_of_five_thousand_episodes_folds_and_is_navigable(app: QApplication, mixed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     shutil.copy(mixed / "episode_000000.h5", run)

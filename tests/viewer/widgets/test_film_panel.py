@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def window(app: QApplication, small: Path, tmp_path: Path) -> Iterator[MainWindow]:
-    made = show(small, tmp_path, film="steps", query=Query("action", (1,)))
-    until(lambda: made.plot_loader.is_done)
-    yield made
-    close(made)
+    window = show(small, tmp_path, film="steps", query=Query("action", (1,)))
+    until(lambda: window.plot_loader.is_done)
+    yield window
+    close(window)
 
 
 def tile(film: FilmPanel, camera: int, row: int, column: int) -> QRectF:
@@ -49,16 +49,16 @@ def tile(film: FilmPanel, camera: int, row: int, column: int) -> QRectF:
 def test_zoomed_film_keeps_what_is_under_the_pointer_and_clicks_go_there(window: MainWindow) -> None:
     film = window.panels.film
     assert film.plot is not None
-    spot = tile(film, 0, 1, 2).center()
-    assert film.cell_at(spot) == (1, 2)
+    point = tile(film, 0, 1, 2).center()
+    assert film.cell_at(point) == (1, 2)
     before = tile(film, 0, 1, 2).width()
-    film.plot.zoom(spot, 0.4)
+    film.plot.zoom(point, 0.4)
     assert tile(film, 0, 1, 2).width() == pytest.approx(before / 0.4, abs=2)
-    assert film.cell_at(spot) == (1, 2)
+    assert film.cell_at(point) == (1, 2)
     spin(0.01)
-    QTest.mouseClick(film, Qt.MouseButton.LeftButton, pos=spot.toPoint())
+    QTest.mouseClick(film, Qt.MouseButton.LeftButton, pos=point.toPoint())
     assert (window.session.state.step, window.session.state.layer) == (1, 2)
-    film.plot.zoom(spot, 0.01)
+    film.plot.zoom(point, 0.01)
     largest, box = tile(film, 0, 1, 2), film.content_box()
     assert largest.width() <= box.width()
     assert largest.height() <= box.height() + 1, "one thumbnail fills the room at most"
@@ -71,10 +71,10 @@ def test_zoomed_film_paints_the_colours_of_its_maps(window: MainWindow) -> None:
     assert film.plot is not None
     film.plot.zoom(tile(film, 0, 1, 2).center(), 0.15)
     spin(0.01)
-    content, place, results = film.film(), tile(film, 0, 1, 2), window.session.results
+    content, box_before, results = film.film(), tile(film, 0, 1, 2), window.session.results
     assert content is not None
     assert results is not None
-    width, height = round(place.width()) - GAP, round(place.height()) - GAP
+    width, height = round(box_before.width()) - GAP, round(box_before.height()) - GAP
     index = geometry.map_pixels_to_patches(
         results.to_model(0, 0), *results.picture_size(0), height, width, content.grid
     )
@@ -83,13 +83,13 @@ def test_zoomed_film_paints_the_colours_of_its_maps(window: MainWindow) -> None:
     image = film.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
     shown = np.frombuffer(image.constBits(), np.uint32).reshape(image.height(), image.width())
     box = film.content_box()
-    left, top = round(place.left()), round(place.top())
-    across = slice(max(left, round(box.left())) + 8, min(left + width, round(box.right())) - 8)
+    left, top = round(box_before.left()), round(box_before.top())
+    columns = slice(max(left, round(box.left())) + 8, min(left + width, round(box.right())) - 8)
     down = slice(max(top, round(box.top())) + 8, min(top + height, round(box.bottom())) - 8)
-    assert across.stop - across.start > 40
+    assert columns.stop - columns.start > 40
     assert down.stop - down.start > 20
-    part = expected[down.start - top : down.stop - top, across.start - left : across.stop - left]
-    assert (shown[down, across] & 0xFFFFFF).tolist() == (part & 0xFFFFFF).tolist()
+    part = expected[down.start - top : down.stop - top, columns.start - left : columns.stop - left]
+    assert (shown[down, columns] & 0xFFFFFF).tolist() == (part & 0xFFFFFF).tolist()
 
 
 def test_hovering_names_the_thumbnail_and_its_mass_on_each_camera(window: MainWindow) -> None:
@@ -104,9 +104,9 @@ def test_hovering_names_the_thumbnail_and_its_mass_on_each_camera(window: MainWi
     shown = [value for _, _, value in read_out.rows]
     film.go(2, 3)
     spin()
-    seen = window.session.scene()
-    assert seen is not None
-    shares = [seen.share(camera) for camera in ("exterior", "wrist")]
+    scene = window.session.scene()
+    assert scene is not None
+    shares = [scene.share(camera) for camera in ("exterior", "wrist")]
     assert shown == [format_share(share) for share in shares], "what the panes say once it is clicked"
     assert shares != [float(content.maps[2, 3, camera].sum()) for camera in (0, 1)], "not the sum of rounded weights"
     film.leaveEvent(QEvent(QEvent.Type.Leave))
@@ -146,7 +146,7 @@ def test_film_has_the_pixels_of_the_first_picture(
     close(window)
 
 
-def test_the_thumbnail_of_the_shown_frame_is_ringed(window: MainWindow) -> None:
+def test_thumbnail_of_the_shown_frame_is_outlined(window: MainWindow) -> None:
     film = window.panels.film
     window.session.update(film="frames")
     until(lambda: film.film() is not None and film._across() == "frame" and len(film.film().columns) == 3)  # type: ignore[union-attr]

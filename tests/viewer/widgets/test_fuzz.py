@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EVENTS = int(os.environ.get("PI0_FUZZ", "400"))
 
 
-def consistent(window: MainWindow) -> None:
+def assert_consistent(window: MainWindow) -> None:
     """What is shown is what the state says."""
     session, panels = window.session, window.panels
     spin(0.0)
@@ -36,8 +36,8 @@ def consistent(window: MainWindow) -> None:
         if row.slider.isEnabled():
             assert row.slider.value() == position(state, axis, session.dims.heads)
     if session.pin is None:
-        said = f"{describe_missing(results, state)} {caption(results, state)}".strip()
-        assert panels.sentence.accessibleDescription() == said
+        sentence = f"{describe_missing(results, state)} {caption(results, state)}".strip()
+        assert panels.sentence.accessibleDescription() == sentence
     assert panels.heat.opacity.value() == round(state.opacity * 100)
     assert panels.heat.range.buttons[state.range].isChecked()
     scene = session.plain_scene()
@@ -46,7 +46,7 @@ def consistent(window: MainWindow) -> None:
     assert not window.grab().isNull()
 
 
-def drive(
+def send_random_events(
     window: MainWindow,
     seed: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -61,12 +61,12 @@ def drive(
 
     monkeypatch.setattr(MainWindow, "perform", bounded)
     rng = np.random.default_rng(seed)
-    done: list[str] = []
+    events: list[str] = []
     for number in range(EVENTS):
         if extra is not None and rng.random() < 0.2:
-            done.append(extra(rng))
+            events.append(extra(rng))
         else:
-            done.append(one_event(window, rng))
+            events.append(one_event(window, rng))
         spin(0.0)
         if number % 20 == 0:
             close_overlays(window)
@@ -74,9 +74,9 @@ def drive(
             window.session.hide_heat(False)
             window.session.blink(False)
             try:
-                consistent(window)
+                assert_consistent(window)
             except AssertionError as error:
-                raise AssertionError(f"after {done[-25:]}") from error
+                raise AssertionError(f"after {events[-25:]}") from error
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -84,7 +84,7 @@ def test_random_commands_and_events(
     app: QApplication, small: Path, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = show(small, tmp_path)
-    drive(window, seed, monkeypatch)
+    send_random_events(window, seed, monkeypatch)
     close(window)
 
 
@@ -107,7 +107,7 @@ def test_random_commands_and_events_on_a_run(
             run.episodes.go(int(rng.integers(12)))
         return name or "go"
 
-    drive(window, seed, monkeypatch, leaf)
+    send_random_events(window, seed, monkeypatch, leaf)
     current = run.episodes.current
     assert current is not None
     assert window.session.path is not None

@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from viewer.widgets.main_window import MainWindow
 
 
-def middle(window: MainWindow, place: int) -> QPointF:
-    box = window.panels.wall._box(place)
+def tile_centre(window: MainWindow, tile: int) -> QPointF:
+    box = window.panels.wall._box(tile)
     assert box is not None
     return box.center()
 
 
-def hover(window: MainWindow, at: QPointF) -> None:
+def hover(window: MainWindow, point: QPointF) -> None:
     wall = window.panels.wall
-    none = Qt.MouseButton.NoButton
-    move = QMouseEvent(QEvent.Type.MouseMove, at, wall.mapToGlobal(at), none, none, Qt.KeyboardModifier.NoModifier)
+    no_button = Qt.MouseButton.NoButton
+    move = QMouseEvent(
+        QEvent.Type.MouseMove, point, wall.mapToGlobal(point), no_button, no_button, Qt.KeyboardModifier.NoModifier
+    )
     QApplication.sendEvent(wall, move)
     spin(0.01)
 
@@ -41,15 +43,15 @@ def test_key_opens_the_wall_and_a_click_enters_a_head(window: MainWindow) -> Non
     heads = wall._wall.heads  # type: ignore[union-attr]
     assert {layer for layer, _ in heads} == {2}
     shares = window.panels.mass.shares()
-    place = next(place for place, head in enumerate(heads) if head != (2, 1))
-    hover(window, middle(window, place))
-    assert (session.shown.layer, session.shown.heads) == (2, (heads[place][1],))
+    tile = next(index for index, head in enumerate(heads) if head != (2, 1))
+    hover(window, tile_centre(window, tile))
+    assert (session.shown.layer, session.shown.heads) == (2, (heads[tile][1],))
     assert session.state.heads == (1,), "a preview changes nothing"
     assert window.panels.mass.shares() != shares
     assert wall._wall.heads == heads, "the wall stays as it is"  # type: ignore[union-attr]
-    QTest.mouseClick(wall, Qt.MouseButton.LeftButton, pos=QPoint(*map(round, middle(window, place).toTuple())))
+    QTest.mouseClick(wall, Qt.MouseButton.LeftButton, pos=QPoint(*map(round, tile_centre(window, tile).toTuple())))
     spin(0.01)
-    assert (session.state.layer, session.state.heads, session.state.wall) == (2, (heads[place][1],), "off")
+    assert (session.state.layer, session.state.heads, session.state.wall) == (2, (heads[tile][1],), "off")
     assert not wall.isVisible()
     session.undo()
     spin(0.01)
@@ -83,15 +85,17 @@ def test_picture_of_the_wall_states_its_scale_and_opens_as_the_wall(window: Main
     assert wall.describe_scale() in footnote(window.panels)
     assert wall.describe_scale().startswith("one scale for all heads: 1 × uniform (")
     assert from_json(window.panels.describe_view()).wall == "layer"
-    plain = image.pixelColor(2 * (20 + round(middle(window, 0).x())), 2 * (20 + round(middle(window, 0).y())))
-    assert plain.isValid()
+    colour_of_best = image.pixelColor(
+        2 * (20 + round(tile_centre(window, 0).x())), 2 * (20 + round(tile_centre(window, 0).y()))
+    )
+    assert colour_of_best.isValid()
     window.session.hide_heat(True)
     spin(0.01)
     assert render_view(window.panels) != image, "the bare pictures are without heat"
     window.session.hide_heat(False)
 
 
-def test_unavailable_score_is_told_on_the_wall(window: MainWindow) -> None:
+def test_unavailable_score_is_explained_on_the_wall(window: MainWindow) -> None:
     window.session.update(wall="layer", score="lift", region=())
     spin(0.01)
     assert window.panels.wall._reason

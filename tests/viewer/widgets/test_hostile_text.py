@@ -51,7 +51,7 @@ def write_hostile(path: Path) -> Path:
         prompts = [value.decode() for value in file[schema.FRAMES_PROMPT][()]]
         prompts[2] = MARKUP + "\0\u202e" + "long " * 200_000
         del file[schema.FRAMES_PROMPT]
-        file[schema.FRAMES_PROMPT] = np.array([one.encode() for one in prompts])
+        file[schema.FRAMES_PROMPT] = np.array([prompt.encode() for prompt in prompts])
     return path
 
 
@@ -59,11 +59,11 @@ def write_hostile(path: Path) -> Path:
 def tooltips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The texts of all tooltips that are shown."""
     shown: list[str] = []
-    monkeypatch.setattr(QToolTip, "showText", lambda place, text, *rest: shown.append(text))
+    monkeypatch.setattr(QToolTip, "showText", lambda position, text, *rest: shown.append(text))
     return shown
 
 
-def check(text: str, where: str) -> None:
+def assert_plain_text(text: str, where: str) -> None:
     """The text is shown as it is."""
     if GuiQt.mightBeRichText(text):
         assert re.fullmatch('<span style="white-space: pre-wrap">[^<]*</span>', text), (where, text[:200])
@@ -85,7 +85,7 @@ def check_widgets(root: QWidget) -> int:
         if isinstance(widget, QLineEdit | QAbstractButton):
             assert not BAD.search(widget.text()), name
         for text in texts:
-            check(text, name)
+            assert_plain_text(text, name)
             hostile += "&lt;img" in text
     return hostile
 
@@ -108,8 +108,8 @@ def hover_everywhere(window: MainWindow) -> None:
         if widget.isVisible() and "event" in type(widget).__dict__:
             for x in range(4, widget.width(), 40):
                 for y in range(4, widget.height(), 24):
-                    place = QPoint(x, y)
-                    event = QHelpEvent(QHelpEvent.Type.ToolTip, place, widget.mapToGlobal(place))
+                    point = QPoint(x, y)
+                    event = QHelpEvent(QHelpEvent.Type.ToolTip, point, widget.mapToGlobal(point))
                     QApplication.sendEvent(widget, event)
 
 
@@ -131,9 +131,9 @@ def test_no_widget_shows_hostile_text_as_rich_text(app: QApplication, tmp_path: 
     menu = menus.build_full_menu(window.acts)
     for part in (menu, *menu.findChildren(QMenu)):
         for action in part.actions():
-            check(action.toolTip(), "menu")
+            assert_plain_text(action.toolTip(), "menu")
     for text in tooltips:
-        check(text, "tooltip")
+        assert_plain_text(text, "tooltip")
     assert hostile + sum("&lt;img" in text for text in tooltips) >= 3
     assert not BAD.search(window.windowTitle())
     window.perform_id("copy")

@@ -29,7 +29,7 @@ Opened = Callable[[object], MainWindow]
 
 
 @pytest.fixture
-def opened(app: QApplication, tiny: Path, tmp_path: Path) -> Iterator[Opened]:
+def open_window(app: QApplication, tiny: Path, tmp_path: Path) -> Iterator[Opened]:
     """Return a function that opens a window on a file with these decisions; None stores none."""
     windows = []
 
@@ -46,15 +46,15 @@ def opened(app: QApplication, tiny: Path, tmp_path: Path) -> Iterator[Opened]:
         close(window)
 
 
-def page(window: MainWindow) -> str:
+def sheet_text(window: MainWindow) -> str:
     """Return the text of the open info sheet."""
     sheet = window.overlays.overlay
     assert isinstance(sheet, InfoSheet)
     return sheet.text.toPlainText()
 
 
-def test_mark_counts_assumptions_and_a_key_opens_the_sheet(opened: Opened) -> None:
-    window = opened([CERTAIN, ASSUMED])
+def test_mark_counts_assumptions_and_a_key_opens_the_sheet(open_window: Opened) -> None:
+    window = open_window([CERTAIN, ASSUMED])
     mark = window.top.assumed
     assert mark.isVisible()
     assert mark.text() == "⚠ 1 assumed"
@@ -65,48 +65,48 @@ def test_mark_counts_assumptions_and_a_key_opens_the_sheet(opened: Opened) -> No
     mark.setFocus(Qt.FocusReason.TabFocusReason)
     QTest.keyClick(mark, Qt.Key.Key_Space)
     spin()
-    text = page(window)
+    text = sheet_text(window)
     assert "1 of 2 decisions was assumed" in text
     assert "<img src='x'> <b>left</b>" in text  # as text, not as HTML
     assert text.index("exterior camera") < text.index("clock")  # what was assumed comes first
     assert "the <i>first</i> of two" in text
 
 
-def test_a_click_on_the_mark_opens_the_sheet(opened: Opened) -> None:
-    window = opened([ASSUMED])
+def test_click_on_the_mark_opens_the_sheet(open_window: Opened) -> None:
+    window = open_window([ASSUMED])
     QTest.mouseClick(window.top.assumed, Qt.MouseButton.LeftButton)
     assert isinstance(window.overlays.overlay, InfoSheet)
 
 
-def test_nothing_assumed_shows_no_mark(opened: Opened) -> None:
-    window = opened([CERTAIN])
+def test_file_without_assumptions_has_no_mark(open_window: Opened) -> None:
+    window = open_window([CERTAIN])
     assert window.top.assumed.isHidden()
     window.perform_id("info")
-    assert "Nothing was assumed: files, options or definitions decided" in page(window)
+    assert "Nothing was assumed: files, options or definitions decided" in sheet_text(window)
 
 
 @pytest.mark.parametrize("decisions", [None, {"a": 1}])
-def test_a_file_without_decisions_says_so(opened: Opened, decisions: object) -> None:
-    window = opened(decisions)
+def test_sheet_of_a_file_without_decisions_says_so(open_window: Opened, decisions: object) -> None:
+    window = open_window(decisions)
     assert window.top.assumed.isHidden()
     window.perform_id("info")
-    assert NOT_STORED in page(window)
+    assert NOT_STORED in sheet_text(window)
 
 
-def test_sheet_gives_the_facts_of_the_file(opened: Opened) -> None:
-    window = opened([CERTAIN])
+def test_sheet_gives_the_facts_of_the_file(open_window: Opened) -> None:
+    window = open_window([CERTAIN])
     results = window.session.results
     assert results is not None
     window.perform_id("info")
-    lines = page(window).splitlines()
+    lines = sheet_text(window).splitlines()
     assert lines[lines.index("Name") + 1] == "file.h5"
     assert lines[lines.index("Format") + 1] == ".".join(map(str, schema.FORMAT_VERSION))
     assert lines[lines.index("Cameras") + 1] == ", ".join(results.cameras)
     assert lines[lines.index("Recorded") + 1] == "2 layers × 2 heads, 2 denoise steps"
 
 
-def test_mark_follows_the_open_file(opened: Opened, tiny: Path) -> None:
-    window = opened([ASSUMED, CERTAIN, ASSUMED | {"subject": "wrist camera"}])
+def test_mark_follows_the_open_file(open_window: Opened, tiny: Path) -> None:
+    window = open_window([ASSUMED, CERTAIN, ASSUMED | {"subject": "wrist camera"}])
     assert window.top.assumed.text() == "⚠ 2 assumed"
     window.show_results(Results(tiny), False)
     spin()

@@ -44,16 +44,16 @@ LONG = "put the small yellow duck that lies beside the blue block into the white
     pictures=st.integers(100, 900),
     lines=st.integers(1, 5),
     tab=st.integers(40, 170),
-    more=st.integers(0, 100),
+    preferred_tab=st.integers(0, 100),
     narrow=st.booleans(),
     folded=st.booleans(),
 )
 def test_divide_height_adds_up_and_keeps_every_minimum(
-    height: int, pictures: int, lines: int, tab: int, more: int, narrow: bool, folded: bool
+    height: int, pictures: int, lines: int, tab: int, preferred_tab: int, narrow: bool, folded: bool
 ) -> None:
     timeline = (0, 0, 0) if narrow else TIMELINE
-    tab, more = (0, 0) if folded else (tab, more)
-    heights = divide_height(height, wanted(pictures, lines, (tab, tab + more), timeline), GAPS)
+    tab, preferred_tab = (0, 0) if folded else (tab, preferred_tab)
+    heights = divide_height(height, make_heights(pictures, lines, (tab, tab + preferred_tab), timeline), GAPS)
     assert sum(heights) == height
     assert heights.pictures <= pictures
     assert heights.chips >= min(lines, 1 + MIN_CHIP_LINES_LOW) * LINE
@@ -70,47 +70,53 @@ def test_divide_height_adds_up_and_keeps_every_minimum(
     assert narrow or folded or not TIMELINE[0] < heights.timeline < TIMELINE[1], "no chart is cut off"
 
 
-def wanted(
+def make_heights(
     pictures: int, lines: int, tab: tuple[int, int], timeline: tuple[int, int, int] = TIMELINE
 ) -> PreferredHeights:
     """One of the lines is that of the actions."""
-    return PreferredHeights(pictures, lambda most: min(most, pictures), lines * LINE, LINE, tab, timeline, LINE)
+    return PreferredHeights(
+        pictures, lambda available: min(available, pictures), lines * LINE, LINE, tab, timeline, LINE
+    )
 
 
 def test_divide_height_gives_what_pictures_leave_to_tab_panel_then_timeline_then_gaps() -> None:
-    assert divide_height(500, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 60, 88, 0)
-    assert divide_height(600, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 100, 148, 0)
-    assert divide_height(700, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 100, MAX_TIMELINE, 68)
-    assert divide_height(900, wanted(290, 2, (60, 100)), GAPS) == (
+    assert divide_height(500, make_heights(290, 2, (60, 100)), GAPS) == (290, 62, 60, 88, 0)
+    assert divide_height(600, make_heights(290, 2, (60, 100)), GAPS) == (290, 62, 100, 148, 0)
+    assert divide_height(700, make_heights(290, 2, (60, 100)), GAPS) == (290, 62, 100, MAX_TIMELINE, 68)
+    assert divide_height(900, make_heights(290, 2, (60, 100)), GAPS) == (
         290,
         62,
         100,
         448 - GAPS * MAX_EXTRA_GAP,
         GAPS * MAX_EXTRA_GAP,
     )
-    assert divide_height(700, wanted(290, 2, (60, 100), (0, 0, 0)), GAPS) == (290, 62, 348, 0, 0)
+    assert divide_height(700, make_heights(290, 2, (60, 100), (0, 0, 0)), GAPS) == (290, 62, 348, 0, 0)
 
 
 def test_divide_height_offers_spare_height_to_another_order_of_pictures() -> None:
-    larger = wanted(290, 2, (60, 100))._replace(pictures_within=lambda most: 290 if most < 500 else min(most, 520))
+    larger = make_heights(290, 2, (60, 100))._replace(
+        pictures_within=lambda available: 290 if available < 500 else min(available, 520)
+    )
     assert divide_height(680, larger, GAPS).pictures == 290
     assert divide_height(690, larger, GAPS) == (690 - 62 - 60 - 66, 62, 60, 66, 0)
     assert divide_height(800, larger, GAPS).pictures == 520
 
 
 def test_divide_height_gives_a_folded_tab_panel_and_timeline_to_low_pictures() -> None:
-    low = divide_height(500, wanted(600, 2, (0, 0)), GAPS)
+    low = divide_height(500, make_heights(600, 2, (0, 0)), GAPS)
     assert low == (500 - 62, 62, 0, 0, 0)
-    assert divide_height(900, wanted(600, 2, (0, 0)), GAPS) == (600, 62, 0, MAX_TIMELINE, 58)
-    assert divide_height(1100, wanted(600, 2, (0, 0)), GAPS) == (600, 62, 0, MAX_TIMELINE, 258), "the rest stays empty"
-    assert divide_height(700, wanted(290, 2, (0, 0), (0, 0, 0)), GAPS) == (290, 62, 0, 0, 348)
+    assert divide_height(900, make_heights(600, 2, (0, 0)), GAPS) == (600, 62, 0, MAX_TIMELINE, 58)
+    assert divide_height(1100, make_heights(600, 2, (0, 0)), GAPS) == (600, 62, 0, MAX_TIMELINE, 258), (
+        "the rest stays empty"
+    )
+    assert divide_height(700, make_heights(290, 2, (0, 0), (0, 0, 0)), GAPS) == (290, 62, 0, 0, 348)
 
 
 def test_chips_scroll_before_pictures_shrink_and_the_timeline_collapses_before_pictures_get_low() -> None:
-    chips = divide_height(550, wanted(290, 5, (120, 160)), GAPS)
+    chips = divide_height(550, make_heights(290, 5, (120, 160)), GAPS)
     assert chips.chips == 3 * LINE
     assert chips.pictures == 550 - 3 * LINE - 120 - 66
-    low = divide_height(550, wanted(590, 5, (120, 160)), GAPS)
+    low = divide_height(550, make_heights(590, 5, (120, 160)), GAPS)
     assert low == (550 - 2 * LINE - 120 - 26, 2 * LINE, 120, 26, 0)
 
 
@@ -125,20 +131,24 @@ def test_chips_scroll_before_pictures_shrink_and_the_timeline_collapses_before_p
 def test_divide_height_follows_what_the_user_chose_within_the_minimums(
     height: int, pictures: int, lines: int, tab: int, share: float | None, prompt: int | None
 ) -> None:
-    heights = divide_height(height, wanted(pictures, lines, (tab, tab + 40)), GAPS, ChosenHeights(share, prompt))
+    heights = divide_height(height, make_heights(pictures, lines, (tab, tab + 40)), GAPS, ChosenHeights(share, prompt))
     assert sum(heights) == height
     assert heights.chips >= 2 * LINE, "actions and one line of the prompt stay in sight"
     if prompt is not None:
-        room = max((height - tab - TIMELINE[0] - MIN_PICTURES) // LINE, 2)
-        assert heights.chips == min(prompt + 1, lines, room) * LINE
+        lines_available = max((height - tab - TIMELINE[0] - MIN_PICTURES) // LINE, 2)
+        assert heights.chips == min(prompt + 1, lines, lines_available) * LINE
     if share is not None:
         assert heights.pictures <= pictures
-        most = height - tab - TIMELINE[0] - 2 * LINE if prompt is None else height - tab - TIMELINE[0] - heights.chips
-        assert heights.pictures == min(pictures, min(max(round(share * height), MIN_PICTURES), max(most, MIN_PICTURES)))
+        max_pictures = (
+            height - tab - TIMELINE[0] - 2 * LINE if prompt is None else height - tab - TIMELINE[0] - heights.chips
+        )
+        assert heights.pictures == min(
+            pictures, min(max(round(share * height), MIN_PICTURES), max(max_pictures, MIN_PICTURES))
+        )
 
 
 def test_chosen_pictures_give_their_rest_to_chips_and_tab_panel() -> None:
-    chosen = divide_height(700, wanted(400, 3, (60, 100)), GAPS, ChosenHeights(0.3))
+    chosen = divide_height(700, make_heights(400, 3, (60, 100)), GAPS, ChosenHeights(0.3))
     assert chosen[:3] == (210, 3 * LINE, 100)
 
 
@@ -167,7 +177,7 @@ def test_side_by_side_views_fold_the_tab_panels_and_unfold_them_again(app: QAppl
     path = make_results.write(tmp_path / "wide.h5", make_results.Recipe(layers=18, size=(90, 160)))
     window = show(path, tmp_path, (1280, 800))
     panels = window.panels
-    alone = panels.camera_grid.panes[0].area().width()
+    single_width = panels.camera_grid.panes[0].area().width()
     window.session.update(pinned=window.session.state)
     window.session.update(compare="side", layer=3)
     settle(window)
@@ -175,7 +185,9 @@ def test_side_by_side_views_fold_the_tab_panels_and_unfold_them_again(app: QAppl
     assert panels.tabs.isVisible()
     assert not any(button.isChecked() for button in panels.tabs.buttons.values())
     boxes = [pane.area() for pane in (*panels.camera_grid.panes, *panels.camera_grid.pinned)]
-    assert min(box.width() for box in boxes) >= 0.7 * alone  # the strip of pins and a second sentence take 50 pixels
+    assert (
+        min(box.width() for box in boxes) >= 0.7 * single_width
+    )  # the strip of pins and a second sentence take 50 pixels
     assert len({(box.width(), box.height()) for box in boxes}) == 1
     panels.tabs.buttons["action_chart"].click()
     settle(window)
@@ -194,7 +206,7 @@ def test_side_by_side_views_fold_the_tab_panels_and_unfold_them_again(app: QAppl
     assert panels.tabs.buttons["action_chart"].isChecked()
     panels.show_tab("film")
     settle(window)
-    assert panels.camera_grid.panes[0].area().width() == alone
+    assert panels.camera_grid.panes[0].area().width() == single_width
     close(window)
 
 
@@ -242,9 +254,9 @@ def test_actions_stay_in_sight_while_a_long_prompt_scrolls(app: QApplication, tm
     strips, session = window.panels.strips, window.session
 
     def in_sight(kind: str) -> list[int]:
-        room = strips.rect()
+        visible = strips.rect()
         return [
-            p.item for p in strips.places if p.kind == kind and not p.box.isEmpty() and room.contains(p.box.toRect())
+            p.item for p in strips.places if p.kind == kind and not p.box.isEmpty() and visible.contains(p.box.toRect())
         ]
 
     assert in_sight("action") == list(range(50))

@@ -36,17 +36,17 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def window(app: QApplication, long: Path, tmp_path: Path) -> Iterator[MainWindow]:
-    made = show(long, tmp_path, curve="frames", query=Query("action", (1,)))
-    until(lambda: made.plot_loader.is_done)
-    until(lambda: made.panels.timeline.values() is not None and made.panels.timeline.timeline.timed)
-    rest(made)
-    yield made
-    close(made)
+    window = show(long, tmp_path, curve="frames", query=Query("action", (1,)))
+    until(lambda: window.plot_loader.is_done)
+    until(lambda: window.panels.timeline.values() is not None and window.panels.timeline.timeline.timed)
+    rest(window)
+    yield window
+    close(window)
 
 
-def turn_wheel(panel: LinePanel, spot: QPointF, along: int, held: Qt.KeyboardModifier) -> None:
+def turn_wheel(panel: LinePanel, point: QPointF, along: int, modifiers: Qt.KeyboardModifier) -> None:
     event = QWheelEvent(
-        spot, panel.mapToGlobal(spot), QPoint(), QPoint(0, along), Qt.MouseButton.NoButton, held,
+        point, panel.mapToGlobal(point), QPoint(), QPoint(0, along), Qt.MouseButton.NoButton, modifiers,
         Qt.ScrollPhase.NoScrollPhase, False,
     )  # fmt: skip
     QGuiApplication.sendEvent(panel, event)
@@ -61,19 +61,19 @@ def range_of(panel: LinePanel) -> tuple[float, float]:
 def test_wheel_zooms_about_the_pointer_and_a_double_click_shows_everything(window: MainWindow) -> None:
     line = window.panels.timeline
     assert range_of(line) == (0, 39)
-    spot = QPointF(line.x_of(10), line.content_box().center().y())
-    turn_wheel(line, spot, 480, Qt.KeyboardModifier.NoModifier)
+    point = QPointF(line.x_of(10), line.content_box().center().y())
+    turn_wheel(line, point, 480, Qt.KeyboardModifier.NoModifier)
     low, high = range_of(line)
     assert high - low == pytest.approx(39 * PER_NOTCH**-4)
-    assert line.x_of(10) == pytest.approx(spot.x(), abs=0.5), "what is under the pointer stays there"
+    assert line.x_of(10) == pytest.approx(point.x(), abs=0.5), "what is under the pointer stays there"
     assert line.is_zoomed()
     shown = [tick.value for tick in line.find_x_ticks(line.x_axis(), line.content_box().width())]
-    assert all(low <= place <= high for place in shown)
-    turn_wheel(line, spot, -120 * 99, Qt.KeyboardModifier.NoModifier)
+    assert all(low <= value <= high for value in shown)
+    turn_wheel(line, point, -120 * 99, Qt.KeyboardModifier.NoModifier)
     assert range_of(line) == (0, 39), "not beyond the first and last frame"
-    turn_wheel(line, spot, 120 * 99, Qt.KeyboardModifier.NoModifier)
+    turn_wheel(line, point, 120 * 99, Qt.KeyboardModifier.NoModifier)
     assert range_of(line)[1] - range_of(line)[0] == pytest.approx(4)
-    QTest.mouseDClick(line, Qt.MouseButton.LeftButton, pos=spot.toPoint())
+    QTest.mouseDClick(line, Qt.MouseButton.LeftButton, pos=point.toPoint())
     assert range_of(line) == (0, 39)
 
 
@@ -91,10 +91,10 @@ def test_shift_and_wheel_or_the_middle_button_pan(window: MainWindow) -> None:
         (QEvent.Type.MouseMove, 60),
         (QEvent.Type.MouseButtonRelease, 60),
     ):
-        spot = middle + QPointF(x, 0)
+        point = middle + QPointF(x, 0)
         button = Qt.MouseButton.NoButton if kind == QEvent.Type.MouseMove else held
         QGuiApplication.sendEvent(
-            line, QMouseEvent(kind, spot, line.mapToGlobal(spot), button, held, Qt.KeyboardModifier.NoModifier)
+            line, QMouseEvent(kind, point, line.mapToGlobal(point), button, held, Qt.KeyboardModifier.NoModifier)
         )
     assert range_of(line) == pytest.approx((low, high))
     assert window.session.state.frame == 0
@@ -139,9 +139,9 @@ def test_crosshair_tells_the_values_of_all_lines(window: MainWindow) -> None:
     read_out = curves._read_out
     assert read_out is not None
     assert read_out.isVisible()
-    told = {name: value for _, name, value in read_out.rows}
-    assert told["exterior"] == f"{100 * series.values[7, 0]:.1f} %"
-    assert len(told) == len(curves._chart.lines)  # type: ignore[union-attr]
+    values = {name: value for _, name, value in read_out.rows}
+    assert values["exterior"] == f"{100 * series.values[7, 0]:.1f} %"
+    assert len(values) == len(curves._chart.lines)  # type: ignore[union-attr]
     assert "1.40 s" in read_out.title
     assert window.rect().contains(read_out.geometry())
     curves.leaveEvent(QEvent(QEvent.Type.Leave))

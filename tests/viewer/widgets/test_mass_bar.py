@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def tooltip_at(bar: MassBar, point: QPointF) -> str:
-    place = point.toPoint()
-    QApplication.sendEvent(bar, QHelpEvent(QHelpEvent.Type.ToolTip, place, bar.mapToGlobal(place)))
+    position = point.toPoint()
+    QApplication.sendEvent(bar, QHelpEvent(QHelpEvent.Type.ToolTip, position, bar.mapToGlobal(position)))
     return QToolTip.text()
 
 

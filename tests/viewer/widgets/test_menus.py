@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from viewer.widgets.main_window import MainWindow
 
 
-def test_what_cannot_be_done_says_why(window: MainWindow) -> None:
+def test_disabled_entry_gives_the_reason(window: MainWindow) -> None:
     menu = menus.build_menu(window.acts, (commands.COMPARE,))
     assert menu.toolTipsVisible()
     difference = next(action for action in menu.actions() if action.data() == "difference")
@@ -29,7 +29,7 @@ def test_what_cannot_be_done_says_why(window: MainWindow) -> None:
     menu.deleteLater()
 
 
-def test_menus_mark_what_is_on(window: MainWindow) -> None:
+def test_menus_check_active_entries(window: MainWindow) -> None:
     def marks() -> set[str]:
         menu = menus.build_menu(window.acts, (commands.LOOK, commands.AXES, commands.COLOURS, commands.HELP))
         found = {action.data() for action in menu.actions() if action.isCheckable() and action.isChecked()}
@@ -48,7 +48,7 @@ def test_menus_mark_what_is_on(window: MainWindow) -> None:
     assert not {"mean", "max"} & marks()
 
 
-def test_menus_show_the_chosen_one_of_a_range_scale_and_wall(window: MainWindow) -> None:
+def test_menus_check_the_chosen_range_scale_and_wall(window: MainWindow) -> None:
     def marks() -> set[str]:
         menu = menus.build_menu(window.acts, (commands.LOOK, commands.AXES, commands.COLOURS))
         found = {action.data() for action in menu.actions() if action.isChecked()}
@@ -83,7 +83,7 @@ def test_header_opens_export(window: MainWindow) -> None:
     window.overlays.overlay.close()
 
 
-def test_recent_files_have_their_names(app: QApplication, tmp_path: Path) -> None:
+def test_recent_files_are_listed_by_name(app: QApplication, tmp_path: Path) -> None:
     window = show(make_results.write(tmp_path / "duck & bowl.h5"), tmp_path)
     menu = menus.build_full_menu(window.acts)
     file = next(action.menu() for action in menu.actions() if action.text() == commands.FILE)

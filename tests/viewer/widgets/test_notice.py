@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from viewer.widgets.main_window import MainWindow
 
 
-def test_a_long_sentence_is_shown_whole_on_several_lines(window: MainWindow) -> None:
+def test_long_sentence_is_shown_in_full_on_several_lines(window: MainWindow) -> None:
     window.resize(1024, 700)
     notice = window.notice
     notice.say("Pinned.")
-    single = notice.size()
+    one_line = notice.size()
     notice.say(f"/home/someone/{'a_long_folder/' * 12}figures cannot be written; choose another folder.")
-    assert notice.height() > single.height(), "it has more lines, not a shorter text"
+    assert notice.height() > one_line.height(), "it has more lines, not a shorter text"
     assert notice.height() >= 2 * theme.line(13)
     assert notice.geometry().bottom() == window.height() - 1
     assert notice._timer.interval() > 6000, "and stays for as long as it takes to read"
 
 
-def test_a_message_of_one_line_covers_the_status_bar_and_no_control(window: MainWindow) -> None:
+def test_message_of_one_line_covers_only_the_status_bar(window: MainWindow) -> None:
     window.resize(1280, 800)
     settle(window)
     press(window, Qt.Key.Key_P)
@@ -36,5 +36,5 @@ def test_a_message_of_one_line_covers_the_status_bar_and_no_control(window: Main
     controls = [*window.findChildren(QAbstractButton), *window.findChildren(QAbstractSlider)]
     for control in controls:
         if control.isVisible():
-            place = QRect(control.mapTo(window, QPoint(0, 0)), control.size())
-            assert not place.intersects(window.notice.geometry()), control.accessibleName()
+            rectangle = QRect(control.mapTo(window, QPoint(0, 0)), control.size())
+            assert not rectangle.intersects(window.notice.geometry()), control.accessibleName()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("sheet", ["palette", "help", "export"])
 @pytest.mark.parametrize("key", [Qt.Key.Key_Tab, Qt.Key.Key_Backtab])
-def test_tab_goes_round_in_the_sheet_and_escape_closes_it(window: MainWindow, sheet: str, key: Qt.Key) -> None:
+def test_tab_stays_within_the_sheet_and_escape_closes_it(window: MainWindow, sheet: str, key: Qt.Key) -> None:
     window.activateWindow()
     until(window.isActiveWindow)
     window.perform_id("palette")
@@ -27,13 +27,13 @@ def test_tab_goes_round_in_the_sheet_and_escape_closes_it(window: MainWindow, sh
     assert window.overlays.overlay is not None
     reached = set()
     for _ in range(40):
-        here = QApplication.focusWidget()
-        assert here is not None
-        assert here is window.overlays.overlay or window.overlays.overlay.isAncestorOf(here), (
+        focused = QApplication.focusWidget()
+        assert focused is not None
+        assert focused is window.overlays.overlay or window.overlays.overlay.isAncestorOf(focused), (
             "what lies under the sheet is not reached"
         )
-        reached.add(here)
-        QTest.keyClick(here, key)
+        reached.add(focused)
+        QTest.keyClick(focused, key)
         spin(0)
     assert len(reached) >= {"palette": 1, "help": 1, "export": 8}[sheet]
     QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Escape)
@@ -48,7 +48,7 @@ def test_escape_ends_the_tour(window: MainWindow) -> None:
     assert window.overlays.tour is None
 
 
-def test_palette_finds_and_does(window: MainWindow) -> None:
+def test_palette_finds_and_performs_commands(window: MainWindow) -> None:
     window.overlays.show("palette")
     palette = window.overlays.overlay
     assert palette is not None
@@ -60,7 +60,7 @@ def test_palette_finds_and_does(window: MainWindow) -> None:
     assert window.overlays.overlay is None
 
 
-def test_help_holds_every_key(window: MainWindow) -> None:
+def test_help_lists_every_key(window: MainWindow) -> None:
     window.overlays.show("help")
     assert window.overlays.overlay is not None
     text = window.overlays.overlay.text.toPlainText()  # type: ignore[attr-defined]
@@ -82,7 +82,7 @@ def test_no_two_commands_share_a_key() -> None:
     assert len({command.id for command in commands.TABLE}) == len(commands.TABLE)
 
 
-def test_the_tour_ends_for_good(window: MainWindow) -> None:
+def test_finished_tour_does_not_come_back(window: MainWindow) -> None:
     window.settings.set_text("toured", "")
     window.overlays.show("tour")
     assert window.overlays.tour is not None

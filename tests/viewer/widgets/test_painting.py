@@ -177,11 +177,11 @@ def test_no_panel_reads_while_painting_another_episode(
     close(window)
 
 
-def test_an_exception_while_painting_shows_a_sentence_in_its_panel_only(
+def test_exception_while_painting_shows_a_sentence_in_its_panel_only(
     window: MainWindow, monkeypatch: pytest.MonkeyPatch, no_silent_errors: list[BaseException]
 ) -> None:
     mass, timeline = window.panels.mass, window.panels.timeline
-    whole = mass.grab().toImage()
+    image = mass.grab().toImage()
     before = timeline.grab().toImage()
 
     def fail(*arguments: object) -> None:
@@ -196,7 +196,7 @@ def test_an_exception_while_painting_shows_a_sentence_in_its_panel_only(
         "Where this row’s weight goes cannot be drawn (ZeroDivisionError: no share); the rest of the window goes on."
     )
     failed = mass.grab().toImage()
-    assert failed != whole
+    assert failed != image
     colours = {failed.pixel(x, y) for x in range(failed.width()) for y in range(24)}
     assert len(colours) > 2, "a sentence is written"
     assert timeline.grab().toImage() == before
@@ -204,11 +204,11 @@ def test_an_exception_while_painting_shows_a_sentence_in_its_panel_only(
     monkeypatch.undo()
     press(window, Qt.Key.Key_Up)
     press(window, Qt.Key.Key_Down)
-    assert mass.grab().toImage() == whole
+    assert mass.grab().toImage() == image
     no_silent_errors.clear()
 
 
-def test_a_hidden_panel_loads_when_it_is_shown(window: MainWindow) -> None:
+def test_hidden_panel_loads_when_it_is_shown(window: MainWindow) -> None:
     chart = window.panels.action_chart
     window.session.update(frame=1)
     spin()

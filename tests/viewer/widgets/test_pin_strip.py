@@ -53,10 +53,10 @@ def test_blinking_keeps_the_scale_and_changes_the_whole_window(window: MainWindo
     assert (session.scene(), session.state.layer, session.shown.layer) == (before[0], 3, 3)
 
 
-def test_column_blinks_to_a_second_file(app: QApplication, small: Path, tmp_path: Path) -> None:
-    other = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
+def test_right_column_blinks_to_a_second_file(app: QApplication, small: Path, tmp_path: Path) -> None:
+    second_file = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
     window = show(small, tmp_path)
-    window.show_results(Results(other), True)
+    window.show_results(Results(second_file), True)
     spin()
     shares, scores = window.panels.mass.shares(), window.panels.atlas.scores()
     assert scores is not None
@@ -102,8 +102,8 @@ def test_several_views_are_kept_named_and_compared_with(window: MainWindow) -> N
 def test_pointer_on_a_kept_view_shows_it(window: MainWindow) -> None:
     pin_two(window)
     chip, session = window.panels.pin_strip.chips[0], window.session
-    at = QPointF(5, 5)
-    QApplication.sendEvent(chip, QEnterEvent(at, at, at))
+    point = QPointF(5, 5)
+    QApplication.sendEvent(chip, QEnterEvent(point, point, point))
     spin(0.01)
     assert session.shown.layer == 1, "also one that is not compared with"
     QApplication.sendEvent(chip, QEvent(QEvent.Type.Leave))
@@ -121,7 +121,7 @@ def test_pinned_words_are_those_of_their_own_frame(app: QApplication, tmp_path: 
     window = show(path, tmp_path)
     results = window.session.results
     assert results is not None
-    bowl = next(place for place, chip in enumerate(results.chips(0)) if chip.text == "bowl")
+    bowl = next(index for index, chip in enumerate(results.chips(0)) if chip.text == "bowl")
     window.session.update(query=Query("text", (bowl,)))
     press(window, Qt.Key.Key_P)
     window.session.update(frame=1)

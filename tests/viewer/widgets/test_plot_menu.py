@@ -51,9 +51,9 @@ class Ramp(PlotPanel):
 
 
 def ramp(session: Session) -> Ramp:
-    made = Ramp(session, "Ramp")
-    made.resize(40, 30)
-    return made
+    panel = Ramp(session, "Ramp")
+    panel.resize(40, 30)
+    return panel
 
 
 def test_menu_holds_the_five_entries_in_order(session: Session) -> None:
@@ -65,8 +65,8 @@ def test_menu_holds_the_five_entries_in_order(session: Session) -> None:
     assert panel.log
     actions["Reset view"].trigger()
     assert not panel.zoomed
-    again = panel.build_context_menu()
-    states = {action.text(): (action.isEnabled(), action.isChecked()) for action in again.actions()}
+    second_menu = panel.build_context_menu()
+    states = {action.text(): (action.isEnabled(), action.isChecked()) for action in second_menu.actions()}
     assert states["Reset view"] == (False, False)
     assert states["Log axis"] == (True, True)
 
@@ -87,23 +87,23 @@ def test_copied_picture_is_the_plot_at_twice_its_size(session: Session) -> None:
 
 
 def test_copied_data_is_csv(session: Session) -> None:
-    said: list[str] = []
-    session.noticed.connect(said.append)
+    messages: list[str] = []
+    session.noticed.connect(messages.append)
     panel = ramp(session)
     panel.copy_data()
     assert QGuiApplication.clipboard().text() == "layer,weight\n0,0.25\n1,1e-07\n"
-    assert said == ["Ramp: 2 rows copied, as comma-separated values."]
+    assert messages == ["Ramp: 2 rows copied, as comma-separated values."]
     panel.empty = True
-    copy = next(one for one in panel.build_context_menu().actions() if one.text() == "Copy data as CSV")
+    copy = next(action for action in panel.build_context_menu().actions() if action.text() == "Copy data as CSV")
     assert not copy.isEnabled()
 
 
 def test_export_asks_the_window(session: Session) -> None:
-    asked: list[str] = []
-    session.command_requested.connect(asked.append)
+    requests: list[str] = []
+    session.command_requested.connect(requests.append)
     panel = ramp(session)
-    next(one for one in panel.build_context_menu().actions() if one.text() == "Export…").trigger()
-    assert asked == ["export"]
+    next(action for action in panel.build_context_menu().actions() if action.text() == "Export…").trigger()
+    assert requests == ["export"]
 
 
 def test_context_menu_event_opens_the_menu(app: QApplication, session: Session) -> None:

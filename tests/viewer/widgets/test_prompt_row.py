@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TASKS = ("put the duck in the bowl", "put the ball in the bowl", "open the drawer")
 
 
-def test_a_click_shows_the_moment_with_another_prompt(app: QApplication, tmp_path: Path) -> None:
+def test_click_shows_the_moment_with_another_prompt(app: QApplication, tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=6, tasks=TASKS, counterfactual=True))
     window = show(path, tmp_path)
     row, session = window.panels.prompts, window.session
@@ -42,7 +42,7 @@ def test_a_click_shows_the_moment_with_another_prompt(app: QApplication, tmp_pat
     close(window)
 
 
-def test_many_long_prompts_share_the_row_and_the_shown_one_is_among_them(app: QApplication, tmp_path: Path) -> None:
+def test_long_prompts_share_the_row_with_the_shown_one_visible(app: QApplication, tmp_path: Path) -> None:
     tasks = tuple(f"put thing number {number} into the bowl beside the other things" for number in range(30))
     recipe = make_results.Recipe(frames=30, tasks=tasks, counterfactual=True, layers=1, heads=1, steps=1)
     window = show(make_results.write(tmp_path / "a.h5", recipe), tmp_path, (1024, 700), frame=29)
@@ -52,7 +52,9 @@ def test_many_long_prompts_share_the_row_and_the_shown_one_is_among_them(app: QA
     shown = [button for button in row.buttons if button.isVisible()]
     assert row.buttons[29] in shown
     assert all(row.rect().contains(button.geometry()) for button in shown)
-    assert not any(one.geometry().intersects(two.geometry()) for one in shown for two in shown if one is not two)
+    assert not any(
+        button.geometry().intersects(other.geometry()) for button in shown for other in shown if button is not other
+    )
     close(window)
 
 

@@ -56,11 +56,11 @@ def test_lines_are_grouped_by_head_and_a_click_unfolds_one(
     shown = [line for line in panel.lines if (line.row.layer, line.row.head) == (hidden.row.layer, hidden.row.head)]
     assert len(shown) == GROUP_LINES + 1
     panel.scroll_to(number)
-    place = QPoint(200, panel.HEADING - 2 + (number - panel.top) * LINE + LINE // 2)
-    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, pos=place)
-    whole = [line for line in panel.lines if (line.row.layer, line.row.head) == (hidden.row.layer, hidden.row.head)]
-    assert len(whole) == GROUP_LINES + hidden.more
-    assert not any(line.more for line in whole)
+    point = QPoint(200, panel.HEADING - 2 + (number - panel.top) * LINE + LINE // 2)
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, pos=point)
+    unfolded = [line for line in panel.lines if (line.row.layer, line.row.head) == (hidden.row.layer, hidden.row.head)]
+    assert len(unfolded) == GROUP_LINES + hidden.more
+    assert not any(line.more for line in unfolded)
     panel.scroll_bar.setValue(0)
     assert panel.top == 0
     QTest.mouseClick(panel, Qt.MouseButton.LeftButton, pos=QPoint(200, panel.HEADING + LINE + 4))

@@ -49,9 +49,9 @@ def show_regions(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), 
 @pytest.fixture(scope="module")
 def shared(app: QApplication, file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MainWindow]:
     folder = tmp_path_factory.mktemp("shared")
-    made = show_regions(copy_files(file, folder), folder, (1600, 1100), frame=1)
-    yield made
-    close(made)
+    window = show_regions(copy_files(file, folder), folder, (1600, 1100), frame=1)
+    yield window
+    close(window)
 
 
 @pytest.fixture
@@ -130,16 +130,16 @@ def test_lanes_show_where_each_region_is_known(window: MainWindow) -> None:
     timeline = window.panels.timeline
     assert timeline.lane_count == 2
     duck, cup = timeline.lanes
-    assert [(one.camera, one.known, one.given, one.stops) for one in duck.cameras] == [
+    assert [(camera.camera, camera.known, camera.given, camera.stops) for camera in duck.cameras] == [
         ("exterior", ((1, 3),), (1,), (4,)),
         ("wrist", (), (), ()),
     ]
-    assert [one.known for one in cup.cameras] == [(), ((2, 2),)]
+    assert [camera.known for camera in cup.cameras] == [(), ((2, 2),)]
     box = timeline.lanes_box()
     image = timeline.grab().toImage()
 
-    def colour_at(moment: float, lane: int, camera: int) -> tuple[int, int, int]:
-        found = image.pixelColor(round(timeline.x_of(moment)), round(box.top() + 14 * lane + 2 + 2 + 5 * camera))
+    def colour_at(frame: float, lane: int, camera: int) -> tuple[int, int, int]:
+        found = image.pixelColor(round(timeline.x_of(frame)), round(box.top() + 14 * lane + 2 + 2 + 5 * camera))
         return found.red(), found.green(), found.blue()
 
     assert np.allclose(colour_at(2.2, 0, 0), (0x2E, 0xC4, 0xB6), atol=50)  # known: nearly the region's colour
@@ -296,9 +296,9 @@ def test_next_episode_keeps_the_name_and_has_its_own_patches(file: Path, tmp_pat
     results.close()
     window = show_regions(first, tmp_path, frame=1, region_name="duck")
     try:
-        carried = window.files._carry(window.session.results)  # type: ignore[arg-type]
+        carried_view = window.files._carry(window.session.results)  # type: ignore[arg-type]
         opened = Results(second)
-        view = carried.onto(opened)  # type: ignore[union-attr]
+        view = carried_view.onto(opened)  # type: ignore[union-attr]
         window.session.open(opened, view)
         assert (window.session.state.region_name, window.session.state.region) == ("duck", ())
         until(lambda: window.session.regions is not None)

@@ -32,14 +32,16 @@ def window(app: QApplication, mixed: Path, tmp_path: Path) -> Iterator[MainWindo
     close(window)
 
 
-def test_a_dropped_folder_and_a_bad_index(window: MainWindow, mixed: Path, tmp_path: Path) -> None:
+def test_dropped_folder_opens_and_a_bad_index_is_reported(window: MainWindow, mixed: Path, tmp_path: Path) -> None:
     make_run.write(tmp_path / "two", 2)
 
     def drop(path: Path) -> None:
         data = QMimeData()
         data.setUrls([QUrl.fromLocalFile(str(path))])
-        none = Qt.KeyboardModifier.NoModifier
-        window.dropEvent(QDropEvent(QPointF(9, 9), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, none))
+        no_modifier = Qt.KeyboardModifier.NoModifier
+        window.dropEvent(
+            QDropEvent(QPointF(9, 9), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, no_modifier)
+        )
 
     drop(tmp_path / "two")
     until(lambda: window.session.path == tmp_path / "two" / "episode_000000.h5")
@@ -54,7 +56,7 @@ def test_a_dropped_folder_and_a_bad_index(window: MainWindow, mixed: Path, tmp_p
     assert "holds neither an index.json nor results files" in window.notice.text
 
 
-def test_a_folder_of_one_file_is_that_file(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_folder_of_one_file_opens_that_file(app: QApplication, small: Path, tmp_path: Path) -> None:
     folder = tmp_path / "one"
     folder.mkdir()
     shutil.copy(small, folder / "only.h5")
@@ -64,7 +66,7 @@ def test_a_folder_of_one_file_is_that_file(app: QApplication, small: Path, tmp_p
     close(window)
 
 
-def test_what_appears_in_the_folder_appears_in_the_list(app: QApplication, mixed: Path, tmp_path: Path) -> None:
+def test_new_file_in_the_folder_appears_in_the_list(app: QApplication, mixed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     make_run.write_index(run, [make_run.entry(number) for number in range(3)])
@@ -90,7 +92,7 @@ def test_what_appears_in_the_folder_appears_in_the_list(app: QApplication, mixed
     close(window)
 
 
-def test_an_index_written_anew_is_read_anew(app: QApplication, tmp_path: Path) -> None:
+def test_rewritten_index_is_read_again(app: QApplication, tmp_path: Path) -> None:
     run = make_run.write(tmp_path / "run", 2, names=3)
     window = show_run(run, tmp_path)
     make_run.write_index(run, [make_run.entry(number, failed="no" if number == 3 else None) for number in range(5)])
@@ -105,7 +107,7 @@ def test_an_index_written_anew_is_read_anew(app: QApplication, tmp_path: Path) -
     close(window)
 
 
-def test_the_next_episode_is_ready_before_it_is_asked_for(window: MainWindow) -> None:
+def test_next_episode_is_prefetched(window: MainWindow) -> None:
     run = window.files.run
     assert run is not None
     until(lambda: len(run.prefetch.ready) == 1)  # the first episode has none before it
@@ -113,10 +115,10 @@ def test_the_next_episode_is_ready_before_it_is_asked_for(window: MainWindow) ->
     assert path.name == "episode_000003.h5"
     QTest.keyClick(window, Qt.Key.Key_PageDown)
     assert file_name(window) == "episode_000003.h5", "at once, without a turn of the event loop"
-    until(lambda: {one.name for one in run.prefetch.ready} == {"episode_000000.h5", "episode_000006.h5"})
+    until(lambda: {episode.name for episode in run.prefetch.ready} == {"episode_000000.h5", "episode_000006.h5"})
 
 
-def test_a_file_that_was_replaced_is_not_shown_from_before(app: QApplication, tmp_path: Path) -> None:
+def test_replaced_file_is_not_shown_from_the_cache(app: QApplication, tmp_path: Path) -> None:
     folder = make_run.write(tmp_path / "run", 4)
     window = show_run(folder, tmp_path)
     run = window.files.run
@@ -130,7 +132,7 @@ def test_a_file_that_was_replaced_is_not_shown_from_before(app: QApplication, tm
     close(window)
 
 
-def test_the_command_line_takes_a_folder(mixed: Path, tmp_path: Path) -> None:
+def test_command_line_accepts_a_folder(mixed: Path, tmp_path: Path) -> None:
     from viewer import __main__ as program
 
     options = program.create_parser().parse_args([str(mixed)])

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("shown_first", [True, False])
-def test_the_tour_comes_with_the_first_file_opened_before_or_after_the_window(
-    app: QApplication, tmp_path: Path, shown_first: bool
-) -> None:
+def test_tour_starts_with_the_first_file(app: QApplication, tmp_path: Path, shown_first: bool) -> None:
     window = MainWindow(Settings(tmp_path / "settings.ini"))
     if shown_first:
         window.show()
@@ -38,7 +36,7 @@ def test_the_tour_comes_with_the_first_file_opened_before_or_after_the_window(
 
 
 @pytest.mark.parametrize("size", [(1024, 700), (1280, 800), (1920, 1080)])
-def test_the_tour_covers_nothing_that_it_asks_for(app: QApplication, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_tour_does_not_cover_the_controls_it_explains(app: QApplication, tmp_path: Path, size: tuple[int, int]) -> None:
     settings = Settings(tmp_path / "settings.ini")
     settings.set_text("toured", "yes")
     window = MainWindow(settings)
@@ -52,8 +50,8 @@ def test_the_tour_covers_nothing_that_it_asks_for(app: QApplication, tmp_path: P
     for number, (name, _, _) in enumerate(HINTS):
         assert tour.index == number
         panel = tour.panels[name]
-        asked = QRect(panel.mapTo(window, QPoint(0, 0)), panel.size())
-        assert not tour.geometry().intersects(asked), name
+        target = QRect(panel.mapTo(window, QPoint(0, 0)), panel.size())
+        assert not tour.geometry().intersects(target), name
         assert window.rect().contains(tour.geometry())
         tour.next.click()
     close(window)

@@ -39,9 +39,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def window(file: Path, tmp_path: Path) -> Iterator[MainWindow]:
     shutil.copy(file, tmp_path / "moving.h5")
-    made = show(tmp_path / "moving.h5", tmp_path, (1280, 800), frame=0)
-    yield made
-    close(made)
+    window = show(tmp_path / "moving.h5", tmp_path, (1280, 800), frame=0)
+    yield window
+    close(window)
 
 
 def shifted(frame: int) -> tuple[Cell, ...]:
@@ -53,14 +53,16 @@ def drag(window: MainWindow, first: Cell, last: Cell) -> None:
     """Drag a box from the middle of one patch to that of another with the mouse."""
     pane = window.panels.camera_grid.panes[first[0]]
     grid = window.session.results.grid  # type: ignore[union-attr]
-    place = pane.model_to_pane()
-    start, end = (place.mapRect(patch_rect(cell, grid)) for cell in (first, last))
+    transform = pane.model_to_pane()
+    start, end = (transform.mapRect(patch_rect(cell, grid)) for cell in (first, last))
     begin, finish = (start.topLeft() + QPointF(3, 3)).toPoint(), (end.bottomRight() - QPointF(3, 3)).toPoint()
     QTest.mousePress(pane, Qt.MouseButton.LeftButton, pos=begin)
-    none, left = Qt.KeyboardModifier.NoModifier, Qt.MouseButton.LeftButton
+    no_modifier, left = Qt.KeyboardModifier.NoModifier, Qt.MouseButton.LeftButton
     for point in ((begin + finish) / 2, finish):
-        at = QPointF(point)
-        pane.mouseMoveEvent(QMouseEvent(QEvent.Type.MouseMove, at, pane.mapToGlobal(at), left, left, none))
+        position = QPointF(point)
+        pane.mouseMoveEvent(
+            QMouseEvent(QEvent.Type.MouseMove, position, pane.mapToGlobal(position), left, left, no_modifier)
+        )
     QTest.mouseRelease(pane, left, pos=finish)
     spin()
 

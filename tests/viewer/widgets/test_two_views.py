@@ -44,7 +44,7 @@ def crop_second_camera(path: Path) -> Path:
     return path
 
 
-def in_main(window: MainWindow, pane: object) -> QRect:
+def box_in_left_column(window: MainWindow, pane: object) -> QRect:
     """Return where the picture of a pane lies in the left column."""
     top = pane.mapTo(window.panels.main, QPoint())  # type: ignore[attr-defined]
     return pane.area().toRect().translated(top)  # type: ignore[attr-defined]
@@ -57,7 +57,7 @@ def test_sentences_of_two_views_stand_beside_their_rows_and_not_under_them(app: 
     sentence, grid = panels.sentence, panels.camera_grid
     assert sentence.is_aside
     first, second = grid.panes[-1], grid.pinned[-1]
-    pictures = [in_main(window, pane) for pane in (*grid.panes, *grid.pinned)]
+    pictures = [box_in_left_column(window, pane) for pane in (*grid.panes, *grid.pinned)]
     assert not any(sentence.geometry().intersects(box) for box in pictures)
     unused = panels.main.width() - max(box.right() for box in pictures)
     assert sentence.width() >= 150
@@ -70,7 +70,9 @@ def test_sentences_of_two_views_stand_beside_their_rows_and_not_under_them(app: 
     panels.left.activate()
     settle(window)
     assert not sentence.is_aside
-    assert in_main(window, grid.panes[0]).width() < wide, "pictures are larger with the sentences beside them"
+    assert box_in_left_column(window, grid.panes[0]).width() < wide, (
+        "pictures are larger with the sentences beside them"
+    )
     close(window)
 
 
@@ -98,7 +100,7 @@ def test_sentence_of_one_view_stands_under_the_pictures(app: QApplication, small
 
 @pytest.mark.parametrize("choice", ["dark", "light"])
 @pytest.mark.parametrize("plots", [True, False])
-def test_what_a_smaller_picture_leaves_has_the_colour_of_the_window(
+def test_area_beside_a_smaller_picture_has_the_window_colour(
     app: QApplication, tmp_path: Path, choice: str, plots: bool
 ) -> None:
     path = crop_second_camera(make_results.write(tmp_path / "mixed.h5", make_results.Recipe(frames=1)))
@@ -115,13 +117,13 @@ def test_what_a_smaller_picture_leaves_has_the_colour_of_the_window(
         titles = [QRect(pane.x(), pane.y(), pane.width(), pane.TITLE) for pane in grid.panes]
         ground = drawing.ground(grid).rgb()
         assert ground == theme.colour(theme.active().window).rgb()
-        seen = 0
+        checked = 0
         for y in range(0, image.height(), 3):
             for x in range(0, image.width(), 3):
                 if not any(box.contains(x, y) for box in (*pictures, *titles)):
-                    seen += 1
+                    checked += 1
                     assert image.pixel(x, y) == ground, (x, y)
-        assert seen > 2000, "the smaller picture leaves a corner"
+        assert checked > 2000, "the smaller picture leaves a corner"
         for box in pictures:  # rounded corners show the window, too
             assert image.pixel(box.bottomLeft()) == image.pixel(box.bottomRight()) == ground
     finally:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
 
-class Paints(QWidget):
+class PaintCounter(QWidget):
     """Counts the paints of a widget."""
 
     def __init__(self, widget: QWidget) -> None:
@@ -39,26 +39,26 @@ class Paints(QWidget):
         return False
 
 
-def test_a_burst_of_five_hundred_changes_is_one_paint(window: MainWindow) -> None:
+def test_burst_of_changes_is_painted_once(window: MainWindow) -> None:
     spin(0.2)  # the layout of the fresh window has settled
-    paints = [Paints(pane) for pane in window.panels.camera_grid.panes]
+    paints = [PaintCounter(pane) for pane in window.panels.camera_grid.panes]
     for number in range(500):
         window.session.update(layer=number % 4, heads=(number % 3,))
     window.session.update(layer=3, heads=(0,))
     spin()
-    assert [one.count for one in paints] == [1, 1]
+    assert [paint.count for paint in paints] == [1, 1]
 
 
 def test_first_size_fits_on_the_screen(app: QApplication, tmp_path: Path) -> None:
     window = MainWindow(Settings(tmp_path / "settings.ini"))
-    room = window.screen().availableSize()
-    assert room.height() < 900, "the screen of this platform is too small for the usual size"
-    assert window.height() == max(room.height() - 32, window.minimumHeight())
-    assert window.width() == max(min(room.width(), 1440), window.minimumWidth())
+    available = window.screen().availableSize()
+    assert available.height() < 900, "the screen of this platform is too small for the usual size"
+    assert window.height() == max(available.height() - 32, window.minimumHeight())
+    assert window.width() == max(min(available.width(), 1440), window.minimumWidth())
     close(window)
 
 
-def test_the_first_view_is_a_word_of_the_prompt(window: MainWindow, results: Results) -> None:
+def test_first_view_is_a_word_of_the_prompt(window: MainWindow, results: Results) -> None:
     state = window.session.state
     assert results.chips(0)[state.query.first].role == "prompt"
     assert "looks at the pictures:" in window.panels.sentence.accessibleDescription()
@@ -90,7 +90,7 @@ KEYS = [
 ]
 
 
-def test_every_key_does_what_the_sheet_says(window: MainWindow) -> None:
+def test_every_key_does_what_the_help_sheet_says(window: MainWindow) -> None:
     for key, expected in KEYS:
         press(window, key)
         for name, value in expected.items():
@@ -108,7 +108,7 @@ def test_h_hides_the_heat_while_it_is_held(window: MainWindow) -> None:
     assert not window.session.bare
 
 
-def test_sliders_numbers_and_segments_move_the_view(window: MainWindow) -> None:
+def test_sliders_numbers_and_segments_change_the_view(window: MainWindow) -> None:
     panels, session = window.panels, window.session
     for axis, value, expected in (("frame", 2, 2), ("layer", 1, 1)):
         slider = panels.axes.rows[axis].slider
@@ -145,7 +145,7 @@ def test_sliders_numbers_and_segments_move_the_view(window: MainWindow) -> None:
     assert session.state.opacity == 0.3
 
 
-def test_a_slider_that_is_moved_back_at_once_goes_back(window: MainWindow) -> None:
+def test_slider_moved_back_at_once_restores_the_view(window: MainWindow) -> None:
     slider = window.panels.axes.rows["layer"].slider
     before = window.session.state.layer
     slider.setValue(0 if before else 1)
@@ -154,7 +154,7 @@ def test_a_slider_that_is_moved_back_at_once_goes_back(window: MainWindow) -> No
     assert slider.value() == window.session.state.layer == before
 
 
-def test_steps_are_grey_for_words_and_say_why(window: MainWindow) -> None:
+def test_steps_are_disabled_for_words_with_a_reason(window: MainWindow) -> None:
     row = window.panels.axes.rows["step"]
     assert not row.slider.isEnabled()
     assert "one pass" in row.slider.toolTip()
@@ -168,7 +168,7 @@ def test_steps_are_grey_for_words_and_say_why(window: MainWindow) -> None:
 
 
 @pytest.mark.parametrize(("axis", "name"), [("frame", "frame"), ("layer", "layer"), ("step", "denoise step")])
-def test_an_axis_of_one_place_says_so(app: QApplication, tmp_path: Path, axis: str, name: str) -> None:
+def test_axis_with_one_position_says_so(app: QApplication, tmp_path: Path, axis: str, name: str) -> None:
     path = make_results.write(tmp_path / "one.h5", make_results.Recipe(frames=1, layers=1, steps=1))
     window = show(path, tmp_path, query=Query("action", (1,)))
     row = window.panels.axes.rows[axis]
@@ -179,7 +179,7 @@ def test_an_axis_of_one_place_says_so(app: QApplication, tmp_path: Path, axis: s
     close(window)
 
 
-def test_the_locked_range_stays_while_scrubbing_and_the_shared_one_follows(window: MainWindow) -> None:
+def test_locked_range_stays_while_scrubbing_and_the_shared_one_follows(window: MainWindow) -> None:
     """Fault 5: a global scale that changes nothing."""
     session = window.session
     session.update(layer=0)
@@ -223,7 +223,7 @@ def test_dragging_a_handle_and_typing_lock_the_range(window: MainWindow) -> None
     assert heat.high.text() == ticks.format_number(0.25, 4), "what was typed does not stay where it means nothing"
 
 
-def test_chips_select_add_span_preview_and_walk(window: MainWindow) -> None:
+def test_chips_are_selected_added_spanned_previewed_and_stepped_through(window: MainWindow) -> None:
     panel, session = window.panels.strips, window.session
 
     def middle(kind: str, item: int) -> QPoint:
@@ -254,7 +254,7 @@ def test_chips_select_add_span_preview_and_walk(window: MainWindow) -> None:
     assert session.state.query.kind == "text"
 
 
-def test_mass_groups_are_left_out_by_a_click_and_the_removed_share_is_said(window: MainWindow) -> None:
+def test_click_leaves_out_a_mass_group_and_the_removed_share_is_shown(window: MainWindow) -> None:
     panel = window.panels.mass
     boxes = {name: (share, part, line) for name, share, part, line in panel.boxes()}
     QTest.mouseClick(panel, Qt.MouseButton.LeftButton, pos=boxes["wrist"][2].center().toPoint())
@@ -267,7 +267,7 @@ def test_mass_groups_are_left_out_by_a_click_and_the_removed_share_is_said(windo
     assert "without wrist, renormalised" in window.panels.sentence.accessibleDescription()
 
 
-def test_atlas_film_and_curves_go_where_they_are_clicked(window: MainWindow) -> None:
+def test_click_on_atlas_film_or_curves_changes_the_view(window: MainWindow) -> None:
     panels, session = window.panels, window.session
     scores = panels.atlas.scores()
     assert scores is not None
@@ -286,8 +286,8 @@ def test_atlas_film_and_curves_go_where_they_are_clicked(window: MainWindow) -> 
     film = panels.film.film()
     assert film is not None
     block, width, height = panels.film.blocks(film)[0]
-    spot = QPointF(block.left() + 3.5 * width, block.top() + height / 2).toPoint()
-    QTest.mouseClick(panels.film, Qt.MouseButton.LeftButton, pos=spot)
+    point = QPointF(block.left() + 3.5 * width, block.top() + height / 2).toPoint()
+    QTest.mouseClick(panels.film, Qt.MouseButton.LeftButton, pos=point)
     assert session.state.layer == 3
     session.update(query=Query("action", (1,)), film="steps", curve="steps")
     spin()
@@ -310,14 +310,14 @@ def test_atlas_film_and_curves_go_where_they_are_clicked(window: MainWindow) -> 
     assert session.state.frame == 2
 
 
-def test_the_next_best_head_is_the_next_in_rank(window: MainWindow) -> None:
+def test_next_best_head_is_the_next_in_rank(window: MainWindow) -> None:
     order = window.panels.atlas.ranked()
-    for place in range(3):
+    for index in range(3):
         press(window, Qt.Key.Key_N)
-        assert (window.session.state.layer, window.session.state.heads) == (order[place][0], (order[place][1],))
+        assert (window.session.state.layer, window.session.state.heads) == (order[index][0], (order[index][1],))
 
 
-def test_flow_goes_to_actions_and_steps(window: MainWindow) -> None:
+def test_flow_curves_switch_to_actions_and_steps(window: MainWindow) -> None:
     window.perform_id("actions")
     spin()
     flow = window.panels.action_chart
@@ -332,7 +332,7 @@ def test_flow_goes_to_actions_and_steps(window: MainWindow) -> None:
     assert window.session.state.step == 2
 
 
-def test_the_command_brings_the_view_back(window: MainWindow) -> None:
+def test_copied_command_restores_the_view(window: MainWindow) -> None:
     import shlex
 
     window.session.update(layer=1, query=Query("action", (3,)), step=2, region=((0, 5, 5),))
@@ -374,12 +374,12 @@ def test_picture_that_is_being_saved_outlives_the_window(app: QApplication, smal
     assert saved.convertToFormat(image.format()) == image, "PNG keeps every pixel"
 
 
-def test_playing_goes_round_and_is_one_step_of_undo(window: MainWindow) -> None:
+def test_playing_wraps_around_and_is_one_undo_step(window: MainWindow) -> None:
     start = window.session.state
-    seen: set[int] = set()
-    window.session.changed.connect(lambda before, after: seen.add(after.frame))
+    frames: set[int] = set()
+    window.session.changed.connect(lambda before, after: frames.add(after.frame))
     window.playback.toggle("frame")
-    until(lambda: {0, 1, 2} <= seen)
+    until(lambda: {0, 1, 2} <= frames)
     press(window, Qt.Key.Key_Space)
     assert window.playback.axis == ""
     if window.session.state != start:

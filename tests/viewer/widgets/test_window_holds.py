@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("choice", ["dark", "light"])
 @pytest.mark.parametrize("size", [(900, 600), (1024, 700), (1280, 800), (2560, 1440)])
-def test_nothing_is_cut_off_at_any_size(
+def test_no_text_is_cut_off_at_any_size(
     app: QApplication, small: Path, tmp_path: Path, choice: str, size: tuple[int, int]
 ) -> None:
     window = show(small, tmp_path, size)
@@ -54,9 +54,7 @@ def test_everything_that_takes_the_focus_has_a_name(window: MainWindow) -> None:
             assert widget.accessibleName(), widget
 
 
-def test_repainting_in_part_leaves_what_repainting_everything_would(
-    app: QApplication, small: Path, tmp_path: Path
-) -> None:
+def test_partial_repaint_equals_a_complete_one(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path)
     rng = np.random.default_rng(5)
     dims = window.session.dims
@@ -81,12 +79,12 @@ def test_repainting_in_part_leaves_what_repainting_everything_would(
         window.session.update(**change)
         rest(window)  # curves over frames come from beside the window
         shown = app.primaryScreen().grabWindow(window.winId()).toImage()
-        whole = window.grab().toImage()
-        assert shown.convertToFormat(whole.format()) == whole, f"change {number}: {change}"
+        repainted = window.grab().toImage()
+        assert shown.convertToFormat(repainted.format()) == repainted, f"change {number}: {change}"
     close(window)
 
 
-def test_an_error_in_a_slot_is_a_notice(
+def test_error_in_a_slot_becomes_a_notice(
     app: QApplication, window: MainWindow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     import sys
@@ -111,40 +109,42 @@ def test_an_error_in_a_slot_is_a_notice(
     assert window.session.state.layer == 3
 
 
-def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_closed_windows_leave_no_objects(app: QApplication, small: Path, tmp_path: Path) -> None:
     import pyqtgraph
 
     plots = (pyqtgraph.GraphicsView, pyqtgraph.GraphicsScene, pyqtgraph.GraphicsObject, pyqtgraph.GraphicsWidget)
     gc.collect()
     # By type: isinstance asks an object for its class, and torch's deprecated objects answer that with a warning.
-    before = [one for one in gc.get_objects() if issubclass(type(one), plots)]
-    gone: list[weakref.ref[MainWindow]] = []
+    before = [candidate for candidate in gc.get_objects() if issubclass(type(candidate), plots)]
+    references: list[weakref.ref[MainWindow]] = []
     for _ in range(15):
         window = show(small, tmp_path)
         window.overlays.show("help")
         assert window.overlays.overlay is not None
         QTest.keyClick(window.overlays.overlay, Qt.Key.Key_Tab)
         QTest.keyClick(window.overlays.overlay, Qt.Key.Key_Backtab)
-        gone.append(weakref.ref(window))
+        references.append(weakref.ref(window))
         close(window)
         del window
         spin(0.01)
     gc.collect()
-    alive = [ref() for ref in gone if ref() is not None]
+    alive = [ref() for ref in references if ref() is not None]
     assert not alive
     assert len([w for w in app.topLevelWidgets() if isinstance(w, MainWindow)]) == 0
     known = set(map(id, before))
-    assert not [one for one in gc.get_objects() if issubclass(type(one), plots) and id(one) not in known]
+    assert not [
+        candidate for candidate in gc.get_objects() if issubclass(type(candidate), plots) and id(candidate) not in known
+    ]
 
 
-def test_a_closed_window_dies_without_the_collector(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_closed_window_is_freed_without_the_garbage_collector(app: QApplication, small: Path, tmp_path: Path) -> None:
     """The collector empties objects in any order, and Qt then calls handlers of half-empty ones."""
     window = show(small, tmp_path)
-    gone = weakref.ref(window)
+    reference = weakref.ref(window)
     gc.disable()
     try:
         window.close()
         del window
-        assert gone() is None
+        assert reference() is None
     finally:
         gc.enable()

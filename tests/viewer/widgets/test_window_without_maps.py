@@ -33,8 +33,8 @@ def test_window_goes_between_frames_with_and_without_maps(app: QApplication, som
     results = Results(some)
     assert describe_kept(results) == "summaries; attention maps of 3 frames; scores of cup, lid, hand"
     window = show(some, tmp_path)
-    said: list[str] = []
-    window.session.noticed.connect(said.append)
+    messages: list[str] = []
+    window.session.noticed.connect(messages.append)
     region = results.region_cells(0, 0)
     for view in (
         {"frame": 0, "query": Query("action", (1,)), "region": region},
@@ -59,5 +59,5 @@ def test_window_goes_between_frames_with_and_without_maps(app: QApplication, som
             assert scores is not None
             assert np.isfinite(scores).all()
             assert "lift" in window.status.left()
-    assert said == []
+    assert messages == []
     close(window)

@@ -38,8 +38,10 @@ def test_chips_have_the_effect_of_leaving_each_word_out(window: MainWindow) -> N
     strips, session = window.panels.strips, window.session
     values, chips = strips.values(), strips.chips()
     assert values is not None
-    wanted = [np.nan if chip.role in {"bos", "newline"} else chip.tokens[0] / 10 / make_effects.FLOOR for chip in chips]
-    np.testing.assert_allclose(values.words, wanted, rtol=1e-6)
+    expected = [
+        np.nan if chip.role in {"bos", "newline"} else chip.tokens[0] / 10 / make_effects.FLOOR for chip in chips
+    ]
+    np.testing.assert_allclose(values.words, expected, rtol=1e-6)
     assert np.isnan(values.actions).all(), "an action is not taken away"
     assert strips.legend == f"colour: effect without the word, 0 to {np.nanmax(values.words):.1f} × noise"
     levels = strips._at[: len(chips)]
@@ -68,7 +70,7 @@ def test_tooltip_has_value_noise_floor_and_the_other_words(window: MainWindow) -
     strips = window.panels.strips
     values = strips.values()
     assert values is not None
-    prompt = [place for place, chip in enumerate(strips.chips()) if chip.role == "prompt"]
+    prompt = [index for index, chip in enumerate(strips.chips()) if chip.role == "prompt"]
     place = strips.places[prompt[-1]]
     others = values.words[prompt[:-1]]
     text = strips.explain(place)

@@ -30,23 +30,23 @@ CASES = {
 }
 
 
-def tree(paths: dict[str, nn.Module]) -> nn.Module:
+def build_module_tree(paths: dict[str, nn.Module]) -> nn.Module:
     """A module with submodules at dotted paths."""
     root = nn.Module()
     for path, module in paths.items():
         *parents, last = path.split(".")
-        place = root
+        branch = root
         for name in parents:
-            if not hasattr(place, name):
-                place.add_module(name, nn.Module())
-            place = getattr(place, name)
-        place.add_module(last, module)
+            if not hasattr(branch, name):
+                branch.add_module(name, nn.Module())
+            branch = getattr(branch, name)
+        branch.add_module(last, module)
     return root
 
 
-def policy() -> nn.Module:
+def build_policy() -> nn.Module:
     attention = "model.paligemma_with_expert.gemma_expert.model.layers.0.self_attn."
-    return tree(
+    return build_module_tree(
         {
             attention + "q_proj": nn.Linear(3, 4, bias=False),
             attention + "v_proj": nn.Linear(3, 2, bias=False),
@@ -56,7 +56,7 @@ def policy() -> nn.Module:
     )
 
 
-def listed(tensors: dict[str, torch.Tensor]) -> dict[str, list[object]]:
+def to_lists(tensors: dict[str, torch.Tensor]) -> dict[str, list[object]]:
     return {name: tensor.tolist() for name, tensor in sorted(tensors.items())}
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     cases = {}
     for name, options in CASES.items():
         torch.manual_seed(0)
-        base = policy()
+        base = build_policy()
         weights = {key: value.clone() for key, value in base.state_dict().items()}
         model = get_peft_model(base, LoraConfig(target_modules=TARGETS, modules_to_save=["time_mlp_in"], **options))
         for key, parameter in model.named_parameters():
@@ -82,10 +82,10 @@ def main() -> None:
         merged = model.merge_and_unload().state_dict()
         cases[name] = {
             "config": {key: value for key, value in config.items() if value and key != "auto_mapping"},
-            "base": listed(weights),
-            "adapter": listed(saved),
-            "inside": listed(inside),
-            "merged": listed(merged),
+            "base": to_lists(weights),
+            "adapter": to_lists(saved),
+            "inside": to_lists(inside),
+            "merged": to_lists(merged),
         }
     Path(__file__).with_name("cases.json").write_text(json.dumps(cases, separators=(",", ":")) + "\n")
 

@@ -29,47 +29,47 @@ if TYPE_CHECKING:
 @pytest.fixture
 def folder(mixed: Path, tmp_path: Path) -> Path:
     """Return a folder of eight intact files, a damaged one and one that is being written, without an index."""
-    made = tmp_path / "plain"
-    shutil.copytree(mixed, made, ignore=shutil.ignore_patterns("*.json"))
-    return made
+    run_folder = tmp_path / "plain"
+    shutil.copytree(mixed, run_folder, ignore=shutil.ignore_patterns("*.json"))
+    return run_folder
 
 
 @pytest.fixture
 def window(app: QApplication, folder: Path, tmp_path: Path) -> Iterator[MainWindow]:
     settings = Settings(tmp_path / "settings.ini")
     settings.set_text("toured", "yes")
-    made = MainWindow(settings)
-    made.resize(1280, 800)
-    made.show()
-    made.open(folder)
-    until(lambda: made.session.results is not None)
-    yield made
-    close(made)
+    window = MainWindow(settings)
+    window.resize(1280, 800)
+    window.show()
+    window.open(folder)
+    until(lambda: window.session.results is not None)
+    yield window
+    close(window)
 
 
-def listed(window: MainWindow) -> Episodes:
+def listed_names(window: MainWindow) -> Episodes:
     assert window.files.run is not None
     return window.files.run.episodes
 
 
-def known(window: MainWindow) -> list[str]:
+def known_names(window: MainWindow) -> list[str]:
     """Return the names of the episodes whose frame count is known."""
-    return [one.name for one in listed(window).run.episodes if one.frames is not None]
+    return [episode.name for episode in listed_names(window).run.episodes if episode.frames is not None]
 
 
 def test_prompts_and_frame_counts_appear_in_the_list(window: MainWindow) -> None:
-    assert known(window) == []
-    until(lambda: len(known(window)) == 9)
-    run = listed(window).run
+    assert known_names(window) == []
+    until(lambda: len(known_names(window)) == 9)
+    run = listed_names(window).run
     assert run.episodes[1].prompts == (make_run.TASKS[1],)
-    assert [one.frames for one in run.episodes] == [6, 6, 6, 6, None, 6, 6, 6, 6, 6]
+    assert [episode.frames for episode in run.episodes] == [6, 6, 6, 6, None, 6, 6, 6, 6, 6]
     assert window.episodes is not None
     index = window.episodes.model.index_of(1)
     words = str(index.data(Qt.ItemDataRole.ToolTipRole))
     assert make_run.TASKS[1] in words
     assert "6 frames" in words
     assert window.episodes.model.flat, "nothing jumps while the files are read"
-    status = listed(window).status(4)
+    status = listed_names(window).status(4)
     assert status.state == "failed"
     assert "episode_000004.h5 cannot be opened: it is torn" in status.sentence
     assert window.session.path is not None
@@ -78,34 +78,34 @@ def test_prompts_and_frame_counts_appear_in_the_list(window: MainWindow) -> None
 
 def test_filter_matches_prompts_once_they_are_read(window: MainWindow) -> None:
     assert window.episodes is not None
-    listed(window).narrow("stove")
-    assert listed(window).order == ()
-    until(lambda: listed(window).order == (2, 5, 8))
+    listed_names(window).narrow("stove")
+    assert listed_names(window).order == ()
+    until(lambda: listed_names(window).order == (2, 5, 8))
 
 
 def test_visible_rows_are_read_first(window: MainWindow) -> None:
     assert window.files.run is not None
-    summaries = EpisodeSummaries(listed(window), window.files.run.probe_worker, window)
-    listed(window).seen.clear()
-    listed(window).saw(2)
-    listed(window).saw(7)
+    summaries = EpisodeSummaries(listed_names(window), window.files.run.probe_worker, window)
+    listed_names(window).seen.clear()
+    listed_names(window).saw(2)
+    listed_names(window).saw(7)
     assert [summaries._wanted() for _ in range(4)] == [7, 2, 0, 1]
     summaries.stop()
 
 
 def test_only_new_and_newly_finished_files_are_read_again(window: MainWindow, folder: Path) -> None:
-    until(lambda: len(known(window)) == 9)
+    until(lambda: len(known_names(window)) == 9)
     summaries = window.files.run.summaries  # type: ignore[union-attr]
     assert summaries is not None
     read = set(summaries._read)
     (folder / "episode_000009.h5.partial").unlink()
     make_results.write(folder / "episode_000009.h5", make_results.Recipe(frames=4, tasks=("open the door",)))
     make_run.write_episode(folder, 11)
-    listed(window).look()
-    until(lambda: listed(window).run.episodes[9].prompts == ("open the door",))
-    until(lambda: "episode_000011" in known(window))
-    assert listed(window).run.episodes[9].frames == 4
-    assert len(known(window)) == 10
+    listed_names(window).look()
+    until(lambda: listed_names(window).run.episodes[9].prompts == ("open the door",))
+    until(lambda: "episode_000011" in known_names(window))
+    assert listed_names(window).run.episodes[9].frames == 4
+    assert len(known_names(window)) == 10
     assert summaries._read - read == {("episode_000009.h5", "done"), ("episode_000011.h5", "done")}
 
 
@@ -117,7 +117,7 @@ def test_urgent_checks_interrupt_the_reading_and_it_still_completes(window: Main
         run.episodes.go(number)
         spin(0.01)
     until(lambda: window.session.path == folder / "episode_000006.h5")
-    until(lambda: len(known(window)) == 9)
+    until(lambda: len(known_names(window)) == 9)
 
 
 def test_run_with_an_index_reads_no_summaries(app: QApplication, mixed: Path, tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ def cache(tmp_path, monkeypatch):
 def window(tmp_path, cache):
     settings = Settings(tmp_path / "settings.ini")
     settings.set_text("toured", "yes")
-    made = MainWindow(settings)
-    made.show()
-    yield made
-    close(made)
+    window = MainWindow(settings)
+    window.show()
+    yield window
+    close(window)
 
 
 def test_demo_run_is_captured_into_the_cache_and_opened(window, cache):
@@ -48,7 +48,7 @@ def test_demo_run_is_captured_into_the_cache_and_opened(window, cache):
     assert window.files.run.episodes.run.folder == folder
     assert demo_files.is_demo_run_captured()
     results, state = window.session.results, window.session.state
-    assert [results.chips(0)[place].label for place in state.query.items] == ["duck"]
+    assert [results.chips(0)[item].label for item in state.query.items] == ["duck"]
     assert (state.layer, state.heads) == (1, (0,))
 
     window.files.close()

@@ -31,10 +31,10 @@ def test_view_and_recent_files_are_restored(app: QApplication, small: Path, tmp_
     window.session.update(layer=1, heads=(2,), colours="magma")
     spin()
     close(window)
-    again = show(small, tmp_path, (1300, 820))
-    assert (again.session.state.layer, again.session.state.heads, again.session.state.colours) == (1, (2,), "magma")
-    assert again.settings.recent() == [small]
-    close(again)
+    second = show(small, tmp_path, (1300, 820))
+    assert (second.session.state.layer, second.session.state.heads, second.session.state.colours) == (1, (2,), "magma")
+    assert second.settings.recent() == [small]
+    close(second)
 
 
 def test_failure_is_a_page_or_a_notice_and_a_dropped_file_opens(app: QApplication, small: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ REWRITTEN = "a.h5 was written to after it was opened, so what is shown may be wr
 
 
 @pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
+def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("viewer.controllers.files.file_watcher.MILLISECONDS", 20)
 
 
@@ -48,14 +48,14 @@ def weights(results: Results) -> float:
     return float(results.rows(results.done - 1, "action", 2).image.sum(dtype=np.float64))
 
 
-def said(window: MainWindow) -> list[str]:
+def collect_notices(window: MainWindow) -> list[str]:
     """Return a list to which every later notice is appended."""
-    heard: list[str] = []
-    window.session.noticed.connect(heard.append)
-    return heard
+    messages: list[str] = []
+    window.session.noticed.connect(messages.append)
+    return messages
 
 
-def opened_again(window: MainWindow) -> Results:
+def is_reopened(window: MainWindow) -> Results:
     before = window.session.results
     press(window, Qt.Key.Key_F5)
     until(lambda: window.session.results is not before and window.session.results is not None)
@@ -66,24 +66,24 @@ def opened_again(window: MainWindow) -> Results:
 
 def test_truncated_file_is_announced_once_and_reopens(app: QApplication, copied: Path, tmp_path: Path) -> None:
     window = show(copied, tmp_path, layer=2)
-    results, whole, heard = window.session.results, copied.read_bytes(), said(window)
+    results, content, messages = window.session.results, copied.read_bytes(), collect_notices(window)
     assert results is not None
-    os.truncate(copied, len(whole) // 4)
-    until(lambda: heard)
+    os.truncate(copied, len(content) // 4)
+    until(lambda: messages)
     assert not results.picture(results.done - 1, 1, "source").any(), "HDF5 reads what is missing as zeros"
     spin(0.2)
-    assert heard == [CUT]
+    assert messages == [CUT]
     press(window, Qt.Key.Key_F5)
-    until(lambda: len(heard) > 1)
-    assert "damaged" in heard[1]
-    assert "a.h5 cannot be opened: it is torn or damaged." in heard[1]
+    until(lambda: len(messages) > 1)
+    assert "damaged" in messages[1]
+    assert "a.h5 cannot be opened: it is torn or damaged." in messages[1]
     assert window.session.results is results, "what is open stays"
-    copied.write_bytes(whole)
-    results = opened_again(window)
+    copied.write_bytes(content)
+    results = is_reopened(window)
     assert results.picture(results.done - 1, 1, "source").any()
     assert window.session.state.layer == 2
     spin(0.2)
-    assert len(heard) == 2
+    assert len(messages) == 2
     close(window)
 
 
@@ -91,18 +91,18 @@ def test_replaced_file_stays_shown_until_reopened(
     app: QApplication, copied: Path, other: Path, results: Results, tmp_path: Path
 ) -> None:
     window = show(copied, tmp_path, frame=1)
-    shown, heard = window.session.results, said(window)
+    shown, messages = window.session.results, collect_notices(window)
     assert shown is not None
     another = Results(other)
     new = weights(another)
     another.close()
     assert new != weights(results)
     other.replace(copied)
-    until(lambda: heard)
+    until(lambda: messages)
     spin(0.2)
-    assert heard == [REPLACED]
+    assert messages == [REPLACED]
     assert weights(shown) == weights(results)
-    assert weights(opened_again(window)) == new
+    assert weights(is_reopened(window)) == new
     assert window.session.state.frame == 1
     close(window)
 
@@ -110,13 +110,13 @@ def test_replaced_file_stays_shown_until_reopened(
 def test_file_rewritten_in_place_is_reread(app: QApplication, copied: Path, other: Path, tmp_path: Path) -> None:
     """A second handle beside the open one would share HDF5's cached metadata of the old content."""
     window = show(copied, tmp_path)
-    heard, expected = said(window), Results(other)
+    messages, expected = collect_notices(window), Results(other)
     copied.write_bytes(other.read_bytes())
     stat = copied.stat()
     os.utime(copied, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
-    until(lambda: heard)
-    assert heard[0] in {REWRITTEN, CUT}
-    results = opened_again(window)
+    until(lambda: messages)
+    assert messages[0] in {REWRITTEN, CUT}
+    results = is_reopened(window)
     assert weights(results) == weights(expected)
     assert np.array_equal(results.picture(1, 0, "source"), expected.picture(1, 0, "source"))
     expected.close()
@@ -129,11 +129,11 @@ def test_second_file_is_watched_and_reopened(
     window = show(small, tmp_path)
     window.files.opening.start(copied, second=True)
     until(lambda: window.session.other is not None)
-    heard, second = said(window), window.session.other
+    messages, second = collect_notices(window), window.session.other
     other.replace(copied)
-    until(lambda: heard)
-    assert heard == [REPLACED]
-    opened_again(window)
+    until(lambda: messages)
+    assert messages == [REPLACED]
+    is_reopened(window)
     until(lambda: window.session.other not in {None, second})
     assert window.session.other is not None
     assert (window.session.other.path, window.session.state.compare) == (copied, "side")
@@ -158,19 +158,19 @@ def test_deleted_file_and_its_replacement_are_both_announced(
     app: QApplication, copied: Path, other: Path, tmp_path: Path
 ) -> None:
     window = show(copied, tmp_path)
-    results, heard = window.session.results, said(window)
+    results, messages = window.session.results, collect_notices(window)
     assert results is not None
     before, watch = weights(results), window.findChild(FileWatcher)
     assert watch is not None
     away = copied.rename(tmp_path / "away.h5")
-    until(lambda: heard)
+    until(lambda: messages)
     for _ in range(5):
         watch.look()
-    assert heard == [GONE]
+    assert messages == [GONE]
     assert weights(results) == before
     away.rename(copied)  # restored unchanged: no notice
     watch.look()
     other.replace(copied)
-    until(lambda: len(heard) > 1)
-    assert heard == [GONE, REPLACED]
+    until(lambda: len(messages) > 1)
+    assert messages == [GONE, REPLACED]
     close(window)

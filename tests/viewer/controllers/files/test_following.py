@@ -30,7 +30,7 @@ def capture(tmp_path: Path) -> Iterator[GrowingResults]:
     growing.stop()
 
 
-def content(results: Results, frame: int) -> tuple[object, ...]:
+def summarise_frame(results: Results, frame: int) -> tuple[object, ...]:
     """Return sums, labels and the prompt of a frame: something of every kind of dataset."""
     rows, mass = results.rows(frame, "text", 3), results.mass(frame, "text")
     assert mass is not None
@@ -48,12 +48,12 @@ def content(results: Results, frame: int) -> tuple[object, ...]:
 
 def test_followed_frames_equal_those_of_the_finished_file(capture: GrowingResults) -> None:
     results = Results(capture.path)
-    seen = [content(results, 0)]
+    followed = [summarise_frame(results, 0)]
     for frame in range(1, FRAMES):
         assert capture.write_next() == str(frame)
         assert results.grow()
         assert (results.done, results.fate) == (frame + 1, "")
-        seen.append(content(results, frame))
+        followed.append(summarise_frame(results, frame))
         assert not results.grow()
     assert results.growing
     assert capture.write_next() == "finished"
@@ -62,9 +62,9 @@ def test_followed_frames_equal_those_of_the_finished_file(capture: GrowingResult
     assert results.fate == ""
     assert (results.path, results.growing, results.complete) == (capture.path, False, True)
     results.close()
-    whole = Results(capture.path)
-    assert [content(whole, frame) for frame in range(FRAMES)] == seen
-    whole.close()
+    finished = Results(capture.path)
+    assert [summarise_frame(finished, frame) for frame in range(FRAMES)] == followed
+    finished.close()
 
 
 def test_session_follows_the_file_to_its_final_name(app: QApplication, capture: GrowingResults) -> None:
@@ -97,7 +97,7 @@ def test_reopening_a_growing_file_keeps_its_handle(app: QApplication, capture: G
     until(lambda: "is open already" in window.notice.text)
     assert window.session.results is results
     assert (results.done, window.session.state.layer) == (2, 1)
-    assert content(results, 1)[0]
+    assert summarise_frame(results, 1)[0]
     for _ in range(2, FRAMES):
         capture.write_next()
     assert capture.write_next() == "finished"
@@ -127,5 +127,5 @@ def test_file_is_not_compared_with_itself(
     capture.write_next()
     window.files.look_for_more()
     assert window.session.results is not None
-    assert content(window.session.results, 1)[0]
+    assert summarise_frame(window.session.results, 1)[0]
     close(window)

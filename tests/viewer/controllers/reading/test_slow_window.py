@@ -54,7 +54,7 @@ class SlowWindow:
             assert (content.scene.maps == expected.maps).all()
             which = "model" if content.is_stand_in else shown.picture
             assert (content.pixels == self.local.picture(shown.frame, pane.camera, which)).all()
-        words = [place.label for place in self.window.panels.strips.places if place.kind == "text"]
+        words = [chip.label for chip in self.window.panels.strips.places if chip.kind == "text"]
         assert words == [chip.label for chip in self.local.chips(shown.frame)]
         assert f"layer {self.local.layers[shown.layer]} " in self.caption()
 
@@ -64,13 +64,13 @@ def slow(app: object, small: Path, tiny: Path, tmp_path: Path) -> Iterator[SlowW
     window = show(tiny, tmp_path)
     source = SlowSource(small)
     window.show_results(Results(small, source), False)
-    made = SlowWindow(window, source, Results(small))
+    slow_window = SlowWindow(window, source, Results(small))
     until(lambda: window.session.path == small)
-    made.wait_until_read()
-    yield made
+    slow_window.wait_until_read()
+    yield slow_window
     source.release()
     close(window)
-    made.local.close()
+    slow_window.local.close()
 
 
 def test_file_is_shown_once_its_first_picture_is_there(app: object, small: Path, tiny: Path, tmp_path: Path) -> None:
@@ -149,8 +149,10 @@ def test_newer_request_replaces_the_one_that_waits(slow: SlowWindow) -> None:
     until(lambda: slow.session.shown.frame == 2)
     assert shown == [2]
     frame_1 = slow.local.extents(1, "text", (0,), "source")
-    later = [one for request in slow.source.requests[count:] for one in request]
-    assert not any(offset < at + size and at < offset + length for offset, length in later for at, size in frame_1)
+    later = [part for request in slow.source.requests[count:] for part in request]
+    assert not any(
+        offset < start + size and start < offset + length for offset, length in later for start, size in frame_1
+    )
 
 
 def test_every_shown_view_is_consistent_while_scrubbing(slow: SlowWindow) -> None:
@@ -169,15 +171,15 @@ def test_every_shown_view_is_consistent_while_scrubbing(slow: SlowWindow) -> Non
 
 
 def test_word_chosen_while_another_frame_is_read_is_that_of_the_shown_prompt(slow: SlowWindow) -> None:
-    here = slow.local.chips(0)
-    place = next(number for number, chip in enumerate(here) if chip.role == "prompt")
+    chips_of_frame = slow.local.chips(0)
+    chip_number = next(number for number, chip in enumerate(chips_of_frame) if chip.role == "prompt")
     slow.ask(frame=1)
-    slow.window.panels.strips.select("text", place)
+    slow.window.panels.strips.select("text", chip_number)
     slow.source.release()
     until(lambda: slow.session.shown.frame == 1)
     chips = slow.local.chips(1)
     picked = [chips[item].text for item in slow.session.shown.query.items]
-    assert picked == [here[place].text]
+    assert picked == [chips_of_frame[chip_number].text]
     slow.assert_consistent()
 
 
@@ -307,10 +309,10 @@ def test_pinned_view_is_compared_once_both_are_read(slow: SlowWindow) -> None:
     slow.session.update(frame=0, compare="difference")
     until(lambda: slow.session.shown.frame == 0)
     slow.wait_until_read()
-    one, two = (scenes.compose(slow.local, view) for view in (slow.session.shown, slow.session.pin[1]))
+    first, second = (scenes.compose(slow.local, view) for view in (slow.session.shown, slow.session.pin[1]))
     content = slow.window.panels.camera_grid.panes[0]._content
     assert content.scene.difference
-    assert abs(content.scene.maps - (one.maps - two.maps)).max() < 1e-6
+    assert abs(content.scene.maps - (first.maps - second.maps)).max() < 1e-6
 
 
 def test_playback_shows_frames_that_come_more_slowly_than_they_play(slow: SlowWindow) -> None:

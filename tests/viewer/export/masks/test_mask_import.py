@@ -13,7 +13,7 @@ from viewer.export.masks.mask_import import MaskSource, fill_polygon, read_masks
 CAMERAS = ("exterior", "wrist")
 
 
-def square(top=2, left=3, height=10, width=12):
+def square_mask(top=2, left=3, height=10, width=12):
     mask = np.zeros((height, width), bool)
     mask[top : top + 4, left : left + 5] = True
     return mask
@@ -21,7 +21,8 @@ def square(top=2, left=3, height=10, width=12):
 
 def read(path, **more):
     return {
-        (one.name, one.camera, one.frame): one.mask for one in read_masks(MaskSource(path, cameras=CAMERAS, **more))
+        (mask.name, mask.camera, mask.frame): mask.mask
+        for mask in read_masks(MaskSource(path, cameras=CAMERAS, **more))
     }
 
 
@@ -45,7 +46,7 @@ def write_coco(path, segmentation, name="wrist/frame_000007.png"):
 )
 def test_coco_masks_are_read(tmp_path, segmentation):
     found = read(write_coco(tmp_path / "a.json", segmentation))
-    assert (found["duck", "wrist", 7] == square()).all()
+    assert (found["duck", "wrist", 7] == square_mask()).all()
     assert not found["mug", "wrist", 7].any()  # known to be absent
 
 
@@ -84,25 +85,25 @@ def save_labels(path, labels, mode="P"):
 
 
 def test_label_pictures_of_cameras_are_read(tmp_path):
-    labels = square() * 1 + square(top=7, left=0) * 2
+    labels = square_mask() * 1 + square_mask(top=7, left=0) * 2
     save_labels(tmp_path / "exterior" / "000012.png", labels)
-    save_labels(tmp_path / "wrist" / "000003.png", square() * 2, mode="L")
+    save_labels(tmp_path / "wrist" / "000003.png", square_mask() * 2, mode="L")
     found = read(tmp_path, names={1: "duck", 2: "mug"})
-    assert (found["duck", "exterior", 12] == square()).all()
+    assert (found["duck", "exterior", 12] == square_mask()).all()
     assert (found["mug", "exterior", 12] == (labels == 2)).all()
-    assert (found["mug", "wrist", 3] == square()).all()
+    assert (found["mug", "wrist", 3] == square_mask()).all()
     assert not found["duck", "wrist", 3].any()
     assert ("label 1", None, 3) not in found
 
 
 def test_label_pictures_without_a_camera_or_names(tmp_path):
-    save_labels(tmp_path / "00003.png", square())
+    save_labels(tmp_path / "00003.png", square_mask())
     assert list(read(tmp_path)) == [("label 1", None, 3)]
 
 
 def test_folder_for_each_object_names_the_region(tmp_path):
-    save_labels(tmp_path / "wrist" / "duck" / "00003.png", square() * 255, mode="L")
-    save_labels(tmp_path / "wrist" / "002" / "00003.png", square() * 255, mode="L")
+    save_labels(tmp_path / "wrist" / "duck" / "00003.png", square_mask() * 255, mode="L")
+    save_labels(tmp_path / "wrist" / "002" / "00003.png", square_mask() * 255, mode="L")
     assert set(read(tmp_path, names={2: "mug"})) == {("duck", "wrist", 3), ("mug", "wrist", 3)}
 
 
@@ -114,10 +115,12 @@ def test_colour_pictures_are_refused(tmp_path):
 
 def test_npz_masks_and_labels_are_read(tmp_path):
     path = tmp_path / "m.npz"
-    np.savez(path, **{"wrist/duck": np.stack([square(), square(1)]), "exterior": np.stack([square() * 3])})
+    np.savez(
+        path, **{"wrist/duck": np.stack([square_mask(), square_mask(1)]), "exterior": np.stack([square_mask() * 3])}
+    )
     found = read(path)
     assert set(found) == {("duck", "wrist", 0), ("duck", "wrist", 1), ("label 3", "exterior", 0)}
-    assert (found["duck", "wrist", 1] == square(1)).all()
+    assert (found["duck", "wrist", 1] == square_mask(1)).all()
 
 
 @pytest.mark.parametrize(
@@ -137,11 +140,11 @@ def test_npz_of_something_else_is_a_sentence(tmp_path, array, sentence):
 def test_segmentation_of_an_hdf5_file_is_read(tmp_path):
     name = "data/demo_0/obs/wrist_segmentation_instance"
     with h5py.File(tmp_path / "d.hdf5", "w") as file:
-        file[name] = np.stack([square() * 7, square(0) * 7])[..., None].astype(np.int32)
+        file[name] = np.stack([square_mask() * 7, square_mask(0) * 7])[..., None].astype(np.int32)
     assert split_source(f"{tmp_path}/d.hdf5:{name}") == (tmp_path / "d.hdf5", name)
     found = read(tmp_path / "d.hdf5", dataset=name, names={7: "duck"})
     assert set(found) == {("duck", "wrist", 0), ("duck", "wrist", 1)}
-    assert (found["duck", "wrist", 1] == square(0)).all()
+    assert (found["duck", "wrist", 1] == square_mask(0)).all()
     with pytest.raises(UserError, match="Say which data set of d.hdf5 holds the labels"):
         read(tmp_path / "d.hdf5")
     with pytest.raises(UserError, match="has no data set data/x of labels"):

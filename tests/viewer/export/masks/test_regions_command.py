@@ -20,7 +20,7 @@ def results(tmp_path, monkeypatch):
     return make_results.write(tmp_path / "duck.h5", recipe)
 
 
-def masks_of(path, names=("duck",)):
+def write_label_pictures(path, names=("duck",)):
     """Label pictures of the wrist camera: 8 x 8 pixels, which are a patch, one patch further right in each frame."""
     for frame in range(4):
         labels = np.zeros((72, 128), np.uint8)
@@ -32,7 +32,7 @@ def masks_of(path, names=("duck",)):
 
 
 def test_imported_region_is_scored_where_it_is_in_each_frame(results, tmp_path, capsys):
-    assert main(["import", "duck.h5", str(masks_of(tmp_path / "masks"))]) == 0
+    assert main(["import", "duck.h5", str(write_label_pictures(tmp_path / "masks"))]) == 0
     assert "duck in wrist: known in 4 of 6 frames (imported in 0–3)." in capsys.readouterr().out
     assert export(["table", "duck.h5", "--region", "duck", "--frames", "all", "--words", "duck", "-o", "out"]) == 0
     assert "Frames in which the region duck is not known are left out: 4–5." in capsys.readouterr().err
@@ -52,7 +52,7 @@ def test_imported_region_is_scored_where_it_is_in_each_frame(results, tmp_path, 
 
 
 def test_atlas_has_the_region_of_its_frame(results, tmp_path, capsys):
-    main(["import", "duck.h5", str(masks_of(tmp_path / "masks"))])
+    main(["import", "duck.h5", str(write_label_pictures(tmp_path / "masks"))])
     assert (
         export(
             [
@@ -79,7 +79,7 @@ def test_atlas_has_the_region_of_its_frame(results, tmp_path, capsys):
 
 
 def test_regions_go_out_and_come_back(results, tmp_path, capsys):
-    main(["import", "duck.h5", str(masks_of(tmp_path / "masks"))])
+    main(["import", "duck.h5", str(write_label_pictures(tmp_path / "masks"))])
     for form, output in (("coco", "d.json"), ("labels", "labels"), ("npz", "d.npz")):
         assert main(["export", "duck.h5", "--format", form, "-o", output]) == 0
         assert main(["import", "duck.h5", output, "--regions", f"{form}.h5"]) == 0
@@ -151,7 +151,7 @@ def test_masks_without_a_camera_need_one(results, tmp_path, capsys):
 def test_full_disk_is_a_sentence_and_leaves_what_was_there(results, tmp_path, capsys, size):
     import resource
 
-    masks = str(masks_of(tmp_path / "masks"))
+    masks = str(write_label_pictures(tmp_path / "masks"))
     assert main(["import", "duck.h5", masks]) == 0
     path = tmp_path / "duck.regions.h5"
     before = path.read_bytes()
@@ -167,4 +167,4 @@ def test_full_disk_is_a_sentence_and_leaves_what_was_there(results, tmp_path, ca
     err = capsys.readouterr().err
     assert "duck.regions.h5 cannot be written (File too large); say where with --regions." in err
     assert path.read_bytes() == before
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["duck.h5", "duck.regions.h5", "masks"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["duck.h5", "duck.regions.h5", "masks"]

@@ -44,7 +44,7 @@ def results(file: Path) -> Iterator[Results]:
     opened.close()
 
 
-def read(path: Path, results: Results) -> RegionSet:
+def read_regions_file(path: Path, results: Results) -> RegionSet:
     return regions_file.read_regions(path, results)
 
 
@@ -55,39 +55,39 @@ def test_rename_keeps_the_order_and_refuses_a_taken_name(
     words = [str(file), "--regions", str(regions)]
     assert main(["track", *words, "--frames", "0-0", "duck=exterior:6-8,2-4@0", "cup=exterior:5,9@0"]) == 0
     assert main(["rename", *words, "duck", "yellow duck"]) == 0
-    assert list(read(regions, results).regions) == ["yellow duck", "cup"]
+    assert list(read_regions_file(regions, results).regions) == ["yellow duck", "cup"]
     assert main(["rename", *words, "cup", "yellow duck"]) == 2
     assert "There is a region yellow duck already" in capsys.readouterr().err
     assert main(["colour", *words, "cup", "#12ABef"]) == 0
-    assert read(regions, results).regions["cup"].color == "#12abef"
+    assert read_regions_file(regions, results).regions["cup"].color == "#12abef"
     assert main(["colour", *words, "cup", "blue"]) == 2
     assert main(["undo", *words]) == 0
-    assert read(regions, results).regions["cup"].color == "#e05299"
+    assert read_regions_file(regions, results).regions["cup"].color == "#e05299"
 
 
 def test_boxes_of_one_region_and_frame_make_one_mask(file: Path, results: Results, tmp_path: Path) -> None:
     regions = tmp_path / "r.h5"
     boxes = ["duck=exterior:6,2-3@0", "duck=exterior:8,4@0", "duck=wrist:7,7@0"]
     assert main(["track", str(file), "--regions", str(regions), "--frames", "0-0", *boxes]) == 0
-    cameras = read(regions, results).regions["duck"].cameras
+    cameras = read_regions_file(regions, results).regions["duck"].cameras
     assert [cameras[name].mask(0).sum() for name in ("exterior", "wrist")] == [3 * 20 * 20, 20 * 20]
 
 
-def test_frames_outside_the_asked_ones_stay_as_they_are(file: Path, results: Results, tmp_path: Path) -> None:
+def test_frames_outside_the_requested_ones_stay_unchanged(file: Path, results: Results, tmp_path: Path) -> None:
     regions = tmp_path / "r.h5"
     words = ["track", str(file), "--regions", str(regions)]
     assert main([*words, "--frames", "0-2", "duck=exterior:6-8,2-4@0"]) == 0
     assert main([*words, "--frames", "6-6", "duck=exterior:6-8,5-7@6"]) == 0
-    assert read(regions, results).regions["duck"].cameras["exterior"].frames() == [0, 1, 2, 6]
+    assert read_regions_file(regions, results).regions["duck"].cameras["exterior"].frames() == [0, 1, 2, 6]
 
 
-def test_ways_that_reach_no_asked_frame_are_left_out() -> None:
+def test_tracks_that_reach_no_requested_frame_are_left_out() -> None:
     assert find_ways([0, 6], 6, 6) == []
     assert find_ways([0, 6], 2, 3) == [(0, range(1, 4)), (6, range(5, 1, -1))]
     assert find_ways([4], 0, 7) == [(4, range(5, 8)), (4, range(3, -1, -1))]
 
 
-def test_stopped_track_keeps_what_it_reached_and_what_was_there(results: Results) -> None:
+def test_stopped_track_keeps_tracked_and_earlier_masks(results: Results) -> None:
     regions = RegionSet(results.uuid)
     arguments = RegionsArguments("track", results.path, None, (DrawnBox("duck", "exterior:6-8,2-4", 0),))  # type: ignore[arg-type]
     for _ in track_command.track(regions, results, arguments, lambda *_: None):
@@ -102,9 +102,9 @@ def test_stopped_track_keeps_what_it_reached_and_what_was_there(results: Results
         if done == 3:
             raise cancellation.Cancelled
 
-    again = RegionsArguments("track", results.path, None, track=("duck",))  # type: ignore[arg-type]
+    second_arguments = RegionsArguments("track", results.path, None, track=("duck",))  # type: ignore[arg-type]
     with contextlib.suppress(cancellation.Cancelled):
-        list(track_command.track(regions, results, again, stop))
+        list(track_command.track(regions, results, second_arguments, stop))
     assert reached == [1, 2, 3]
     assert masks.frames() == list(range(8))
     assert all((masks.mask(frame) == before[frame]).all() for frame in before)
@@ -184,7 +184,7 @@ def test_figure_of_a_named_region_follows_it_and_keeps_its_name(file: Path, tmp_
     assert found.put_into(view).region_name == "duck"
     default = regions_file.default_path(path)
     default.unlink()
-    alone = follow_region_of_view(view, None, path, results, range(8))
-    assert alone is not None  # without the file, the patches of the view are those of its frame
-    assert [alone.put_into(replace(view, frame=frame)).region for frame in (2, 3)] == [view.region, ()]
+    unfollowed = follow_region_of_view(view, None, path, results, range(8))
+    assert unfollowed is not None  # without the file, the patches of the view are those of its frame
+    assert [unfollowed.put_into(replace(view, frame=frame)).region for frame in (2, 3)] == [view.region, ()]
     results.close()

@@ -17,14 +17,14 @@ def texture(seed, height=HEIGHT, width=WIDTH):
 
 def build_sequence(motion, *, seed=0, radius=22, is_covered_from=FRAMES, background_motion=None):
     """Return pictures and masks of a textured disc that `motion(frame)` (2, 3) carries over a textured background."""
-    ground, thing = texture(seed), texture(seed + 1)
+    ground, object_texture = texture(seed), texture(seed + 1)
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     disc = ((x - 100) ** 2 + (y - 80) ** 2 < radius**2).astype(np.uint8)
     pictures, masks = [], []
     for frame in range(FRAMES):
         matrix = np.asarray(motion(frame), np.float64)
         mask = cv2.warpAffine(disc, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_NEAREST) > 0
-        moved = cv2.warpAffine(thing, matrix, (WIDTH, HEIGHT))
+        moved = cv2.warpAffine(object_texture, matrix, (WIDTH, HEIGHT))
         behind = (
             ground
             if background_motion is None
@@ -41,48 +41,50 @@ def build_sequence(motion, *, seed=0, radius=22, is_covered_from=FRAMES, backgro
     return pictures, masks
 
 
-def move(frame):
+def moving_motion(frame):
     return [[1, 0, 3.3 * frame], [0, 1, 1.1 * frame]]
 
 
-def turn(frame):
+def turning_motion(frame):
     matrix = cv2.getRotationMatrix2D((100, 80), 3.0 * frame, 1.0 + 0.02 * frame)
     matrix[:, 2] += (1.5 * frame, 0.5 * frame)
     return matrix
 
 
-def overlap(one, other):
-    return (one & other).sum() / max((one | other).sum(), 1)
+def overlap(first, second):
+    return (first & second).sum() / max((first | second).sum(), 1)
 
 
 def follow(pictures, masks, frame=0, frames=range(1, FRAMES)):
     return list(track_region(lambda number: pictures[number], frame, masks[frame], frames))
 
 
-@pytest.mark.parametrize("motion", [move, turn])
+@pytest.mark.parametrize("motion", [moving_motion, turning_motion])
 @pytest.mark.parametrize("seed", [0, 10])
 def test_region_is_followed_to_the_end(motion, seed):
     pictures, masks = build_sequence(motion, seed=seed)
     found = follow(pictures, masks)
-    assert [one.frame for one in found] == list(range(1, FRAMES))
-    assert min(overlap(one.mask, masks[one.frame]) for one in found) > 0.85
+    assert [tracked.frame for tracked in found] == list(range(1, FRAMES))
+    assert min(overlap(tracked.mask, masks[tracked.frame]) for tracked in found) > 0.85
 
 
 def test_region_is_followed_while_the_camera_moves():
-    pictures, masks = build_sequence(move, background_motion=lambda frame: [[1, 0, -4 * frame], [0, 1, 2 * frame]])
+    pictures, masks = build_sequence(
+        moving_motion, background_motion=lambda frame: [[1, 0, -4 * frame], [0, 1, 2 * frame]]
+    )
     found = follow(pictures, masks)
-    assert min(overlap(one.mask, masks[one.frame]) for one in found) > 0.85
+    assert min(overlap(tracked.mask, masks[tracked.frame]) for tracked in found) > 0.85
 
 
 def test_region_is_followed_backwards():
-    pictures, masks = build_sequence(move)
+    pictures, masks = build_sequence(moving_motion)
     found = follow(pictures, masks, FRAMES - 1, range(FRAMES - 2, -1, -1))
     assert found[-1].frame == 0
     assert overlap(found[-1].mask, masks[0]) > 0.85
 
 
 def test_track_stops_where_the_region_is_covered():
-    pictures, masks = build_sequence(move, is_covered_from=9)
+    pictures, masks = build_sequence(moving_motion, is_covered_from=9)
     found = follow(pictures, masks)
     assert found[-1].frame == 9
     assert found[-1].mask is None
@@ -95,13 +97,13 @@ def test_track_stops_where_the_region_leaves_the_picture():
     pictures, masks = build_sequence(lambda frame: [[1, 0, -8 * frame], [0, 1, 0]])
     found = follow(pictures, masks)
     assert found[-1].mask is None
-    shares = [masks[one.frame].sum() / masks[0].sum() for one in found]
+    shares = [masks[tracked.frame].sum() / masks[0].sum() for tracked in found]
     assert shares[-1] < 0.5 < shares[-4]
-    assert min(overlap(one.mask, masks[one.frame]) for one in found[:-1]) > 0.75
+    assert min(overlap(tracked.mask, masks[tracked.frame]) for tracked in found[:-1]) > 0.75
 
 
 def test_track_stops_at_a_cut_to_another_picture():
-    pictures, masks = build_sequence(move)
+    pictures, masks = build_sequence(moving_motion)
     pictures[7:] = [texture(99)] * (FRAMES - 7)
     found = follow(pictures, masks)
     assert (found[-1].frame, found[-1].mask) == (7, None)
@@ -116,21 +118,27 @@ def test_region_without_texture_is_not_followed():
 
 
 def test_frames_between_two_drawn_ones_come_from_the_nearer():
-    pictures, masks = build_sequence(move)
+    pictures, masks = build_sequence(moving_motion)
     shifted = np.roll(masks[20], 6, axis=1)  # a person's correction, not quite where the thing is
-    drawn = {0: masks[0], 20: shifted}
-    found = {one.frame: one.mask for one in track_both_ways(lambda number: pictures[number], drawn, 0, FRAMES - 1)}
+    masks_drawn = {0: masks[0], 20: shifted}
+    found = {
+        tracked.frame: tracked.mask
+        for tracked in track_both_ways(lambda number: pictures[number], masks_drawn, 0, FRAMES - 1)
+    }
     assert sorted(found) == [*range(1, 20), *range(21, FRAMES)]
     assert overlap(found[4], masks[4]) > 0.9
     assert overlap(found[17], np.roll(masks[17], 6, axis=1)) > overlap(found[17], masks[17])
     assert overlap(found[22], np.roll(masks[22], 6, axis=1)) > 0.85
 
 
-def test_second_mask_goes_on_where_the_first_is_lost():
-    pictures, masks = build_sequence(move)
+def test_second_mask_continues_where_the_first_is_lost():
+    pictures, masks = build_sequence(moving_motion)
     pictures[10] = texture(55)  # one bad picture
-    drawn = {0: masks[0], 16: masks[16]}
-    found = {one.frame: one for one in track_both_ways(lambda number: pictures[number], drawn, 0, FRAMES - 1)}
+    masks_drawn = {0: masks[0], 16: masks[16]}
+    found = {
+        tracked.frame: tracked
+        for tracked in track_both_ways(lambda number: pictures[number], masks_drawn, 0, FRAMES - 1)
+    }
     assert found[9].mask is not None
     assert found[10].mask is None
     assert overlap(found[11].mask, masks[11]) > 0.85
