@@ -80,7 +80,7 @@ CHECKS = (
     check("workers", "pytest -q -n 2 tests/capture/pipeline/test_sharding.py", "pytest-xdist hypothesis"),
     check(
         "benchmark",
-        "pytest -q tests/bench --benchmark-enable --benchmark-only -k test_summing_up",
+        "pytest -q tests/bench --benchmark-enable --benchmark-only -k test_frame_summaries",
         "pytest-benchmark",
     ),
     check("lint", "ruff check . && ruff format --check .", "ruff"),

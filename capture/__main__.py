@@ -37,28 +37,28 @@ class _StopState:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run pi0-capture: 0 if all went well, 1 if some episodes failed, 2 for what the user can mend, 130 if stopped."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     _StopState.is_requested = False
     if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal can encode all token pieces and paths
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         for number in _stop_signals():
             signal.signal(number, _stop)
-        if given[:1] == ["info"]:
-            return _info(given[1:])
-        if given[:1] == ["sources"]:
-            return _sources(given[1:])
-        if given[:1] == ["preview"]:
-            return _capture(given[1:], is_preview=True)
-        if given[:1] == ["effects"]:
+        if words[:1] == ["info"]:
+            return _info(words[1:])
+        if words[:1] == ["sources"]:
+            return _sources(words[1:])
+        if words[:1] == ["preview"]:
+            return _capture(words[1:], is_preview=True)
+        if words[:1] == ["effects"]:
             from capture.cli.effects.command import run as measure_effects
 
-            return measure_effects(NAME, given[1:], _print_error, _print_output)
-        if given[:1] == ["serve"]:
+            return measure_effects(NAME, words[1:], _print_error, _print_output)
+        if words[:1] == ["serve"]:
             from capture.cli.serve import run as serve_clients
 
-            return serve_clients(NAME, given[1:], _print_error, _print_output)
-        return _capture(given)
+            return serve_clients(NAME, words[1:], _print_error, _print_output)
+        return _capture(words)
     except UserError as error:
         _print_error(str(error))
         return 2
@@ -118,7 +118,7 @@ def _discard(stream: TextIO) -> None:
     os.close(nowhere)
 
 
-def _info(given: Sequence[str]) -> int:
+def _info(words: Sequence[str]) -> int:
     from capture.cli.info import describe
     from capture.cli.parser import Parser
     from capture.remote.address import parse_location
@@ -126,12 +126,12 @@ def _info(given: Sequence[str]) -> int:
     parser = Parser(prog=f"{NAME} info", description="Say what a results file holds, and whether its checks are well.")
     parser.add_argument("file", metavar="FILE", help="its path, or its address: ssh://, https://, s3://, hf://")
     parser.add_argument("-v", "--verbose", action="store_true", help="list every decision about the input")
-    options = parser.parse_args(given)
+    options = parser.parse_args(words)
     _print_output(describe(parse_location(options.file), verbose=options.verbose))
     return 0
 
 
-def _sources(given: Sequence[str]) -> int:
+def _sources(words: Sequence[str]) -> int:
     from capture.cli.parser import Parser, add_source_options, chosen_cameras, is_turned
     from capture.cli.sources import describe
 
@@ -139,17 +139,17 @@ def _sources(given: Sequence[str]) -> int:
     parser.add_argument("path", metavar="PATH", type=Path, help="an episode, a folder of episodes or a data set")
     add_source_options(parser)
     parser.add_argument("--all", action="store_true", help="read the last frame of every episode, not of the first 100")
-    options = parser.parse_args(given)
+    options = parser.parse_args(words)
     report = describe(options.path, chosen_cameras(options), turned=is_turned(options), read_all=options.all)
     _print_output(report.text)
     return 1 if report.is_broken else 0
 
 
-def _capture(given: Sequence[str], *, is_preview: bool = False) -> int:
+def _capture(words: Sequence[str], *, is_preview: bool = False) -> int:
     """Capture, or only draw what the model would be shown (`is_preview`)."""
     from capture.cli.parser import build_parser, joined_values
 
-    options = build_parser(NAME).parse_args(joined_values(given))
+    options = build_parser(NAME).parse_args(joined_values(words))
     from capture.cli.demo_run import expand_demo_run
     from capture.cli.validation import check_options, make_preview
 
@@ -249,8 +249,8 @@ def _print_dry_run(options: argparse.Namespace, plan: Plan | None, text: str, co
         console.stage("drawing the preview")
         drawn = write_preview(plan, describe_source(options), options.preview, overwrite=options.overwrite)
     console.close()
-    if said := "\n".join(part for part in (text, drawn) if part):
-        _print_output(said)
+    if report := "\n".join(part for part in (text, drawn) if part):
+        _print_output(report)
     return 0
 
 
@@ -276,10 +276,12 @@ def _capture_dataset(options: argparse.Namespace, setup: Setup, share: Shard, co
         return _print_dry_run(options, shown, text, console)
 
     prepare_run_folder(series)
-    mine = len(series.jobs(share))
-    console.work = f"{mine} episode{'s' * (mine != 1)}"
+    job_count = len(series.jobs(share))
+    console.work = f"{job_count} episode{'s' * (job_count != 1)}"
     if share.count > 1:
-        console.tell(f"part {share.number + 1} of {share.count} ({share.origin}): {mine} of {len(episodes)} episodes")
+        console.tell(
+            f"part {share.number + 1} of {share.count} ({share.origin}): {job_count} of {len(episodes)} episodes"
+        )
     loaded: list[Policy] = []
     outcome = run_dataset(series, share, console, loaded=loaded.append)
     if options.effects is None:

@@ -134,8 +134,8 @@ def serve(answer: Callable[[Any, Callable[[], None]], object]) -> None:
 
     for line in sys.stdin:
         note_progress()
-        said = json.dumps(answer(json.loads(line), note_progress))
-        sys.stdout.write(said + "\n")
+        reply = json.dumps(answer(json.loads(line), note_progress))
+        sys.stdout.write(reply + "\n")
         sys.stdout.flush()
 
 

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers and what they start share the cores: threads of each would fight
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-if hasattr(signal, "SIGHUP"):  # tests of signals hold under nohup too, which leaves SIGHUP ignored
+# Tests of signals hold under nohup and in the background of a script too, which leave SIGHUP and SIGINT ignored.
+if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("untimed", deadline=None)  # a machine that is busy fails no test
 settings.load_profile("untimed")

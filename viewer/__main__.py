@@ -128,13 +128,13 @@ def _without_qt(error: ImportError) -> str:
     return f"Qt cannot be loaded ({error}); the README names the system packages that it needs."
 
 
-def _view_text(given: str) -> str:
+def _view_text(text: str) -> str:
     """Return the JSON of a view: `given` itself, or read from the metadata of the figure at that path."""
-    if given.lstrip().startswith("{"):
-        return given
+    if text.lstrip().startswith("{"):
+        return text
     from viewer.export.metadata import read_view_json
 
-    return read_view_json(given)
+    return read_view_json(text)
 
 
 def _run_view(text: str) -> RunView | None:

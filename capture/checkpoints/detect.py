@@ -168,11 +168,11 @@ def _suggest(folder: Path, found: list[Path]) -> str:
 
 def refuse_options(kind: Kind, options: CheckpointOptions) -> None:
     """Raise UserError for an option that has no effect on this kind of checkpoint."""
-    given: dict[str, tuple[object, tuple[Kind, ...]]] = {
+    kinds_of_option: dict[str, tuple[object, tuple[Kind, ...]]] = {
         "--config": (options.config, ("openpi", "jax")),
         "--asset": (options.asset_id, ("openpi", "jax", "demo")),
         "--lerobot-version": (options.lerobot_version, ("lerobot",)),
     }
-    for flag, (value, kinds) in given.items():
+    for flag, (value, kinds) in kinds_of_option.items():
         if value is not None and kind not in kinds:
             raise UserError(f"{flag} {value} says nothing about a checkpoint of kind {kind}; leave it out")

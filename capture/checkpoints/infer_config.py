@@ -216,11 +216,11 @@ def check_stated(config: Pi05Config, stated: Stated, where: str) -> None:
     """Raise UserError if a stated size differs from that of the weights."""
     for part in ("vision", "vlm", "expert"):
         for size in _SPELLINGS:
-            said, found = stated.get(part, size), getattr(getattr(config, part), size, None)
-            if said is not None and found is not None and said != found:
+            expected, found = stated.get(part, size), getattr(getattr(config, part), size, None)
+            if expected is not None and found is not None and expected != found:
                 raise UserError(
-                    f"{size} of {part!r} is {said} according to {stated.where}, but the weights in {where} have {found}"
-                    "; correct the one or choose the other"
+                    f"{size} of {part!r} is {expected} according to {stated.where}, "
+                    f"but the weights in {where} have {found}; correct the one or choose the other"
                 )
 
 

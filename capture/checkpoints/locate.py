@@ -41,14 +41,16 @@ class Source:
     """Parts of its path or repository name, the last one nearest; one may name an openpi configuration."""
 
 
-def find_source(given: str | Path, *, offline: bool = False, check: Callable[[Source], None] | None = None) -> Source:
+def find_source(
+    location: str | Path, *, offline: bool = False, check: Callable[[Source], None] | None = None
+) -> Source:
     """Return the folder for `given`: a path, or a Hugging Face repository `owner/name` or `owner/name@revision`.
 
     An existing path takes precedence. Of a repository, only the required files are downloaded into Hugging Face's
     cache; with `offline`, or HF_HUB_OFFLINE=1, they must be there already. `check` is called before weights are
     downloaded, with a source that has the configuration only, and may raise. Raises UserError for anything else.
     """
-    text = str(given)
+    text = str(location)
     scheme = re.match(r"([a-z][a-z0-9+]*):/", text)
     path = Path(text).expanduser()
     try:
@@ -60,17 +62,17 @@ def find_source(given: str | Path, *, offline: bool = False, check: Callable[[So
     if scheme:
         raise UserError(_elsewhere(text, scheme[1]))
     match = REPOSITORY.fullmatch(text)
-    if match is None or isinstance(given, Path):
+    if match is None or isinstance(location, Path):
         raise UserError(
             f"there is no checkpoint at {text!r}; give a folder, or a Hugging Face repository as owner/name"
         )
     return _hugging_face(match["name"], match["revision"], offline=offline, check=check)
 
 
-def is_local(given: str) -> bool:
+def is_local(location: str) -> bool:
     """Return whether `given` is a path that exists on this machine, so that `find_source` fetches nothing."""
     with contextlib.suppress(OSError, ValueError):  # a name too long, a NUL in it
-        return bool(given) and Path(given).expanduser().exists()
+        return bool(location) and Path(location).expanduser().exists()
     return False
 
 

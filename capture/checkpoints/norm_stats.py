@@ -147,16 +147,16 @@ def choose_asset(assets: Mapping[str, Path], wanted: str | None, usual: str | No
     return next(iter(assets), None)
 
 
-def resolve_statistics(given: Path, wanted: str | None, usual: str | None) -> tuple[str | None, Path]:
+def resolve_statistics(path: Path, wanted: str | None, usual: str | None) -> tuple[str | None, Path]:
     """Return asset id and file for the value of `--norm-stats`: a file, or a folder with one or several assets.
 
     Raises UserError if there is no file, or the choice is ambiguous.
     """
-    if given.is_file():
-        return wanted, given
-    assets = find_assets(given)
-    chosen = choose_asset(assets, wanted, usual, f"--norm-stats {given}") if assets else None
+    if path.is_file():
+        return wanted, path
+    assets = find_assets(path)
+    chosen = choose_asset(assets, wanted, usual, f"--norm-stats {path}") if assets else None
     if chosen is None:
-        what = f"holds no {FILE}" if given.is_dir() else "does not exist"
-        raise UserError(f"--norm-stats {given} {what}; give openpi's {FILE}, a data set's stats.json, or their folder")
-    return given.name if chosen == "." else chosen, assets[chosen]
+        what = f"holds no {FILE}" if path.is_dir() else "does not exist"
+        raise UserError(f"--norm-stats {path} {what}; give openpi's {FILE}, a data set's stats.json, or their folder")
+    return path.name if chosen == "." else chosen, assets[chosen]

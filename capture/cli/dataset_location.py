@@ -23,17 +23,17 @@ _OTHER_KINDS: Final = ("*.hdf5", "*.h5", "*.npz")
 """Files of readers other than LeRobot's that are fetched; folders of many files are not."""
 
 
-def open_dataset(given: Path, options: SourceOptions, numbers: Sequence[int] | None = None) -> Source:
+def open_dataset(location: Path, options: SourceOptions, numbers: Sequence[int] | None = None) -> Source:
     """Open the data set at a path, or the one of Hugging Face that `owner/name` or `owner/name@revision` names.
 
     Of a LeRobot data set there, only the metadata and the files of the episodes `numbers` (None: all) are fetched, and
     of these only the cameras that the policy gets. Raises UserError where it is neither, or cannot be used.
     """
-    if given.exists():
-        return open_source(given, options)
-    match = _match_repository(given)
+    if location.exists():
+        return open_source(location, options)
+    match = _match_repository(location)
     if match is None:
-        return open_source(given, options)  # which reports that it does not exist
+        return open_source(location, options)  # which reports that it does not exist
     name, revision = match["name"], match["revision"]
     local = _find_lerobot_home() / name
     if revision is None and (local / INFO).is_file():
@@ -66,9 +66,9 @@ def list_patterns(source: Source, numbers: Sequence[int] | None) -> list[str]:
     return ["meta/**", *sorted(folders)]
 
 
-def _match_repository(given: Path) -> re.Match[str] | None:
+def _match_repository(location: Path) -> re.Match[str] | None:
     """Return what `owner/name` names. Raises UserError for addresses in other forms."""
-    text = given.as_posix()
+    text = location.as_posix()
     if found := re.match(r"(?:https?:/+huggingface\.co/|hf:/+)(?:datasets/)?([\w.-]+/[\w.-]+)", text):
         raise UserError(f"{text} is a web address; give the Hugging Face data set itself: --dataset {found[1]}")
     return REPOSITORY.fullmatch(text)

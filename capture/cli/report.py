@@ -43,12 +43,12 @@ def describe_plan(plan: Plan, *, one_of_many: bool = False) -> str:
         lines.append(f"  masked    {', '.join(masked)} (no picture given)")
     lines.append(f"  tokenizer {policy.tokenizer_name}")
     lines += [f"  {one.label:<9} {one.sentence}" for one in plan.decisions]
-    seen: set[str] = set()
+    listed: set[str] = set()
     first = plan.tables[: int(plan.ends[0])]  # the first moment's, one for each prompt
     for table in first:
-        if table.text in seen:
+        if table.text in listed:
             continue
-        seen.add(table.text)
+        listed.add(table.text)
         lines += [
             "",
             f"{len(table.ids)} tokens of {table.text!r}",
@@ -151,7 +151,7 @@ def summarise_dataset_run(outcomes: Sequence[RunOutcome], unusable: Mapping[str,
 
 def suggest_command(path: Path) -> str:
     """Return the last line of a run: the command that shows its results file or folder, ready for a shell."""
-    given = str(path)
-    if given.startswith("-"):  # or it would be an option
-        given = f"./{given}"
-    return f"next  pi0-viewer {shlex.quote(given)}"
+    argument = str(path)
+    if argument.startswith("-"):  # or it would be an option
+        argument = f"./{argument}"
+    return f"next  pi0-viewer {shlex.quote(argument)}"

@@ -58,29 +58,29 @@ def describe(
     except UserError as error:
         source = open_dataset(path, SourceOptions((), 1, has_files=is_here))  # what it holds can still be said
         mapped, is_mapped = [str(error)], False
-    looked = _look(source, read_all=read_all) if is_here else _list_episodes(source)
+    findings = _look(source, read_all=read_all) if is_here else _list_episodes(source)
     used = {one.choice for one in source.decisions if one.subject.endswith(" camera")} if is_mapped else set()
-    damage = _look_at_other_cameras(path, source, used, looked, read_all=read_all) if is_here else {}
+    damage = _look_at_other_cameras(path, source, used, findings, read_all=read_all) if is_here else {}
     if not is_mapped:  # any of the cameras may be needed
-        looked = replace(
-            looked,
-            good=tuple(row for row in looked.good if row.episode.name not in damage),
-            broken={**looked.broken, **damage},
+        findings = replace(
+            findings,
+            good=tuple(row for row in findings.good if row.episode.name not in damage),
+            broken={**findings.broken, **damage},
         )
         damage = {}
     lines = [f"{source.kind}: {source.path}"]
-    lines += _label("episodes", _format_episodes(looked, damage))
+    lines += _label("episodes", _format_episodes(findings, damage))
     lines += _label("cameras", [_format_camera(camera.name, camera.width, camera.height) for camera in source.cameras])
     lines += _label("state", _format_parts(source.state_parts))
     lines += _label("actions", _format_parts(source.action_parts))
-    lines += _label("prompts", _format_prompts(looked))
+    lines += _label("prompts", _format_prompts(findings))
     lines += _label("mapped", mapped)
-    lines += _label("noted", [f"{one}{_count_more(count)}" for one, count in looked.notes.items()][:SHOWN_BROKEN])
-    lines += _label("broken", _format_broken({**looked.broken, **looked.incomplete, **damage}))
-    lines += ["", *_format_table(looked), ""]
+    lines += _label("noted", [f"{one}{_count_more(count)}" for one, count in findings.notes.items()][:SHOWN_BROKEN])
+    lines += _label("broken", _format_broken({**findings.broken, **findings.incomplete, **damage}))
+    lines += ["", *_format_table(findings), ""]
     chosen = options if is_mapped else None
-    lines += _label("next", _format_commands(source, path, looked.good, chosen))
-    return SourceReport("\n".join(lines), bool(looked.broken or looked.incomplete or damage))
+    lines += _label("next", _format_commands(source, path, findings.good, chosen))
+    return SourceReport("\n".join(lines), bool(findings.broken or findings.incomplete or damage))
 
 
 @dataclass(frozen=True)
@@ -214,37 +214,37 @@ def _look_at_other_cameras(
     return damage
 
 
-def _format_episodes(looked: _Findings, damage: Mapping[str, str]) -> Iterator[str]:
-    lengths = [row.length for row in looked.good]
-    rates = {row.episode.rate for row in looked.good[:SHOWN]} - {None}
+def _format_episodes(findings: _Findings, damage: Mapping[str, str]) -> Iterator[str]:
+    lengths = [row.length for row in findings.good]
+    rates = {row.episode.rate for row in findings.good[:SHOWN]} - {None}
     if lengths:
         frames = f"{lengths[0]}" if len(set(lengths)) == 1 else f"{min(lengths)} to {max(lengths)}"
         each = "" if len(lengths) == 1 else f" each, {sum(lengths)} in all"
         rate = ", ".join(f"{rate:g}" for rate in sorted(rate for rate in rates if rate)) or "an unknown number of"
         yield f"{len(lengths)} of {frames} frame{'s' * (frames != '1')}{each}, at {rate} frames a second"
-    marks = [row.success for row in looked.good if row.success is not None]
+    marks = [row.success for row in findings.good if row.success is not None]
     if marks and len(lengths) == 1:
         yield "it ended well" if marks[0] else "it did not end well"
     elif marks:
-        of = "" if looked.has_outcomes else f" of the first {SHOWN}"
+        of = "" if findings.has_outcomes else f" of the first {SHOWN}"
         yield f"{sum(marks)}{of} ended well, {len(marks) - sum(marks)} did not"
-    if not looked.is_fetched:
+    if not findings.is_fetched:
         yield "only the metadata were fetched; a run fetches the files of its episodes"
         return
-    if looked.broken:
-        yield f"{len(looked.broken)} cannot be used"
+    if findings.broken:
+        yield f"{len(findings.broken)} cannot be used"
     if damage:
         yield f"{len(damage)} can only be used without a camera that cannot be read"
-    if looked.incomplete:
-        yield f"{len(looked.incomplete)} can only be used without frames whose files are missing (--frames)"
+    if findings.incomplete:
+        yield f"{len(findings.incomplete)} can only be used without frames whose files are missing (--frames)"
     how = (
         "the last frame of each was read"
-        if looked.is_read
+        if findings.is_read
         else (f"the last frames of the first {READ} were read, the headers of the others; --all reads all")
     )
-    if not (looked.broken or looked.incomplete or damage):
+    if not (findings.broken or findings.incomplete or damage):
         yield f"no fault was found: {how}"
-    elif not looked.is_read:
+    elif not findings.is_read:
         yield how
 
 
@@ -257,15 +257,15 @@ def _format_parts(parts: Mapping[str, int]) -> list[str]:
     return textwrap.wrap(listed, WIDTH - 10)
 
 
-def _format_prompts(looked: _Findings) -> Iterator[str]:
-    for prompt in looked.prompts[:SHOWN_PROMPTS]:
+def _format_prompts(findings: _Findings) -> Iterator[str]:
+    for prompt in findings.prompts[:SHOWN_PROMPTS]:
         yield f'"{clean(prompt, WIDTH - 12)}"'
-    if len(looked.prompts) > SHOWN_PROMPTS:
-        yield f"… and {len(looked.prompts) - SHOWN_PROMPTS} more"
-    if not looked.prompts:
+    if len(findings.prompts) > SHOWN_PROMPTS:
+        yield f"… and {len(findings.prompts) - SHOWN_PROMPTS} more"
+    if not findings.prompts:
         yield "none; give one with --prompt"
         return
-    lacking = [clean(row.episode.name, 48) for row in looked.good if not row.has_prompts]
+    lacking = [clean(row.episode.name, 48) for row in findings.good if not row.has_prompts]
     if lacking:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         yield f"none, or not in every frame: {lacking[0]}{more}; give one with --prompt"
@@ -282,9 +282,9 @@ def _count_more(count: int) -> str:
     return f" (and so in {count - 1} more)" if count > 1 else ""
 
 
-def _format_table(looked: _Findings) -> Iterator[str]:
+def _format_table(findings: _Findings) -> Iterator[str]:
     """A line an episode, the first ones, in columns."""
-    shown = [row for row in looked.good if row.looked]
+    shown = [row for row in findings.good if row.looked]
     if not shown:
         return
     names = [clean(row.episode.name, 48) for row in shown]
@@ -299,8 +299,8 @@ def _format_table(looked: _Findings) -> Iterator[str]:
         start = f"{row.episode.number:>{digits}}  {name:<{wide}}  {row.length:>6}  {seconds:>7}  {ended:<8}  "
         prompt = clean(prompts[0], max(16, WIDTH - len(start) - len(more))) if prompts else "none"
         yield f"{start}{prompt}{more}".rstrip()
-    if len(looked.good) > len(shown):
-        yield f"… and {len(looked.good) - len(shown)} more"
+    if len(findings.good) > len(shown):
+        yield f"… and {len(findings.good) - len(shown)} more"
 
 
 def _format_commands(source: Source, path: Path, good: Sequence[_Row], options: SourceOptions | None) -> Iterator[str]:

@@ -85,14 +85,14 @@ def _identify(path: Path) -> _Identity | None:
 
 def _ask(path: Path, request: list[object]) -> None:
     try:
-        said = _process.ask(request)
+        answer = _process.ask(request)
     except NoAnswerError as error:
         what = "came to no end" if error.is_overdue else "failed"
         raise UserError(
             f"{path} is damaged: reading it as HDF5 {what}; copy it again, or leave it out of the data set"
         ) from None
-    if said:
-        raise UserError(f"{path} {said}")
+    if answer:
+        raise UserError(f"{path} {answer}")
 
 
 # In the second process
@@ -126,7 +126,7 @@ def describe_error(error: BaseException) -> str:
 
 def _read_parts(file: h5py.File, note_progress: Callable[[], None]) -> str | None:
     """Read the metadata of everything that hard links reach; return what is wrong with their number."""
-    seen: set[int] = set()
+    visited: set[int] = set()
     waiting: list[Any] = [file]
     while waiting:
         place = waiting.pop()
@@ -137,11 +137,11 @@ def _read_parts(file: h5py.File, note_progress: Callable[[], None]) -> str | Non
             continue
         for child in _list_children(place):
             address = h5py.h5o.get_info(child.id).addr
-            if address not in seen:
-                seen.add(address)
+            if address not in visited:
+                visited.add(address)
                 waiting.append(child)
             note_progress()
-        if len(seen) > MAX_PARTS:
+        if len(visited) > MAX_PARTS:
             return f"has more than {MAX_PARTS} groups and datasets; divide it"
     return None
 

@@ -208,9 +208,9 @@ class Collector:
                 if each.block is not None:
                     each.block.release()
 
-        for mine in by_writer.values():
-            files = [file for file, _ in mine]
-            future = files[0].writer.write(arrays, [row for _, row in mine], buffers)
+        for rows in by_writer.values():
+            files = [file for file, _ in rows]
+            future = files[0].writer.write(arrays, [row for _, row in rows], buffers)
             future.add_done_callback(stored)
             self._pending.append((future, partial(self._count, files)))
         self._settle(len(self._pending) if item.buffer else 0 if self._setup.options.check else WAITING_CALLS)

@@ -355,10 +355,10 @@ def _array(values: Tensor) -> npt.NDArray[Any]:
     return array
 
 
-def _pad_true_actions(given: npt.NDArray[np.float32] | None, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def _pad_true_actions(actions: npt.NDArray[np.float32] | None, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return the true actions, cut or padded with NaN to the predicted chunk's shape."""
     truth = np.full(shape, np.nan, np.float32)
-    if given is not None:
-        rows, dims = min(len(given), shape[0]), min(given.shape[1], shape[1])
-        truth[:rows, :dims] = given[:rows, :dims]
+    if actions is not None:
+        rows, dims = min(len(actions), shape[0]), min(actions.shape[1], shape[1])
+        truth[:rows, :dims] = actions[:rows, :dims]
     return truth

@@ -208,11 +208,11 @@ class Plan(FileOutline):
         number = start
         left = self.moments[first:]
         masks = repeat(None) if self.regions is None else self.regions.read(left)
-        for observation, seen in zip(self.episode.read(left), masks, strict=self.regions is not None):
+        for observation, mask in zip(self.episode.read(left), masks, strict=self.regions is not None):
             check_pictures(observation, shapes)
             pictures = setup.policy.prepare_pictures(observation)
             state = setup.policy.robot_state(observation.state)
-            coverage = None if seen is None else self._measure_coverage(seen, pictures)
+            coverage = None if mask is None else self._measure_coverage(mask, pictures)
             frames = []
             for prompt in setup.options.prompts.of(observation.prompt)[skipped:]:
                 is_known = number < len(self.tables)

@@ -184,8 +184,10 @@ class _SharedMoment:
 def _block_size(sizes: Sizes) -> int:
     """Return the bytes that the pictures of one moment take."""
     height, width = sizes.model_picture
-    seen = 3 * height * width
-    return buffer_size([size for rows, cols in sizes.pictures for size in (3 * rows * cols, seen, 4 * seen)])
+    model_bytes = 3 * height * width
+    return buffer_size(
+        [size for rows, cols in sizes.pictures for size in (3 * rows * cols, model_bytes, 4 * model_bytes)]
+    )
 
 
 def _moment(shared: _SharedMoment, block: PictureBlock) -> Moment:

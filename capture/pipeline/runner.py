@@ -356,12 +356,12 @@ class _Run:
 
     def describe_kept_frames(self) -> list[str]:
         """Return a sentence for every incomplete file that has frames."""
-        said = []
+        sentences = []
         for file in self._collector.open_files:
             done = file.status.frames_done + file.outcome.frames
             if done:
-                said.append(f"{done} of {file.outcome.total} frames are kept in {file.status.partial_path}")
-        return said
+                sentences.append(f"{done} of {file.outcome.total} frames are kept in {file.status.partial_path}")
+        return sentences
 
     def close(self) -> None:
         """End the workers and free shared memory; open files stay under their partial names."""

@@ -114,9 +114,11 @@ class AttentionRecorder:
             raise RuntimeError("This recorder is in use already: make one recorder for each `with`.")
         if not isinstance(self._model, nn.Module):
             raise TypeError(f"{type(self._model).__name__} is no torch module: pass the module that it holds.")
-        for what, asked in (("layers", self._layers), ("steps", self._steps)):
-            if asked is not None and (not asked or min(asked) < 0 or len(set(asked)) < len(asked)):
-                raise ValueError(f"Give {what} as different numbers counted from 0, at least one, not {list(asked)}.")
+        for what, requested in (("layers", self._layers), ("steps", self._steps)):
+            if requested is not None and (not requested or min(requested) < 0 or len(set(requested)) < len(requested)):
+                raise ValueError(
+                    f"Give {what} as different numbers counted from 0, at least one, not {list(requested)}."
+                )
         found = self._found = self._found or find_attention_modules(self._model)
         numbers = sorted(found["suffix"])
         beyond = [layer for layer in self._layers or () if layer not in found["suffix"] or layer not in found["prefix"]]

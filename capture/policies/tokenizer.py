@@ -194,15 +194,15 @@ def _find_in_folder(folder: Path) -> Path | None:
     return models[0] if len(models) == 1 else None
 
 
-def find_tokenizer(given: Path | None, checkpoint: Path | None) -> Tokenizer:
+def find_tokenizer(file: Path | None, checkpoint: Path | None) -> Tokenizer:
     """The tokenizer to use: the one `given`, the checkpoint's own, or PaliGemma's from a cache on this machine.
 
     Looks in the checkpoint's `tokenizer/` folder and in the checkpoint, under `$OPENPI_DATA_HOME` and
     `~/.cache/openpi` (where openpi downloads `big_vision/paligemma_tokenizer.model`), then in the Hugging Face cache.
     Never uses the network. Raises UserError where none is found, or where the first one found cannot be read.
     """
-    if given is not None:
-        return read_tokenizer(given.expanduser())
+    if file is not None:
+        return read_tokenizer(file.expanduser())
     for path in _list_candidates(checkpoint):
         if path.is_file():
             return read_tokenizer(path)
@@ -233,14 +233,14 @@ def _list_candidates(checkpoint: Path | None) -> Iterator[Path]:
                 yield Path(cached)
 
 
-def check_vocabulary(given: Tokenizer | npt.NDArray[np.integer] | Sequence[int], vocabulary: int) -> str | None:
+def check_vocabulary(tokens: Tokenizer | npt.NDArray[np.integer] | Sequence[int], vocabulary: int) -> str | None:
     """Whether a tokenizer, or the ids that it gave, fit a model with `vocabulary` embedding rows.
 
     Raises UserError for ids that the model does not have. Returns a sentence worth a warning where the tokenizer
     knows so few of the model's ids that it can hardly be the one it was trained with, None where all is well.
     """
-    if isinstance(given, Sequence | np.ndarray):
-        largest = int(np.max(given, initial=-1))
+    if isinstance(tokens, Sequence | np.ndarray):
+        largest = int(np.max(tokens, initial=-1))
         if largest >= vocabulary:
             raise UserError(
                 f"the tokenizer gave id {largest}, but the checkpoint's vocabulary has {vocabulary}; "
@@ -248,14 +248,14 @@ def check_vocabulary(given: Tokenizer | npt.NDArray[np.integer] | Sequence[int],
             )
         return None
     # A few pieces too many are no misfit: PaliGemma's `<image>` lies past the policy's table, and text never gives it.
-    if given.size > vocabulary + vocabulary // 100:
+    if tokens.size > vocabulary + vocabulary // 100:
         raise UserError(
-            f"the tokenizer {given.name} has {given.size} pieces, but the checkpoint's vocabulary has {vocabulary}; "
+            f"the tokenizer {tokens.name} has {tokens.size} pieces, but the checkpoint's vocabulary has {vocabulary}; "
             "name the checkpoint's own tokenizer with --tokenizer"
         )
-    if given.size < vocabulary * 0.9:
+    if tokens.size < vocabulary * 0.9:
         return (
-            f"the tokenizer {given.name} knows {given.size} of the checkpoint's {vocabulary} ids, "
+            f"the tokenizer {tokens.name} knows {tokens.size} of the checkpoint's {vocabulary} ids, "
             "so it is hardly the one that the policy was trained with"
         )
     return None

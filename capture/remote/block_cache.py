@@ -33,9 +33,9 @@ RECORD: Final = _HEAD.size + BLOCK
 
 def cache_folder() -> Path | None:
     """Return the folder for blocks of remote files; None where there is to be none."""
-    given = os.environ.get(FOLDER_VARIABLE)
-    if given is not None:
-        return Path(given) if given else None
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    if chosen is not None:
+        return Path(chosen) if chosen else None
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
         return Path(base) / "pi0-attention" / "Cache" / "remote" if base else None

@@ -101,10 +101,10 @@ class HTTPServer:
         self._requested_hosts.add(urlsplit(first).hostname or "")
         url = url or first
         for _ in range(MOST_REDIRECTS + 1):
-            said = await within(self._request(path, url, start, stop, expected), stop - start)
-            if isinstance(said, Answer):
-                return said
-            url = _redirected(first, url, said)
+            response = await within(self._request(path, url, start, stop, expected), stop - start)
+            if isinstance(response, Answer):
+                return response
+            url = _redirected(first, url, response)
         raise RemoteError(
             f"{path.shown} is redirected more than {MOST_REDIRECTS} times; use the address of the file itself."
         )

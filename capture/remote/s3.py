@@ -136,8 +136,8 @@ async def _ask(request: Any, path: RemotePath, count: int = 0) -> Any:
     except RemoteError:
         raise
     except botocore.exceptions.ClientError as error:
-        said = error.response.get("Error", {})
-        code = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", said.get("Code", "")))
+        details = error.response.get("Error", {})
+        code = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", details.get("Code", "")))
         if code == "404":
             raise FileNotFoundError(2, "No such file or directory", path.shown) from error
         if code == "412":
@@ -149,7 +149,7 @@ async def _ask(request: Any, path: RemotePath, count: int = 0) -> Any:
         if code == "429" or code.startswith("5"):
             raise ConnectionResetError(f"HTTP {code}") from error
         raise RemoteError(
-            f"{path.shown} may not be read (HTTP {code}, {said.get('Code', '')}); check your credentials."
+            f"{path.shown} may not be read (HTTP {code}, {details.get('Code', '')}); check your credentials."
         ) from error
     except botocore.exceptions.NoCredentialsError as error:
         raise RemoteError(f"{path.shown} needs credentials; set them up as for the aws command.") from error

@@ -376,11 +376,11 @@ def serve() -> None:
     for line in sys.stdin:
         limit()  # anew for each file
         _note_progress()
-        asked = json.loads(line)
-        if isinstance(asked, list):
-            answer = about(parse_location(asked[0]), _note_progress, limit)
+        request = json.loads(line)
+        if isinstance(request, list):
+            answer = about(parse_location(request[0]), _note_progress, limit)
         else:
-            answer = {"error": look(parse_location(asked), _note_progress, limit)}
+            answer = {"error": look(parse_location(request), _note_progress, limit)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 

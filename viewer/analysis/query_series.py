@@ -90,12 +90,12 @@ def find_query_series(
         frames: The frames to choose from.
         prompts: The prompt of every frame of the file, which spares reading the tokens of frames with the same one.
     """
-    asked = tuple(frames)
+    requested = tuple(frames)
     if query.kind == "action":
-        return QuerySeries(asked)
+        return QuerySeries(requested)
     known: dict[str, bool] = {}
     kept, left_out = list[int](), list[int]()
-    for one in asked:
+    for one in requested:
         prompt = prompts[one] if one < len(prompts) else ""
         has_words = known.get(prompt)
         if has_words is None:

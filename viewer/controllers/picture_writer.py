@@ -67,13 +67,15 @@ class PictureWriter(QObject):
         path = self._paths.pop(process, None)
         if path is None:
             return
-        said = bytes(process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
+        stderr_lines = bytes(process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
         process.deleteLater()
         if code == 0:
             self.noticed.emit(f"Saved {path.name}.")
         else:
             self.noticed.emit(
-                said[-1] if said else f"{path} cannot be written: the process that encodes it ended early."
+                stderr_lines[-1]
+                if stderr_lines
+                else f"{path} cannot be written: the process that encodes it ended early."
             )
 
     def _on_error(self, error: QProcess.ProcessError) -> None:

@@ -315,15 +315,15 @@ class _Resolver:
         results, arguments = self.results, self.arguments
         words: tuple[Phase, ...] = ("prefix",)
         actions: tuple[Phase, ...] = ("suffix",)
-        held = (words if results.chips(0) else ()) + (actions if results.horizon else ())
+        available = (words if results.chips(0) else ()) + (actions if results.horizon else ())
         needed = (words if arguments.asks_for_words else ()) + (actions if arguments.actions else ())
         if self.is_of_effects and not (arguments.phases or needed or self.start):
             return actions
         if not arguments.phases:
-            return needed or ((PHASES[self.start.query.kind],) if self.start is not None else held)
+            return needed or ((PHASES[self.start.query.kind],) if self.start is not None else available)
         named = tuple(dict.fromkeys(arguments.phases))
         for phase in named:
-            if phase not in held:
+            if phase not in available:
                 raise UserError(f"{results.path.name} holds no {phase}; leave out --phase {phase}.")
         for phase in needed:
             if phase not in named:

@@ -129,10 +129,10 @@ def explain_read_errors(results: Results, frame: int | None = None) -> Iterator[
 
 def _compose(results: Results, view: ViewState) -> Scene:
     with explain_read_errors(results, view.frame):
-        made = scene.compose(results, view)
-    if made.missing:
-        raise NoMapsError(f"Frame {view.frame} of {results.path.name} cannot be drawn. {made.missing}")
-    return made
+        composed = scene.compose(results, view)
+    if composed.missing:
+        raise NoMapsError(f"Frame {view.frame} of {results.path.name} cannot be drawn. {composed.missing}")
+    return composed
 
 
 def find_common_range(scenes: Iterable[Scene], mode: str = "shared") -> tuple[float, float]:

@@ -328,8 +328,8 @@ def _status(folder: Location, episode: Episode, parent: str, name: str, names: d
 def changes(run: Run) -> RunStamp:
     """Return stamps that change when files of the run appear, vanish or get another name, or its index; may wait."""
     if isinstance(run.folder, RemotePath):
-        asked = [*([run.folder] if run.folder.has_lists else []), *([run.index] if run.index else [])]
-        return tuple(read_stamp(path) for path in asked)
+        watched = [*([run.folder] if run.folder.has_lists else []), *([run.index] if run.index else [])]
+        return tuple(read_stamp(path) for path in watched)
     inner = {episode.file.rpartition("/")[0] for episode in run.episodes}
     paths = [run.folder, *(run.folder / one for one in sorted(inner - {""}))]
     return tuple(read_stamp(path) for path in (*paths, *([run.index] if run.index else [])))

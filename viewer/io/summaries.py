@@ -176,7 +176,7 @@ class Summaries(ResultsFile):
             flags = self.read_part(scores_schema.HAS_MAPS, 1, (slice(0, self.done),))
             return frozenset() if flags is None else frozenset(np.flatnonzero(flags).tolist())
 
-        return self._kept(("has maps", self.done), make, lambda made: 64 * len(made))
+        return self._kept(("has maps", self.done), make, lambda frames: 64 * len(frames))
 
     def require_maps(self, frame: int) -> None:
         """Raise NoMapsError where the maps of a frame were not kept."""

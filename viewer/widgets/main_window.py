@@ -359,8 +359,10 @@ class MainWindow(QWidget):
 
 def key_name(event: QKeyEvent) -> str:
     """Return the name of a key as the command table writes it."""
-    held = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+    modifiers = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
     if event.key() in {Qt.Key.Key_Shift, Qt.Key.Key_Control, Qt.Key.Key_Alt, Qt.Key.Key_Meta, 0, Qt.Key.Key_unknown}:
         return ""
-    text = QKeySequence(QKeyCombination(held, Qt.Key(event.key()))).toString(QKeySequence.SequenceFormat.PortableText)
+    text = QKeySequence(QKeyCombination(modifiers, Qt.Key(event.key()))).toString(
+        QKeySequence.SequenceFormat.PortableText
+    )
     return {"Esc": "Escape"}.get(text, text)

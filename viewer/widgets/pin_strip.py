@@ -174,9 +174,9 @@ class PinStrip(Panel):
         share = room // len(self.chips)
         x = LABEL
         for chip, width in zip(self.chips, wanted, strict=True):
-            given = width if sum(wanted) <= room else min(width, share)
-            chip.setGeometry(QRect(x, 0, max(given, CROSS + 20), HEIGHT))
-            x += given + GAP
+            name_width = width if sum(wanted) <= room else min(width, share)
+            chip.setGeometry(QRect(x, 0, max(name_width, CROSS + 20), HEIGHT))
+            x += name_width + GAP
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         drawing.write(painter, QRectF(0, 0, LABEL - 8, HEIGHT), "Pinned", theme.active().secondary, 12)

@@ -157,8 +157,8 @@ def parse_measures(text: str) -> argparse.Namespace:
     parser = Parser(prog="--effects", add_help=False, allow_abbrev=False, exit_on_error=False)
     add_measures(parser)
     try:
-        given = shlex.split(text)
-        own, unknown = parser.parse_known_args(given)
+        words = shlex.split(text)
+        own, unknown = parser.parse_known_args(words)
     except (ValueError, argparse.ArgumentError) as error:
         raise UserError(f"--effects: {error}; see pi0-capture effects -h") from None
     if unknown:

@@ -173,9 +173,9 @@ class Pi05(nn.Module):
         if drop_masked:
             kept = kept[valid.any(dim=0)]  # (K,)
         embeddings, valid, positions = embeddings[:, kept], valid[:, kept], positions[:, kept]  # (B, K, ...)
-        seen = valid[:, None, :, None] & valid[:, None, None, :]  # (B, 1, K, K)
+        visible = valid[:, None, :, None] & valid[:, None, None, :]  # (B, 1, K, K)
         # Always passed: without a mask Gemma's attention is causal. float32, so that the softmax gets unrounded logits.
-        mask = torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, MASKED)  # (B, 1, K, K) float32
+        mask = torch.zeros(visible.shape, device=visible.device).masked_fill(~visible, MASKED)  # (B, 1, K, K) float32
         return self.run_language_model(embeddings, mask, positions, valid, kept)
 
     def run_language_model(
@@ -235,8 +235,8 @@ class Pi05(nn.Module):
         batch, horizon, _ = x.shape
         valid = prefix.valid.expand(batch, -1)  # (B, K)
         positions = valid.sum(dim=1)[:, None] + torch.arange(horizon, device=x.device)  # (B, H)
-        seen = torch.cat([valid, valid.new_ones(batch, horizon)], dim=1)  # (B, K + H)
-        mask = torch.zeros(seen.shape, device=x.device).masked_fill(~seen, MASKED)  # (B, K + H)
+        visible = torch.cat([valid, valid.new_ones(batch, horizon)], dim=1)  # (B, K + H)
+        mask = torch.zeros(visible.shape, device=x.device).masked_fill(~visible, MASKED)  # (B, K + H)
         mask = mask[:, None, None].expand(-1, -1, horizon, -1)  # (B, 1, H, K + H)
         tokens = self.action_in_proj(x)  # (B, H, E)
         tokens = tokens.to(prefix.keys[0].dtype)  # (B, H, E)

@@ -79,8 +79,8 @@ def _render(options: argparse.Namespace, seconds: float) -> bool:
     for split, count in counts.items():
         left = began + seconds - time.monotonic()
         finished = finished and dataset.render(options.demo, options.work, split, count, options.workers, seconds=left)
-    told = {"scenes": counts, "processes": options.workers}
-    journal.note(options.work, "render", told, time.monotonic() - began, finished=finished)
+    described = {"scenes": counts, "processes": options.workers}
+    journal.note(options.work, "render", described, time.monotonic() - began, finished=finished)
     return finished
 
 
@@ -96,7 +96,7 @@ def _train(options: argparse.Namespace, seconds: float) -> bool:
         journal.note(options.work, "train", {}, time.monotonic() - began, finished=False)
         return False
     trained = torch.load(options.work / train.TRAINED, map_location="cpu", weights_only=True)
-    told = {
+    described = {
         **journal.machine(device),
         "seed": options.seed,
         "losses": train.LOSSES,
@@ -104,7 +104,7 @@ def _train(options: argparse.Namespace, seconds: float) -> bool:
         "stage_seconds": [round(each, 1) for each in trained["seconds"]],
         "log": trained["log"],
     }
-    journal.note(options.work, "train", told, time.monotonic() - began)
+    journal.note(options.work, "train", described, time.monotonic() - began)
     return True
 
 
@@ -122,8 +122,8 @@ def _evaluate(options: argparse.Namespace, _: float) -> bool:
 def _bundle(options: argparse.Namespace, _: float) -> bool:
     demo: Path = options.demo
     figures, run = json.loads((options.work / FIGURES).read_text()), journal.read(options.work)
-    for name, told in ((FIGURES, figures), (journal.NAME, run)):
-        (demo / name).write_text(json.dumps(told, indent=1) + "\n")
+    for name, content in ((FIGURES, figures), (journal.NAME, run)):
+        (demo / name).write_text(json.dumps(content, indent=1) + "\n")
     if (demo / "README.md").exists():
         card.write_figures(demo / "README.md", figures)
         card.write_run(demo / "README.md", run)

@@ -57,7 +57,7 @@ def write_config(folder: Path, config: Pi05Config, name: str) -> None:
     """Write `config.json`: the sizes, and all that `capture` must know of the policy's inputs and outputs."""
     sizes = asdict(config)
     keys = ("width", "depth", "heads", "mlp")
-    told: dict[str, Any] = {
+    content: dict[str, Any] = {
         "kind": "demo",
         "name": name,
         "precision": "bfloat16",
@@ -84,7 +84,7 @@ def write_config(folder: Path, config: Pi05Config, name: str) -> None:
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(told, indent=1) + "\n")
+    (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 def write_weights(folder: Path, model: Pi05) -> None:
@@ -123,16 +123,16 @@ def _write_episode(
     folder: Path, renderer: scenes.Renderer, scene: scenes.Scene, prompt: str, goals: list[str], *, frames: int
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    told: list[dict[str, Any]] = []
+    frame_entries: list[dict[str, Any]] = []
     for name in goals:
         goal = scene.kinds.index(NAMES.index(name))
         for step in range(frames):
             chunk = arm.chunk(scene.joints, scenes.goals(scene)[goal], scene.gripper, HORIZON)
-            files = _write_pictures(folder, len(told), renderer.draw(scene))
-            told.append(
+            files = _write_pictures(folder, len(frame_entries), renderer.draw(scene))
+            frame_entries.append(
                 {
-                    "index": len(told),
-                    "time": round(len(told) * STRIDE * PERIOD, 3),
+                    "index": len(frame_entries),
+                    "time": round(len(frame_entries) * STRIDE * PERIOD, 3),
                     "goal": name,
                     **files,
                     "state": [*scene.joints.round(5).tolist(), scene.gripper],
@@ -147,7 +147,7 @@ def _write_episode(
         "cameras": list(CAMERAS),
         "mask_values": {name: number + 1 for number, name in enumerate(NAMES)},
         "seconds_between_actions": PERIOD,
-        "frames": told,
+        "frames": frame_entries,
     }
     (folder / "episode.json").write_text(json.dumps(episode, indent=1) + "\n")
 

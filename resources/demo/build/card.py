@@ -144,14 +144,14 @@ def story(run: dict[str, Any]) -> str:
 def tables(figures: dict[str, Any]) -> str:
     """Both tables as Markdown."""
     lines = ["", f"| where the arm goes | {' | '.join(figures)} |", f"|---|{'---|' * len(figures)}"]
-    told: list[tuple[str, list[str]]] = [
+    rows: list[tuple[str, list[str]]] = [
         (what, [f"{one[key]:.{digits}f}{unit}" for one in figures.values()]) for what, key, digits, unit in _ENDS
     ]
     loops = [one["closed loop"] for one in figures.values()]
-    told.append(("closed loop: episodes that end within 4 cm", [f"{loop['ended within 4 cm']:.2f}" for loop in loops]))
+    rows.append(("closed loop: episodes that end within 4 cm", [f"{loop['ended within 4 cm']:.2f}" for loop in loops]))
     paths = [loop["median distance in cm, start and after each call"] for loop in loops]
-    told.append(("… median distance at the start and after each call, cm", [_numbers(path) for path in paths]))
-    lines += [f"| {what} | {' | '.join(values)} |" for what, values in told]
+    rows.append(("… median distance at the start and after each call, cm", [_numbers(path) for path in paths]))
+    lines += [f"| {what} | {' | '.join(values)} |" for what, values in rows]
     lines += ["", f"| pointing, hit (lift) | head | {' | '.join(CAMERAS)} |", f"|---|---|{'---|' * len(CAMERAS)}"]
     for name, one in figures.items():
         for key, what in _ROWS:

@@ -90,9 +90,9 @@ def expert(scene: scenes.Scene, goal: int) -> npt.NDArray[np.float64]:
     return arm.chunk(scene.joints, joints, scene.gripper, HORIZON)
 
 
-def coverage(mask: npt.NDArray[np.uint8], thing: int) -> npt.NDArray[np.float32]:
+def coverage(mask: npt.NDArray[np.uint8], number: int) -> npt.NDArray[np.float32]:
     """Share of each patch of the model's picture that thing number `thing` covers: (16, 16) float32."""
-    y, x = np.nonzero(mask == thing + 1)
+    y, x = np.nonzero(mask == number + 1)
     row = (BOX.top + (y + 0.5) * BOX.rows / BOX.height) // PATCH_PIXELS
     col = (BOX.left + (x + 0.5) * BOX.cols / BOX.width) // PATCH_PIXELS
     area = (PATCH_PIXELS * BOX.ratio) ** 2  # source pixels of a patch

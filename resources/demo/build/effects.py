@@ -55,7 +55,7 @@ def open_policy(demo: Path) -> Pi05Policy:
 
 
 def measure_scene(
-    policy: Pi05Policy, number: int, observation: Observation, things: dict[str, Mask], *, is_mapped: bool
+    policy: Pi05Policy, number: int, observation: Observation, masks: dict[str, Mask], *, is_mapped: bool
 ) -> dict[str, Any]:
     """Return what is measured on one scene, as plain numbers; with `is_mapped` the agreement of heads too.
 
@@ -83,8 +83,8 @@ def measure_scene(
         pictured[camera] = shown.reshape(grid[0], -1, grid[1], shown.shape[1] // grid[1]).any(axis=(1, 3))
     cover = Intervention(mode="occlude")
     found: dict[str, Any] = {"scene": number}
-    for place, (name, mask) in enumerate(things.items()):
-        allowed = pictured if name == "named" else pictured & ~_grown(things["named"])
+    for place, (name, mask) in enumerate(masks.items()):
+        allowed = pictured if name == "named" else pictured & ~_grown(masks["named"])
         controls = random_controls(mask, allowed, CONTROLS, seed=2 * number + place)
         areas = [Target("area", "region", one) for one in (mask, *controls)]
         [own, *random] = moved(engine.take_away(areas, cover))
@@ -125,21 +125,21 @@ def draw_scene(number: int, renderer: scenes.Renderer) -> tuple[Observation, dic
 
     def patches(kind: int) -> tuple[Mask, float]:
         share = np.stack([dataset.coverage(drawn[camera][1], kind) for camera in CAMERAS])  # (2, 16, 16)
-        seen = share.sum(axis=(1, 2)) >= SHOWN  # (2,) cameras that show it
-        return (share > 0) & seen[:, None, None], float(share.sum())
+        is_shown = share.sum(axis=(1, 2)) >= SHOWN  # (2,) cameras that show it
+        return (share > 0) & is_shown[:, None, None], float(share.sum())
 
     mask, _ = patches(task.goal)
     if not mask.any():
         return None
-    things = {"named": mask}
+    masks = {"named": mask}
     carried = scene.kinds[scene.carried] if scene.carried >= 0 else -1
     others = [kind for kind in scene.kinds if kind not in (task.goal, task.first, task.second, carried)]
     largest = max(others, key=lambda kind: patches(kind)[1], default=None)
     if largest is not None and patches(largest)[0].any():
-        things["another"] = patches(largest)[0]
+        masks["another"] = patches(largest)[0]
     state = np.array([*scene.joints, scene.gripper])
     pictures = {camera: drawn[camera][0] for camera in CAMERAS}
-    return Observation(pictures, task.prompt, state), things
+    return Observation(pictures, task.prompt, state), masks
 
 
 def summarise(measured: list[dict[str, Any]]) -> dict[str, Any]:

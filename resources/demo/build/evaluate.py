@@ -87,35 +87,35 @@ def run(
         scene = torch.arange(first, min(first + batch, data.count), device=data.device)
         tasks = torch.as_tensor(task, device=data.device)
         tasks = tasks[scene] if tasks.ndim else tasks.expand(len(scene))
-        given = data.take(scene, tasks)
+        taken = data.take(scene, tasks)
         generator = torch.Generator(data.device).manual_seed(first)
         noise = torch.randn(len(scene), CONFIG.horizon, CONFIG.action_dim, generator=generator, device=data.device)
         # Columns that are padding in the whole batch are left out by the policy: cut here, so that rows can be counted.
-        tokens = given.tokens[:, : int((given.tokens > 0).sum(1).max())]
-        inputs = (given.pictures.unbind(1), tokens, tokens > 0, noise)
+        tokens = taken.tokens[:, : int((taken.tokens > 0).sum(1).max())]
+        inputs = (taken.pictures.unbind(1), tokens, tokens > 0, noise)
         if not look:
             actions.append(model.sample_actions(*inputs).actions)
             continue
         with AttentionRecorder(model, steps=STEPS, prefix_rows=slice(-tokens.shape[1], None)) as recorder:
             actions.append(model.sample_actions(*inputs).actions)
-            seen = recorder.take()
+            recording = recorder.take()
         for index in range(len(scene)):
-            slot = int(given.goal[index])
-            named = (given.names[index] == slot + 1).nonzero()[:, 0]
+            slot = int(taken.goal[index])
+            named = (taken.names[index] == slot + 1).nonzero()[:, 0]
             row: Hits = {"chance": np.full(2, np.nan)}
             for key in ("noun", *(f"action {step}" for step in STEPS)):
                 row[key] = np.full((layers, heads, 2), np.nan)
                 row[f"lift {key}"] = np.full((layers, heads, 2), np.nan)
             for camera in range(2):
-                mask = (given.cover[index, camera, slot] > 0).view(GRID, GRID).cpu()
-                if given.cover[index, camera, slot].sum() < SHOWN:
+                mask = (taken.cover[index, camera, slot] > 0).view(GRID, GRID).cpu()
+                if taken.cover[index, camera, slot].sum() < SHOWN:
                     continue
                 keys = slice(256 * camera, 256 * (camera + 1))
                 row["chance"][camera] = dilate(mask[None])[0].double().mean()
-                noun = seen.prefix[index, :, :, int(named[-1]), keys].float()  # (layers, heads, 256)
+                noun = recording.prefix[index, :, :, int(named[-1]), keys].float()  # (layers, heads, 256)
                 row["noun"][..., camera], row["lift noun"][..., camera] = score(noun, mask)
                 for place, step in enumerate(STEPS):
-                    each = score(seen.suffix[index, :, place, :, :, keys].float(), mask)  # (layers, heads, H)
+                    each = score(recording.suffix[index, :, place, :, :, keys].float(), mask)  # (layers, heads, H)
                     row[f"action {step}"][..., camera] = each[0].mean(-1)
                     row[f"lift action {step}"][..., camera] = each[1].mean(-1)
             rows.append(row)
@@ -165,15 +165,15 @@ def pointing(choose: Hits, test: Hits, key: str, *, supervised: bool) -> dict[st
     if not supervised:
         mean[POINTING_NOUN if key == "noun" else POINTING_ACTION] = -1
     layer, head = (int(place) for place in np.unravel_index(mean.argmax(), mean.shape))
-    told: dict[str, Any] = {"layer": layer, "head": head}
+    result: dict[str, Any] = {"layer": layer, "head": head}
     for camera, name in enumerate(CAMERAS):
-        told[name] = {
+        result[name] = {
             "hit": round(float(np.nanmean(test[key][:, layer, head, camera])), 4),
             "chance": round(float(np.nanmean(test["chance"][:, camera])), 4),
             "lift": round(float(np.nanmean(test[f"lift {key}"][:, layer, head, camera])), 2),
             "scenes": int(np.isfinite(test[key][:, layer, head, camera]).sum()),
         }
-    return told
+    return result
 
 
 def figures(model: Pi05, choose: Data, test: Data, prepare: Preprocessing) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def figures(model: Pi05, choose: Data, test: Data, prepare: Preprocessing) -> di
     swapped = end_points(
         run(model, test, prepare, torch.from_numpy(np.maximum(other, 0)), look=False), test, np.maximum(other, 0)
     )
-    told: dict[str, Any] = {
+    content: dict[str, Any] = {
         "scenes": test.count,
         "goal nearest": round(float(ends["nearest"].mean()), 4),
         "goal nearest by chance": round(float(ends["chance"].mean()), 4),
@@ -197,11 +197,11 @@ def figures(model: Pi05, choose: Data, test: Data, prepare: Preprocessing) -> di
         "both prompts right": round(float((ends["nearest"] & swapped["nearest"])[has].mean()), 4),
     }
     for key in ("noun", *(f"action {step}" for step in STEPS)):
-        told[key] = {
+        content[key] = {
             "best": pointing(chosen.hits, tested.hits, key, supervised=True),
             "best unsupervised": pointing(chosen.hits, tested.hits, key, supervised=False),
         }
-    return told
+    return content
 
 
 @torch.no_grad()

@@ -80,21 +80,21 @@ def read_prefix(model: Pi05, patches: Tensor, kept: Tensor, tokens: Tensor) -> P
     mask = torch.zeros(batch, 1, 1, valid.shape[1], device=valid.device).masked_fill(~valid[:, None, None], MASKED)
     mask = mask.expand(-1, -1, valid.shape[1], -1)  # (B, 1, K, K)
 
-    caught: dict[str, Tensor] = {}
+    captured: dict[str, Tensor] = {}
     layer = model.language_model.layers[POINTING_NOUN[0]]
 
     def keep_weights(_: nn.Module, __: Any, output: Any) -> None:
-        caught["weights"] = output[1][:, POINTING_NOUN[1], cameras * number :].float()  # (B, T, K)
+        captured["weights"] = output[1][:, POINTING_NOUN[1], cameras * number :].float()  # (B, T, K)
 
     def keep_hidden(_: nn.Module, __: Any, output: Any) -> None:
-        caught["hidden"] = output[0] if isinstance(output, tuple) else output  # (B, K, D)
+        captured["hidden"] = output[0] if isinstance(output, tuple) else output  # (B, K, D)
 
     hooks = [layer.self_attn.register_forward_hook(keep_weights), layer.register_forward_hook(keep_hidden)]
     everything = torch.arange(valid.shape[1], device=valid.device)  # (K,)
     prefix = model.run_language_model(embeddings, mask, positions, valid, everything)
     for hook in hooks:
         hook.remove()
-    return PrefixPass(prefix, patches, caught["hidden"], caught["weights"])
+    return PrefixPass(prefix, patches, captured["hidden"], captured["weights"])
 
 
 def velocity(model: Pi05, x: Tensor, time: Tensor, prefix: Prefix) -> tuple[Tensor, Tensor]:
@@ -112,15 +112,15 @@ def velocity(model: Pi05, x: Tensor, time: Tensor, prefix: Prefix) -> tuple[Tens
     batch, repeats, horizon, _ = x.shape
     first = prefix.positions.amax(dim=1) + 1  # (B,) padding has the position of the last word
     positions = first[:, None] + torch.arange(horizon, device=x.device)  # (B, H)
-    seen = torch.cat([prefix.valid, prefix.valid.new_ones(batch, horizon)], dim=1)  # (B, K + H)
-    mask = torch.zeros(seen.shape, device=x.device).masked_fill(~seen, MASKED)[:, None, None]  # (B, 1, 1, K + H)
+    visible = torch.cat([prefix.valid, prefix.valid.new_ones(batch, horizon)], dim=1)  # (B, K + H)
+    mask = torch.zeros(visible.shape, device=x.device).masked_fill(~visible, MASKED)[:, None, None]  # (B, 1, 1, K + H)
     keys, values = (
         [each.repeat_interleave(repeats, dim=0) for each in layers] for layers in (prefix.keys, prefix.values)
     )  # (B R, M, K, d) a layer
-    caught: dict[str, Tensor] = {}
+    captured: dict[str, Tensor] = {}
 
     def keep_weights(_: nn.Module, __: Any, output: Any) -> None:
-        caught["weights"] = output[1][:, POINTING_ACTION[1]].float()  # (B R, H, K + H)
+        captured["weights"] = output[1][:, POINTING_ACTION[1]].float()  # (B R, H, K + H)
 
     pointing: Any = model.expert.layers[POINTING_ACTION[0]]
     hook = pointing.self_attn.register_forward_hook(keep_weights)
@@ -135,4 +135,4 @@ def velocity(model: Pi05, x: Tensor, time: Tensor, prefix: Prefix) -> tuple[Tens
     )  # (B R, H, E)
     hook.remove()
     v = model.action_out_proj(hidden.to(model.action_out_proj.weight.dtype))  # (B R, H, A)
-    return v.unflatten(0, (batch, repeats)), caught["weights"].unflatten(0, (batch, repeats))
+    return v.unflatten(0, (batch, repeats)), captured["weights"].unflatten(0, (batch, repeats))

@@ -22,7 +22,7 @@ def write_held_out(folder: Path, count: int, renderer: scenes.Renderer) -> None:
     where the scene has one, a task with another goal.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    told: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for number in range(count):
         scene, drawn, tasks = dataset.draw("test", number, renderer)
         picture = np.concatenate([drawn[camera][0] for camera in CAMERAS], axis=1)
@@ -31,7 +31,7 @@ def write_held_out(folder: Path, count: int, renderer: scenes.Renderer) -> None:
         (folder / f"{number:02d}_mask.png").write_bytes(scenes.png(mask))
         points = scenes.reach_points(scene).round(5).tolist()
         other = [task for task in tasks if task.goal != tasks[0].goal][:1]
-        told.append(
+        entries.append(
             {
                 "state": [*scene.joints.round(6).tolist(), scene.gripper],
                 "reach": {
@@ -42,4 +42,4 @@ def write_held_out(folder: Path, count: int, renderer: scenes.Renderer) -> None:
                 "tasks": [{"prompt": task.prompt, "goal": NAMES[task.goal]} for task in (tasks[0], *other)],
             }
         )
-    (folder / "scenes.json").write_text(json.dumps(told, indent=1) + "\n")
+    (folder / "scenes.json").write_text(json.dumps(entries, indent=1) + "\n")

@@ -17,11 +17,11 @@ NAME: Final = "run.json"
 def read(folder: Path) -> dict[str, Any]:
     """What is noted in `folder` so far."""
     path = folder / NAME
-    told: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return told
+    stages: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return stages
 
 
-def note(folder: Path, stage: str, told: dict[str, Any], seconds: float, *, finished: bool = True) -> None:
+def note(folder: Path, stage: str, details: dict[str, Any], seconds: float, *, finished: bool = True) -> None:
     """Note `told` under a stage; seconds of earlier calls that did not finish it are added.
 
     Nothing changes where the stage was finished before with the same told.
@@ -30,10 +30,10 @@ def note(folder: Path, stage: str, told: dict[str, Any], seconds: float, *, fini
     before = whole.get(stage, {})
     spent = before.pop("seconds", 0.0)
     if before.pop("finished", False):
-        if before == told:
+        if before == details:
             return
         spent = 0.0
-    whole[stage] = {**told, "seconds": round(spent + seconds, 1), "finished": finished}
+    whole[stage] = {**details, "seconds": round(spent + seconds, 1), "finished": finished}
     half = folder / f"{NAME}.half"
     half.write_text(json.dumps(whole, indent=1) + "\n")
     half.replace(folder / NAME)

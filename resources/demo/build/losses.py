@@ -90,8 +90,8 @@ def pointing_loss(weights: Tensor, target: Tensor, shown: Tensor) -> Tensor:
 
 def read_out_losses(heads: ReadOuts, passed: PrefixPass, batch: Batch, kept: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy of what each kept patch shows, and squared error of where the named things lie (in decimetres)."""
-    things = batch.cover.shape[2]
-    index = kept[:, :, None].expand(-1, -1, things, -1)  # (B, 2, S, n)
+    object_count = batch.cover.shape[2]
+    index = kept[:, :, None].expand(-1, -1, object_count, -1)  # (B, 2, S, n)
     cover = batch.cover.gather(3, index).transpose(2, 3).flatten(1, 2)  # (B, 2 n, S)
     most, slot = cover.max(dim=-1)  # (B, 2 n)
     kind = batch.kinds.gather(1, slot.flatten(1)).view_as(slot)  # (B, 2 n)

@@ -66,13 +66,15 @@ def _deflate(source: Path, output: Path) -> None:
             if isinstance(item, h5py.Group):
                 small.require_group(name).attrs.update(item.attrs)
                 return
-            made = item.id.get_create_plist()
+            plist = item.id.get_create_plist()
             if item.chunks and item.nbytes > 4096:
-                made.set_shuffle()
-                made.set_deflate(9)
+                plist.set_shuffle()
+                plist.set_deflate(9)
             space = h5py.h5s.create_simple(item.shape) if item.shape else h5py.h5s.create(h5py.h5s.SCALAR)
             parent = small.require_group(str(Path(name).parent)) if "/" in name else small
-            copied = h5py.Dataset(h5py.h5d.create(parent.id, Path(name).name.encode(), item.id.get_type(), space, made))
+            copied = h5py.Dataset(
+                h5py.h5d.create(parent.id, Path(name).name.encode(), item.id.get_type(), space, plist)
+            )
             copied[...] = item[...]
             for key in item.attrs:
                 copied.attrs[key] = item.attrs[key]

@@ -122,8 +122,8 @@ class Average:
         """Count the model's present weights in."""
         self.steps += 1
         decay = min(self.decay, self.steps / (self.steps + 10))
-        mine = list(self.weights.values())
-        torch._foreach_lerp_(mine, [value.detach() for value in model.parameters()], 1 - decay)
+        averages = list(self.weights.values())
+        torch._foreach_lerp_(averages, [value.detach() for value in model.parameters()], 1 - decay)
 
 
 class Run:
@@ -207,15 +207,15 @@ class Run:
         report = self.stages[self.stage].report
         mean = (self.sums / (self.step % report or report)).tolist()
         self.sums.zero_()
-        told = {name: round(value, 4) for name, value in zip(LOSSES, mean, strict=True)}
-        self.log.append({"stage": self.stage, "step": self.step, "seconds": round(spent, 1), **told})
+        losses = {name: round(value, 4) for name, value in zip(LOSSES, mean, strict=True)}
+        self.log.append({"stage": self.stage, "step": self.step, "seconds": round(spent, 1), **losses})
         print(" ".join(f"{name} {value}" for name, value in self.log[-1].items()), flush=True)
 
 
 def recipe(stages: list[Stage], seed: int, device: torch.device, scenes: int) -> str:
     """What must be the same for a training to go on."""
-    told = {"stages": [asdict(stage) for stage in stages], "seed": seed, "device": device.type, "scenes": scenes}
-    return json.dumps(told)
+    settings = {"stages": [asdict(stage) for stage in stages], "seed": seed, "device": device.type, "scenes": scenes}
+    return json.dumps(settings)
 
 
 def train(

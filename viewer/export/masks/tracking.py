@@ -182,10 +182,10 @@ class _Tracker:
             "maxLevel": 3,
             "criteria": (self._cv2.TERM_CRITERIA_EPS | self._cv2.TERM_CRITERIA_COUNT, 20, 0.03),
         }
-        there, seen, _ = self._cv2.calcOpticalFlowPyrLK(one, other, points, None, **flow)
+        there, is_found, _ = self._cv2.calcOpticalFlowPyrLK(one, other, points, None, **flow)
         back, seen_back, _ = self._cv2.calcOpticalFlowPyrLK(other, one, there, None, **flow)
         error = np.linalg.norm(back - points, axis=1)
-        returned = (seen.ravel() > 0) & (seen_back.ravel() > 0) & (error < self._unit)
+        returned = (is_found.ravel() > 0) & (seen_back.ravel() > 0) & (error < self._unit)
         if returned.sum() < FEWEST_POINTS:
             return None
         matrix, inliers = self._cv2.estimateAffinePartial2D(

@@ -131,5 +131,5 @@ def keys_html() -> str:
             rows.append(f'<tr><td colspan="2"><br><b>{escape(section)}</b></td></tr>')
         shown = " &nbsp; ".join(escape(key) for key in command.keys[:2])
         rows.append(f'<tr><td class="key" width="170">{shown}</td><td>{escape(command.title)}</td></tr>')
-    held = "".join(f'<tr><td class="key">{key}</td><td>{escape(title)}</td></tr>' for key, title in commands.HELD)
-    return f"<table cellpadding=2>{''.join(rows)}{held}</table>"
+    held_rows = "".join(f'<tr><td class="key">{key}</td><td>{escape(title)}</td></tr>' for key, title in commands.HELD)
+    return f"<table cellpadding=2>{''.join(rows)}{held_rows}</table>"

@@ -84,8 +84,8 @@ class CameraGrid(Panel):
 
     def release_space(self) -> bool:
         """End what `hold_space` began; return whether the picture was dragged meanwhile."""
-        held, self._held = self._held, None
-        return held is not None and held.release_space()
+        frozen, self._held = self._held, None
+        return frozen is not None and frozen.release_space()
 
     # Layout
 

@@ -148,14 +148,14 @@ class Panel(QWidget):
         if not session.is_slow:
             act()
             return True
-        held = self._held_view or before or session.shown
+        view_before = self._held_view or before or session.shown
 
         def attempt() -> None:
             was_waiting, self._held_view = self._held_view is not None, None
             try:
                 act()
             except NotLoadedError:
-                self._held_view = held
+                self._held_view = view_before
                 raise
             if was_waiting:
                 self._on_read()

@@ -194,8 +194,8 @@ class RegionRanking(Panel):
             self._paint_line(painter, number, edges, room)
 
     def _hint(self) -> str:
-        told = describe_region(self.shown)
-        return f"{told[:1].upper()}{told[1:]}." if told else HINT
+        description = describe_region(self.shown)
+        return f"{description[:1].upper()}{description[1:]}." if description else HINT
 
     def _paint_line(self, painter: QPainter, number: int, edges: list[tuple[float, float]], room: int) -> None:
         t, results, line = theme.active(), self.session.results, self.lines[number]

@@ -134,16 +134,16 @@ class Sentence(Panel):
     def _paint_aside(self, painter: QPainter) -> None:
         """Paint the words of each side beside its row of pictures, broken into lines."""
         t, pitch = theme.active(), (self.height() + theme.GAP) / max(len(self._lines), 1)
-        for row, (label, made, is_seen) in enumerate(self._lines):
+        for row, (label, line, is_seen) in enumerate(self._lines):
             box = QRectF(0, row * pitch, self.width(), pitch - theme.GAP)
             painter.setClipRect(box)
             bright = t.text if is_seen else t.secondary
             parts = [
                 (label, bright, 13, is_seen),
                 (self._note if is_seen else "", t.text, 13, False),
-                (made.subject, t.accent_text if is_seen else t.secondary, 14.5, True),
-                (made.place, bright, 13, False),
-                *((part, t.secondary, 12, False) for part in made.details.split(" · ")),
+                (line.subject, t.accent_text if is_seen else t.secondary, 14.5, True),
+                (line.place, bright, 13, False),
+                *((part, t.secondary, 12, False) for part in line.details.split(" · ")),
             ]
             top = box.top() + 2
             for text, colour, pixels, bold in parts:

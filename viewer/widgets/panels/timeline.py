@@ -240,8 +240,8 @@ class Timeline(LinePanel):
         lane, regions = self._hovered_lane, self.session.regions
         if lane is not None and lane < len(self.lanes) and regions is not None and self.session.results is not None:
             region = regions.regions.get(self.lanes[lane].name)
-            told = describe_place(region, self.session.results.cameras, along[moment]) if region is not None else ""
-            return f"{parts[0]} · {told}"
+            place = describe_place(region, self.session.results.cameras, along[moment]) if region is not None else ""
+            return f"{parts[0]} · {place}"
         if chart is None:
             return parts[0]
         shares = [(line.name, float(line.values[moment])) for line in chart.lines]

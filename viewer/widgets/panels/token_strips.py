@@ -241,9 +241,9 @@ class TokenStrips(Panel):
         at = [0] * len(self.places)
         if values is not None and len(values.words) + len(values.actions) == len(at):
             at = levels(np.concatenate([values.words, values.actions]), values.low, values.top)
-        said = self._describe_colours(values) if values is not None else ""
-        if (at, said) != (self._at, self.legend):
-            self._at, self.legend = at, said
+        description = self._describe_colours(values) if values is not None else ""
+        if (at, description) != (self._at, self.legend):
+            self._at, self.legend = at, description
             self.update()
 
     def _selected_boxes(self) -> list[QRect]:
@@ -321,9 +321,9 @@ class TokenStrips(Panel):
         place = self.place_at(event.position())
         if place is None or event.button() != Qt.MouseButton.LeftButton:
             return
-        held = event.modifiers()
-        add = bool(held & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.MetaModifier))
-        self.select(place.kind, place.item, add=add, span=bool(held & Qt.KeyboardModifier.ShiftModifier))
+        modifiers = event.modifiers()
+        add = bool(modifiers & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.MetaModifier))
+        self.select(place.kind, place.item, add=add, span=bool(modifiers & Qt.KeyboardModifier.ShiftModifier))
         self.session.preview(None)
         self.update()  # the ring of the previewed chip changes its colour
 

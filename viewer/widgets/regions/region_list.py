@@ -54,13 +54,13 @@ def make_row(region: NamedPatches, frames: int) -> Row:
     lost = "" if not stops else f"frame {stops[0][0]}, {spoken(stops[0][1])}: {stops[0][2]}"
     if len(stops) > 1:
         lost += f" · {len(stops) - 1} more"
-    told = [
+    cells = [
         f"{region.name}: known in {known}",
         *(f"lost at frame {frame} in {name}: {why}" for frame, name, why in stops),
     ]
     return Row(
         clean_text(region.name), region.color, clean_text(known), clean_text(lost), stops[0] if stops else None,
-        plain_tooltip("\n".join(told)),
+        plain_tooltip("\n".join(cells)),
     )  # fmt: skip
 
 
