@@ -201,11 +201,11 @@ def describe_inferred(config: Pi05Config, stated: Stated) -> list[Decision]:
 def _check_config(config: Pi05Config, stated: Stated, where: str) -> None:
     vlm, expert = config.vlm, config.expert
     for size in ("depth", "heads", "kv_heads", "head_dim"):
-        one, other = getattr(vlm, size), getattr(expert, size)
-        if one != other:
+        first, second = getattr(vlm, size), getattr(expert, size)
+        if first != second:
             raise UserError(
-                f"the language model in {where} has {size} {one} and the action expert {other}, but the two attend to "
-                "each other and must agree; the file is damaged or another model"
+                f"the language model in {where} has {size} {first} and the action expert {second}, "
+                "but the two attend to each other and must agree; the file is damaged or another model"
             )
     if vlm.head_dim % 2 or expert.width % 2 or vlm.heads % vlm.kv_heads:
         raise UserError(f"{where} has heads of width {vlm.head_dim} and an expert of width {expert.width}: not Pi0.5")

@@ -51,7 +51,9 @@ class SafetensorsWeights:
     """LoRA adapters by the parameter into which each is merged when it is read."""
 
     def __post_init__(self) -> None:
-        parts = [(f"{one.adapter.module} (LoRA)", part) for one in self.adapters.values() for part in one.parts]
+        parts = [
+            (f"{adapter.adapter.module} (LoRA)", part) for adapter in self.adapters.values() for part in adapter.parts
+        ]
         for name, stored in (*self.tensors.items(), *parts):
             if stored.dtype not in FLOATS:
                 raise UserError(

@@ -133,7 +133,7 @@ class _Painter:
         width = self._image.width - 2 * MARGIN
         y = self._paint_lines(wrap(self._sheet.title, 22, width, 1), y, TEXT, 22, 32)
         y = self._paint_lines(wrap(self._sheet.details, 13, width, 2), y, SECONDARY, 13, LINE + 2)
-        assumed = [one for one in self._sheet.decisions if not one.is_certain]
+        assumed = [decision for decision in self._sheet.decisions if not decision.is_certain]
         y += 8
         if not assumed:
             return self._paint_lines(["Nothing was assumed about the input."], y, SECONDARY, 13, LINE + 2) + GAP

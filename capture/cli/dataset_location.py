@@ -58,7 +58,7 @@ def open_dataset(location: Path, options: SourceOptions, numbers: Sequence[int] 
 
 def list_patterns(source: Source, numbers: Sequence[int] | None) -> list[str]:
     """Return the names or patterns of the files that the chosen episodes of a LeRobot data set are read from."""
-    chosen = [one for one in source.episodes if numbers is None or one.number in numbers]
+    chosen = [episode for episode in source.episodes if numbers is None or episode.number in numbers]
     names = sorted({file for episode in chosen for file in getattr(episode, "files", ())})
     if len(names) <= MAX_PATTERNS:
         return ["meta/**", *names]

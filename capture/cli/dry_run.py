@@ -61,7 +61,7 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
             bad[episode.name] = str(error)
             continue
         first = first or plan
-        assumed |= dict.fromkeys(one for one in plan.decisions if not one.is_certain)
+        assumed |= dict.fromkeys(decision for decision in plan.decisions if not decision.is_certain)
         frames += plan.sizes.frames
         size += plan.frame_bytes * plan.sizes.frames
         if named and not series.setup.options.overwrite:
@@ -85,7 +85,7 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
         )
     if others := [one for one in assumed if one not in first.decisions]:
         lines.append("assumed in other episodes:")
-        lines += [f"  {one.sentence}" for one in others[:SHOWN_DECISIONS]]
+        lines += [f"  {other.sentence}" for other in others[:SHOWN_DECISIONS]]
         lines += [f"  and {len(others) - SHOWN_DECISIONS} more"] if len(others) > SHOWN_DECISIONS else []
     if bad:
         lines.append(f"{len(bad)} episode{'s' * (len(bad) != 1)} cannot be used:")

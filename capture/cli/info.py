@@ -252,10 +252,10 @@ def _format_decisions(file: h5py.File, *, verbose: bool) -> list[str]:
         decisions = from_json(str(stored))
     except ValueError:
         return ["input     the stored decisions about it cannot be read"]
-    assumed = [one for one in decisions if not one.is_certain]
+    assumed = [decision for decision in decisions if not decision.is_certain]
     count = f"{len(decisions) - len(assumed)} decided, {len(assumed)} assumed"
     if verbose:
-        shown = [f"{one.label} {one.sentence}" for one in decisions]
+        shown = [f"{decision.label} {decision.sentence}" for decision in decisions]
         wrapped = [line for text in shown for line in textwrap.wrap(text, WIDTH - 10, subsequent_indent="  ")]
         return [f"input     {count}:", *(f"{'':<9} {line}" for line in wrapped)]
     lines = [f"input     {count}; -v gives each with its reason"]

@@ -42,7 +42,7 @@ def describe_plan(plan: Plan, *, one_of_many: bool = False) -> str:
     if masked:
         lines.append(f"  masked    {', '.join(masked)} (no picture given)")
     lines.append(f"  tokenizer {policy.tokenizer_name}")
-    lines += [f"  {one.label:<9} {one.sentence}" for one in plan.decisions]
+    lines += [f"  {decision.label:<9} {decision.sentence}" for decision in plan.decisions]
     listed: set[str] = set()
     first = plan.tables[: int(plan.ends[0])]  # the first moment's, one for each prompt
     for table in first:
@@ -129,7 +129,7 @@ def summarise_dataset_run(outcomes: Sequence[RunOutcome], unusable: Mapping[str,
     bad = {written.path.name: written.failure for written in files if written.failure is not None} | dict(unusable)
     skipped = sum(written.skipped for written in files)
     done = len(files) - skipped - sum(written.failure is not None for written in files)
-    frames, seconds = sum(one.frames for one in outcomes), max(one.seconds for one in outcomes)
+    frames, seconds = sum(outcome.frames for outcome in outcomes), max(outcome.seconds for outcome in outcomes)
     size = sum(written.path.stat().st_size for written in files if written.path.is_file())
     parts = [f"{frames} frame{'s' * (frames != 1)} in {time_text(seconds)}"] if frames else []
     parts += [size_text(size)] if size else []

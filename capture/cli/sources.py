@@ -54,12 +54,16 @@ def describe(
         source = open_dataset(path, options)
         if RIGHT_WRIST not in slots and any(camera.name in CAMERAS[RIGHT_WRIST] for camera in source.cameras):
             source = open_dataset(path, replace(options, cameras=(*slots, RIGHT_WRIST)))
-        mapped, is_mapped = [one.sentence for one in source.decisions], True
+        mapped, is_mapped = [decision.sentence for decision in source.decisions], True
     except UserError as error:
         source = open_dataset(path, SourceOptions((), 1, has_files=is_here))  # what it holds can still be said
         mapped, is_mapped = [str(error)], False
     findings = _look(source, read_all=read_all) if is_here else _list_episodes(source)
-    used = {one.choice for one in source.decisions if one.subject.endswith(" camera")} if is_mapped else set()
+    used = (
+        {decision.choice for decision in source.decisions if decision.subject.endswith(" camera")}
+        if is_mapped
+        else set()
+    )
     damage = _look_at_other_cameras(path, source, used, findings, read_all=read_all) if is_here else {}
     if not is_mapped:  # any of the cameras may be needed
         findings = replace(
@@ -163,7 +167,9 @@ def _summarise(episode: Episode, *, success: bool | None, looked: bool) -> _Row:
 
 def _list_episodes(source: Source) -> _Findings:
     """Return what the metadata of a data set state that is not fetched."""
-    rows = tuple(_summarise(one, success=None, looked=number < SHOWN) for number, one in enumerate(source.episodes))
+    rows = tuple(
+        _summarise(episode, success=None, looked=number < SHOWN) for number, episode in enumerate(source.episodes)
+    )
     prompts = dict.fromkeys(prompt for row in rows for prompt in row.prompts)
     return _Findings(rows, {}, tuple(prompts), {}, has_outcomes=False, is_read=False, is_fetched=False)
 
@@ -318,7 +324,7 @@ def _format_commands(source: Source, path: Path, good: Sequence[_Row], options: 
     cameras = ' --camera "exterior=NAME" --camera "wrist=NAME"'
     if options is not None:
         chosen_cameras = (f"{slot}={name}" for slot, name in options.camera_overrides.items())
-        cameras = "".join(f" --camera {shlex.quote(one)}" for one in chosen_cameras)
+        cameras = "".join(f" --camera {shlex.quote(camera)}" for camera in chosen_cameras)
         cameras += "" if options.turned is None else f" --turned {'yes' if options.turned else 'no'}"
     yield f"pi0-capture --checkpoint FOLDER {which}{chosen}{cameras}{prompt} --frames keyframes -o {output} --dry-run"
 

@@ -30,15 +30,15 @@ class InMemoryEpisode:
     @property
     def prompts(self) -> tuple[str, ...]:
         """Distinct prompts in order."""
-        return tuple(dict.fromkeys(one.prompt for one in self.observations if one.prompt))
+        return tuple(dict.fromkeys(observation.prompt for observation in self.observations if observation.prompt))
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
         """Camera -> (height, width). Raises UserError where these differ between observations."""
         first = self.observations[0]
         shapes = {camera: (picture.shape[0], picture.shape[1]) for camera, picture in first.pictures.items()}
-        for one in self.observations:
-            check_pictures(one, shapes)
+        for observation in self.observations:
+            check_pictures(observation, shapes)
         return shapes
 
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:

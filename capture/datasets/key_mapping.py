@@ -146,7 +146,7 @@ def _explain_parts(
     candidates = [one for one in table if _fits(one, available, length) and (one == parts or one != SAME.get(parts))]
     if len(candidates) == 1:
         return Decision(subject, listed, "the only parts with known names and a fitting length", is_certain=True)
-    others = " or ".join(_list_parts(one, available) for one in candidates if one != parts)
+    others = " or ".join(_list_parts(candidate, available) for candidate in candidates if candidate != parts)
     return Decision(subject, listed, f"the first known; {option} takes others, such as {others}", is_certain=False)
 
 

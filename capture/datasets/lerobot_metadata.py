@@ -143,7 +143,7 @@ def read_metadata(folder: Path) -> Metadata:
     episodes = tuple(
         sorted(read_episodes(folder, info, {name: picture_keys[name] for name in videos}), key=lambda one: one.number)
     )
-    if len({one.number for one in episodes}) != len(episodes):
+    if len({episode.number for episode in episodes}) != len(episodes):
         raise UserError(f"{folder / 'meta'} lists one episode twice; fetch the data set again")
     return Metadata(
         folder=folder,
@@ -172,8 +172,8 @@ def _shorten(key: str, prefixes: tuple[str, ...], taken: Mapping[str, str]) -> s
 def _is_depth(feature: JsonObject) -> bool:
     infos = (feature.values.get("info"), feature.values.get("video_info"))
     return any(
-        isinstance(one, dict) and (one.get("is_depth_map") is True or one.get("video.is_depth_map") is True)
-        for one in infos
+        isinstance(info, dict) and (info.get("is_depth_map") is True or info.get("video.is_depth_map") is True)
+        for info in infos
     )
 
 

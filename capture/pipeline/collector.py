@@ -183,10 +183,10 @@ class Collector:
         by_writer: dict[int, list[tuple[OpenFile, BatchRow]]] = {}
         shared: dict[int, Any] = {}  # pictures of frames with several prompts are copied once
         buffers = [*([item.buffer] if item.buffer else []), *(self._pool.buffers if self._pool else [])]
-        for row, (each, one) in enumerate(zip(item.items, errors, strict=True)):
+        for row, (each, error) in enumerate(zip(item.items, errors, strict=True)):
             file = each.file
-            self._note(file.outcome, one)
-            values = frame_metadata(item.request, arrays, row, one)
+            self._note(file.outcome, error)
+            values = frame_metadata(item.request, arrays, row, error)
             if item.buffer is not None:
                 _copy_into(values, item.buffer, buffers, shared)
             by_writer.setdefault(id(file.writer), []).append((file, BatchRow(file.status.number, row, values)))

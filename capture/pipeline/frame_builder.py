@@ -110,7 +110,7 @@ def key_groups(
 
 def stack_key_groups(keys: Sequence[KeyGroups]) -> KeyGroups:
     """Stack the key groups of observations with equally many keys into a batch, (B, keys)."""
-    group, picture = torch.stack([one.group for one in keys]), torch.stack([one.picture for one in keys])
+    group, picture = torch.stack([key.group for key in keys]), torch.stack([key.picture for key in keys])
     return KeyGroups(group, picture, keys[0].groups)
 
 
@@ -279,8 +279,8 @@ def split_frames(call: CallRequest, datasets: Mapping[str, Tensor]) -> list[tupl
     """Split a call into frames, given its datasets on the host. Large arrays are not copied."""
     arrays, errors = to_host_arrays(datasets)
     return [
-        (slice_frame(arrays, BatchRow(0, row, frame_metadata(call, arrays, row, one))), one)
-        for row, one in enumerate(errors)
+        (slice_frame(arrays, BatchRow(0, row, frame_metadata(call, arrays, row, error))), error)
+        for row, error in enumerate(errors)
     ]
 
 

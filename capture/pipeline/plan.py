@@ -139,7 +139,7 @@ class Setup:
             "config": policy.config_hash,
             "weights": self.weights,
             "tokenizer": policy.tokenizer_name,
-            "input": {one.subject: one.choice for one in self.source_decisions},
+            "input": {decision.subject: decision.choice for decision in self.source_decisions},
             **({} if options.maps_every == scores_schema.ALL_MAPS else {"keep": format_keep(options.maps_every)}),
             **({} if options.regions is None else {"regions": options.regions.origin}),
         }

@@ -74,18 +74,18 @@ class AttentionGradients:
         layers = len(self._kept["prefix"])  # none where the prefix was not run anew
         if not weights or not all(one.requires_grad for one in self._kept["suffix"]):
             raise RuntimeError("No call with autograd's graph was made: there is nothing to differentiate.")
-        known = [one for one in weights if one.requires_grad]
+        known = [weight for weight in weights if weight.requires_grad]
         found = []
         for place, number in enumerate(numbers):
             gradients = iter(
                 torch.autograd.grad(number, known, retain_graph=place < len(numbers) - 1, allow_unused=True)
             )
             pairs = []
-            for one in weights:
-                gradient = next(gradients) if one.requires_grad else None
+            for weight in weights:
+                gradient = next(gradients) if weight.requires_grad else None
                 # The last layer's prefix weights change nothing that the actions read.
-                value = torch.zeros_like(one) if gradient is None else gradient
-                pairs.append((one.detach()[0].float(), value[0].float()))
+                value = torch.zeros_like(weight) if gradient is None else gradient
+                pairs.append((weight.detach()[0].float(), value[0].float()))
             suffix = pairs[layers:]
             starts = range(0, len(suffix), self._layers)
             steps = tuple(tuple(suffix[start : start + self._layers]) for start in starts)

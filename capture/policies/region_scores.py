@@ -60,7 +60,7 @@ class ScoreTensors:
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All tensors."""
-        return tuple(getattr(self, one.name) for one in fields(self))
+        return tuple(getattr(self, field.name) for field in fields(self))
 
     def each(self, change: Callable[[Tensor], Tensor]) -> ScoreTensors:
         """Return the same with every tensor changed."""
@@ -75,7 +75,9 @@ def words_of(prepared: Prepared) -> list[tuple[int, ...]]:
 
 def score_tensors(prepared: Sequence[Prepared]) -> ScoreTensors:
     """Return the words and regions of a call of these observations, on the host."""
-    bars = np.stack([[one.letterbox.bars for one in each.pictures.values()] for each in prepared])  # (B, C, r, c)
+    bars = np.stack(
+        [[picture.letterbox.bars for picture in each.pictures.values()] for each in prepared]
+    )  # (B, C, r, c)
     groups = [words_of(one) for one in prepared]
     words = max(map(len, groups))
     most = max(len(tokens) for each in groups for tokens in each)

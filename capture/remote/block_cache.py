@@ -127,7 +127,7 @@ class BlockCache:
         with self._lock:
             if self._folder is None or not records:
                 return
-            if sum(one.end for one in self._segments.values()) + len(records) > self._most:
+            if sum(segment.end for segment in self._segments.values()) + len(records) > self._most:
                 return
             try:
                 if self._own is None:
@@ -181,7 +181,7 @@ def prune(folder: Path, most: int = MAX_BYTES) -> None:
         found = []
         for inner in folder.iterdir():
             if len(inner.name) == 32 and inner.is_dir() and not inner.is_symlink():
-                size = sum(one.stat().st_size for one in inner.iterdir())
+                size = sum(path.stat().st_size for path in inner.iterdir())
                 found.append((inner.stat().st_mtime, size, inner))
         total = sum(size for _, size, _ in found)
         for _, size, inner in sorted(found):

@@ -360,7 +360,9 @@ def find_unavailable_scores(results: Results, view: ViewState) -> dict[str, str]
     if view.region_name and not view.region:
         found |= {name: describe_region(view) for name, score in SCORES.items() if score.needs_region}
     found |= _find_not_captured(results, view, bars) if not results.has_maps(view.frame) else {}
-    found |= {one.name: one.find_missing(results, view.frame, kind) for one in SCORES.values() if one.find_missing}
+    found |= {
+        score.name: score.find_missing(results, view.frame, kind) for score in SCORES.values() if score.find_missing
+    }
     return {name: reason for name, reason in found.items() if reason}
 
 

@@ -120,8 +120,8 @@ class ShownScenes(QObject):
             return pair[1] if self.blinking else pair[0]
         pin, one = self.pin, self.plain_scene()
         # A difference is of one measure, the shown one.
-        two = self.scene_of(pin[0], replace(pin[1], measure=self._current.measure)) if pin is not None else None
-        return one if one is None or two is None else scenes.compare(one, two, self._current)
+        second = self.scene_of(pin[0], replace(pin[1], measure=self._current.measure)) if pin is not None else None
+        return one if one is None or second is None else scenes.compare(one, second, self._current)
 
     def side_by_side(self) -> tuple[Scene, Scene] | None:
         """Return the current and the pinned scene; None without a pinned view or if one cannot be read.
@@ -132,12 +132,12 @@ class ShownScenes(QObject):
         pin, current = self.pin, self._current
         if pin is None or self.results is None:
             return None
-        one, two = self.scene_of(self.results, current), self.scene_of(*pin)
-        if one is None or two is None:
+        first, second = self.scene_of(self.results, current), self.scene_of(*pin)
+        if first is None or second is None:
             return None
         joined = comparison.has_one_range(current, pin[1])
-        if self._pair is None or (self._pair[0], self._pair[1], self._pair[2]) != (one, two, joined):
-            self._pair = one, two, joined, comparison.put_on_one_range(one, two, current, pin[1])
+        if self._pair is None or (self._pair[0], self._pair[1], self._pair[2]) != (first, second, joined):
+            self._pair = first, second, joined, comparison.put_on_one_range(first, second, current, pin[1])
         return self._pair[3]
 
     def plain_scene(self) -> Scene | None:

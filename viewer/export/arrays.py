@@ -50,7 +50,9 @@ ARRAYS: Final = {
 
 def describe_arrays() -> dict[str, str]:
     """Return what each array holds, by name; for the help, and in the file."""
-    scores = {_score_name("suffix", one.column): one.description for one in SCORES.values() if one.needs_effects}
+    scores = {
+        _score_name("suffix", score.column): score.description for score in SCORES.values() if score.needs_effects
+    }
     return ARRAYS | DESCRIPTIONS | scores
 
 
@@ -139,12 +141,12 @@ def _write_maps(
 
 def find_effect_axes(reader: BlockReader) -> dict[str, tuple[str, ...]]:
     """Return the axes of each array of effects that the first frame has, by its name."""
-    queries = [one[:1] for one in _action_queries(reader.request)[:1]]
+    queries = [query[:1] for query in _action_queries(reader.request)[:1]]
     found = read_effect_arrays(reader.results, reader.request.frames[:1], queries)
     return {name: axes for name, (axes, _) in found.items()}
 
 
 def _action_queries(request: ExportRequest) -> list[list[Query]]:
     """Return the queries of actions in each frame; empty where none is exported."""
-    found = next((one for one in request.queries if one.phase == "suffix"), None)
+    found = next((query for query in request.queries if query.phase == "suffix"), None)
     return [] if found is None else [[named.query for named in frame] for frame in found.by_frame]

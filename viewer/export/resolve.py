@@ -98,7 +98,7 @@ class _Resolver:
             kind=arguments.kind,
             file=results.path,
             other=None if self.other is None else self.other.path,
-            effects=tuple(one.path for one in results.effects),
+            effects=tuple(effect.path for effect in results.effects),
             folder=arguments.folder / _folder_name(results),
             format=arguments.format,
             overwrite=arguments.overwrite,

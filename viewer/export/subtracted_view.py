@@ -68,6 +68,7 @@ def suggest_comparison(
     found = [
         f"{field}={other}"
         for field, values in known.items()
-        if len(values) > 1 and (other := next((one for one in values if one not in shown[field]), None)) is not None
+        if len(values) > 1
+        and (other := next((value for value in values if value not in shown[field]), None)) is not None
     ]
     return [*found, "reduce=max"]

@@ -78,7 +78,7 @@ def demo_run_folder() -> Path | None:
 def count_captured_episodes(folder: Path) -> int:
     """Return how many results files of the demo's run are in a folder, finished, with their regions beside them."""
     names = {path.name for path in folder.glob("*.h5")}
-    return sum({f"{one.name}.h5", f"{one.name}.regions.h5"} <= names for one in demo_episodes())
+    return sum({f"{episode.name}.h5", f"{episode.name}.regions.h5"} <= names for episode in demo_episodes())
 
 
 def is_demo_run_captured() -> bool:

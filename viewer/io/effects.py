@@ -91,7 +91,7 @@ class Effects:
             return ()
         if found.shape[0] > MOST_TARGETS:
             raise self._guard.damaged(f"{name} has {found.shape[0]} entries")
-        return tuple(clean_text(one, 200) for one in hdf5_guard.texts(hdf5_guard.read(found, (slice(None),))))
+        return tuple(clean_text(text, 200) for text in hdf5_guard.texts(hdf5_guard.read(found, (slice(None),))))
 
     def attach_to(self, results: ResultsFile) -> None:
         """Check that the file is about an open results file, and that its axes fit.
@@ -199,7 +199,7 @@ class Effects:
         values, dims = self.row("gradient/relevance", frame), self.row("gradient/dim", frame)
         if values is None or dims is None or not values.shape[0]:
             return ()
-        return tuple(int(one) for one in dims)
+        return tuple(int(dim) for dim in dims)
 
     def gradient_map(self, frame: int, actions: tuple[int, ...] = (), dim: int | None = None) -> EffectMap | None:
         """Return the relevance of each patch by gradients, mean of some actions or, without any, of all.
@@ -276,11 +276,11 @@ def attach(results: ResultsFile, effects: Effects) -> None:
     """
     effects.attach_to(results)
     kept = []
-    for one in results.effects:
-        if one.path == effects.path or (one.uuid and one.uuid == effects.uuid):
-            one.close()
+    for effect in results.effects:
+        if effect.path == effects.path or (effect.uuid and effect.uuid == effects.uuid):
+            effect.close()
         else:
-            kept.append(one)
+            kept.append(effect)
     results.effects = (effects, *kept)
 
 

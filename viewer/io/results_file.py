@@ -342,8 +342,8 @@ class ResultsFile:
 
     def close(self) -> None:
         """Close the file, and the effects files about it."""
-        for one in self.effects:
-            one.close()
+        for effect in self.effects:
+            effect.close()
         self.access.close()
         if self._source is not None:
             self._source.close()

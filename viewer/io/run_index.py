@@ -196,12 +196,12 @@ def _episode(value: object) -> Episode:
         raise ValueError("an object in braces is needed")  # noqa: TRY004 - one kind of error for the caller
     file = _file(value.get("file"))
     prompts = value.get("prompts", [])
-    if not isinstance(prompts, list) or len(prompts) > MAX_PROMPTS or not all(isinstance(one, str) for one in prompts):
+    if not isinstance(prompts, list) or len(prompts) > MAX_PROMPTS or not all(isinstance(text, str) for text in prompts):
         raise ValueError("its prompts are not a list of texts")
     return Episode(
         file,
         _words(_optional(value, "name", str), MAX_NAME) or Path(file).stem,
-        tuple(_words(one, MAX_SENTENCE) for one in prompts),
+        tuple(_words(prompt, MAX_SENTENCE) for prompt in prompts),
         _count(_optional(value, "frames", int)),
         _rate(_optional(value, "rate", int, float)),
         _optional(value, "success", bool),
@@ -270,8 +270,8 @@ def with_summary(episode: Episode, prompts: object, frames: object) -> Episode:
     """Return an episode with the prompts and number of frames that its own file holds."""
     if not isinstance(prompts, list) or type(frames) is not int:
         return episode
-    words = [_words(one, MAX_SENTENCE) for one in prompts[:MAX_PROMPTS]]
-    return replace(episode, prompts=tuple(one for one in words if one), frames=max(frames, 0))
+    words = [_words(prompt, MAX_SENTENCE) for prompt in prompts[:MAX_PROMPTS]]
+    return replace(episode, prompts=tuple(word for word in words if word), frames=max(frames, 0))
 
 
 # Files in the folder

@@ -100,11 +100,11 @@ def _large(width: int, height: float, shapes: Sequence[float], gap: int, title: 
     tall, lost = sum(1 / shape for shape in rest), gap * (len(rest) - 1) + title * len(rest)
     natural = (width - gap + title * shapes[0] + lost / tall) / (shapes[0] + 1 / tall)
     high = min(height, natural)
-    first, other = max((high - title) * shapes[0], 0.0), max((high - lost) / tall, 0.0)
+    first, second = max((high - title) * shapes[0], 0.0), max((high - lost) / tall, 0.0)
     found, top = [_box(0, 0, first, high)], 0.0
     for shape in rest:
-        stop = top + title + other / shape
-        found.append(_box(first + gap, top, first + gap + other, stop))
+        stop = top + title + second / shape
+        found.append(_box(first + gap, top, first + gap + second, stop))
         top = stop + gap
     return found
 

@@ -138,7 +138,7 @@ class Against:
 
 
 def _against(effect: float, floor: float, controls: npt.NDArray[np.floating]) -> Against:
-    multiples = np.array([multiple_of(float(one), floor) for one in controls], np.float64)
+    multiples = np.array([multiple_of(float(control), floor) for control in controls], np.float64)
     return Against(multiple_of(effect, floor), multiples, int((controls < effect).sum()))
 
 

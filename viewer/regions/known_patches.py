@@ -51,7 +51,7 @@ class NamedPatches:
 
     def find_cells(self, frame: int) -> tuple[Cell, ...] | None:
         """Return the patches in a frame, of every camera in which it is known; None where it is known in none."""
-        found = [one.cells[frame] for one in self.cameras.values() if frame in one.cells]
+        found = [camera.cells[frame] for camera in self.cameras.values() if frame in camera.cells]
         return tuple(sorted(cell for cells in found for cell in cells)) if found else None
 
     @property

@@ -78,6 +78,6 @@ def _largest_effect(scene: Scene | None, camera: int) -> str:
 
 def _spare_width(cameras: Sequence[str], name: str, share: str) -> float:
     """Return by how many px the widest title of all cameras may be wider than this one."""
-    longest = max(drawing.width_of(caption.heading_of(one), 13, bold=True) for one in cameras)
+    longest = max(drawing.width_of(caption.heading_of(camera), 13, bold=True) for camera in cameras)
     spare = longest - drawing.width_of(caption.heading_of(name), 13, bold=True)
     return spare + max(drawing.width_of(WIDEST_SHARE, 13, bold=True) - drawing.width_of(share, 13, bold=True), 0.0)

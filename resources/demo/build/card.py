@@ -145,9 +145,9 @@ def tables(figures: dict[str, Any]) -> str:
     """Both tables as Markdown."""
     lines = ["", f"| where the arm goes | {' | '.join(figures)} |", f"|---|{'---|' * len(figures)}"]
     rows: list[tuple[str, list[str]]] = [
-        (what, [f"{one[key]:.{digits}f}{unit}" for one in figures.values()]) for what, key, digits, unit in _ENDS
+        (what, [f"{figure[key]:.{digits}f}{unit}" for figure in figures.values()]) for what, key, digits, unit in _ENDS
     ]
-    loops = [one["closed loop"] for one in figures.values()]
+    loops = [figure["closed loop"] for figure in figures.values()]
     rows.append(("closed loop: episodes that end within 4 cm", [f"{loop['ended within 4 cm']:.2f}" for loop in loops]))
     paths = [loop["median distance in cm, start and after each call"] for loop in loops]
     rows.append(("… median distance at the start and after each call, cm", [_numbers(path) for path in paths]))

@@ -158,7 +158,9 @@ def write_rollout(folder: Path, rollout: Rollout) -> None:
 
 def choose(rollouts: list[Rollout]) -> list[Rollout]:
     """Return the first EACH successes and the first EACH failures, in the order of their seeds."""
-    each = {outcome: [one for one in rollouts if one.success is outcome][:EACH] for outcome in (True, False)}
+    each = {
+        outcome: [rollout for rollout in rollouts if rollout.success is outcome][:EACH] for outcome in (True, False)
+    }
     return sorted(each[True] + each[False], key=lambda one: one.seed)
 
 

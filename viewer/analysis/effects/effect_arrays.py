@@ -77,7 +77,7 @@ def read_effect_arrays(results: Results, frames: Sequence[int], queries: Queries
 
 
 def _count(queries: Queries) -> int:
-    return max((len(one) for one in queries), default=0)
+    return max((len(query) for query in queries), default=0)
 
 
 def _actions(query: Query, horizon: int) -> tuple[int, ...]:
@@ -94,7 +94,7 @@ def _read_maps(results: Results, frames: Sequence[int], queries: Queries) -> Arr
     maps = np.full((len(frames), count, *shape), np.nan, np.float32)
     blocks, methods = np.zeros(len(frames), np.int64), [""] * len(frames)
     for place, frame in enumerate(frames):
-        measured = next((one for one in results.effects if frame in one.frames), None)
+        measured = next((effect for effect in results.effects if frame in effect.frames), None)
         whole = find_map(results, frame, Query("text", (0,)))
         if whole is not None:
             chunk[place], blocks[place], methods[place] = whole.values, whole.block, whole.method.phrase
@@ -213,4 +213,4 @@ def _read_relevances(results: Results, frames: Sequence[int], queries: Queries) 
 
 
 def _find_gradients(effects: Sequence[Effects], frame: int) -> Effects | None:
-    return next((one for one in effects if one.gradient_dims(frame)), None)
+    return next((effect for effect in effects if effect.gradient_dims(frame)), None)

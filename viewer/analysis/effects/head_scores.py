@@ -109,7 +109,7 @@ def _describe_missing(results: Results, frame: int, name: str) -> str:
 
 
 def _find(results: Results, frame: int, name: str) -> Effects | None:
-    return next((one for one in results.effects if frame in one.frames and one.has(name)), None)
+    return next((effect for effect in results.effects if frame in effect.frames and effect.has(name)), None)
 
 
 def _read(results: Results, frame: int, name: str) -> Floats | None:

@@ -30,7 +30,7 @@ MAPS: Final = {"effect": "map/effect_of_chunk", "gradient": "gradient/relevance"
 def find_map_unavailable_reason(results: Results, frame: int, measure: str = "effect") -> str:
     """Return why a frame has no effect map, or none of the measure `gradient`; empty if it has one."""
     name = MAPS[measure]
-    if any(frame in one.frames and one.has(name) for one in results.effects):
+    if any(frame in effect.frames and effect.has(name) for effect in results.effects):
         return ""
     how = HOW_TO_MAP[measure].format(name=results.path.name, frame=frame)
     mapped = measured_frames(results, measure)
@@ -52,8 +52,8 @@ def find_map(results: Results, frame: int, query: Query, measure: str = "effect"
     """
     actions = query.items if query.kind == "action" else ()
     is_gradient = measure == "gradient"
-    found = (one.gradient_map(frame, actions) if is_gradient else one.effect_map(frame, actions)
-             for one in results.effects)  # fmt: skip
+    found = (effect.gradient_map(frame, actions) if is_gradient else effect.effect_map(frame, actions)
+             for effect in results.effects)  # fmt: skip
     return next((one for one in found if one is not None), None)
 
 
@@ -63,8 +63,8 @@ def find_region_effects(results: Results, frame: int, region: tuple[Cell, ...]) 
     if not cells:
         return ()
     found: dict[Method, TargetEffect] = {}
-    for one in results.effects:
-        for target in one.target_effects(frame):
+    for effect in results.effects:
+        for target in effect.target_effects(frame):
             if target.kind == "region" and target.cells == cells:
                 found.setdefault(target.method, target)
     return tuple(found.values())
@@ -139,7 +139,7 @@ def find_warning(view: ViewState) -> str:
 
 def measured_frames(results: Results, measure: str = "effect") -> tuple[int, ...]:
     """Return the frames of which there is an effect map, or one of another measure, ascending."""
-    maps = (one for one in results.effects if one.has(MAPS[measure]))
+    maps = (effect for effect in results.effects if effect.has(MAPS[measure]))
     return tuple(sorted({frame for one in maps for frame in one.frames}))
 
 

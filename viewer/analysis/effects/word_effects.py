@@ -53,7 +53,7 @@ def find_word_effects(results: Results, frame: int, query: Query) -> WordEffects
         return None
     whole = query.kind != "action" or len(query.items) == results.horizon
     actions = () if whole else query.items
-    found = (_read(results, one, frame, actions) for one in results.effects if frame in one.frames)
+    found = (_read(results, effect, frame, actions) for effect in results.effects if frame in effect.frames)
     return next((one for one in found if one is not None), None)
 
 

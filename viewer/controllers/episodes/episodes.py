@@ -88,7 +88,7 @@ class Episodes(QObject):
     def complete(self) -> bool:
         """Whether all episodes are finished; never for a folder without an index, nor for a run of rollouts."""
         is_listed = self.run.index is not None and not self.run.is_rollouts
-        return is_listed and all(one.state in {"done", "failed"} for one in self.statuses)
+        return is_listed and all(status.state in {"done", "failed"} for status in self.statuses)
 
     def newest_growing(self) -> int | None:
         """Return the last episode of a run of rollouts that is being recorded now; None if there is none."""
@@ -158,7 +158,7 @@ class Episodes(QObject):
         if self.order != before:
             self.listed.emit()
         else:
-            self.marked.emit([number for number, one in enumerate(self.run.episodes) if one.file in summaries])
+            self.marked.emit([number for number, episode in enumerate(self.run.episodes) if episode.file in summaries])
 
     def _with_summaries(self, run: Run) -> Run:
         if not self._summaries:
@@ -189,7 +189,11 @@ class Episodes(QObject):
     def place(self, file: str) -> int | None:
         """Return the index of the episode with this file name; None if there is none or it cannot be opened."""
         return next(
-            (n for n, one in enumerate(self.run.episodes) if one.file == file and self.status(n).state in OPENABLE),
+            (
+                n
+                for n, episode in enumerate(self.run.episodes)
+                if episode.file == file and self.status(n).state in OPENABLE
+            ),
             None,
         )
 

@@ -163,7 +163,7 @@ def create_head_figure(source: ExportSource, painter: CameraPainter, view: ViewS
     is_shared, is_from_uniform = view.range in SHARED_RANGES and view.scale != "rank", view.range == "uniform"
     if is_shared:
         heads = [replace(view, heads=(head,)) for head in range(results.heads)]
-        view = scenes.lock_range(view, scenes.find_common_range((source.compose(one) for one in heads), view.range))
+        view = scenes.lock_range(view, scenes.find_common_range((source.compose(head) for head in heads), view.range))
     scene = source.compose(view)
     scales = color_bar.colour_scales(scene, view, results.cameras)
     columns = [

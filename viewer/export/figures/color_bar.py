@@ -77,9 +77,9 @@ def colour_scales(
 
 def measure_scale(scale: ColourScale, *values: attention.Floats) -> ColourScale:
     """Return a scale with the largest of the painted values and how many lie beyond its ends."""
-    sizes = [np.nan_to_num(np.abs(one) if scale.is_difference else one) for one in values]
-    largest = max(float(one.max(initial=0)) for one in sizes)
-    beyond = sum(int((one > np.float32(scale.high) * np.float32(1 + 1e-6)).sum()) for one in sizes)
+    sizes = [np.nan_to_num(np.abs(value) if scale.is_difference else value) for value in values]
+    largest = max(float(size.max(initial=0)) for size in sizes)
+    beyond = sum(int((size > np.float32(scale.high) * np.float32(1 + 1e-6)).sum()) for size in sizes)
     return replace(scale, largest=largest, beyond=beyond)
 
 
