@@ -1,9 +1,9 @@
 """Test reads of a file in another process: HDF5 can hang or crash on a torn file, which must not end the window.
 
-`python -m viewer.analysis.probe FILE` reads what the first picture needs and prints one line of JSON; without FILE it
-does so for each path, a line of JSON, that it is given, so that a run's many files cost one start. For a path in a list
-it says instead what the file is about. An empty line is printed after each step: who waits ends the process when no
-step, and nothing else that counts as progress, has come for two seconds (`ProgressClock`).
+`python -m viewer.analysis.probe FILE` reads what the first picture needs and prints one line of JSON. Without FILE it
+does so for each line of standard input, a path as JSON, so that a run's many files cost one start; for a list of one
+path it describes the file instead. It prints an empty line after each step: the caller ends the process when there has
+been no step, and no other progress, for two seconds (`ProgressClock`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ CPU_SECONDS: Final = 1.5
 independently of the machine's load."""
 MEMORY_BYTES: Final = 1 << 30
 """Bytes by which the process may grow, so that a forged file cannot fill the machine."""
-_CIRCLES: Final = getattr(signal, "SIGPROF", None)
-"""How the system ends a process whose time is over; None where it cannot (Windows)."""
+_LOOP_SIGNAL: Final = getattr(signal, "SIGPROF", None)
+"""The signal with which the system ends a process whose CPU time is over; None where there is none (Windows)."""
 
 
 def too_long(path: Location) -> str:
@@ -52,7 +52,7 @@ def too_long(path: Location) -> str:
 
 def fatal(path: Location, code: int) -> str:
     """Return the sentence for a file on which HDF5 crashes or loops endlessly; `code` is the process's exit code."""
-    if _CIRCLES is not None and abs(code) == _CIRCLES:
+    if _LOOP_SIGNAL is not None and abs(code) == _LOOP_SIGNAL:
         return f"{path.name} is torn: reading it goes round in circles. Copy it again, or record it again."
     return f"{path.name} is damaged so badly that reading it fails (code {code}). Copy it again, or record it again."
 
@@ -192,8 +192,8 @@ def early(path: Location) -> Probe:
 
 def limit() -> None:
     """End this process when it has been busy for CPU_SECONDS, where the system has such a timer."""
-    if _CIRCLES is not None:
-        signal.signal(_CIRCLES, signal.SIG_DFL)
+    if _LOOP_SIGNAL is not None:
+        signal.signal(_LOOP_SIGNAL, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
 
 

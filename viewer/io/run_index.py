@@ -196,7 +196,8 @@ def _episode(value: object) -> Episode:
         raise ValueError("an object in braces is needed")  # noqa: TRY004 - one kind of error for the caller
     file = _file(value.get("file"))
     prompts = value.get("prompts", [])
-    if not isinstance(prompts, list) or len(prompts) > MAX_PROMPTS or not all(isinstance(text, str) for text in prompts):
+    is_list = isinstance(prompts, list) and len(prompts) <= MAX_PROMPTS
+    if not is_list or not all(isinstance(prompt, str) for prompt in prompts):
         raise ValueError("its prompts are not a list of texts")
     return Episode(
         file,
