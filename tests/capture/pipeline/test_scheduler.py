@@ -14,7 +14,7 @@ import h5py
 import pytest
 from moments import LENGTHS, ActAfterFrames, ProgressLog, SyntheticEpisode, chosen, jobs, same, small_setup, until
 from paths import ROOT, SUPPORT
-from test_writer_worker import alive
+from test_writer_worker import is_running
 
 from capture.errors import UserError
 from capture.pipeline.collector import EndOfFile, OpenFile
@@ -131,7 +131,7 @@ def test_files_do_not_depend_on_the_number_of_writers(
         assert [written.failure for written in outcome.files] == [None] * 3
         assert outcome.frames == sum(written.frames for written in outcome.files) == 11
         assert len(started) == files
-        assert not any(alive(writer.pid) for writer in started)
+        assert not any(is_running(writer.pid) for writer in started)
         for name in LENGTHS:
             same(tmp_path / "thread" / f"{name}.h5", tmp_path / str(files) / f"{name}.h5")
     start_writers(2)

@@ -184,7 +184,7 @@ def test_dead_writer_is_reported_and_orphaned_writer_ends(tmp_path: Path) -> Non
         "import test_writer_worker as t\n"
         "writer = t.WriterProcess()\n"
         "opened = writer.open(Path(sys.argv[1]) / 'a.h5', t.SIZES, t.OPTIONS).result()\n"
-        "t.write(writer, opened.number, t.FRAMES[1])\n"
+        "t.write_frame(writer, opened.number, t.FRAMES[1])\n"
         "Path(sys.argv[1], 'pid').write_text(str(writer.pid))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
