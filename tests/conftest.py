@@ -1,4 +1,4 @@
-"""What all tests share: where reference data lies, the small policies, and a command that runs one."""
+"""Fixtures of all tests: reference data, the small policies, and a command that runs one."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def pictures(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def command(checkpoint, pictures) -> list[str]:
-    """Everything but prompts and the output."""
+    """The arguments of a capture but for prompts and the output."""
     return [
         *("--checkpoint", str(checkpoint), "--sizes", str(checkpoint / "sizes.json"), "--denoise-steps", "4"),
         *("--exterior", str(pictures / "exterior.png"), "--wrist", str(pictures / "wrist.png")),
@@ -124,13 +124,13 @@ def _run_on_one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """As in the processes that a test starts or kills: another number of threads sums in another order."""
+    """Use one thread, as processes that a test starts do: another number of threads sums in another order."""
     yield from _run_on_one_thread()
 
 
 @pytest.fixture(scope="module")
 def one_thread_per_module() -> Iterator[None]:
-    """For many calls of policies that are too small for two threads."""
+    """Use one thread in a module with many calls of policies that are too small for two threads."""
     yield from _run_on_one_thread()
 
 

@@ -1,4 +1,4 @@
-"""Every line that the commands print is their own: a library's warning, or a line of Qt or FFmpeg, fails a test here."""
+"""The commands print only their own lines: a library's warning, or a line of Qt or FFmpeg, fails a test here."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 def in_force(requirements: list[Requirement], python: str) -> list[Requirement]:
-    """Those whose marker holds for a Python on the system that runs this."""
+    """Return the requirements whose marker holds for a Python version on this system."""
     environment = {**default_environment(), "python_version": python, "python_full_version": f"{python}.0"}
     return [
         requirement

@@ -1,4 +1,4 @@
-"""From a data set on disk to what the window reads: the word for a thing points at that thing, all the way.
+"""From a data set on disk to what the window reads: the word for an object points at that object.
 
 Scenes, masks and the policy are those of resources/demo; the data set is written with pyarrow and PyAV.
 """
@@ -30,7 +30,7 @@ VISIBLE = 80
 
 
 def scene(name: str) -> dict:
-    """An episode of the demo, its pictures decoded."""
+    """Return the `episode.json` of a demo episode, and its folder as `folder`."""
     episode = json.loads((DEMO / "episodes" / name / "episode.json").read_text())
     return episode | {"folder": DEMO / "episodes" / name}
 
@@ -61,7 +61,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each episode asked for its own thing and for the other one's."""
+    """Return a run in which each episode has its own prompt and that of the other object."""
     folder = tmp_path_factory.mktemp("results")
     prompts = {scene(name)["prompt"]: ["{task}", scene(other)["prompt"]] for name, other in OTHER.items()}
     (folder / "prompts.yaml").write_text(json.dumps(prompts))
@@ -72,7 +72,7 @@ def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pointed_at(results: Results, frame: int, camera: int, noun: str) -> tuple[float, float]:
-    """Where in the camera's picture, as it came, the noun's greatest weight lies: x, y."""
+    """Return x, y of the noun's greatest weight, in pixels of the camera's picture as stored."""
     [chip] = [chip for chip in results.chips(frame) if chip.text.strip() == noun]
     rows = [results.rows(frame, "text", token) for token in chip.tokens]
     weights = pick(rows, results.layers.index(LAYER), 0, [HEAD], "mean").image[camera]  # (16, 16)

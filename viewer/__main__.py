@@ -129,7 +129,7 @@ def _without_qt(error: ImportError) -> str:
 
 
 def _view_text(text: str) -> str:
-    """Return the JSON of a view: `given` itself, or read from the metadata of the figure at that path."""
+    """Return the JSON of a view: `text` itself, or read from the metadata of the figure at that path."""
     if text.lstrip().startswith("{"):
         return text
     from viewer.export.metadata import read_view_json

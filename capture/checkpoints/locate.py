@@ -44,7 +44,7 @@ class Source:
 def find_source(
     location: str | Path, *, offline: bool = False, check: Callable[[Source], None] | None = None
 ) -> Source:
-    """Return the folder for `given`: a path, or a Hugging Face repository `owner/name` or `owner/name@revision`.
+    """Return the folder for `location`: a path, or a Hugging Face repository `owner/name` or `owner/name@revision`.
 
     An existing path takes precedence. Of a repository, only the required files are downloaded into Hugging Face's
     cache; with `offline`, or HF_HUB_OFFLINE=1, they must be there already. `check` is called before weights are
@@ -70,7 +70,7 @@ def find_source(
 
 
 def is_local(location: str) -> bool:
-    """Return whether `given` is a path that exists on this machine, so that `find_source` fetches nothing."""
+    """Return whether `location` is a path that exists on this machine, so that `find_source` fetches nothing."""
     with contextlib.suppress(OSError, ValueError):  # a name too long, a NUL in it
         return bool(location) and Path(location).expanduser().exists()
     return False

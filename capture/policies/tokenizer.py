@@ -195,7 +195,7 @@ def _find_in_folder(folder: Path) -> Path | None:
 
 
 def find_tokenizer(file: Path | None, checkpoint: Path | None) -> Tokenizer:
-    """The tokenizer to use: the one `given`, the checkpoint's own, or PaliGemma's from a cache on this machine.
+    """Return the tokenizer of `file`, else the checkpoint's own, else PaliGemma's from a cache on this machine.
 
     Looks in the checkpoint's `tokenizer/` folder and in the checkpoint, under `$OPENPI_DATA_HOME` and
     `~/.cache/openpi` (where openpi downloads `big_vision/paligemma_tokenizer.model`), then in the Hugging Face cache.

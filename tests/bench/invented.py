@@ -1,4 +1,4 @@
-"""Invented episodes, and a checkpoint without a file: a module of their own, so that other processes can have them."""
+"""Episodes of random pictures, and a checkpoint without files; a module, so that child processes can import it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATE = np.array([0.1, -0.4, 0.05, -2.1, 0.02, 1.7, 0.2, 0.0])
 
 @dataclasses.dataclass(frozen=True)
 class RandomEpisode:
-    """An episode of invented pictures, each frame's a little different."""
+    """An episode of random pictures, each frame's a little different."""
 
     name: str
     number: int
@@ -63,7 +63,7 @@ class LoadedCheckpoint(Checkpoint):
 
 
 class StartedReader(ReaderProcess):
-    """Ready at once, as in a run that has spent seconds on loading weights."""
+    """A reader that is ready at once, as in a run that has spent seconds on loading weights."""
 
     def plan(self, number: int, episode: Episode) -> FileOutline:
         wait([self._ready])

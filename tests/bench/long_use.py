@@ -1,4 +1,4 @@
-"""What long use takes: a long capture, many switches of episodes, many windows.
+"""Resources of long use: a long capture, many switches of episodes, many windows.
 
     python tests/bench/long_use.py --frames 300 --switches 1000 --windows 50
 

@@ -70,7 +70,7 @@ class StandInPolicy(Pi05Policy):
 
 @dataclass
 class CallTimes:
-    """What became of the calling thread's time."""
+    """Seconds that the calling thread spent in calls and waited."""
 
     waited: float = 0.0
     """Seconds in which it neither ran nor waited for a core, for pictures or for writers: for Python's lock, that is."""
@@ -78,7 +78,7 @@ class CallTimes:
 
 @contextlib.contextmanager
 def simulated_gpu(sizes: schema.Sizes) -> Iterator[CallTimes]:
-    """Let runs on the CPU go the way that they go on a GPU, with results of these sizes."""
+    """Make runs on the CPU use the code path of a GPU, with results of these sizes."""
     seen, call_all = CallTimes(), capture.pipeline.runner._Run._call_all
 
     def watched(run: Any, *given: Any) -> None:

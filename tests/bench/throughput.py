@@ -160,7 +160,7 @@ def record_plain_graph(policy: Pi05Policy, prepared: Sequence[Prepared], seeds: 
 
 
 def describe_waits(seen: CallTimes | None, outcome: RunOutcome) -> str:
-    """How long the stand-in's calls waited for Python's lock."""
+    """Describe how long the simulated calls waited for Python's lock."""
     if seen is None:
         return ""
     return f", for which calls waited {seen.waited / outcome.seconds:.1%} ({seen.waited / outcome.frames * 1e3:.2f} ms)"

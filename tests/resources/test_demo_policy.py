@@ -58,7 +58,7 @@ def policy() -> Pi05Policy:
 
 
 def record_answer(policy: Pi05Policy, observation: Observation, goal: str, scene: int = -1) -> Answer:
-    """One recorded call, its pointing heads read off by the token table and the layout."""
+    """Record one call and read its pointing heads by the token table and the layout."""
     prepared = policy.prepare(observation)
     with policy.recorder(steps=[9]) as recorder:
         call = policy.run([prepared], recorder, seeds=[0])

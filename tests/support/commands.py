@@ -1,4 +1,4 @@
-"""The commands as processes, away from the checkout, and the lines that they print."""
+"""Run the commands as processes outside the checkout, and check the lines that they print."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(command: Sequence[str], folder: Path, **environment: str) -> tuple[int, 
 
 
 def check_lines(lines: list[str], patterns: list[str]) -> None:
-    """Each line is what its pattern says, and there are no others."""
+    """Assert that each line matches its pattern, and that there are no others."""
     strange = [line for line, pattern in zip(lines, patterns, strict=False) if not re.fullmatch(pattern, line)]
     assert not strange, "\n".join(lines)
     assert len(lines) == len(patterns), "\n".join(lines)

@@ -44,7 +44,7 @@ TOY_SOURCE = SourceOptions(
 
 @dataclass
 class Lines:
-    """What the server tells the user."""
+    """Record of the server's messages and decisions."""
 
     sentences: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)

@@ -36,7 +36,7 @@ KEYS = [
 
 
 def one_event(window: MainWindow, rng: np.random.Generator) -> str:
-    """Do something at random; what it was."""
+    """Send one random command, click, move, drag, key or resize to a window, and return its description."""
     kind = int(rng.integers(7))
     panels = window.panels
     panels = [

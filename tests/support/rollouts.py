@@ -1,4 +1,4 @@
-"""Helpers of tests that record rollouts: the toy policy, its observations and a disk that is as slow as a test wants."""
+"""Helpers of tests that record rollouts: the toy policy, its observations and a disk that writes when the test lets it."""
 
 from __future__ import annotations
 

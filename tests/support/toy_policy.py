@@ -52,7 +52,7 @@ def attention(queries: Tensor, keys: Tensor, layer: int, head: int, masked: Tens
 
 @dataclass(frozen=True)
 class ToyInputs:
-    """What one call of B observations is fed."""
+    """Inputs of one batched call of B observations."""
 
     pictures: Tensor
     """(B, C, 3, 96, 96)"""

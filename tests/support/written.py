@@ -1,4 +1,4 @@
-"""Results files written by the writer itself, and what became of them."""
+"""Results files written by `ResultsWriter`, and checks of what they hold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def writer(path: Path, sizes: schema.Sizes = SIZES, **options: Any) -> ResultsWr
 
 
 def intact(path: Path) -> int:
-    """Frames in the file, each compared with what was written."""
+    """Return the number of finished frames, after comparing each with what was written."""
     with h5py.File(path) as file:
         done = int(file[schema.FRAMES_DONE][()])
         for number in range(done):

@@ -22,7 +22,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def note(folder: Path, stage: str, details: dict[str, Any], seconds: float, *, finished: bool = True) -> None:
-    """Note `told` under a stage; seconds of earlier calls that did not finish it are added.
+    """Note `details` under a stage; seconds of earlier calls that did not finish it are added.
 
     Nothing changes where the stage was finished before with the same told.
     """

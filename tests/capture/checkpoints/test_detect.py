@@ -1,4 +1,4 @@
-"""Which kind of checkpoint lies in a folder is told by what is in it, not by its name."""
+"""The kind of a checkpoint is detected from the content of its folder, not from its name."""
 
 from __future__ import annotations
 

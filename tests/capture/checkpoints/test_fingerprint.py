@@ -1,4 +1,4 @@
-"""Which weights a folder holds: the same wherever they lie, another one after any training step."""
+"""Fingerprints of weights: the same for a copy, another one after any training step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sizes and shapes: each gives the other, for any size, and contradictions are refused."""
+"""Sizes inferred from shapes and shapes from sizes, for any size; contradictions are refused."""
 
 from __future__ import annotations
 

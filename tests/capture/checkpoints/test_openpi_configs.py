@@ -1,4 +1,4 @@
-"""What is known of openpi's configurations, and how a checkpoint's is recognised."""
+"""Values of openpi's configurations, and how the configuration of a checkpoint is recognised."""
 
 from __future__ import annotations
 

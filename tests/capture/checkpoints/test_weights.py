@@ -1,4 +1,4 @@
-"""Loading: bit for bit, with little more memory than the model, and never by halves."""
+"""Loading weights: bit for bit, with little more memory than the model, and all of them or none."""
 
 from __future__ import annotations
 

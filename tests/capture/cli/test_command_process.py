@@ -1,4 +1,4 @@
-"""pi0-capture as a process among others: signals, terminals, pipes, and packages that are not there."""
+"""pi0-capture as a process: signals, terminals, pipes and missing packages."""
 
 from __future__ import annotations
 

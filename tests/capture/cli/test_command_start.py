@@ -1,4 +1,4 @@
-"""pi0-capture as it starts: what is loaded when, and a stop that comes meanwhile."""
+"""Start of pi0-capture: order of imports, and interrupts meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a run will take, and that nothing is made up."""
+"""Estimates of a run's duration, and what they are based on."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def print_line(text: str) -> None:
 
 
 def run_two_frames(console: Console) -> None:
-    """What a run of two frames calls."""
+    """Make the calls of a run of two frames."""
     console.stage("loading PyTorch")
     console.stage("opening checkpoint demo")
     console.tell("exterior is ext1")

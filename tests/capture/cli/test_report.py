@@ -1,4 +1,4 @@
-"""What stands at the end of a run: counts, pace, and whose pace it is."""
+"""The report at the end of a run: counts, speed, and what limited it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_report_of_one_process(tmp_path: Path) -> None:
 
 
 def test_report_counts_waiting_only_when_device_is_idle() -> None:
-    """Calls are asked for ahead: while they wait for a writer, the device may still be busy."""
+    """Calls are queued ahead: while they wait for a writer, the device may still be busy."""
     assert RunOutcome(seconds=10, busy_seconds=4, reader_wait_seconds=2, writer_wait_seconds=4).waits == (2, 4)
     assert RunOutcome(seconds=10, busy_seconds=7, reader_wait_seconds=2, writer_wait_seconds=4).waits == (1, 2)
     assert RunOutcome(seconds=10, busy_seconds=10, writer_wait_seconds=8).waits == (0, 0)

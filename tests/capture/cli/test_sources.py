@@ -1,4 +1,4 @@
-"""`pi0-capture sources`: what is found, what would be mapped, what is broken, and what to type next."""
+"""`pi0-capture sources`: episodes, mapping of their data, damage, and the suggested next command."""
 
 from __future__ import annotations
 

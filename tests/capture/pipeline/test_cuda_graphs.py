@@ -1,4 +1,4 @@
-"""Replays give what calls give. Here the graph is work that is simply done again; test_cuda.py has the real one."""
+"""Replays give the results of calls. Here a graph is work that is done again; test_cuda.py tests real graphs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RepeatedWork:
 
 
 class WrongResults(RepeatedWork):
-    """Gives other numbers."""
+    """A graph that gives other numbers than the call."""
 
     def replay(self):
         super().replay()
@@ -58,7 +58,7 @@ class EagerWork(RepeatedWork):
 
 
 class NoMemory(RepeatedWork):
-    """Finds no memory."""
+    """A graph for which there is no memory."""
 
     def record(self, work):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity")
@@ -71,7 +71,7 @@ def make_replayer(policy, messages=None, graph=RepeatedWork, **options):
 
 
 def make_observation(policy, number, prompt="pick up the red block"):
-    """Other pictures and another state of as many tokens."""
+    """Return a prepared observation of random pictures and a state that differ with `number`, of equal token count."""
     draw = np.random.default_rng(number)
     shown = observation(prompt)
     pictures = {name: draw.integers(0, 255, picture.shape, dtype=np.uint8) for name, picture in shown.pictures.items()}

@@ -1,4 +1,4 @@
-"""A run over a data set as a user meets it: a folder of files, shared out, killed and gone on with, and what it says."""
+"""A run over a data set, by command: its folder of files, several processes, kills and resumes, and its messages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def read_index_file(folder: Path) -> dict:
 
 
 def assert_same_frames(first: Path, second: Path) -> None:
-    """Both files hold the same frames, to the last bit."""
+    """Assert that both files hold the same frames, bit for bit."""
     with h5py.File(first) as first_file, h5py.File(second) as second_file:
         names: list[str] = []
         first_file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)

@@ -1,4 +1,4 @@
-"""What a capture keeps: scores equal those of the maps that it would have kept, and maps are where they are wanted."""
+"""`--keep`: scores equal those of maps, and maps are stored for the chosen frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What calls are given precedence by is taken back on every way out, and by the last of several runs."""
+"""Process settings during calls are restored on every exit, by the last of several runs."""
 
 from __future__ import annotations
 

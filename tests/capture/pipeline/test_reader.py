@@ -1,4 +1,4 @@
-"""Episodes read by a process of its own: the same pictures, tokens and sentences, and nothing that piles up."""
+"""Episodes read in a process of their own: the same pictures, tokens and messages, with bounded memory."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CrashingEpisode(SyntheticEpisode):
 
 
 class UnpicklableEpisode(SyntheticEpisode):
-    """Can be packed, but not unpacked."""
+    """An episode that can be pickled, but not unpickled."""
 
     def __setstate__(self, state: object) -> None:
         raise TypeError("not here")
@@ -122,7 +122,7 @@ def assert_same_moments(first: list[Moment], second: list[Moment]) -> None:
 
 
 def keep_moments(moments: Iterator[Moment]) -> list[Moment]:
-    """All moments, none released: as many rooms as moments are then taken."""
+    """Return all moments without releasing their picture blocks."""
     return list(moments)
 
 

@@ -1,4 +1,4 @@
-"""A run from its jobs to its files: what is written, what fails alone, what is passed over, and that nothing piles up."""
+"""A run from its jobs to its files: what is written, failed and skipped episodes, and bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several files at once: they take turns, each with a writer of its own, and are what they are one after the other."""
+"""Several files at once take turns, each with a writer of its own, and equal those written one after the other."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def start_writers(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[Write
 
 
 def assert_run_resumes(setup: Setup, folder: Path, expected: Path) -> None:
-    """The same run again ends well, with the files of a run that nothing happened to."""
+    """Assert that the same run again succeeds, with the files of an uninterrupted run."""
     outcome = run_jobs(setup, jobs(folder), ProgressLog())
     assert [written.failure for written in outcome.files] == [None] * 3
     for name in LENGTHS:
@@ -72,7 +72,7 @@ def test_file_count_grows_with_batch_and_cores() -> None:
 
 
 class OneCameraEpisode(SyntheticEpisode):
-    """With one camera only."""
+    """An episode with one camera."""
 
     @property
     def shapes(self):

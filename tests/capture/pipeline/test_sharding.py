@@ -1,4 +1,4 @@
-"""Whose episodes are whose under torchrun, SLURM arrays and `--share`."""
+"""Sharding of episodes under torchrun, SLURM arrays and `--share`."""
 
 from __future__ import annotations
 

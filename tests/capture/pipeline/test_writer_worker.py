@@ -1,4 +1,4 @@
-"""Frames through a thread and through a second process: the same files, the same sentences, nothing lost."""
+"""Frames written through a thread and through a second process: the same files and messages, and none lost."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write_frame(writer: Any, number: int, frame: schema.Frame) -> Any:
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process is there and no zombie, which nobody may be left to bury."""
+    """Return whether the process runs and is no zombie, which may have no parent to collect it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

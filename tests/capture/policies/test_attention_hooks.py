@@ -1,4 +1,4 @@
-"""The recorder on module trees of ours and of nobody's in particular."""
+"""The attention recorder on module trees of this project and of others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Stack(nn.Module):
 
 
 class Foreign(nn.Module):
-    """A policy with the two paths that public code bases share, nested as deep as they like."""
+    """A policy with the two module paths that public code bases share, nested `depth` levels deep."""
 
     def __init__(self, depth=3, path="paligemma.language_model"):
         super().__init__()

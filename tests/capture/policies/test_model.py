@@ -1,4 +1,4 @@
-"""The model against the reference: every tensor that openpi, lerobot and JAX left behind."""
+"""The model against the references: every tensor stored from openpi, lerobot and JAX."""
 
 from __future__ import annotations
 

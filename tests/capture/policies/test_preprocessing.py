@@ -33,7 +33,7 @@ MODES: tuple[NormaliserMode, ...] = (
 
 
 def make_preprocessing(**changes: object) -> Preprocessing:
-    """DROID as openpi does it, but for the changes."""
+    """Return openpi's preprocessing of DROID with some changes."""
     droid = {
         "resize": "pil",
         "slots": ("exterior", "wrist"),
@@ -175,7 +175,7 @@ def test_lerobot_prompts_equal_reference_strings(case: dict) -> None:
 
 
 def test_state_is_padded_after_normalisation() -> None:
-    """Zeros put in before it would be normalised too, and would not be bin 128."""
+    """Zeros added before normalisation would be normalised too, and would not give bin 128."""
     table = make_lerobot_preprocessing(pad_state_to=12).prompt("go", np.full(8, 0.3), TOKENS)
     values = table.text.partition("State: ")[2].partition(";")[0].split()
     assert len(values) == 12

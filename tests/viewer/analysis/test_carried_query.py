@@ -1,4 +1,4 @@
-"""Words of a view in other prompts and files: found by text, never replaced by another single word in silence."""
+"""Words of a view in other prompts and files: found by their text, and never silently replaced by another word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both sides of a comparison share and keep."""
+"""Comparison of two views: what both sides have in common, and what each keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SyntheticEpisode, prompts, episodes and seconds of a file, and playing along them by a clock that the test holds."""
+"""Moments, prompts, episodes and seconds of a file, and playback by a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_impossible_times_are_replaced_by_the_index_then_the_rate(tmp_path: Path
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that advances only when the test sets it."""
 
     now = 100.0
 

@@ -55,7 +55,7 @@ def test_tile_holds_the_map_of_its_head_on_the_one_range(results: Results, unit:
 
 
 def test_tiles_use_the_arrangement_with_the_largest_pictures() -> None:
-    """24 pairs of wide pictures: beside each other, or below each other in 8 columns, which leaves more room unused."""
+    """24 pairs of wide pictures: side by side, or stacked in 8 columns, which leaves more of the area unused."""
     tiles, columns = arrange_tiles(2200, 1300, 24, (16 / 9, 16 / 9), 10, 18)
     used = sum(w * h for tile in tiles for _, _, w, h in tile.pictures)
     assert columns == 4

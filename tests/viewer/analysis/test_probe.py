@@ -1,4 +1,4 @@
-"""A look at a file in another process: what is torn gets a sentence, whatever HDF5 does with it."""
+"""The probe, which reads a file in another process: a torn file gets a sentence, whatever HDF5 does with it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ for line in sys.stdin:
 
 
 class ProbeProcess:
-    """A process like the probe's that looks at one file after another."""
+    """A process like the probe's that reads one file after another."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -48,7 +48,7 @@ class ProbeProcess:
         self.ready = False
 
     def look(self, path: Path, seconds: float) -> str | None:
-        """The sentence; None if it died; TimeoutError if it took too long."""
+        """Return the sentence, or None if the process died. Raises TimeoutError if it took too long."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{path}\n".encode())
@@ -66,7 +66,7 @@ class ProbeProcess:
 
 
 def damage_copy(source: bytes, rng: np.random.Generator) -> bytes:
-    """One random damage: flipped bytes anywhere or in the first metadata, zeros, a cut, a swap, a doubled part."""
+    """Return a copy of the bytes with one random damage: flipped, zeroed, cut off, swapped or doubled."""
     data = bytearray(source)
     kind = int(rng.integers(6))
     offset = int(rng.integers(len(data)))
@@ -89,7 +89,7 @@ def damage_copy(source: bytes, rng: np.random.Generator) -> bytes:
 
 
 def run_corpus(source: Path, folder: Path, count: int, seconds: float = 2.0) -> dict[str, int]:
-    """Look at damaged copies: how many opened, got a sentence, crashed HDF5, or hung it for longer than `seconds`."""
+    """Return how many damaged copies opened, got a sentence, crashed HDF5, or hung it for longer than `seconds`."""
     rng = np.random.default_rng(count)
     content, path = source.read_bytes(), folder / "damaged.h5"
     tally = {"opened": 0, "sentence": 0, "crashed": 0, "hung": 0}

@@ -1,4 +1,4 @@
-"""A series over frames holds the frames whose prompt has the words, says how many it leaves out, and breaks there."""
+"""A series over frames holds the frames whose prompt has the words, counts the others, and has gaps there."""
 
 from __future__ import annotations
 

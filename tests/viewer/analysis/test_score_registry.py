@@ -1,4 +1,4 @@
-"""A score is registered once, and shows up in the atlas, tables, figures, menus, help and the command line."""
+"""A score that is registered once appears in the atlas, tables, figures, menus, help and the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How maps agree with a region: answers known beforehand, slow definitions beside fast ones, and the demo's taught head."""
+"""Scores of maps for a region: known answers, slow definitions beside fast ones, and the demo's trained head."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ BOX = ((0, 5, 5), (0, 5, 6), (0, 6, 5), (0, 6, 6))
 
 
 def make_bars(rows: int = 3) -> np.ndarray:
-    """Two cameras, the first with bars above and below."""
+    """Return the letterbox bars (2, 16, 16) of two cameras, the first with `rows` of bars above and below."""
     is_bar = np.zeros((2, 16, 16), bool)
     is_bar[0, :rows] = is_bar[0, 16 - rows :] = True
     return is_bar
 
 
 def make_peak_map(*places: tuple[int, int, int, float]) -> np.ndarray:
-    """A map with weight on these places alone."""
+    """Return a map (2, 16, 16) with weight on these patches alone."""
     heat = np.zeros((2, 16, 16), np.float32)
     for camera, row, col, weight in places:
         heat[camera, row, col] = weight

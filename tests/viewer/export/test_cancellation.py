@@ -1,4 +1,4 @@
-"""A signal is noted and heeded where it is safe to end."""
+"""A signal is recorded, and the export ends where it is safe to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What figures show: heat in its place, one scale where one is promised, words as words."""
+"""Figures: heat at its patch, shared colour scales, captions, and text stored as text."""
 
 from __future__ import annotations
 

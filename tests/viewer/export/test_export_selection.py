@@ -1,4 +1,4 @@
-"""From what is typed to places on the axes."""
+"""Parsing of frames, layers, heads, words and regions into positions on the axes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_find_words_of_tokens_returns_the_word_of_a_token(results: Results) -> N
 
 
 def format_boxes(results: Results, cells: Sequence[Cell]) -> tuple[str, ...]:
-    """Boxes as they are typed."""
+    """Return the boxes of patches as a user types them."""
     return tuple(map(str, find_boxes(results, cells)))
 
 

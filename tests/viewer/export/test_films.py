@@ -1,4 +1,4 @@
-"""Films are those of the window: its frames, its numbers, its colours."""
+"""Exported films have the frames, numbers and colours of the window's."""
 
 from __future__ import annotations
 

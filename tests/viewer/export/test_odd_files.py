@@ -1,4 +1,4 @@
-"""Files that lack something: every kind is made, or one sentence says why not."""
+"""Files without some datasets: every kind of figure is made, or one sentence says why not."""
 
 from __future__ import annotations
 

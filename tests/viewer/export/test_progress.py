@@ -36,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def report_progress(reporter: ProgressReporter, clock: Clock, total: int) -> None:
-    """Report sixteen things a second."""
+    """Report sixteen items a second."""
     for index in range(1, total + 1):
         clock.now += 0.0625
         reporter.report(index, total)

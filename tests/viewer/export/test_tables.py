@@ -148,7 +148,7 @@ def test_every_column_is_described_in_the_help(small: Path, tmp_path: Path, caps
 
 
 def test_table_progress_counts_rows(results: Results, tmp_path: Path) -> None:
-    """Not queries: an action has a row a denoise step, and would take longer than was told."""
+    """Rows and not queries: an action has a row per denoise step, so that its query takes longer."""
     reports: list[tuple[int, int]] = []
     plan = plan_export(results, "table --frames 0-1 --layers 1-2 --heads 0", "-o", str(tmp_path))
     tables.write_table(plan, results, lambda done, total: reports.append((done, total)))

@@ -1,4 +1,4 @@
-"""The cache keeps what was used last, within its bytes, and hands out one value a key to whoever asks."""
+"""LRU cache bounded in bytes: what it keeps and drops, and one value per key for all threads."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from viewer.widgets.view_picture import footnote
 
 @pytest.fixture
 def demo_named(tmp_path: Path) -> Path:
-    """The bundled file as if another checkpoint of this name had been run."""
+    """Return a copy of the bundled file that names another checkpoint."""
     path = Path(shutil.copy(demo_path(), tmp_path / "named.h5"))
     with h5py.File(path, "r+") as file:
         file.attrs["model"] = json.dumps({**json.loads(file.attrs["model"]), "name": "pi05_libero"})

@@ -1,4 +1,4 @@
-"""Effects files as the viewer reads them: values, whose they are, and hostile ones."""
+"""Effects files as the viewer reads them: values, the results file they belong to, and hostile files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a results file holds is read as it is, and what is absent is done without."""
+"""Reading a results file: values equal the stored ones, and optional datasets may be absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A results file on the disk: foreign, unfinished and harmful ones get one sentence, and nothing outside is touched."""
+"""Opening a results file: foreign, unfinished and hostile files get one sentence, and no other file is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index of a run: read without trust, and what is there seen in the folder."""
+"""The index of a run: any content is checked, and the state of an episode follows from the files in the folder."""
 
 from __future__ import annotations
 

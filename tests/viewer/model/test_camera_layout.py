@@ -1,4 +1,4 @@
-"""Where pictures stand: as large as the room lets them be, in plain lines unless another order makes them larger."""
+"""Layout of the camera pictures: as large as the area allows, in rows unless another order makes them larger."""
 
 from __future__ import annotations
 

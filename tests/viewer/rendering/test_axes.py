@@ -1,4 +1,4 @@
-"""Axes put values at their places, linear and logarithmic, and their labels do not overlap."""
+"""Linear and logarithmic axes: positions of values, and labels that do not overlap."""
 
 from __future__ import annotations
 

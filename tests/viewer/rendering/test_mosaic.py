@@ -1,4 +1,4 @@
-"""Tiles keep the pictures' aspect, fit into their room, and stay in whole screen pixels when enlarged."""
+"""Tiles keep the pictures' aspect, fit into their area, and stay in whole screen pixels when enlarged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels: a planted map lights exactly its place of the camera's own picture."""
+"""The camera pane: a planted map changes exactly the pixels of its patch in the camera's own picture."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pixels(pane: CameraPane, area: QRect | None = None) -> npt.NDArray[np.uint8]
 
 
 def heated_pixels(window: MainWindow, pane: CameraPane) -> npt.NDArray[np.bool_]:
-    """Pixels that the heat changed: the pane with heat against the bare picture."""
+    """Return which pixels differ between the pane with heat and without."""
     window.session.hide_heat(False)
     spin()
     heated = pixels(pane).astype(int)
@@ -118,7 +118,7 @@ def test_texts_over_a_picture_never_overlap(app: QApplication, tmp_path: Path, n
 
 
 def test_opacity_changes_the_heat_and_not_the_picture(app: QApplication, tmp_path: Path) -> None:
-    """Fault 5: the picture's own opacity must not move."""
+    """The opacity of the heat must not change that of the picture."""
     window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
     pane = window.panels.camera_grid.panes[0]
     row, col = CELL[0]
@@ -140,7 +140,7 @@ def test_opacity_changes_the_heat_and_not_the_picture(app: QApplication, tmp_pat
 
 
 def test_weak_camera_stays_dark_on_the_shared_scale(app: QApplication, tmp_path: Path) -> None:
-    """Fault 4: with a range for each map a thousandth looks like everything; the default must not."""
+    """With a range for each map, a weight of a thousandth looks like the greatest; the default range must not do that."""
     path = make_results.write(
         tmp_path / "weak.h5", make_results.Recipe(frames=1, size=(180, 320), plant=Plant(share=(1.0, 0.001)))
     )
@@ -249,7 +249,7 @@ def test_panes_of_three_cameras_and_of_one(app: QApplication, tmp_path: Path) ->
 
 
 def test_difference_scale_is_centred_on_zero_and_shared(app: QApplication, tmp_path: Path) -> None:
-    """Fault 10: one signed scale for both sides, not a min-max rainbow."""
+    """One signed scale serves both sides, not the minimum and maximum of each."""
     window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
     window.perform_id("pin")
     window.session.update(query=Query("action", (2,)), compare="difference", opacity=1.0)

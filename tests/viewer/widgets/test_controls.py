@@ -1,4 +1,4 @@
-"""Controls by themselves."""
+"""Controls outside a window."""
 
 from __future__ import annotations
 

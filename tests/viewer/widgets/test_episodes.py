@@ -1,4 +1,4 @@
-"""A run opens as one thing: its list, going from episode to episode, what happens in its folder meanwhile."""
+"""A run in the window: its list of episodes, going from one to the next, and changes in its folder."""
 
 from __future__ import annotations
 

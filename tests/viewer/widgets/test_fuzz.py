@@ -1,4 +1,4 @@
-"""Random commands and events on a real window leave it alive and as its state says."""
+"""Random commands and events on a real window neither end it nor make it differ from its state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVENTS = int(os.environ.get("PI0_FUZZ", "400"))
 
 
 def assert_consistent(window: MainWindow) -> None:
-    """What is shown is what the state says."""
+    """Assert that the window shows what its state says."""
     session, panels = window.session, window.panels
     spin(0.0)
     state, results = session.shown, session.results
@@ -52,7 +52,7 @@ def send_random_events(
     monkeypatch: pytest.MonkeyPatch,
     extra: Callable[[np.random.Generator], str] | None = None,
 ) -> None:
-    """Random events, and every twenty of them a look whether all is as the state says."""
+    """Send random events, and compare the window with its state after every twenty."""
     perform = MainWindow.perform
 
     def bounded(self: MainWindow, command: commands.Command) -> None:

@@ -73,7 +73,7 @@ def test_divide_height_adds_up_and_keeps_every_minimum(
 def make_heights(
     pictures: int, lines: int, tab: tuple[int, int], timeline: tuple[int, int, int] = TIMELINE
 ) -> PreferredHeights:
-    """One of the lines is that of the actions."""
+    """Return preferred heights; one of `lines` is that of the actions."""
     return PreferredHeights(
         pictures, lambda available: min(available, pictures), lines * LINE, LINE, tab, timeline, LINE
     )

@@ -1,4 +1,4 @@
-"""The notice at the window's foot."""
+"""The notice at the bottom of the window."""
 
 from __future__ import annotations
 

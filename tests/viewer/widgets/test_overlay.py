@@ -1,4 +1,4 @@
-"""OverlayHost over the window: palette, help and tour; they keep the keyboard to themselves."""
+"""Overlays of the window: palette, help and tour; while one is open, keys go to it alone."""
 
 from __future__ import annotations
 

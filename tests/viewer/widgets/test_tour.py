@@ -1,4 +1,4 @@
-"""The tour: when it comes, and that it covers nothing that it asks for."""
+"""The tour: when it starts, and that it does not cover the controls that it explains."""
 
 from __future__ import annotations
 

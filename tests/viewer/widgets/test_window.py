@@ -1,4 +1,4 @@
-"""The whole window: every control moves what it says, by mouse and by keyboard."""
+"""The whole window: every control changes the view as its label says, by mouse and by keyboard."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_axis_with_one_position_says_so(app: QApplication, tmp_path: Path, axis:
 
 
 def test_locked_range_stays_while_scrubbing_and_the_shared_one_follows(window: MainWindow) -> None:
-    """Fault 5: a global scale that changes nothing."""
+    """Only a locked range keeps its ends while the frame changes."""
     session = window.session
     session.update(layer=0)
     spin(0.01)

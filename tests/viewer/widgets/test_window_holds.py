@@ -1,4 +1,4 @@
-"""The whole window holds: at any size, whatever is repainted, whatever fails, and after it is closed."""
+"""The whole window: no text cut off at any size, partial repaints, errors in slots, and no leaks after closing."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_closed_windows_leave_no_objects(app: QApplication, small: Path, tmp_pat
 
 
 def test_closed_window_is_freed_without_the_garbage_collector(app: QApplication, small: Path, tmp_path: Path) -> None:
-    """The collector empties objects in any order, and Qt then calls handlers of half-empty ones."""
+    """The collector clears objects in any order, and Qt would then call handlers of objects without attributes."""
     window = show(small, tmp_path)
     reference = weakref.ref(window)
     gc.disable()

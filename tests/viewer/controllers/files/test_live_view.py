@@ -1,4 +1,4 @@
-"""A policy that acts: the newest frame stays in sight until the user looks at another one."""
+"""Following a policy that acts: the newest frame is shown until the user chooses another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pi0-regions rename and colour, several boxes at once, stopping, and changes that meet those of another program."""
+"""pi0-regions: rename and colour, several boxes at once, stopping, and changes made by two programs at once."""
 
 from __future__ import annotations
 

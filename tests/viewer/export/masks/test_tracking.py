@@ -1,4 +1,4 @@
-"""Tracking on sequences whose masks are known: a textured thing that moves, turns, grows, leaves or is covered."""
+"""Tracking on sequences whose masks are known: a textured object that moves, turns, grows, leaves or is covered."""
 
 import cv2
 import numpy as np
