@@ -45,13 +45,13 @@ def test_first_line_is_printed_before_numpy_and_torch_are_imported(tmp_path: Pat
     """They take seconds, and from a cold disk many; until then the user would see nothing."""
     code = (
         "import sys\n"
-        "class ProgressLog:\n"
+        "class ImportLog:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name in ('numpy', 'torch', 'transformers'):\n"
         "            print(f'now {name}', file=sys.stderr, flush=True)\n"
         "        if name == 'transformers':\n"
         "            sys.exit('seen enough')\n"
-        "sys.meta_path.insert(0, ProgressLog())\n"
+        "sys.meta_path.insert(0, ImportLog())\n"
         "from capture.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "--demo", "--prompt", "go", "-o", str(tmp_path / "a.h5")]
