@@ -95,10 +95,10 @@ def checkpoint(tmp_path_factory) -> Path:
 def pictures(tmp_path_factory) -> Path:
     """A folder with a picture of each camera."""
     from PIL import Image
-    from small_policy import observation
+    from small_policy import make_observation
 
     folder = tmp_path_factory.mktemp("pictures")
-    for camera, picture in observation().pictures.items():
+    for camera, picture in make_observation().pictures.items():
         Image.fromarray(picture).save(folder / f"{camera}.png")
     return folder
 

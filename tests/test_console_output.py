@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from commands import ROOT, WINDOW, check_lines, run
+from commands import ROOT, WINDOW, check_lines, run_command
 
 DEMO = ROOT / "resources" / "demo"
 NUMBER = r"[\d.]+(e-?\d+)?"
@@ -16,7 +16,7 @@ PACE = (
 
 
 def test_capture_of_the_demo_prints_its_own_lines(tmp_path: Path) -> None:
-    code, out, err = run(["-m", "capture", "--demo", "-o", "my demo.h5"], tmp_path)
+    code, out, err = run_command(["-m", "capture", "--demo", "-o", "my demo.h5"], tmp_path)
     assert code == 0, err
     check_lines(
         err,
@@ -44,7 +44,7 @@ def test_capture_of_a_data_set_prints_its_own_lines(workers: str, tmp_path: Path
     selection = ["--dataset", str(DEMO / "episodes"), "--frames", "0", "--layers", "3", "--steps", "9"]
     arguments = ["--device", "cpu", "--workers", workers, "-o", "runs/"]
     command = ["-m", "capture", "--checkpoint", str(DEMO), *selection, *arguments]
-    code, out, err = run(command, tmp_path)
+    code, out, err = run_command(command, tmp_path)
     assert code == 0, err
     opened = [
         "pi0-capture: loading PyTorch",
@@ -63,7 +63,7 @@ def test_capture_of_a_data_set_prints_its_own_lines(workers: str, tmp_path: Path
             "next  pi0-viewer runs",
         ],
     )
-    code, out, err = run(command, tmp_path)
+    code, out, err = run_command(command, tmp_path)
     assert code == 0, err
     check_lines(
         err,
@@ -78,11 +78,11 @@ def test_capture_of_a_data_set_prints_its_own_lines(workers: str, tmp_path: Path
 def test_viewer_prints_nothing(tmp_path: Path) -> None:
     pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError)  # a machine may lack Qt's system libraries
     options = ["--demo", "--settings", str(tmp_path / "settings.ini")]
-    assert run(["-c", WINDOW, *options], tmp_path, QT_QPA_PLATFORM="offscreen") == (0, [], [])
+    assert run_command(["-c", WINDOW, *options], tmp_path, QT_QPA_PLATFORM="offscreen") == (0, [], [])
     assert not list(tmp_path.rglob("viewer.log"))
 
 
 def test_export_prints_where_its_files_are(tmp_path: Path) -> None:
     pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError)
     command = ["-m", "viewer.export", "summary", str(DEMO / "results.h5"), "-o", "figures", "--layers", "3"]
-    assert run(command, tmp_path) == (0, [f"2 files in {Path('figures', 'results')}"], [])
+    assert run_command(command, tmp_path) == (0, [f"2 files in {Path('figures', 'results')}"], [])

@@ -81,7 +81,7 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.chdir(tmp_path)
     with ResultsWriter(tmp_path / "results.h5", SIZES, model=synthetic.MODEL, generator="test") as writer:
         for number in range(SIZES.frames):
-            writer.write(synthetic.frame(SIZES, number))
+            writer.write(synthetic.make_frame(SIZES, number))
         writer.finish({schema.CHECK_MASKED: 0.0})
     with h5py.File(tmp_path / "demo.regions.h5", "w") as file:
         file["duck/exterior/coverage"] = np.zeros((7, 16, 16), np.float32)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from moments import ProgressLog, SyntheticEpisode
+from synthetic_episodes import ProgressLog, SyntheticEpisode
 from toy_policy import GRID, SIZES, ToySpec
 
 from capture.pipeline.plan import RunOptions, Setup

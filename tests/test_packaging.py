@@ -13,7 +13,7 @@ from pathlib import Path
 
 import h5py
 import pytest
-from commands import ROOT, WINDOW, run
+from commands import ROOT, WINDOW, run_command
 
 import capture
 
@@ -165,7 +165,7 @@ def test_capture_runs_the_demo_from_the_wheel(site: Path, tmp_path: Path) -> Non
     script = f"{INSTALLED}\nsys.exit(main())"
     options = ["--demo", "--layers", "3", "--steps", "9", "-o", "demo.h5"]
     command = ["-c", script, str(ROOT), str(site), "pi0-capture", *options]
-    code, out, err = run(command, tmp_path, PYTHONPATH=str(site))
+    code, out, err = run_command(command, tmp_path, PYTHONPATH=str(site))
     assert code == 0, err
     assert out[-1] == "next  pi0-viewer demo.h5"
     with h5py.File(tmp_path / "demo.h5") as file:
@@ -177,5 +177,5 @@ def test_viewer_shows_the_demo_from_the_wheel(site: Path, tmp_path: Path) -> Non
     pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError)  # a machine may lack Qt's system libraries
     options = ["--demo", "--settings", str(tmp_path / "settings.ini")]
     command = ["-c", INSTALLED + WINDOW, str(ROOT), str(site), "pi0-viewer", *options]
-    completed = run(command, tmp_path, PYTHONPATH=str(site), QT_QPA_PLATFORM="offscreen")
+    completed = run_command(command, tmp_path, PYTHONPATH=str(site), QT_QPA_PLATFORM="offscreen")
     assert completed == (0, [], [])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from commands import WINDOW
 from paths import DEMO, ROOT
-from policy_server import observe
+from policy_server import make_client_observation
 from remote_servers import RangeServer, SSHDaemon, closing
 from websockets.sync.client import connect
 
@@ -89,7 +89,7 @@ def serve(arguments: str, folder: Path) -> str:
     policy_state = {"observation/joint_position": np.zeros(7), "observation/gripper_position": np.zeros(1)}
     with connect(address[0]) as client:
         assert "pi0-capture" in unpack(client.recv())
-        client.send(pack({**observe(), **policy_state}))
+        client.send(pack({**make_client_observation(), **policy_state}))
         assert unpack(client.recv())["actions"].shape == (15, 8)
     server.terminate()
     output, errors = server.communicate(timeout=120)

@@ -37,7 +37,7 @@ def write_summary(folder: Path, episodes: int) -> None:
     from viewer.io import run_index
     from viewer.runs.summary_files import choose_folder
 
-    entries = [make_run.entry(number, frames=FRAMES, success=number % 2 == 0) for number in range(episodes)]
+    entries = [make_run.make_entry(number, frames=FRAMES, success=number % 2 == 0) for number in range(episodes)]
     make_run.write_index(folder, entries)
     for entry in entries:
         (folder / entry["file"]).touch()

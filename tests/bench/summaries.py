@@ -19,7 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from full_size_call import full_size_call, full_size_sizes
+from full_size_call import make_full_size_call, make_full_size_sizes
 
 from capture.pipeline.frame_builder import Kept, compute_datasets, split_frames
 from capture.results import schema
@@ -41,14 +41,14 @@ def main() -> None:
             ("summaries, 3 regions", Kept.choose(torch.bfloat16, 0, has_scores=True), 3, 0),
             ("summaries as float32, 3 regions", Kept.choose(None, 0, has_scores=True), 3, 0),
         ):
-            call = full_size_call(cameras, regions=regions)
+            call = make_full_size_call(cameras, regions=regions)
             taken = []
             for _ in range(ROUNDS):
                 start = time.process_time()
                 datasets = compute_datasets(call, keep)
                 taken.append(time.process_time() - start)
             [(frame, _)] = split_frames(call, datasets)
-            sizes = full_size_sizes(call, FRAMES, maps_every=every)
+            sizes = make_full_size_sizes(call, FRAMES, maps_every=every)
             stored = "bfloat16" if keep.weights is not None else "float32"
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "a.h5"

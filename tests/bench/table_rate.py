@@ -52,27 +52,27 @@ def write_run(folder: Path, *, compress: bool) -> None:
     """Write the results files of a run, and its index."""
     import make_run
     import torch
-    from full_size_call import full_size_call, full_size_sizes
+    from full_size_call import make_full_size_call, make_full_size_sizes
 
     from capture.pipeline.frame_builder import Kept, compute_datasets, split_frames
     from capture.results.writer import ResultsWriter
 
     for number in range(EPISODES):
-        entry = make_run.entry(number)
+        entry = make_run.make_entry(number)
         path = folder / entry["file"]
         if path.exists():
             continue
         for frame in range(FRAMES):
-            call = full_size_call(CAMERAS, seed=FRAMES * number + frame)
+            call = make_full_size_call(CAMERAS, seed=FRAMES * number + frame)
             [(datasets, _)] = split_frames(
                 call, compute_datasets(call, Kept.choose(torch.bfloat16, 1, has_scores=True))
             )
             if frame == 0:
-                sizes = full_size_sizes(call, FRAMES)
+                sizes = make_full_size_sizes(call, FRAMES)
                 writer = ResultsWriter(path, sizes, model={}, generator="bench", weights="bfloat16", compress=compress)
             writer.write(datasets)
         writer.finish({})
-    make_run.write_index(folder, [make_run.entry(number, frames=FRAMES) for number in range(EPISODES)])
+    make_run.write_index(folder, [make_run.make_entry(number, frames=FRAMES) for number in range(EPISODES)])
 
 
 def read_maps(folder: Path) -> None:

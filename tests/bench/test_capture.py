@@ -16,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from small_policy import observation, small_policy
+from small_policy import make_observation, small_policy
 
 from capture.pipeline.frame_builder import build_frames
 from capture.policies.attention_hooks import Recording
@@ -34,7 +34,7 @@ def make_full_call():
     policy = small_policy()
     recorder = policy.recorder()
     with recorder:
-        call = policy.run([policy.prepare(observation())], recorder, seeds=[0])
+        call = policy.run([policy.prepare(make_observation())], recorder, seeds=[0])
     draw = torch.Generator().manual_seed(0)
 
     def rows(*shape):
@@ -78,7 +78,7 @@ def make_full_call():
 @pytest.mark.parametrize("recorded", [False, True], ids=["plain", "recorded"])
 def test_recorded_and_plain_call(benchmark, recorded):
     policy = small_policy()
-    prepared = policy.prepare(observation())
+    prepared = policy.prepare(make_observation())
     recorder = policy.recorder()
 
     def run():

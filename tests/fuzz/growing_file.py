@@ -29,7 +29,7 @@ from growing_results import GrowingResults
 from process_figures import resident_megabytes
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QApplication
-from random_events import MODAL, one_event
+from random_events import MODAL, send_random_event
 from window_driver import close, close_overlays, show, spin
 
 from viewer.widgets.main_window import MainWindow
@@ -64,7 +64,7 @@ def run(count: int, seed: int) -> dict[str, Any]:
         window = show(capture.path.with_name("a.h5.partial"), folder)
         window.session.noticed.connect(lambda text: errors.append(text) if "cannot be drawn" in text else None)
         for number in range(count):
-            event = one_event(window, rng)
+            event = send_random_event(window, rng)
             spin(0.0)
             if errors:
                 errors[-1] += f" (event {number}: {event})"

@@ -35,7 +35,7 @@ from capture.results.resume import read_run_state
 from capture.results.writer import ResultsWriter
 
 SIZES = replace(synthetic.SMALL, frames=6)
-FRAMES = [synthetic.frame(SIZES, number) for number in range(SIZES.frames)]
+FRAMES = [synthetic.make_frame(SIZES, number) for number in range(SIZES.frames)]
 RUN = {"seed": 0, "layers": [0, 1]}
 MOST_KILLS = 4
 """Kills of one file, one after another, before its run may end."""

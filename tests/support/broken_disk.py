@@ -31,7 +31,7 @@ from capture.results.resume import read_run_state
 from capture.results.writer import ResultsWriter
 
 SIZES = replace(synthetic.SMALL, frames=2, tokens=6, pictures=((9, 16), (9, 16)))
-FRAMES = [synthetic.frame(SIZES, number, tokens=6 - number) for number in range(SIZES.frames)]
+FRAMES = [synthetic.make_frame(SIZES, number, tokens=6 - number) for number in range(SIZES.frames)]
 CHECKS = {schema.CHECK_ROW_SUM: 0.001, schema.CHECK_MASKED: 0.0}
 RUN = {"seed": 0, "layers": [0, 1]}
 HANG_SECONDS = 60
@@ -76,7 +76,7 @@ def inspect_file(path: Path) -> dict[str, Any]:
             f"{name} of frame {number}"
             for number in range(done)
             for name, value in FRAMES[number].items()
-            if not equals(file[name], number, value)
+            if not is_equal_to_written(file[name], number, value)
         ]
         checks = json.loads(file.attrs["checks"])
         complete = bool(file.attrs["complete"])
@@ -85,7 +85,7 @@ def inspect_file(path: Path) -> dict[str, Any]:
     return {"done": done, "wrong": wrong, "complete": complete}
 
 
-def equals(dataset: h5py.Dataset, number: int, value: Any) -> bool:
+def is_equal_to_written(dataset: h5py.Dataset, number: int, value: Any) -> bool:
     found = dataset[number]
     if dataset.dtype.kind == "S":
         expected = np.array([text.encode() for text in np.ravel(np.asarray(value, dtype=object))])
@@ -114,7 +114,7 @@ def run_forked(task: Any, leave: Any = sys.exit) -> tuple[int, bytes]:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), output
 
 
-def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int, earlier: tuple[int, ...] = ()) -> dict[str, Any]:
+def run_attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int, earlier: tuple[int, ...] = ()) -> dict[str, Any]:
     """Return the result of one run that fails at call number `when`, the file that it left, and the resumed run.
 
     `earlier` are, in modes `r` and `s`, the calls at which the runs before it were killed, one after another.
@@ -140,19 +140,25 @@ def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int, earlier: tupl
         run_forked(lambda output, number=number: run(output, "k", number))
     code, run_output = run_forked(run)
     if mode == "c":
-        return {"said": run_output.decode()}
+        return {"message": run_output.decode()}
     reader_code, report_json = run_forked(report, os._exit)
     resumed_code, resumed_output = (0, b"") if path.exists() else run_forked(lambda output: run(output, "c", 0))
     resumed_reader_code, resumed_report = run_forked(report, os._exit)
     for leftover in folder.iterdir():
         leftover.unlink()
     frames = len(run_output) - len(run_output.lstrip(b"."))
-    outcome = {"when": when, "code": code, "told": frames, "said": run_output[frames:].decode(), "looked": reader_code}
+    outcome = {
+        "when": when,
+        "code": code,
+        "reported_frames": frames,
+        "message": run_output[frames:].decode(),
+        "reader_code": reader_code,
+    }
     outcome["resumed"] = {
         "code": resumed_code,
         "written": len(resumed_output) - len(resumed_output.lstrip(b".")),
-        "said": resumed_output.decode(),
-        "looked": resumed_reader_code,
+        "message": resumed_output.decode(),
+        "reader_code": resumed_reader_code,
         **(json.loads(resumed_report) if resumed_report else {}),
     }
     return outcome | (json.loads(report_json) if report_json else {})
@@ -163,7 +169,7 @@ def main() -> None:
     disk = ctypes.CDLL(os.environ["LD_PRELOAD"])
     disk.disk_break.argtypes = [ctypes.c_int, ctypes.c_long]
     disk.disk_calls.restype = ctypes.c_long
-    calls = int(attempt(disk, folder, "c", 0)["said"].lstrip("."))
+    calls = int(run_attempt(disk, folder, "c", 0)["message"].lstrip("."))
     for old in folder.iterdir():
         old.unlink()
     rng = random.Random(calls)
@@ -173,7 +179,7 @@ def main() -> None:
             earlier = (calls * 3 // 4,)  # within the second of two frames
         if mode == "s":
             earlier = (*earlier, rng.randint(1, calls // 3))
-        outcome = attempt(disk, folder, mode, when, earlier)
+        outcome = run_attempt(disk, folder, mode, when, earlier)
         print(json.dumps(outcome | {"earlier": earlier}))
         if outcome["code"] == 0 and mode in "rs":  # a resumed run makes fewer calls
             break

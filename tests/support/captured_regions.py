@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from moments import ProgressLog, SyntheticEpisode
+from synthetic_episodes import ProgressLog, SyntheticEpisode
 from toy_policy import ToySpec
 
 from capture.pipeline.plan import RunOptions, Setup
@@ -43,14 +43,14 @@ class JoiningSpec(ToySpec):
         return table if len(table) < 5 else replace(table, word=np.array([-1, 0, 1, 1, 2], np.int32))
 
 
-def setup(**choices: Any) -> Setup:
+def make_setup(**choices: Any) -> Setup:
     options = {"store": "float32", "batch": 2, "prompts": Prompts(PROMPTS)} | choices
     return Setup(JoiningSpec(), RunOptions(torch.device("cpu"), torch.float32, **options), "none")
 
 
 def capture(path: Path, **choices: Any) -> RunOutcome:
     """Capture four moments with two prompts each, and return the outcome; the file must be whole."""
-    outcome = run_jobs(setup(**choices), [Job(path, ToyEpisode(length=FRAMES))], ProgressLog())
+    outcome = run_jobs(make_setup(**choices), [Job(path, ToyEpisode(length=FRAMES))], ProgressLog())
     assert outcome.files[0].failure is None
     return outcome
 

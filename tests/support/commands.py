@@ -32,7 +32,7 @@ sys.exit(code)
 """pi0-viewer until its pictures are painted; the user then closes the window."""
 
 
-def run(command: Sequence[str], folder: Path, **environment: str) -> tuple[int, list[str], list[str]]:
+def run_command(command: Sequence[str], folder: Path, **environment: str) -> tuple[int, list[str], list[str]]:
     """Exit code and lines of standard output and error, with the user's settings and warnings as Python has them."""
     known = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XDG_", "QT_"))}
     completed = subprocess.run(

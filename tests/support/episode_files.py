@@ -26,14 +26,14 @@ def picture(number: int, *, height: int = 32, width: int = 80, tint: int = 0) ->
     return pixels
 
 
-def number_of(shown: np.ndarray) -> int:
+def read_number(shown: np.ndarray) -> int:
     """Return the number that a picture encodes, also after lossy coding."""
     row = shown[shown.shape[0] // 4 : shown.shape[0] // 2].mean(axis=(0, 2))
     width = len(row)
     return sum(int(row[int((bit + 0.5) * width / BITS)] > 128) << bit for bit in range(BITS))
 
 
-def tint_of(shown: np.ndarray) -> int:
+def read_tint(shown: np.ndarray) -> int:
     """Return the tint of a picture."""
     return round((float(shown[-4:].mean()) - 40) / 60)
 
@@ -94,7 +94,7 @@ def set_display_matrix(path: Path, a: float, b: float, c: float, d: float) -> Pa
     return path
 
 
-def cut(path: Path, share: float = 0.5) -> None:
+def truncate(path: Path, share: float = 0.5) -> None:
     """Truncate a file to a share of its length."""
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
 

@@ -17,7 +17,7 @@ from capture.results import schema
 LAYERS, HEADS, STEPS, HORIZON, DIM, GRID = 18, 8, 10, 15, 32, (16, 16)
 
 
-def full_size_call(
+def make_full_size_call(
     cameras: int = 2, text: int = 60, regions: int = 3, seed: int = 0, layers: int = LAYERS
 ) -> RecordedCall:
     """One observation of 16:9 pictures; every region is known in every camera. Weights are those of sharp heads."""
@@ -69,7 +69,7 @@ def _prepared(cameras: tuple[str, ...], text: int, regions: int, seed: int) -> P
     return Prepared(shown, dict.fromkeys(cameras, picture), table, coverage if regions else None)
 
 
-def full_size_sizes(call: RecordedCall, frames: int, **changes: object) -> schema.Sizes:
+def make_full_size_sizes(call: RecordedCall, frames: int, **changes: object) -> schema.Sizes:
     """The sizes of a file for such calls."""
     cameras, [prepared] = call.layout.cameras, call.prepared
     coverage = prepared.coverage

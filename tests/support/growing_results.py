@@ -21,7 +21,7 @@ sizes = dataclasses.replace(synthetic.SMALL, frames=int(sys.argv[2]))
 with ResultsWriter(Path(sys.argv[1]), sizes, model=synthetic.MODEL, generator="test") as writer:
     for number in range(sizes.frames):
         sys.stdin.readline()
-        writer.write(synthetic.frame(sizes, number))
+        writer.write(synthetic.make_frame(sizes, number))
         while writer.frames_done <= number:
             time.sleep(0.002)
         print(number, flush=True)

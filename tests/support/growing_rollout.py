@@ -15,7 +15,7 @@ RECORDER: Final = """
 import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[1:]
-from rollouts import toy_call, toy_run
+from rollouts import record_toy_call, describe_toy_run
 from capture.rollouts.writer import RolloutWriter
 writer = None
 for number, line in enumerate(sys.stdin):
@@ -23,10 +23,10 @@ for number, line in enumerate(sys.stdin):
     if verb == "open":
         if writer is not None:
             writer.close()
-        writer = RolloutWriter(Path(rest), toy_run())
+        writer = RolloutWriter(Path(rest), describe_toy_run())
         stream = writer.open_stream("client 1")
     elif verb == "call":
-        call = toy_call(number, prompt=rest)
+        call = record_toy_call(number, prompt=rest)
         stream.start_call(rest).store(call)
     else:
         stream.end_episode(success=True)

@@ -36,7 +36,7 @@ SIZES = schema.Sizes(
 def write_large(path: Path, written: int = 1, sizes: schema.Sizes = SIZES) -> Path:
     """Write the first frames of a file, each layer, head, step and action alike, and return its partial path."""
     smallest = replace(sizes, layers=(0,), steps=(0,), heads=1, horizon=1)
-    small = synthetic.frame(smallest, 0)
+    small = synthetic.make_frame(smallest, 0)
     shapes = {dataset.name: dataset.shape[1:] for dataset in schema.datasets(sizes)}
     frame = {
         name: np.broadcast_to(value, shapes[name]) if isinstance(value, np.ndarray) else value

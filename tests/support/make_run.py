@@ -22,7 +22,7 @@ TASKS = (
 )
 
 
-def entry(number: int, **more: object) -> dict[str, Any]:
+def make_entry(number: int, **more: object) -> dict[str, Any]:
     """What an index says of an episode."""
     return {
         "file": f"episode_{number:06d}.h5",
@@ -68,7 +68,7 @@ def write(folder: Path, episodes: int = 4, *, names: int = 0, **recipe: Any) -> 
     """A run of so many finished episodes; `names` more are named but not there."""
     for number in range(episodes):
         write_episode(folder, number, **recipe)
-    write_index(folder, [entry(number) for number in range(max(episodes, names))])
+    write_index(folder, [make_entry(number) for number in range(max(episodes, names))])
     return folder
 
 
@@ -80,7 +80,7 @@ def write_mixed(folder: Path, **recipe: Any) -> Path:
     partial.rename(partial.with_name(f"{partial.name}.partial"))
     damaged = folder / "episode_000004.h5"
     damaged.write_bytes(damaged.read_bytes()[:3000])
-    entries = [entry(number, frames=recipe.get("frames", 6)) for number in range(12)]
+    entries = [make_entry(number, frames=recipe.get("frames", 6)) for number in range(12)]
     entries[10]["failed"] = "the video of the wrist camera is missing."
     write_index(folder, entries)
     return folder
@@ -106,5 +106,5 @@ if __name__ == "__main__":
         plant=make_viewer_files._plant,
     )
     if given.names > 12:
-        write_index(given.folder, [entry(number) for number in range(given.names)])
+        write_index(given.folder, [make_entry(number) for number in range(given.names)])
     print(given.folder)

@@ -37,7 +37,8 @@ def write_planted_run(folder: Path, episodes: int = EPISODES) -> Path:
             tasks=(TASK,), plant=plant,
         )  # fmt: skip
     entries = [
-        make_run.entry(number, frames=FRAMES, prompts=[TASK], success=number % 2 == 0) for number in range(episodes)
+        make_run.make_entry(number, frames=FRAMES, prompts=[TASK], success=number % 2 == 0)
+        for number in range(episodes)
     ]
     make_run.write_index(folder, entries)
     return folder

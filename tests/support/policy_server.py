@@ -191,7 +191,7 @@ def run_client(port: int, program: str, **given: Any) -> Any:
     return finish_client(start_client(port, program, **given))
 
 
-def observe(seed: int = 0, prompt: str = "pick up the red block", **changed: Any) -> dict[str, Any]:
+def make_client_observation(seed: int = 0, prompt: str = "pick up the red block", **changed: Any) -> dict[str, Any]:
     """What the programs' `observe` returns, for raw clients."""
     draw = np.random.default_rng(seed)
     message = {
@@ -218,7 +218,7 @@ class RawClient:
         return answer if isinstance(answer, str) else unpack(answer)
 
     def infer(self, **changed: Any) -> Any:
-        return self.send(pack(observe(**changed)))
+        return self.send(pack(make_client_observation(**changed)))
 
     def tell(self, **wishes: Any) -> Any:
         return self.send(pack({"pi0-capture": wishes}))

@@ -35,7 +35,7 @@ KEYS = [
 ]
 
 
-def one_event(window: MainWindow, rng: np.random.Generator) -> str:
+def send_random_event(window: MainWindow, rng: np.random.Generator) -> str:
     """Send one random command, click, move, drag, key or resize to a window, and return its description."""
     kind = int(rng.integers(7))
     panels = window.panels

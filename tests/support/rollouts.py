@@ -19,11 +19,11 @@ from capture.rollouts.run_description import RolloutRun
 SETUP = Setup(ToySpec(), RunOptions(torch.device("cpu"), torch.float32, store="float32"), "none")
 
 
-def toy_run(**changes: Any) -> RolloutRun:
+def describe_toy_run(**changes: Any) -> RolloutRun:
     return RolloutRun.from_setup(SETUP, **changes)
 
 
-def toy_call(
+def record_toy_call(
     seed: int = 0, prompt: str = "stack the cups", height: int = 48, state: tuple[float, ...] = (0.25, -1.0)
 ) -> RecordedCall:
     """A recorded call of the toy policy with two cameras."""

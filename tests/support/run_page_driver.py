@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 QUESTION = RunQuery(score="region", words="duck", region=BOX)
 
 
-def ask(window: MainWindow, query: RunQuery) -> RunPage:
-    page = shown_page(window)
+def ask_and_wait(window: MainWindow, query: RunQuery) -> RunPage:
+    page = get_run_page(window)
     page.controller.ask(query)
     until(lambda: has_answer(page.controller), 60)
     settle(window)
     return page
 
 
-def shown_page(window: MainWindow) -> RunPage:
+def get_run_page(window: MainWindow) -> RunPage:
     assert window.runs.page is not None
     return window.runs.page
 

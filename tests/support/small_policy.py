@@ -105,7 +105,7 @@ def small_policy(**options):
     return Pi05Policy(small_model(), preprocessing, read_tokenizer(TOKENIZER))
 
 
-def observation(prompt="pick up the red block", **given):
+def make_observation(prompt="pick up the red block", **given):
     """Two pictures of different shape, 16:9 and 4:3, and a state of four numbers."""
     draw = np.random.default_rng(3)
     pictures = {

@@ -41,7 +41,7 @@ _WORDS = ("▁put", "▁the", "▁duck", "▁in", "▁bowl")
 _ROLE = {role: number for number, role in enumerate(schema.ROLES)}
 
 
-def frame(sizes: schema.Sizes, number: int, *, tokens: int | None = None, bits: bool = True) -> schema.Frame:
+def make_frame(sizes: schema.Sizes, number: int, *, tokens: int | None = None, bits: bool = True) -> schema.Frame:
     """Return frame `number` with `tokens` text tokens (the maximum of `sizes` by default).
 
     `bits`: weights as the 16 bits of bfloat16; otherwise as float32, not rounded.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from checkpoint_files import ODD, ODD_SIZES
-from decisions import choices, doubts
+from decisions import choices_by_subject, uncertain_choices
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,13 +124,13 @@ def test_ambiguous_key_width_error_asks_for_heads():
 
 def test_assumed_sizes_are_decisions():
     own = describe_inferred(FULL, Stated())
-    assert choices(own) == {
+    assert choices_by_subject(own) == {
         "heads of the picture encoder": "16",
         "heads of the language model and the expert": "8 of width 256 with 1 key and value head",
     }
-    assert doubts(own) == {}
+    assert uncertain_choices(own) == {}
     small = replace(FULL, vlm=replace(FULL.vlm, head_dim=32))
-    assert list(doubts(describe_inferred(small, Stated({"vision": {"heads": 4}})))) == [
+    assert list(uncertain_choices(describe_inferred(small, Stated({"vision": {"heads": 4}})))) == [
         "heads of the language model and the expert"
     ]
     assert describe_inferred(ODD, STATED) == []

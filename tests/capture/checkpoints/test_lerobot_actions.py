@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from checkpoint_files import ODD_SIZES
-from decisions import choices, doubts
+from decisions import choices_by_subject, uncertain_choices
 from lerobot_policy_files import NUMBERS, STATS_FILE, lerobot_config, write_lerobot_policy
 from safetensors.torch import save_file
 
@@ -49,7 +49,7 @@ def test_statistics_take_precedence_over_a_declared_shape(
     )
     assert checkpoint.preprocessing.robot_dim == robot
     assert checkpoint.preprocessing.state_lengths == states
-    assert ("action dimensions of the robot" in doubts(checkpoint.decisions)) != is_certain
+    assert ("action dimensions of the robot" in uncertain_choices(checkpoint.decisions)) != is_certain
     requested = Pi05Spec(checkpoint, None).source_options
     assert (requested.state_dim, requested.robot_dim) == (states[0], robot)
     assert requested.padded_state_dim == (states[1] if len(states) > 1 else None)
@@ -97,8 +97,8 @@ def test_relative_actions_are_added_to_the_state_as_lerobot_does(tmp_path, in_co
     )
     preprocessing = checkpoint.preprocessing
     assert preprocessing.relative == mask
-    assert ("relative to the state" in choices(checkpoint.decisions)["delta actions"]) == bool(mask)
-    assert ("delta actions" in doubts(checkpoint.decisions)) == bool(mask)  # so that a run says it
+    assert ("relative to the state" in choices_by_subject(checkpoint.decisions)["delta actions"]) == bool(mask)
+    assert ("delta actions" in uncertain_choices(checkpoint.decisions)) == bool(mask)  # so that a run says it
     model, state = torch.rand(10, 32).numpy(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
     absolute = replace(preprocessing, relative=()).actions(model, None)
     added = torch.tensor(state[:7]) * torch.tensor(mask or (False,) * 7)
@@ -111,4 +111,4 @@ def test_relative_actions_of_more_dimensions_than_the_state_stay_relative(tmp_pa
         tmp_path, state=6, action=7, statistics_state=ones, statistics_action=torch.ones(7), use_relative_actions=True
     )
     assert checkpoint.preprocessing.relative == ()
-    assert doubts(checkpoint.decisions)["delta actions"] == "predicted relative to the state, and given so"
+    assert uncertain_choices(checkpoint.decisions)["delta actions"] == "predicted relative to the state, and given so"

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 from checkpoint_files import ODD_SIZES, write_stats
-from decisions import choices, doubts
+from decisions import choices_by_subject, uncertain_choices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lerobot_policy_files import IMAGE, NUMBERS, STATS_FILE, lerobot_config, write_lerobot_policy
@@ -31,7 +31,7 @@ def test_folder_of_current_lerobot_is_read(tmp_path):
     assert (
         preprocessing.action.stats["q99"].tolist() == [2.0] * 7
     )  # what undoes the normalisation has a file of its own
-    assert doubts(checkpoint.decisions)["wrist slot"] == "observation.images.image2"
+    assert uncertain_choices(checkpoint.decisions)["wrist slot"] == "observation.images.image2"
 
 
 def test_options_take_precedence_over_the_files(tmp_path):
@@ -85,7 +85,7 @@ def test_lerobot_04_is_recognised_by_its_embedding(tmp_path):
     old = lerobot_config(use_relative_actions="absent")
     checkpoint = open_checkpoint(str(write_lerobot_policy(tmp_path, configuration=old, tied=True)), options=OPTIONS)
     assert (checkpoint.preprocessing.resize, checkpoint.preprocessing.pad_state_to) == ("torch_0.4", 32)
-    assert doubts(checkpoint.decisions)["lerobot version"].startswith("0.4")
+    assert uncertain_choices(checkpoint.decisions)["lerobot version"].startswith("0.4")
 
 
 @pytest.mark.parametrize("why", ["untied", "newer field", "train_config", "option"])
@@ -153,7 +153,7 @@ def test_unsupported_variants_and_invalid_values_are_refused(tmp_path, change, m
 def test_unknown_processor_step_is_mentioned(tmp_path):
     folder = write_lerobot_policy(tmp_path, extra_steps=[{"class": "my.own.CropProcessorStep", "config": {}}])
     checkpoint = open_checkpoint(str(folder), options=OPTIONS)
-    assert doubts(checkpoint.decisions)["processor steps"] == "'CropProcessorStep' is not applied"
+    assert uncertain_choices(checkpoint.decisions)["processor steps"] == "'CropProcessorStep' is not applied"
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_rename_map_gives_the_camera_of_each_slot(tmp_path):
     }
     assert checkpoint.cameras.features == {"exterior": "observation.images.image", "wrist": "observation.images.image2"}
     assert (
-        doubts(checkpoint.decisions)["rename_map"]
+        uncertain_choices(checkpoint.decisions)["rename_map"]
         == "observation.images.third to observation.images.nothing is not applied"
     )
     requested = Pi05Spec(checkpoint, None).source_options
@@ -260,8 +260,8 @@ def test_normalisation_none_needs_no_statistics(tmp_path):
         "identity",
         False,
     )
-    assert doubts(checkpoint.decisions)["state and action normalisation"] == "none"
-    assert doubts(checkpoint.decisions)["action dimensions of the robot"] == "32, all of the model's"
+    assert uncertain_choices(checkpoint.decisions)["state and action normalisation"] == "none"
+    assert uncertain_choices(checkpoint.decisions)["action dimensions of the robot"] == "32, all of the model's"
     requested = Pi05Spec(checkpoint, None).source_options
     assert (requested.robot_dim, requested.action_keys) == (None, ("none",))
 
@@ -270,12 +270,12 @@ def test_normalisation_can_be_chosen_by_option(tmp_path):
     options = CheckpointOptions(sizes=ODD_SIZES, normalisation="mean-std")
     checkpoint = open_checkpoint(write_lerobot_policy(tmp_path), options=options)
     assert (checkpoint.preprocessing.state.mode, checkpoint.preprocessing.action.mode) == ("mean_std", "mean_std")
-    assert choices(checkpoint.decisions)["action normalisation"] == "mean-std"
-    assert choices(open_checkpoint(tmp_path, options=OPTIONS).decisions)["state normalisation"] == "quantile"
+    assert choices_by_subject(checkpoint.decisions)["action normalisation"] == "mean-std"
+    assert choices_by_subject(open_checkpoint(tmp_path, options=OPTIONS).decisions)["state normalisation"] == "quantile"
 
 
 def test_merged_weights_of_a_peft_policy_open_with_a_decision(tmp_path):
     checkpoint = open_checkpoint(
         write_lerobot_policy(tmp_path, configuration=lerobot_config(use_peft=True)), options=OPTIONS
     )
-    assert doubts(checkpoint.decisions)["LoRA adapters"] == "none"
+    assert uncertain_choices(checkpoint.decisions)["LoRA adapters"] == "none"

@@ -18,7 +18,7 @@ from checkpoint_files import (
     write_orbax,
     write_stats,
 )
-from decisions import choices, doubts
+from decisions import choices_by_subject, uncertain_choices
 from lerobot_policy_files import write_lerobot_policy
 from safetensors.torch import save_file
 
@@ -112,8 +112,10 @@ def test_adapters_inside_an_openpi_checkpoint_are_merged(weights, tmp_path, a_na
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, rtol=1e-6, atol=1e-5)
-    assert "LoRA adapters" not in doubts(checkpoint.decisions)
-    assert choices(checkpoint.decisions)["LoRA adapters"] == ("merged into 2 weights in float32 (rank 3 with scale 2)")
+    assert "LoRA adapters" not in uncertain_choices(checkpoint.decisions)
+    assert choices_by_subject(checkpoint.decisions)["LoRA adapters"] == (
+        "merged into 2 weights in float32 (rank 3 with scale 2)"
+    )
 
 
 def test_missing_alpha_is_the_rank_with_a_decision(weights, tmp_path):
@@ -125,7 +127,10 @@ def test_missing_alpha_is_the_rank_with_a_decision(weights, tmp_path):
     )
     checkpoint, found = load_weights(folder)
     torch.testing.assert_close(found[Q_PROJ + ".weight"], weights[Q_PROJ + ".weight"] + b @ a, rtol=1e-6, atol=1e-5)
-    assert doubts(checkpoint.decisions)["LoRA adapters"] == "merged into 1 weight in float32 (rank 3 with scale 1)"
+    assert (
+        uncertain_choices(checkpoint.decisions)["LoRA adapters"]
+        == "merged into 1 weight in float32 (rank 3 with scale 1)"
+    )
     assert (
         open_checkpoint(folder, options=CheckpointOptions(sizes=ODD_SIZES, lora_alpha=9)).config_hash
         != checkpoint.config_hash
@@ -133,7 +138,7 @@ def test_missing_alpha_is_the_rank_with_a_decision(weights, tmp_path):
     (folder / "adapter_config.json").write_text('{"lora_alpha": 12}')
     checkpoint, found = load_weights(folder)
     torch.testing.assert_close(found[Q_PROJ + ".weight"], weights[Q_PROJ + ".weight"] + 4 * b @ a, rtol=1e-6, atol=1e-5)
-    assert "LoRA adapters" not in doubts(checkpoint.decisions)
+    assert "LoRA adapters" not in uncertain_choices(checkpoint.decisions)
 
 
 def test_merged_weights_are_rounded_once(weights, tmp_path):
@@ -179,7 +184,7 @@ def test_adapter_folder_is_merged_into_its_base_policy(weights, tmp_path):
     assert torch.equal(found["time_mlp_in.bias"], weights["time_mlp_in.bias"] + 5)
     assert torch.equal(found["time_mlp_out.bias"], weights["time_mlp_out.bias"])
     assert (checkpoint.kind, checkpoint.config.horizon) == ("lerobot", 10)
-    assert choices(checkpoint.decisions)["base policy of the adapter"] == str(tmp_path / "base")
+    assert choices_by_subject(checkpoint.decisions)["base policy of the adapter"] == str(tmp_path / "base")
     before = checkpoint.fingerprint()
     save_file(
         lerobot_names({**weights, "time_mlp_out.bias": weights["time_mlp_out.bias"] + 1}),
@@ -236,7 +241,7 @@ def test_missing_adapters_of_the_configuration_are_named(weights, tmp_path, conf
     folder = write_openpi(tmp_path / "pi05_droid", weights)
     (folder / "config.json").write_text(json.dumps({"action_horizon": 15, **config}))
     checkpoint = open_checkpoint(folder, options=CheckpointOptions(sizes=ODD_SIZES))
-    assert doubts(checkpoint.decisions).get("LoRA adapters") == doubt
+    assert uncertain_choices(checkpoint.decisions).get("LoRA adapters") == doubt
 
 
 ATTENTION, MLP = "PaliGemma.llm.layers.attn.", "PaliGemma.llm.layers.mlp"
@@ -306,7 +311,7 @@ def test_jax_adapters_are_merged_as_openpi_applies_them(weights, jax_lora, tmp_p
     for name, tensor in weights.items():
         if name not in adapted and "layers." not in name:
             assert torch.equal(found[name], tensor), name
-    assert ("LoRA adapters" in doubts(checkpoint.decisions)) == (alpha is None)
+    assert ("LoRA adapters" in uncertain_choices(checkpoint.decisions)) == (alpha is None)
 
 
 def assert_close(found, expected):

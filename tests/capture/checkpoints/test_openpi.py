@@ -6,7 +6,7 @@ import json
 
 import pytest
 from checkpoint_files import ODD, ODD_SIZES, STATS, random_weights, write_openpi, write_stats
-from decisions import choices, doubts
+from decisions import choices_by_subject, uncertain_choices
 from small_tokenizers import TOKENIZER
 
 from capture.checkpoints import CheckpointOptions, open_checkpoint
@@ -48,7 +48,7 @@ def test_converted_droid_folder_is_read(weights, tmp_path):
     )
     assert (preprocessing.state.mode, preprocessing.action.mode) == ("openpi_quantile", "openpi_quantile")
     assert preprocessing.action.stats["q01"].tolist() == [-2.0] * 8
-    assert doubts(checkpoint.decisions) == {"openpi configuration": "pi05_droid"}
+    assert uncertain_choices(checkpoint.decisions) == {"openpi configuration": "pi05_droid"}
 
 
 def test_libero_is_recognised_by_its_asset_without_state_in_the_prompt(weights, tmp_path):
@@ -56,7 +56,7 @@ def test_libero_is_recognised_by_its_asset_without_state_in_the_prompt(weights, 
     checkpoint = open_folder(folder)
     preprocessing = checkpoint.preprocessing
     assert (preprocessing.state_in_prompt, preprocessing.robot_dim, preprocessing.turned) == (False, 7, None)
-    assert doubts(checkpoint.decisions) == {"openpi configuration": "pi05_libero"}
+    assert uncertain_choices(checkpoint.decisions) == {"openpi configuration": "pi05_libero"}
     assert open_folder(folder, turned=True).preprocessing.turned
     assert open_folder(folder, state_in_prompt=True).preprocessing.state_in_prompt
 
@@ -65,13 +65,13 @@ def test_configuration_can_be_chosen_by_option(weights, tmp_path):
     folder = write_openpi(tmp_path / "pi05_droid", weights, horizon=16)
     checkpoint = open_folder(folder, config="pi05_full_droid_finetune")
     assert checkpoint.preprocessing.relative == (True,) * 7
-    assert doubts(checkpoint.decisions) == {}
+    assert uncertain_choices(checkpoint.decisions) == {}
 
 
 def test_horizon_unlike_the_configuration_is_mentioned(weights, tmp_path):
     checkpoint = open_folder(write_openpi(tmp_path / "pi05_droid", weights, horizon=16))
     assert checkpoint.config.horizon == 16
-    assert doubts(checkpoint.decisions)["horizon"] == "16"
+    assert uncertain_choices(checkpoint.decisions)["horizon"] == "16"
     assert any("pi05_droid has 15; give --config" in decision.reason for decision in checkpoint.decisions)
 
 
@@ -84,7 +84,7 @@ def test_horizon_comes_from_option_sizes_file_or_configuration_in_this_order(wei
     (folder / "config.json").unlink()  # as openpi's PyTorch training leaves it
     found = open_folder(folder)
     assert found.config.horizon == 15
-    assert doubts(found.decisions)["horizon"] == "15"
+    assert uncertain_choices(found.decisions)["horizon"] == "15"
     assert open_folder(folder, denoise_steps=3).config.denoise_steps == 3
 
 
@@ -106,7 +106,7 @@ def test_unknown_robot_gets_pi05_defaults_with_decisions(weights, tmp_path):
         preprocessing.state_in_prompt,
     ) == (8, None, (), True)
     assert preprocessing.slots == ("exterior", "wrist", "right wrist")
-    assert doubts(checkpoint.decisions) == {
+    assert uncertain_choices(checkpoint.decisions) == {
         "openpi configuration": "unknown, so Pi0.5's defaults are taken",
         "state in the prompt": "yes",
         "state and action normalisation": "quantile",
@@ -128,16 +128,18 @@ def test_shorter_statistics_take_precedence_over_a_recognised_configuration(weig
 
 def test_aloha_decisions_name_what_is_left_to_the_caller(weights, tmp_path):
     checkpoint = open_folder(write_openpi(tmp_path / "pi05_aloha", weights, asset="trossen"))
-    assert doubts(checkpoint.decisions)["units of states and actions"] == "pi's own ALOHA units"
+    assert uncertain_choices(checkpoint.decisions)["units of states and actions"] == "pi's own ALOHA units"
     assert checkpoint.preprocessing.state_dim == 8
-    assert doubts(checkpoint.decisions)["length of the state"] == "8"
+    assert uncertain_choices(checkpoint.decisions)["length of the state"] == "8"
 
 
 def test_assets_beside_the_folder_are_found_and_mentioned(weights, tmp_path):
     folder = write_openpi(tmp_path / "run" / "converted", weights, asset=None)
     write_stats(tmp_path / "run" / "assets" / "droid" / "norm_stats.json")
     found = open_folder(folder)
-    assert doubts(found.decisions)["statistics"] == str(tmp_path / "run" / "assets" / "droid" / "norm_stats.json")
+    assert uncertain_choices(found.decisions)["statistics"] == str(
+        tmp_path / "run" / "assets" / "droid" / "norm_stats.json"
+    )
     assert found.preprocessing.state.dims == 8
 
 
@@ -147,7 +149,7 @@ def test_statistics_outside_assets_are_found_and_mentioned(weights, tmp_path, pl
     write_stats(folder / place)
     found = open_folder(folder)
     assert found.preprocessing.state.dims == 8
-    assert doubts(found.decisions)["statistics"] == str(folder / place)
+    assert uncertain_choices(found.decisions)["statistics"] == str(folder / place)
 
 
 def test_options_describe_a_custom_policy(weights, tmp_path):
@@ -163,9 +165,9 @@ def test_options_describe_a_custom_policy(weights, tmp_path):
     assert (preprocessing.state.mode, preprocessing.action.mode) == ("openpi_mean_std", "openpi_mean_std")
     assert (preprocessing.state_in_prompt, preprocessing.relative) == (False, (True, True, False))
     assert preprocessing.action.unnormalise([2.0]).tolist() == pytest.approx([2.0 * (0.5 + 1e-6) + 0.1])
-    assert list(doubts(checkpoint.decisions)) == ["openpi configuration"]
-    assert choices(checkpoint.decisions)["state and action normalisation"] == "mean-std"
-    assert choices(checkpoint.decisions)["delta actions"].startswith(
+    assert list(uncertain_choices(checkpoint.decisions)) == ["openpi configuration"]
+    assert choices_by_subject(checkpoint.decisions)["state and action normalisation"] == "mean-std"
+    assert choices_by_subject(checkpoint.decisions)["delta actions"].startswith(
         "dimensions 0, 1 are predicted relative to the state"
     )
     assert checkpoint.config_hash != open_folder(folder).config_hash
@@ -182,7 +184,7 @@ def test_normalisation_none_needs_no_statistics(weights, tmp_path):
         False,
     )
     assert preprocessing.prompt("go", [0.0, 2.0], TOKENS).text == "Task: go, State: 128 255;\nAction: "
-    assert doubts(found.decisions)["state and action normalisation"] == "none"
+    assert uncertain_choices(found.decisions)["state and action normalisation"] == "none"
     with pytest.raises(UserError, match="the state has 33 numbers, but this policy takes at most 32"):
         preprocessing.check_state([0.0] * 33)
 
@@ -213,7 +215,7 @@ def test_given_statistics_take_precedence_as_file_or_folder(weights, tmp_path):
 
 def test_asset_unlike_the_configuration_is_mentioned(weights, tmp_path):
     found = open_folder(write_openpi(tmp_path / "pi05_libero", weights, horizon=10, asset="my/robot"))
-    assert doubts(found.decisions)["asset of the statistics"] == "my/robot"
+    assert uncertain_choices(found.decisions)["asset of the statistics"] == "my/robot"
 
 
 def test_missing_statistics_error_names_the_option(weights, tmp_path):
@@ -265,7 +267,7 @@ def test_demo_config_describes_the_whole_policy(weights, tmp_path):
     assert checkpoint.config.vision.heads == 3
     assert checkpoint.preprocessing.slots == ("exterior", "wrist")
     assert checkpoint.tokenizer_folder == tmp_path
-    assert doubts(checkpoint.decisions) == {}
+    assert uncertain_choices(checkpoint.decisions) == {}
     reasons = {decision.subject: decision.reason for decision in checkpoint.decisions}
     assert reasons["state in the prompt"] == "by its config.json"
     assert not [reason for reason in reasons.values() if "openpi" in reason]

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("av", reason="videos need the extra [datasets]")
 pytest.importorskip("pyarrow", reason="parquet needs the extra [datasets]")
 
-from decisions import choices
-from episode_files import number_of, write_lerobot, write_libero
+from decisions import choices_by_subject
+from episode_files import read_number, write_lerobot, write_libero
 
 from capture.__main__ import main
 from capture.cli.dataset_location import open_dataset
@@ -57,10 +57,10 @@ def test_only_the_files_of_the_chosen_episodes_and_cameras_are_fetched(hub, vers
     write_lerobot(remote, (3, 3, 3, 3), version=version, cameras=CAMERAS)
     source = open_dataset(Path("someone/ducks"), LIBERO, (2, 3))
     assert source.title == "someone/ducks"
-    assert choices(source.decisions)["data set"] == "someone/ducks"
+    assert choices_by_subject(source.decisions)["data set"] == "someone/ducks"
     assert source.decisions[0].reason == "from Hugging Face's cache, revision cccccccccccc"
     assert [episode.number for episode in source.episodes] == [2, 3]
-    assert [number_of(observation.pictures["wrist"]) for observation in source.episodes[0].read([0, 2])] == [200, 202]
+    assert [read_number(observation.pictures["wrist"]) for observation in source.episodes[0].read([0, 2])] == [200, 202]
     fetched = {str(file.relative_to(snapshot)) for file in snapshot.rglob("*.mp4")}
     if version == "3.0":
         assert fetched == {f"videos/{camera}/chunk-000/file-001.mp4" for camera in CAMERAS[:2]}

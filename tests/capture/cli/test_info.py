@@ -33,7 +33,7 @@ GOOD = {schema.CHECK_ROW_SUM: 0.0021, schema.CHECK_MASKED: 0.0, schema.CHECK_ACT
 def write_results(path: Path, sizes: schema.Sizes = SIZES, checks: dict[str, Any] = GOOD, **changes: Any) -> Path:
     with ResultsWriter(path, sizes, model=synthetic.MODEL, generator="pi0-capture 9.9") as writer:
         for number in range(sizes.frames):
-            writer.write(synthetic.frame(sizes, number) | changes)
+            writer.write(synthetic.make_frame(sizes, number) | changes)
         return writer.finish(checks)
 
 
@@ -54,7 +54,7 @@ import synthetic
 from capture.results.writer import ResultsWriter
 writer = ResultsWriter(Path(sys.argv[1]), synthetic.SMALL, model=synthetic.MODEL, generator="pi0-capture 9.9")
 for number in range(2):
-    writer.write(synthetic.frame(synthetic.SMALL, number))
+    writer.write(synthetic.make_frame(synthetic.SMALL, number))
 while writer.frames_done < 2:
     pass
 os.kill(os.getpid(), signal.SIGKILL)
@@ -132,7 +132,7 @@ def test_info_describes_file_being_written(tmp_path: Path) -> None:
         assert "not complete, 0 of 3 frames" in page
         assert "a run is still writing it" in page
         for number in range(SIZES.frames):
-            writer.write(synthetic.frame(SIZES, number))
+            writer.write(synthetic.make_frame(SIZES, number))
         writer.finish({})
     assert "checks    none were made" in describe(tmp_path / "a.h5")
 
@@ -163,7 +163,7 @@ def test_info_fits_one_screen_for_any_file(tmp_path: Path) -> None:
                 schema.FRAMES_PROMPT: f"put {number} " + "very " * 50 + "slowly",
                 schema.FRAMES_EPISODE: f"episode {number} " * 20,
             }
-            writer.write(synthetic.frame(sizes, number) | change)
+            writer.write(synthetic.make_frame(sizes, number) | change)
         writer.finish(dict.fromkeys((*GOOD, "of our own"), 1e9))
     lines = describe(tmp_path / "a.h5").splitlines()
     assert len(lines) <= 24
@@ -190,7 +190,7 @@ def test_info_names_full_float32_and_compressed_storage(tmp_path: Path) -> None:
     with ResultsWriter(
         tmp_path / "a.h5", sizes, model=synthetic.MODEL, generator="test", weights="float32", compress=True
     ) as writer:
-        writer.write(synthetic.frame(sizes, 0))
+        writer.write(synthetic.make_frame(sizes, 0))
         writer.finish({})
     page = describe(tmp_path / "a.h5")
     assert "weights   float32, compressed: readers need hdf5plugin, rows of pictures, words and actions" in page
@@ -370,7 +370,7 @@ def test_decisions_about_the_input_are_counted_and_doubts_shown(tmp_path: Path) 
         tmp_path / "a.h5", SIZES, model=synthetic.MODEL, generator="test", provenance=to_json(decisions)
     ) as writer:
         for number in range(SIZES.frames):
-            writer.write(synthetic.frame(SIZES, number))
+            writer.write(synthetic.make_frame(SIZES, number))
         writer.finish(GOOD)
     lines = describe(tmp_path / "a.h5").splitlines()
     start = lines.index("input     1 decided, 7 assumed; -v gives each with its reason")

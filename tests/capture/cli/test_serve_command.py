@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import pytest
 from paths import ROOT
-from policy_server import observe
+from policy_server import make_client_observation
 from websockets.sync.client import connect
 
 from capture.__main__ import main
@@ -90,7 +90,7 @@ def test_server_process_serves_records_and_ends_on_sigterm(checkpoint: Path, tmp
             pytest.fail("".join(lines))
         with connect(found[1], additional_headers={"Authorization": "Api-Key secret"}) as client:
             unpack(client.recv())
-            client.send(pack(observe()))
+            client.send(pack(make_client_observation()))
             assert unpack(client.recv())["actions"].shape == (6, 4)
             server.send_signal(signal.SIGTERM)
             output, errors = server.communicate(timeout=60)

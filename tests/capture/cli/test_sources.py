@@ -14,7 +14,16 @@ from PIL import Image
 
 pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
 
-from episode_files import cut, npz_arrays, picture, write_droid, write_lerobot, write_libero, write_video, write_videos
+from episode_files import (
+    npz_arrays,
+    picture,
+    truncate,
+    write_droid,
+    write_lerobot,
+    write_libero,
+    write_video,
+    write_videos,
+)
 
 from capture.__main__ import main
 from capture.cli import sources
@@ -95,7 +104,7 @@ def test_sources_of_500_episodes_fits_one_screen(tmp_path):
 
 def test_sources_lists_unusable_episodes_with_reason(tmp_path):
     folder = write_lerobot(tmp_path / "set", (3, 3, 3, 3), version="2.1")
-    cut(folder / "videos/chunk-000/observation.images.image/episode_000001.mp4")
+    truncate(folder / "videos/chunk-000/observation.images.image/episode_000001.mp4")
     (folder / "videos/chunk-000/observation.images.image2/episode_000002.mp4").unlink()
     page = describe(folder)
     assert read_section(page, "episodes")[0].startswith("2 of 3 frames each, 6 in all")
@@ -105,7 +114,7 @@ def test_sources_lists_unusable_episodes_with_reason(tmp_path):
     assert any(line.startswith("episode_000001: the video ") and "cut off" in line for line in broken)
     assert any(line.startswith("episode_000002: the video of wrist, ") and "missing" in line for line in broken)
     assert "--episodes 0,3 " in read_section(page, "next")[0]
-    cut(folder / "videos/chunk-000/observation.images.image/episode_000003.mp4")
+    truncate(folder / "videos/chunk-000/observation.images.image/episode_000003.mp4")
     page = describe(folder)
     assert read_section(page, "prompts") == ['"pick up the duck"']  # the other task's episodes are all broken
     assert "--episodes 0 " in read_section(page, "next")[0]
@@ -184,7 +193,7 @@ FRONT = ("observation.images.front", "observation.images.top")
 def test_sources_reads_videos_of_unknown_cameras(tmp_path, capsys):
     folder = write_lerobot(tmp_path / "set", (3, 3), version="2.1", cameras=FRONT)
     assert main(["sources", str(folder)]) == 0
-    cut(folder / "videos/chunk-000/observation.images.top/episode_000001.mp4")
+    truncate(folder / "videos/chunk-000/observation.images.top/episode_000001.mp4")
     capsys.readouterr()
     assert main(["sources", str(folder)]) == 1
     page = capsys.readouterr().out
@@ -209,7 +218,7 @@ def test_sources_reads_chosen_cameras_and_names_them_in_the_next_command(tmp_pat
 def test_sources_reads_cameras_that_a_run_does_not_need(tmp_path):
     cameras = ("observation.images.image", "observation.images.image2", "observation.images.side")
     folder = write_lerobot(tmp_path / "set", (3, 3), version="2.1", cameras=cameras)
-    cut(folder / "videos/chunk-000/observation.images.side/episode_000000.mp4")
+    truncate(folder / "videos/chunk-000/observation.images.side/episode_000000.mp4")
     report = sources.describe(folder)
     assert report.is_broken
     assert read_section(report.text, "episodes")[-2:] == [
@@ -225,7 +234,7 @@ def test_sources_opens_later_episodes_and_reads_all_on_request(tmp_path, monkeyp
     monkeypatch.setattr(sources, "READ", 1)
     folder = write_lerobot(tmp_path / "set", (30, 30, 30), version="2.1", movflags="faststart", g="1")
     (folder / "videos/chunk-000/observation.images.image/episode_000001.mp4").write_bytes(b"")
-    cut(folder / "videos/chunk-000/observation.images.image/episode_000002.mp4", 0.9)
+    truncate(folder / "videos/chunk-000/observation.images.image/episode_000002.mp4", 0.9)
     report = sources.describe(folder, read_all=read_all)
     broken = read_section(report.text, "broken")
     assert broken[0].startswith("episode_000001: ")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
-from decisions import choices
+from decisions import choices_by_subject
 
 pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
 
-from episode_files import cut, number_of, tint_of, write_aloha
+from episode_files import read_number, read_tint, truncate, write_aloha
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
@@ -28,7 +28,7 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path, form):
         ("cam_low", 32, 80),
         ("cam_right_wrist", 32, 80),
     ]
-    assert choices(source.decisions) == {
+    assert choices_by_subject(source.decisions) == {
         "exterior camera": "cam_high",
         "wrist camera": "cam_left_wrist",
         "right wrist camera": "cam_right_wrist",
@@ -39,8 +39,8 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path, form):
     assert (episode.name, episode.length, episode.rate, episode.prompts) == ("episode_0", 6, 50.0, ())
     assert dict(episode.shapes) == dict.fromkeys(("exterior", "wrist", "right wrist"), (32, 80))
     for frame, observation in zip((0, 3, 5), episode.read([0, 3, 5]), strict=True):
-        assert {number_of(shown) for shown in observation.pictures.values()} == {frame}
-        assert [tint_of(observation.pictures[slot]) for slot in ALOHA.cameras] == [0, 2, 3]
+        assert {read_number(shown) for shown in observation.pictures.values()} == {frame}
+        assert [read_tint(observation.pictures[slot]) for slot in ALOHA.cameras] == [0, 2, 3]
         np.testing.assert_allclose(observation.state, frame + 0.1 * np.arange(14), rtol=1e-6)
         np.testing.assert_allclose(observation.true_actions[0], -(frame + 0.1 * np.arange(14)), rtol=1e-6)
         assert len(observation.true_actions) == min(4, 6 - frame)
@@ -69,7 +69,7 @@ def test_folder_is_sorted_by_episode_number(tmp_path):
     assert [episode.name for episode in source.episodes] == ["episode_0", "episode_2", "episode_10"]
     assert [episode.number for episode in source.episodes] == [0, 2, 3]
     assert "cannot be read as HDF5" in source.unusable["episode_1"].reason
-    assert [number_of(next(iter(episode.read([0]))).pictures["wrist"]) for episode in source.episodes] == [0, 2, 10]
+    assert [read_number(next(iter(episode.read([0]))).pictures["wrist"]) for episode in source.episodes] == [0, 2, 10]
 
 
 def test_damage_is_reported_in_one_sentence(tmp_path):
@@ -91,6 +91,6 @@ def test_damage_is_reported_in_one_sentence(tmp_path):
         file["action"] = np.zeros((5, 14))
     with pytest.raises(UserError, match="parts of .* differ in length: .* action 5 frames"):
         open_source(path, ALOHA)
-    cut(path)
+    truncate(path)
     with pytest.raises(UserError):
         open_source(path, ALOHA)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from decisions import choices, doubts
+from decisions import choices_by_subject, uncertain_choices
 
 pytest.importorskip("av", reason="videos need the extra [datasets]")
 
-from episode_files import CAMERAS, cut, number_of, picture, tint_of, write_droid, write_video
+from episode_files import CAMERAS, picture, read_number, read_tint, truncate, write_droid, write_video
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
@@ -35,9 +35,11 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path, form):
     assert [observation.index for observation in read] == [0, 1, 7, 12, 19]
     for observation in read:
         assert (
-            number_of(observation.pictures["exterior"]) == number_of(observation.pictures["wrist"]) == observation.index
+            read_number(observation.pictures["exterior"])
+            == read_number(observation.pictures["wrist"])
+            == observation.index
         )
-        assert (tint_of(observation.pictures["exterior"]), tint_of(observation.pictures["wrist"])) == (1, 0)
+        assert (read_tint(observation.pictures["exterior"]), read_tint(observation.pictures["wrist"])) == (1, 0)
         assert observation.pictures["wrist"].shape == (32, 80, 3)
         np.testing.assert_allclose(observation.state[:7], observation.index + 0.1 * np.arange(7))
         assert observation.state[7] == pytest.approx(observation.index / 19)
@@ -67,8 +69,11 @@ def test_camera_override_chooses_another_exterior_camera_or_eye(tmp_path, camera
     options = SourceOptions(("exterior", "wrist"), 15, 8, 8, {"exterior": camera})
     source = open_source(write_droid(tmp_path / "episode", 4, form="stereo"), options)
     (observation,) = source.episodes[0].read([2])
-    assert (tint_of(observation.pictures["exterior"]), number_of(observation.pictures["exterior"])) == (tint, first + 2)
-    assert choices(source.decisions)["exterior camera"].startswith("exterior_image_")
+    assert (read_tint(observation.pictures["exterior"]), read_number(observation.pictures["exterior"])) == (
+        tint,
+        first + 2,
+    )
+    assert choices_by_subject(source.decisions)["exterior camera"].startswith("exterior_image_")
 
 
 def test_state_and_action_keys_choose_parts_and_their_order(tmp_path):
@@ -78,7 +83,7 @@ def test_state_and_action_keys_choose_parts_and_their_order(tmp_path):
     (observation,) = source.episodes[0].read([3])
     assert observation.state.tolist()[:2] == [1.0, 3.0]
     assert observation.true_actions[0, :2].tolist() == [0.0, 103.0]
-    assert choices(source.decisions)["state"] == "gripper_position (1), joint_position (7)"
+    assert choices_by_subject(source.decisions)["state"] == "gripper_position (1), joint_position (7)"
     (observation,) = (
         open_source(folder, SourceOptions(("wrist",), 2, 8, 8, action_keys=("none",))).episodes[0].read([3])
     )
@@ -121,7 +126,7 @@ def test_cameras_are_told_apart_by_the_trajectory_without_metadata(tmp_path):
     next(folder.glob("metadata_*.json")).unlink()
     (episode,) = open_source(folder, DROID).episodes
     (observation,) = episode.read([3])
-    assert (tint_of(observation.pictures["exterior"]), tint_of(observation.pictures["wrist"])) == (1, 0)
+    assert (read_tint(observation.pictures["exterior"]), read_tint(observation.pictures["wrist"])) == (1, 0)
     assert (episode.length, episode.prompts, episode.success) == (4, ("Move the duck",), None)
 
 
@@ -187,10 +192,10 @@ def link_outside(folder):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda folder: cut(folder / "recordings/MP4/13062452.mp4"), r"13062452\.mp4.*cut off or damaged"),
+        (lambda folder: truncate(folder / "recordings/MP4/13062452.mp4"), r"13062452\.mp4.*cut off or damaged"),
         (lambda folder: (folder / "recordings/MP4/13062452.mp4").write_bytes(b"#EXTM3U\n/etc/passwd"), "not a video"),
         (lambda folder: (folder / "recordings/MP4/13062452.mp4").write_bytes(b"version https://git-lfs"), "git lfs"),
-        (lambda folder: cut(folder / "trajectory.h5"), r"trajectory\.h5 cannot be read as HDF5"),
+        (lambda folder: truncate(folder / "trajectory.h5"), r"trajectory\.h5 cannot be read as HDF5"),
         (removing("observation/robot_state/joint_positions"), r"joint_positions in .*trajectory\.h5 is missing"),
         (removing("action"), r"action/joint_velocity in .*trajectory\.h5 is missing"),
         (widen_state, r"\(20, 6\), not \(20, 7\)"),
@@ -213,9 +218,9 @@ def test_rows_after_the_end_of_a_video_are_left_out(tmp_path):
     (episode,) = open_source(folder, DROID).episodes
     assert episode.length == 19
     last = list(episode.read([0, 18]))[-1]
-    assert number_of(last.pictures["exterior"]) == number_of(last.pictures["wrist"]) == 18
+    assert read_number(last.pictures["exterior"]) == read_number(last.pictures["wrist"]) == 18
     assert len(last.true_actions) == 2  # the actions of the row without a picture are kept
-    assert doubts(episode.frame_decisions([0])) == {"frames": "0 to 18; 19 is left out"}
+    assert uncertain_choices(episode.frame_decisions([0])) == {"frames": "0 to 18; 19 is left out"}
 
 
 @pytest.mark.parametrize("length_in_metadata", [21, 19, 0, "many"])
@@ -224,7 +229,7 @@ def test_length_comes_from_the_trajectory_where_the_metadata_disagree(tmp_path, 
     (episode,) = open_source(folder, DROID).episodes
     assert episode.length == 20
     assert len(list(episode.read([0, 19]))) == 2
-    assert doubts(episode.frame_decisions([0])) == {"rows of the episode": "20 by trajectory.h5"}
+    assert uncertain_choices(episode.frame_decisions([0])) == {"rows of the episode": "20 by trajectory.h5"}
 
 
 @pytest.mark.parametrize("serial", [None, "99999999", ""])
@@ -236,8 +241,8 @@ def test_missing_or_wrong_serial_is_read_from_the_trajectory(tmp_path, key, came
     source = open_source(folder, DROID)
     tints = {"exterior": 1, "wrist": 0}
     (observation,) = source.episodes[0].read([2])
-    assert {slot: tint_of(shown) for slot, shown in observation.pictures.items()} == tints
-    found = doubts(source.episodes[0].frame_decisions([2]))
+    assert {slot: read_tint(shown) for slot, shown in observation.pictures.items()} == tints
+    found = uncertain_choices(source.episodes[0].frame_decisions([2]))
     number = {"wrist_image": "13062452", "exterior_image_1": "20036094"}[camera]
     assert found == {"serials": f"{number} is {camera}"}
 
@@ -257,12 +262,12 @@ def test_missing_camera_is_named_and_another_known_one_is_used(tmp_path):
     assert [episode.name for episode in source.episodes] == ["a", "b", "d", "e"]
     assert "there is no camera wrist_image_left in" in source.unusable["c"].reason
     shown = [next(iter(episode.read([1]))).pictures["exterior"] for episode in source.episodes]
-    assert [tint_of(picture) for picture in shown] == [2, 1, 1, 1]
-    assert doubts(source.episodes[0].frame_decisions([1])) == {
+    assert [read_tint(picture) for picture in shown] == [2, 1, 1, 1]
+    assert uncertain_choices(source.episodes[0].frame_decisions([1])) == {
         "exterior camera of a": "exterior_image_2_left",
         "cameras without pictures": "exterior_image_1 (20036094)",
     }
-    assert doubts(source.episodes[1].frame_decisions([1])) == {
+    assert uncertain_choices(source.episodes[1].frame_decisions([1])) == {
         "cameras without pictures": "exterior_image_2 (24259877)"
     }
     chosen = open_source(tmp_path, replace(DROID, camera_overrides={"exterior": "exterior_image_1_left"}))
@@ -273,7 +278,7 @@ def test_read_reports_a_truncated_video(tmp_path):
     folder = write_droid(tmp_path / "episode", 20)
     video = folder / "recordings/MP4/13062452.mp4"
     write_video(video, [picture(number) for number in range(20)], movflags="faststart", g="1")
-    cut(video, 0.7)
+    truncate(video, 0.7)
     with pytest.raises(UserError, match=r"cut off: \d+ of the 20 frames"):
         list(open_source(folder, DROID).episodes[0].read([0]))
 
@@ -315,7 +320,7 @@ def test_open_source_refuses_a_mapping_that_does_not_fit(tmp_path, options, word
 def test_right_wrist_is_masked_where_the_source_has_none(tmp_path):
     folder = write_droid(tmp_path / "episode", 3, form="named")
     source = open_source(folder, SourceOptions(("exterior", "wrist", "right wrist"), 15))
-    assert choices(source.decisions)["right wrist camera"] == "masked"
+    assert choices_by_subject(source.decisions)["right wrist camera"] == "masked"
     (observation,) = source.episodes[0].read([1])
     assert set(observation.pictures) == {"exterior", "wrist"}
 

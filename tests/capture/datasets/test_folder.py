@@ -144,15 +144,15 @@ def test_damaged_episode_folder_is_unusable_and_the_others_are_usable(episode):
 @pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])
 def test_open_source_reads_a_folder_of_videos(tmp_path, codec):
     pytest.importorskip("av", reason="videos need the extra [datasets]")
-    from episode_files import number_of, tint_of, write_videos
+    from episode_files import read_number, read_tint, write_videos
 
     source = open_source(write_videos(tmp_path / "duck", codec=codec), SourceOptions(("exterior", "wrist"), 3, 2, 2))
     assert source.kind == "folder of videos"
     (found,) = source.episodes
     assert (found.length, found.rate, found.prompts, found.success) == (12, 12.0, ("find the duck",), True)
     for frame, observation in zip((0, 5, 11), found.read([0, 5, 11]), strict=True):
-        assert number_of(observation.pictures["exterior"]) == number_of(observation.pictures["wrist"]) == frame
-        assert tint_of(observation.pictures["wrist"]) == 1
+        assert read_number(observation.pictures["exterior"]) == read_number(observation.pictures["wrist"]) == frame
+        assert read_tint(observation.pictures["wrist"]) == 1
         assert observation.state.tolist() == [frame + 0.5, 1.0]
         assert observation.true_actions.tolist() == [[row + 0.5, 1.0] for row in range(frame, min(frame + 3, 12))]
         assert observation.time == pytest.approx(frame / 12)
@@ -189,12 +189,12 @@ def test_read_reports_states_and_actions_of_different_length(tmp_path):
 
 def test_rows_without_a_picture_are_left_out(tmp_path):
     pytest.importorskip("av", reason="videos need the extra [datasets]")
-    from episode_files import number_of, write_videos
+    from episode_files import read_number, write_videos
 
     folder = write_videos(tmp_path / "duck", states=[[1.0, 2.0]] * 14, actions=None)
     (found,) = open_source(folder, SourceOptions(("exterior", "wrist"), 1)).episodes
     assert found.length == 12
-    assert [number_of(observation.pictures["wrist"]) for observation in found.read([3, 11])] == [3, 11]
+    assert [read_number(observation.pictures["wrist"]) for observation in found.read([3, 11])] == [3, 11]
     assert [decision.sentence for decision in found.frame_decisions([3])] == [
         "frames: 0 to 11; 12 to 13 are left out (the exterior camera has 12, the wrist camera has 12, the list of "
         "states has 14 frames)"

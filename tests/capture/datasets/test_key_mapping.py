@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from decisions import choices
+from decisions import choices_by_subject
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.episode_list import file_names
@@ -33,7 +33,7 @@ from capture.provenance import Decision
 def test_map_keys_finds_cameras_by_the_table_of_names(cameras, exterior, wrist):
     mapping = map_keys("here", SourceOptions(("exterior", "wrist"), 1), cameras, state={}, actions={})
     assert mapping.cameras == {"exterior": exterior, "wrist": wrist}
-    assert choices(mapping.decisions) == {
+    assert choices_by_subject(mapping.decisions) == {
         "exterior camera": exterior,
         "wrist camera": wrist,
         "state": "none",

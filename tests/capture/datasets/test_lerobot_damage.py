@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("av", reason="videos need the extra [datasets]")
 pytest.importorskip("pyarrow", reason="parquet needs the extra [datasets]")
 import pyarrow as pa
-from episode_files import cut, number_of, picture, rewrite_parquet, write_lerobot, write_video
+from episode_files import picture, read_number, rewrite_parquet, truncate, write_lerobot, write_video
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
@@ -84,9 +84,9 @@ def shorten_video(folder, data, video):
         (write_text_state, r"observation\.state in .* has one value a row, but should have lists of 8"),
         (drop_rows, "has 8 rows of episode_000000, but the metadata state 10"),
         (shuffle_rows, "frames of episode_000000 .* are not numbered from 0"),
-        (lambda folder, data, video: cut(data), r"\.parquet cannot be read as parquet"),
+        (lambda folder, data, video: truncate(data), r"\.parquet cannot be read as parquet"),
         (lambda folder, data, video: data.write_bytes(b"version https://git-lfs.github"), "Git LFS pointer"),
-        (lambda folder, data, video: cut(video), r"\.mp4 cannot be read, it may be cut off"),
+        (lambda folder, data, video: truncate(video), r"\.mp4 cannot be read, it may be cut off"),
         (lambda folder, data, video: video.write_bytes(b"version https://git-lfs.github"), "Git LFS pointer"),
         (lambda folder, data, video: video.write_bytes(b"\0" * 99), "is not a video"),
         (shorten_video, r"has pictures up to 0\.59 s, but frame 9 of episode_000000 is at 0\.90 s; --frames :6"),
@@ -101,14 +101,14 @@ def test_read_reports_damage_and_other_episodes_stay_readable(tmp_path, version,
     with pytest.raises(UserError, match=words) as error:
         list(first.read(range(10)))
     assert "\n" not in str(error.value)
-    assert [number_of(observation.pictures["wrist"]) for observation in second.read([2, 9])] == [102, 109]
+    assert [read_number(observation.pictures["wrist"]) for observation in second.read([2, 9])] == [102, 109]
 
 
 def test_frames_with_a_picture_are_read_from_a_short_video(tmp_path):
     folder = write_lerobot(tmp_path / "set", (10,), version="2.1")
     shorten_video(folder, None, next(folder.glob("videos/**/*image2/*.mp4")))
     (episode,) = open_source(folder, LIBERO).episodes
-    assert [number_of(observation.pictures["wrist"]) for observation in episode.read([0, 5])] == [0, 5]
+    assert [read_number(observation.pictures["wrist"]) for observation in episode.read([0, 5])] == [0, 5]
     for ask in (episode.frame_decisions, lambda frames: list(episode.read(frames))):
         with pytest.raises(UserError, match=r"pictures up to 0\.59 s, but frame 9 .* at 0\.90 s; --frames :6 leaves"):
             ask([0, 9])
@@ -117,7 +117,7 @@ def test_frames_with_a_picture_are_read_from_a_short_video(tmp_path):
 def test_read_reports_a_video_truncated_after_its_header(tmp_path):
     folder = write_lerobot(tmp_path / "set", (40,), movflags="faststart", g="4")
     video = next(folder.glob("videos/*image2/*/*.mp4"))
-    cut(video, 0.6)
+    truncate(video, 0.6)
     (episode,) = open_source(folder, LIBERO).episodes
     with pytest.raises(UserError, match="cut off or damaged"):
         list(episode.read(range(40)))

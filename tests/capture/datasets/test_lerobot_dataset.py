@@ -6,14 +6,14 @@ import json
 
 import numpy as np
 import pytest
-from decisions import choices, doubts
+from decisions import choices_by_subject, uncertain_choices
 from PIL import Image
 
 pytest.importorskip("av", reason="videos need the extra [datasets]")
 pytest.importorskip("pyarrow", reason="parquet needs the extra [datasets]")
 
 import pyarrow as pa
-from episode_files import number_of, picture, rewrite_parquet, tint_of, write_lerobot
+from episode_files import picture, read_number, read_tint, rewrite_parquet, write_lerobot
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
@@ -32,13 +32,13 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path, version, code
         ("image", 32, 80),
         ("image2", 32, 80),
     ]
-    assert choices(source.decisions) == {
+    assert choices_by_subject(source.decisions) == {
         "exterior camera": "image",
         "wrist camera": "image2",
         "state": "state (8)",
         "true actions": "action (7)",
     }
-    assert not doubts(source.decisions)
+    assert not uncertain_choices(source.decisions)
     assert [observation.name for observation in source.episodes] == [
         "episode_000000",
         "episode_000001",
@@ -56,8 +56,8 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path, version, code
         assert len(read) == episode.length
         for frame, observation in enumerate(read):
             value = 100 * episode.number + frame
-            assert number_of(observation.pictures["exterior"]) == number_of(observation.pictures["wrist"]) == value
-            assert (tint_of(observation.pictures["exterior"]), tint_of(observation.pictures["wrist"])) == (0, 1)
+            assert read_number(observation.pictures["exterior"]) == read_number(observation.pictures["wrist"]) == value
+            assert (read_tint(observation.pictures["exterior"]), read_tint(observation.pictures["wrist"])) == (0, 1)
             np.testing.assert_allclose(observation.state, value + 0.1 * np.arange(8), rtol=1e-6)
             assert observation.true_actions.shape == (min(10, episode.length - frame), 7)
             np.testing.assert_allclose(
@@ -73,7 +73,7 @@ def test_read_of_some_frames_equals_reading_all(tmp_path, codec):
     source = open_source(write_lerobot(tmp_path / "set", (60, 90), codec=codec, g="12", bf="3"), LIBERO)
     for frames in ([0], [89], [3, 4, 88], range(0, 90, 8), [0, 30, 31, 75]):
         read = list(source.episodes[1].read(frames))
-        assert [number_of(observation.pictures["wrist"]) for observation in read] == [100 + frame for frame in frames]
+        assert [read_number(observation.pictures["wrist"]) for observation in read] == [100 + frame for frame in frames]
         assert [observation.index for observation in read] == list(frames)
 
 
@@ -98,14 +98,14 @@ def test_openpis_column_names_are_mapped(tmp_path):
         tmp_path, (3,), version="2.1", codec=None, cameras=cameras, state=("joint_position", 8), action=("actions", 8)
     )
     source = open_source(folder, SourceOptions(("exterior", "wrist"), 15, 8, 8, state_keys=("joint_position",)))
-    assert choices(source.decisions[:2]) == {
+    assert choices_by_subject(source.decisions[:2]) == {
         "exterior camera": "exterior_image_1_left",
         "wrist camera": "wrist_image_left",
     }
-    assert doubts(source.decisions) == {"exterior camera": "exterior_image_1_left"}
+    assert uncertain_choices(source.decisions) == {"exterior camera": "exterior_image_1_left"}
     assert "takes another of exterior_image_2_left" in source.decisions[0].reason
     (observation,) = source.episodes[0].read([2])
-    assert tint_of(observation.pictures["wrist"]) == 2
+    assert read_tint(observation.pictures["wrist"]) == 2
     assert observation.true_actions.shape == (1, 8)
 
 
@@ -131,7 +131,7 @@ def test_lerobots_droid_columns_map_to_velocities_and_success(tmp_path):
         )
     change_info(folder, features=features)
     source = open_source(folder, SourceOptions(("exterior", "wrist", "right wrist"), 2, 8, 8))
-    assert choices(source.decisions) == {
+    assert choices_by_subject(source.decisions) == {
         "exterior camera": "exterior_1_left",
         "wrist camera": "wrist_left",
         "right wrist camera": "masked",
@@ -141,7 +141,7 @@ def test_lerobots_droid_columns_map_to_velocities_and_success(tmp_path):
     (observation,) = source.episodes[0].read([2])
     assert observation.state.tolist() == [1.0] * 7 + [2.0]
     assert observation.true_actions.tolist() == [[5.0] * 7 + [12.0], [5.0] * 7 + [13.0]]
-    assert tint_of(observation.pictures["exterior"]) == 1
+    assert read_tint(observation.pictures["exterior"]) == 1
     assert source.episodes[0].success
 
 
@@ -151,7 +151,7 @@ def test_overrides_accept_short_and_full_column_names(tmp_path, camera):
     options = SourceOptions(("exterior",), 2, 8, 7, {"exterior": camera}, ("observation.state",), ("action",))
     source = open_source(folder, options)
     (observation,) = source.episodes[0].read([1])
-    assert tint_of(observation.pictures["exterior"]) == 1
+    assert read_tint(observation.pictures["exterior"]) == 1
     assert source.decisions[0].sentence == "exterior camera: image2 (by --camera)"
 
 
@@ -223,7 +223,7 @@ def test_absolute_picture_paths_are_found_in_the_data_set(tmp_path):
         folder / "data/chunk-000/file-000.parquet", lambda table: table.drop_columns([key]).append_column(key, column)
     )
     (episode,) = open_source(folder, LIBERO).episodes
-    assert [number_of(observation.pictures["exterior"]) for observation in episode.read(range(3))] == [40, 41, 42]
+    assert [read_number(observation.pictures["exterior"]) for observation in episode.read(range(3))] == [40, 41, 42]
 
 
 @pytest.mark.parametrize("kind", ["list", "fixed"])
@@ -242,7 +242,7 @@ def test_states_and_actions_of_two_arms_are_joined(tmp_path, kind):
         )
     change_info(folder, features=features)
     source = open_source(folder, SourceOptions(("exterior", "wrist"), 2, 14, 14))
-    assert choices(source.decisions)["state"] == "state (14)"
+    assert choices_by_subject(source.decisions)["state"] == "state (14)"
     (observation,) = source.episodes[0].read([1])
     assert observation.state.tolist() == list(range(14, 28))
     assert observation.true_actions.tolist() == [list(range(14, 28)), list(range(28, 42))]
@@ -261,7 +261,7 @@ def test_video_paths_take_the_names_of_every_version(tmp_path, version, pattern)
     folder = write_lerobot(tmp_path / "set", (3,), version=version)
     change_info(folder, video_path=pattern)
     (episode,) = open_source(folder, LIBERO).episodes
-    assert number_of(next(iter(episode.read([2]))).pictures["wrist"]) == 2
+    assert read_number(next(iter(episode.read([2]))).pictures["wrist"]) == 2
 
 
 def test_success_is_read_from_a_column(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("av", reason="videos need the extra [datasets]")
 pytest.importorskip("pyarrow", reason="parquet needs the extra [datasets]")
-from episode_files import number_of, write_lerobot
+from episode_files import read_number, write_lerobot
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
@@ -25,8 +25,8 @@ def jittered_times(_episode, count):
 
 def test_frame_gets_the_picture_nearest_to_its_time(tmp_path):
     (episode,) = open_source(write_lerobot(tmp_path / "set", (12,), stamps=jittered_times), LIBERO).episodes
-    assert [number_of(observation.pictures["wrist"]) for observation in episode.read(range(12))] == list(range(12))
-    assert [number_of(observation.pictures["wrist"]) for observation in episode.read([0, 4, 8])] == [0, 4, 8]
+    assert [read_number(observation.pictures["wrist"]) for observation in episode.read(range(12))] == list(range(12))
+    assert [read_number(observation.pictures["wrist"]) for observation in episode.read([0, 4, 8])] == [0, 4, 8]
     clock = next(decision for decision in episode.frame_decisions([0, 4, 8]) if decision.subject == "clock")
     assert clock.choice == "the picture nearest to the column timestamp, at most 0.02 s away"
     assert not clock.is_certain
@@ -53,7 +53,7 @@ def test_frame_whose_time_and_order_disagree_is_refused_unless_a_tolerance_is_gi
         with pytest.raises(UserError, match=words + r"--tolerance 0\.04 takes the nearest"):
             ask([4, 8])
     episode = open_source(folder, replace(LIBERO, tolerance=0.041)).episodes[0]
-    assert [number_of(observation.pictures["wrist"]) for observation in episode.read([4, 8])] == [5, 9]
+    assert [read_number(observation.pictures["wrist"]) for observation in episode.read([4, 8])] == [5, 9]
     clock = next(decision for decision in episode.frame_decisions([4, 8]) if decision.subject == "clock")
     assert (clock.reason, clock.is_certain) == ("by --tolerance 0.041", True)
     assert "at most 0.04 s away" in clock.choice
@@ -76,7 +76,7 @@ def test_advised_tolerance_suffices_for_all_requested_frames(tmp_path):
 def test_late_last_row_still_has_a_picture(tmp_path):
     (episode,) = open_source(write_lerobot(tmp_path / "set", (12,), stamps=late_last_time), LIBERO).episodes
     (observation,) = episode.read([11])
-    assert number_of(observation.pictures["wrist"]) == 11  # nearest in time and by order
+    assert read_number(observation.pictures["wrist"]) == 11  # nearest in time and by order
     clock = next(decision for decision in episode.frame_decisions([0, 11]) if decision.subject == "clock")
     assert (clock.choice, clock.is_certain) == (
         "the picture nearest to the column timestamp, at most 0.06 s away",

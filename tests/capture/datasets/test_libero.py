@@ -8,11 +8,11 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from decisions import choices, doubts
+from decisions import choices_by_subject, uncertain_choices
 
 pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
 
-from episode_files import cut, number_of, tint_of, write_libero
+from episode_files import read_number, read_tint, truncate, write_libero
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.libero import axis_angle
@@ -25,7 +25,7 @@ LIBERO = SourceOptions(("exterior", "wrist"), 10, 8, 7)
 def test_read_returns_matching_frames_states_and_actions(tmp_path):
     source = open_source(write_libero(tmp_path / "KITCHEN_SCENE1_put_the_bowl_demo.hdf5"), LIBERO)
     assert source.kind == "LIBERO demonstrations"
-    assert choices(source.decisions) == {
+    assert choices_by_subject(source.decisions) == {
         "exterior camera": "agentview_rgb",
         "wrist camera": "eye_in_hand_rgb",
         "state": "ee_pos (3), ee_ori (3), gripper_states (2)",
@@ -43,8 +43,10 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path):
     assert [episode.success for episode in source.episodes] == [True, False]
     assert source.episodes[1].prompts == ("put the bowl on the plate",)
     for frame, observation in zip((0, 4, 8), source.episodes[1].read([0, 4, 8]), strict=True):
-        assert number_of(observation.pictures["exterior"]) == number_of(observation.pictures["wrist"]) == 100 + frame
-        assert tint_of(observation.pictures["wrist"]) == 1
+        assert (
+            read_number(observation.pictures["exterior"]) == read_number(observation.pictures["wrist"]) == 100 + frame
+        )
+        assert read_tint(observation.pictures["wrist"]) == 1
         np.testing.assert_allclose(observation.state, 100 + frame + 0.1 * np.arange(8))
         np.testing.assert_allclose(observation.true_actions[0], -(100 + frame + 0.1 * np.arange(7)), rtol=1e-6)
         assert len(observation.true_actions) == 9 - frame
@@ -59,7 +61,7 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path):
 def test_robomimic_is_upright_and_its_quaternion_becomes_an_axis_angle(tmp_path):
     source = open_source(write_libero(tmp_path / "lift.hdf5", libero=False, convention=None), LIBERO)
     assert source.kind == "robomimic demonstrations"
-    chosen = choices(source.decisions)
+    chosen = choices_by_subject(source.decisions)
     assert chosen["state"] == "robot0_eef_pos (3), robot0_eef_axis_angle (3), robot0_gripper_qpos (2)"
     assert chosen["turn of the pictures"] == "none"
     (observation,) = source.episodes[0].read([2])
@@ -81,13 +83,13 @@ def test_libero_files_without_attributes_are_known_by_their_names(tmp_path):
     path = write_libero(tmp_path / "KITCHEN_SCENE3_put_the_bowl_on_the_plate_demo.hdf5", has_attributes=False)
     source = open_source(path, LIBERO)
     assert source.kind == "LIBERO demonstrations"
-    assert doubts(source.decisions)["turn of the pictures"] == "by 180 degrees"
+    assert uncertain_choices(source.decisions)["turn of the pictures"] == "by 180 degrees"
     assert source.decisions[-1].reason.startswith("its pictures have LIBERO's names (agentview_rgb, eye_in_hand_rgb)")
     assert source.decisions[-1].reason.endswith("; --turned no if that is wrong")
     (observation,) = source.episodes[0].read([1])
     assert observation.is_upside_down
     assert observation.prompt == "put the bowl on the plate"
-    assert doubts(source.episodes[0].frame_decisions([1]))["task"] == "from the name of the file"
+    assert uncertain_choices(source.episodes[0].frame_decisions([1]))["task"] == "from the name of the file"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_folder_of_both_kinds_turns_only_libero_pictures(tmp_path):
     options = replace(LIBERO, state_keys=("none",), state_dim=None, cameras=())
     source = open_source(tmp_path, options)
     assert source.kind == "LIBERO and robomimic files of demonstrations"
-    turns = [choices(episode.frame_decisions([0]))["turn of the pictures"] for episode in source.episodes]
+    turns = [choices_by_subject(episode.frame_decisions([0]))["turn of the pictures"] for episode in source.episodes]
     assert turns == ["by 180 degrees", "none", "none"]
 
 
@@ -146,7 +148,10 @@ def test_each_demonstration_of_robocasa_has_its_own_prompt(tmp_path):
         ("pick the mug",),
         ("open the drawer",),
     ]
-    assert choices(source.episodes[0].frame_decisions([0]))["task"] == "from ep_meta of the demonstration (lang)"
+    assert (
+        choices_by_subject(source.episodes[0].frame_decisions([0]))["task"]
+        == "from ep_meta of the demonstration (lang)"
+    )
     (observation,) = source.episodes[1].read([1])
     assert (observation.prompt, observation.is_upside_down) == ("pick the mug", False)
 
@@ -249,7 +254,7 @@ def test_frames_without_the_values_that_are_not_finite_are_read(tmp_path):
         file["data/demo_1/actions"][6] = np.inf
     episode = open_source(path, LIBERO).episodes[1]
     assert [len(observation.true_actions) for observation in episode.read([0, 3, 7])] == [6, 3, 2]
-    assert doubts(episode.frame_decisions([0, 3, 7]))["true actions"] == "end early in 2 frames"
+    assert uncertain_choices(episode.frame_decisions([0, 3, 7]))["true actions"] == "end early in 2 frames"
     for frame, words in ((4, "a state"), (6, r"an action \(actions\)")):
         with pytest.raises(UserError, match=f"frame {frame} of demo_1 has {words}.* not finite; leave it out"):
             list(episode.read([frame]))
@@ -281,6 +286,6 @@ def test_open_source_reports_truncated_files_and_other_robots(tmp_path):
         open_source(path, replace(LIBERO, state_dim=14))
     with pytest.raises(UserError, match="action has 8 numbers"):
         open_source(path, replace(LIBERO, robot_dim=8))
-    cut(path)
+    truncate(path)
     with pytest.raises(UserError, match="cannot be read as HDF5, it may be cut off"):
         open_source(path, LIBERO)

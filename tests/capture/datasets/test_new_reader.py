@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from decisions import choices
+from decisions import choices_by_subject
 
 from capture.datasets import registry
 from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times
@@ -107,7 +107,11 @@ def test_registered_reader_opens_its_format(tmp_path):
     (tmp_path / "b.grey").write_text("ten")
     source = registry.open_source(tmp_path, SourceOptions(("exterior",), 2, 1))
     assert source.kind == "grey levels"
-    assert choices(source.decisions) == {"exterior camera": "image", "state": "state (1)", "true actions": "none"}
+    assert choices_by_subject(source.decisions) == {
+        "exterior camera": "image",
+        "state": "state (1)",
+        "true actions": "none",
+    }
     (episode,) = source.episodes
     assert (episode.name, episode.number, episode.length) == ("a", 0, 3)
     first, last = episode.read([0, 2])

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
 
-from episode_files import cut, npz_arrays, number_of, tint_of
+from episode_files import npz_arrays, read_number, read_tint, truncate
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
@@ -27,9 +27,9 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path, save):
     assert (episode.prompts, episode.success) == (("find the duck",), False)
     for frames in ([0], [5], [1, 2, 4], range(6)):
         read = list(episode.read(frames))
-        assert [number_of(observation.pictures["exterior"]) for observation in read] == list(frames)
+        assert [read_number(observation.pictures["exterior"]) for observation in read] == list(frames)
         for observation in read:
-            assert tint_of(observation.pictures["wrist"]) == 1
+            assert read_tint(observation.pictures["wrist"]) == 1
             np.testing.assert_allclose(observation.state, observation.index + 0.1 * np.arange(8))
             assert observation.true_actions.shape == (min(4, 6 - observation.index), 7)
             assert observation.time == pytest.approx(observation.index / 10)
@@ -88,7 +88,7 @@ def test_read_reports_values_that_are_not_finite(tmp_path):
 def test_open_source_reports_a_truncated_file(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, **npz_arrays())
-    cut(path)
+    truncate(path)
     with pytest.raises(UserError, match="cut off or damaged"):
         open_source(path, OPTIONS)
 

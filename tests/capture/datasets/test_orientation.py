@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from decisions import choices
+from decisions import choices_by_subject
 from PIL import Image
 
 pytest.importorskip("av", reason="videos need the extra [datasets]")
@@ -128,7 +128,7 @@ def test_lerobot_videos_are_shown_upright(tmp_path, version):
     assert dict(episode.shapes) == {"exterior": (80, 32), "wrist": (80, 32)}
     (observation,) = episode.read([2])
     assert observation.pictures["wrist"].shape == (80, 32, 3)
-    assert choices(episode.frame_decisions([2]))["orientation of the wrist pictures"] == (
+    assert choices_by_subject(episode.frame_decisions([2]))["orientation of the wrist pictures"] == (
         "turned by 90 degrees anticlockwise"
     )
 
@@ -140,7 +140,9 @@ def test_droid_videos_are_shown_upright(tmp_path):
     (observation,) = episode.read([1])
     (upright,) = open_source(write_droid(tmp_path / "two", 4), BOTH).episodes[0].read([1])
     assert np.array_equal(observation.pictures["wrist"], upright.pictures["wrist"][::-1, ::-1])
-    assert choices(episode.frame_decisions([1]))["orientation of the wrist pictures"] == "turned by 180 degrees"
+    assert (
+        choices_by_subject(episode.frame_decisions([1]))["orientation of the wrist pictures"] == "turned by 180 degrees"
+    )
 
 
 def test_turned_pictures_are_decisions(tmp_path):
@@ -152,6 +154,6 @@ def test_turned_pictures_are_decisions(tmp_path):
     (episode,) = open_source(tmp_path, BOTH).episodes
     assert read_picture(tmp_path / "a.jpg").shape == (128, 96, 3)
     assert dict(episode.shapes)["wrist"] == (128, 96)
-    assert choices(episode.frame_decisions([0]))["orientation of the wrist pictures"] == (
+    assert choices_by_subject(episode.frame_decisions([0]))["orientation of the wrist pictures"] == (
         "mirrored left to right and turned by 90 degrees clockwise"
     )

@@ -15,7 +15,7 @@ pytest.importorskip("av", reason="videos need the extra [datasets]")
 
 import av
 import numpy as np
-from episode_files import number_of, picture, write_video
+from episode_files import picture, read_number, write_video
 
 from capture.datasets.camera_frames import VideoFile
 from capture.datasets.video import Video
@@ -47,13 +47,13 @@ def test_pictures_of_all_frames_are_in_order(kind):
     file = VideoFile(video(kind))
     assert file.length() == FRAMES
     assert file.size() == (32, 80)
-    assert [number_of(picture) for picture in file.pictures(range(FRAMES))] == list(range(FRAMES))
+    assert [read_number(picture) for picture in file.pictures(range(FRAMES))] == list(range(FRAMES))
 
 
 @settings(max_examples=25)
 @given(kind=st.sampled_from(sorted(KINDS)), frames=st.sets(st.integers(0, FRAMES - 1), max_size=12))
 def test_pictures_of_any_choice_equal_those_of_all_frames(kind, frames):
-    assert [number_of(picture) for picture in VideoFile(video(kind)).pictures(sorted(frames))] == sorted(frames)
+    assert [read_number(picture) for picture in VideoFile(video(kind)).pictures(sorted(frames))] == sorted(frames)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,7 +64,7 @@ def test_pictures_at_a_time_is_the_nearest_frame(kind, shift):
         assert opened.end == pytest.approx(FRAMES / 15)
         for frame in (0, 1, 74, FRAMES - 1):
             (picture,) = opened.pictures([(frame + shift) / 15], 0.49 / 15)
-            assert number_of(picture) == frame
+            assert read_number(picture) == frame
 
 
 def test_pictures_reports_a_time_without_a_frame():
@@ -84,10 +84,10 @@ def test_pictures_seeks_instead_of_decoding_far_frames(monkeypatch):
             yield frame
 
     monkeypatch.setattr(Video, "_decode", counted)
-    assert [number_of(picture) for picture in VideoFile(video("h264")).pictures([0, 70, 140])] == [0, 70, 140]
+    assert [read_number(picture) for picture in VideoFile(video("h264")).pictures([0, 70, 140])] == [0, 70, 140]
     assert len(decoded) < 60
     decoded.clear()
-    assert [number_of(picture) for picture in VideoFile(video("h264 one group")).pictures([0, 40, 80, 120])] == [
+    assert [read_number(picture) for picture in VideoFile(video("h264 one group")).pictures([0, 40, 80, 120])] == [
         0,
         40,
         80,
@@ -101,7 +101,7 @@ def test_videos_in_other_containers_are_read(tmp_path):
         path = write_video(
             tmp_path / f"a.{ending}", [picture(number) for number in range(20)], codec="mpeg4", qscale="2"
         )
-        assert [number_of(picture) for picture in VideoFile(path).pictures([0, 7, 19])] == [0, 7, 19]
+        assert [read_number(picture) for picture in VideoFile(path).pictures([0, 7, 19])] == [0, 7, 19]
 
 
 def test_video_reports_a_file_without_a_video(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from handmade_policy import KEYS, TEXT, HandmadePolicy
-from small_policy import observation
+from small_policy import make_observation
 
 from capture.effects.engine import EffectEngine, Intervention
 from capture.effects.measures import root_mean_square
@@ -83,7 +83,7 @@ def test_noise_changes_the_actions_and_the_same_noise_does_not():
 
 @pytest.fixture(scope="module")
 def small(policy):
-    prepared = policy.prepare(observation())
+    prepared = policy.prepare(make_observation())
     return policy, prepared, policy.noise(3)[0].numpy()
 
 
@@ -101,7 +101,7 @@ def test_baseline_is_the_unhooked_call(small):
 
 def test_pictures_covered_with_one_colour_are_as_good_as_any(small):
     policy, prepared, noise = small
-    other = observation()
+    other = make_observation()
     flipped = type(other)(
         {name: np.ascontiguousarray(255 - picture) for name, picture in other.pictures.items()},
         other.prompt, other.state,
@@ -117,7 +117,7 @@ def test_pictures_covered_with_one_colour_are_as_good_as_any(small):
 def test_words_and_actions_blind_to_pictures_equal_a_call_of_other_pictures(small):
     """With the edges of text and actions cut, patches feed nothing: other pictures give the same actions."""
     policy, prepared, noise = small
-    other = observation()
+    other = make_observation()
     flipped = policy.prepare(
         type(other)(
             {name: np.ascontiguousarray(255 - picture) for name, picture in other.pictures.items()},

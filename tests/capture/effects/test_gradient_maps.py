@@ -9,7 +9,7 @@ import pytest
 import torch
 from double_precision import DoublePrecision
 from handmade_policy import KEYS, HandmadePolicy
-from small_policy import observation
+from small_policy import make_observation
 
 from capture.effects.gradient_maps import relevance
 from capture.policies.attention_gradients import AttentionGradients, WeightGradients
@@ -23,7 +23,7 @@ def double(policy):
     """The small policy in float64, with an observation and noise."""
     model = copy.deepcopy(policy.model).double()
     whole = Pi05Policy(model, policy.preprocessing, policy.tokenizer)
-    return whole, whole.prepare(observation()), policy.noise(3).double()
+    return whole, whole.prepare(make_observation()), policy.noise(3).double()
 
 
 def test_gradients_are_finite_differences_in_float64(double):
@@ -55,7 +55,7 @@ def test_gradients_are_finite_differences_in_float64(double):
 
 
 def test_differentiated_call_gives_the_actions_of_the_plain_call(policy):
-    prepared = policy.prepare(observation())
+    prepared = policy.prepare(make_observation())
     actions = policy.differentiate(prepared, policy.noise(3))
     assert actions.requires_grad
     plain = policy.plain([prepared], seeds=[3]).actions
@@ -95,7 +95,7 @@ def test_relevance_adds_up_layers_and_steps_and_what_prefix_tokens_pass_on():
 
 def test_call_without_a_graph_is_refused(policy):
     with AttentionGradients(policy.module) as gradients:
-        policy.plain([policy.prepare(observation())], seeds=[0])
+        policy.plain([policy.prepare(make_observation())], seeds=[0])
         with pytest.raises(RuntimeError, match="nothing to differentiate"):
             gradients.of([torch.zeros(())])
     assert not any(module._forward_hooks for module in policy.module.modules())

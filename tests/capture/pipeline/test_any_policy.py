@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from moments import ProgressLog, SyntheticEpisode
+from synthetic_episodes import ProgressLog, SyntheticEpisode
 from toy_policy import GRID, PATCH, SIZES, ToyPolicy, ToySpec, attention
 
 from capture.__main__ import main

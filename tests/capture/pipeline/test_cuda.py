@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from moments import ProgressLog, SyntheticEpisode, chosen, same, small_setup
-from small_policy import observation, small_policy, tiny_model
+from small_policy import make_observation, small_policy, tiny_model
+from synthetic_episodes import ProgressLog, SyntheticEpisode, assert_same_results, small_setup, with_options
 
 from capture.__main__ import main
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
@@ -49,7 +49,7 @@ def test_gpu_actions_equal_the_reference(tiny):
 def test_recorder_copies_every_weight_the_module_returned():
     policy = small_policy()
     policy.model.to("cuda")
-    prepared = policy.prepare(observation())
+    prepared = policy.prepare(make_observation())
     returned = []
     modules = [layer.self_attn for layer in policy.model.expert.layers]
     handles = [module.register_forward_hook(lambda *event: returned.append(event[-1][1].clone())) for module in modules]
@@ -68,9 +68,11 @@ def test_batched_gpu_run_with_writer_process_equals_cpu_run(checkpoint, tmp_path
     files = []
     draw = np.random.default_rng(5)
     moments = [
-        observation(
+        make_observation(
             "",
-            pictures={n: draw.integers(0, 255, p.shape, dtype=np.uint8) for n, p in observation().pictures.items()},
+            pictures={
+                n: draw.integers(0, 255, p.shape, dtype=np.uint8) for n, p in make_observation().pictures.items()
+            },
             index=index,
         )
         for index in range(7)
@@ -101,7 +103,7 @@ def test_gpu_run_with_reader_processes_equals_cpu_run(checkpoint, tmp_path, monk
     for device in ("cpu", "cuda"):
         (tmp_path / device).mkdir()
         jobs = [Job(tmp_path / device / f"{name}.h5", SyntheticEpisode(name, length=40)) for name in "abc"]
-        outcome = run_jobs(chosen(setup, device=torch.device(device), batch=4), jobs, Quiet())
+        outcome = run_jobs(with_options(setup, device=torch.device(device), batch=4), jobs, Quiet())
         assert [written.failure for written in outcome.files] == [None] * 3
         assert outcome.frames == 120
     for name in "abc":
@@ -113,17 +115,17 @@ def test_gpu_run_with_reader_processes_equals_cpu_run(checkpoint, tmp_path, monk
 
 
 def test_graph_replay_makes_a_bit_identical_file(checkpoint, tmp_path):
-    setup = chosen(small_setup(checkpoint), device=torch.device("cuda"), batch=4)
+    setup = with_options(small_setup(checkpoint), device=torch.device("cuda"), batch=4)
     progress = ProgressLog()
     for graphs in (False, True):
         (tmp_path / str(graphs)).mkdir()
         jobs = [Job(tmp_path / str(graphs) / f"{name}.h5", SyntheticEpisode(name, length=38)) for name in "ab"]
-        outcome = run_jobs(chosen(setup, graphs=graphs), jobs, progress)
+        outcome = run_jobs(with_options(setup, graphs=graphs), jobs, progress)
         assert [written.failure for written in outcome.files] == [None] * 2
         assert outcome.frames == 76
     assert not progress.sentences  # no graph was refused
     for name in "ab":
-        same(tmp_path / f"False/{name}.h5", tmp_path / f"True/{name}.h5")
+        assert_same_results(tmp_path / f"False/{name}.h5", tmp_path / f"True/{name}.h5")
 
 
 def test_dropped_graph_is_recorded_again(monkeypatch):
@@ -132,7 +134,7 @@ def test_dropped_graph_is_recorded_again(monkeypatch):
     policy.model.to("cuda")
     graph = cuda_graph_factory(torch.device("cuda"))
     replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=messages.append)
-    prepared = policy.prepare(observation())
+    prepared = policy.prepare(make_observation())
     for count in (1, 1, 1, 2, 2, 2, 1, 1, 1):
         _, found = replays.run([prepared] * count, seeds=list(range(count)))
     assert messages == []
@@ -151,12 +153,12 @@ def test_graphs_of_two_gpus_are_recorded_on_their_own_gpu():
         graph = cuda_graph_factory(torch.device(name))
         replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=messages.append)
         for seed in range(4):
-            _, found = replays.run([policy.prepare(observation())], seeds=[seed])
+            _, found = replays.run([policy.prepare(make_observation())], seeds=[seed])
         assert messages == []
         assert replays.replayed == 2
         recorder = policy.recorder()
         with recorder:
-            expected = compute_datasets(policy.run([policy.prepare(observation())], recorder, seeds=[3]))
+            expected = compute_datasets(policy.run([policy.prepare(make_observation())], recorder, seeds=[3]))
         assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
@@ -164,7 +166,7 @@ def test_graphs_of_two_gpus_are_recorded_on_their_own_gpu():
 def test_calls_and_replays_do_not_synchronise():
     policy = small_policy()
     policy.model.to("cuda")
-    prepared = [policy.prepare(observation()), policy.prepare(observation("go"))]
+    prepared = [policy.prepare(make_observation()), policy.prepare(make_observation("go"))]
     messages = []
     graph = cuda_graph_factory(torch.device("cuda"))
     replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=messages.append)
@@ -189,7 +191,7 @@ def test_gpu_frames_agree_with_cpu_frames():
         policy.model.to(device)
         recorder = policy.recorder()
         with recorder:
-            frames.append(build_frames(policy.run([policy.prepare(observation())], recorder, seeds=[1]))[0][0])
+            frames.append(build_frames(policy.run([policy.prepare(make_observation())], recorder, seeds=[1]))[0][0])
     for name in (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_X):
         np.testing.assert_allclose(frames[1][name], frames[0][name], rtol=2e-3, atol=2e-4)
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from moments import ProgressLog, SyntheticEpisode, chosen, small_setup
-from moments import same as same_file
-from small_policy import observation, small_policy
+from small_policy import make_observation, small_policy
+from synthetic_episodes import ProgressLog, SyntheticEpisode, small_setup, with_options
+from synthetic_episodes import assert_same_results as same_file
 
 import capture.pipeline.runner
 from capture.pipeline import cuda_graphs
@@ -70,10 +70,10 @@ def make_replayer(policy, messages=None, graph=RepeatedWork, **options):
     return GraphReplayer(policy, policy.recorder(), graph=graph, tell=tell, **options)
 
 
-def make_observation(policy, number, prompt="pick up the red block"):
+def prepare_observation(policy, number, prompt="pick up the red block"):
     """Return a prepared observation of random pictures and a state that differ with `number`, of equal token count."""
     draw = np.random.default_rng(number)
-    shown = observation(prompt)
+    shown = make_observation(prompt)
     pictures = {name: draw.integers(0, 255, picture.shape, dtype=np.uint8) for name, picture in shown.pictures.items()}
     state = np.array([0.1, -0.4 + 0.01 * number, 2.0, 0.7])
     return policy.prepare(replace(shown, pictures=pictures, state=state, index=number))
@@ -94,18 +94,18 @@ def assert_bitwise_equal(found, expected):
 
 
 def make_batch(policy, kind, number):
-    first = make_observation(policy, number)
+    first = prepare_observation(policy, number)
     if kind == "single":
         return [first]
     if kind == "three":
-        return [first, make_observation(policy, number + 100), make_observation(policy, number + 200)]
+        return [first, prepare_observation(policy, number + 100), prepare_observation(policy, number + 200)]
     if kind == "padded":  # which of the two is the shorter one changes
-        pair = [first, make_observation(policy, number + 100, "go")]
+        pair = [first, prepare_observation(policy, number + 100, "go")]
         return pair if number % 2 else pair[::-1]
     second = replace(
-        first, tokens=make_observation(policy, number, "pick up the red bowl").tokens
+        first, tokens=prepare_observation(policy, number, "pick up the red bowl").tokens
     )  # one moment, two prompts
-    return [first, second, make_observation(policy, number + 100)]
+    return [first, second, prepare_observation(policy, number + 100)]
 
 
 @pytest.mark.parametrize("kind", ["single", "three", "padded", "moment"])
@@ -153,7 +153,7 @@ def test_each_call_shape_has_its_own_graph(policy, one_thread) -> None:
 
 def test_missing_camera_is_another_shape(policy, one_thread) -> None:
     calls = make_replayer(policy)
-    whole = make_observation(policy, 1)
+    whole = prepare_observation(policy, 1)
     lone = replace(whole, pictures={"exterior": whole.pictures["exterior"]})
     for prepared in ([whole], [lone], [whole], [lone], [lone]):
         assert_bitwise_equal(calls.run(prepared, seeds=[0])[1], run_eagerly(policy, prepared, [0])[1])
@@ -166,7 +166,7 @@ def test_least_recently_used_graph_is_dropped(policy, monkeypatch) -> None:
     calls = make_replayer(policy, graph=lambda: count.append(1) or RepeatedWork())
     order = [1, 1, 2, 2, 1, 3, 3, 1, 2]
     for size in order:
-        calls.run([make_observation(policy, number) for number in range(size)], seeds=[0] * size)
+        calls.run([prepare_observation(policy, number) for number in range(size)], seeds=[0] * size)
     assert len(count) == 3
     assert calls.replayed == 2  # of one frame, twice; those of two gave way to three
 
@@ -175,7 +175,7 @@ def test_shapes_seen_once_record_no_graph(policy, monkeypatch) -> None:
     monkeypatch.setattr(cuda_graphs, "MOST_GRAPHS", 2)
     calls = make_replayer(policy)
     for size in (1, 1, 2, 3, 4, 1):
-        calls.run([make_observation(policy, number) for number in range(size)], seeds=[0] * size)
+        calls.run([prepare_observation(policy, number) for number in range(size)], seeds=[0] * size)
     assert calls.replayed == 1
 
 
@@ -324,7 +324,7 @@ def test_replay_computes_row_errors(policy) -> None:
 
 
 def test_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatch, one_thread) -> None:
-    setup = chosen(small_setup(checkpoint), batch=2)
+    setup = with_options(small_setup(checkpoint), batch=2)
     used = []
     for name, has_graphs in (("calls", False), ("replays", True)):
         (tmp_path / name).mkdir()

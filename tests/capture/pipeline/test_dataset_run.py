@@ -214,7 +214,7 @@ def test_two_ranks_shard_the_episodes(command: list[str], tmp_path: Path) -> Non
 def test_failure_in_one_rank_does_not_end_the_other(command: list[str], tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     episode_files.write_lerobot(broken, LENGTHS, state=("observation.state", 4), action=("action", 4), per_file=1)
-    episode_files.cut(next(iter(sorted(broken.glob("videos/*/*/file-001.mp4")))), 0.3)
+    episode_files.truncate(next(iter(sorted(broken.glob("videos/*/*/file-001.mp4")))), 0.3)
     folder = tmp_path / "runs"
     options = [*command[:-1], str(broken), "--frames", "::4", "-o", str(folder)]
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "capture")

@@ -9,10 +9,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from decisions import choices, doubts
+from decisions import choices_by_subject, uncertain_choices
 from episode_files import write_lerobot
-from moments import SyntheticEpisode, small_setup
 from PIL import Image
+from synthetic_episodes import SyntheticEpisode, small_setup
 
 from capture.__main__ import main
 from capture.pipeline.input_decisions import StateRange
@@ -75,7 +75,7 @@ def test_plan_merges_the_decisions_of_policy_source_episode_and_its_own(checkpoi
 
     setup = replace(small_setup(checkpoint), source_decisions=(CAMERA,))
     plan = make_plan(setup, Left())
-    found = choices(plan.decisions)
+    found = choices_by_subject(plan.decisions)
     assert found["exterior camera"] == "left"
     assert found["left out frames"] == "2"
     assert found["chosen frames"] == "6 of 6"
@@ -102,7 +102,7 @@ def test_plan_doubts_a_slot_without_a_picture_once(checkpoint: Path) -> None:
             return {"exterior": (90, 160)}
 
     setup = small_setup(checkpoint)
-    assert doubts(make_plan(setup, OneCamera()).decisions)["wrist camera"] == "masked"
+    assert uncertain_choices(make_plan(setup, OneCamera()).decisions)["wrist camera"] == "masked"
     masked = Decision("wrist camera", "masked", "by --camera", is_certain=True)
     plan = make_plan(replace(setup, source_decisions=(masked,)), OneCamera())
     assert [decision for decision in plan.decisions if decision.subject == "wrist camera"] == [masked]
@@ -139,11 +139,11 @@ def test_run_prints_doubts_once_and_stores_all(source_command: list[str], tmp_pa
     assert assumed[0].startswith("pi0-capture: assumed exterior camera: exterior_image_1_left (the first of the names")
     assert not [line for line in lines if "decided" in line]
     decisions = read_stored_decisions(output)
-    assert choices(decisions)["wrist camera"] == "wrist_image_left"
-    assert choices(decisions)["true actions"] == "none"
-    assert choices(decisions)["time grid"] == "openpi"
-    assert choices(decisions)["chosen frames"] == "3 of 3"
-    assert doubts(decisions)["exterior camera"] == "exterior_image_1_left"
+    assert choices_by_subject(decisions)["wrist camera"] == "wrist_image_left"
+    assert choices_by_subject(decisions)["true actions"] == "none"
+    assert choices_by_subject(decisions)["time grid"] == "openpi"
+    assert choices_by_subject(decisions)["chosen frames"] == "3 of 3"
+    assert uncertain_choices(decisions)["exterior camera"] == "exterior_image_1_left"
 
     # The same command again finds the file finished; with the other camera it is another run.
     assert main([*source_command, "-o", str(output)]) == 0

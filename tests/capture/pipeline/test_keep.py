@@ -9,8 +9,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from captured_regions import FRAMES, ToyEpisode, capture, draw_regions, setup
-from moments import ActAfterFrames, ProgressLog
+from captured_regions import FRAMES, ToyEpisode, capture, draw_regions, make_setup
+from synthetic_episodes import ActAfterFrames, ProgressLog
 
 from capture.cli.info import describe
 from capture.datasets.regions.region_files import RegionFiles
@@ -166,7 +166,7 @@ def test_interrupted_run_is_not_resumed_with_other_options(
     path = tmp_path / "a.h5"
     interrupt(path, 3, **before)
     after = {**after, **({"regions": regions_of(maps)} if "regions" in after else {})}
-    outcome = run_jobs(setup(batch=1, **after), [Job(path, ToyEpisode(length=FRAMES))], ProgressLog())
+    outcome = run_jobs(make_setup(batch=1, **after), [Job(path, ToyEpisode(length=FRAMES))], ProgressLog())
     assert sentence in str(outcome.files[0].failure)
 
 
@@ -177,7 +177,7 @@ def interrupt(path: Path, frames: int, **choices: Any) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_jobs(setup(batch=1, **choices), [Job(path, ToyEpisode(length=FRAMES))], ActAfterFrames(frames, stop))
+        run_jobs(make_setup(batch=1, **choices), [Job(path, ToyEpisode(length=FRAMES))], ActAfterFrames(frames, stop))
     assert path.with_name(path.name + ".partial").exists()
 
 
@@ -189,7 +189,7 @@ def test_resumed_run_equals_one_without_a_stop(maps: Path, tmp_path: Path, maps_
     outcome = capture(tmp_path / "a.h5", batch=1, **choices)
     assert 0 < outcome.files[0].kept < COUNT
     with h5py.File(tmp_path / "a.h5") as resumed, h5py.File(tmp_path / "whole.h5") as uninterrupted:
-        for dataset in schema.datasets(make_plan(setup(**choices), ToyEpisode(length=FRAMES)).sizes):
+        for dataset in schema.datasets(make_plan(make_setup(**choices), ToyEpisode(length=FRAMES)).sizes):
             np.testing.assert_array_equal(
                 resumed[dataset.name][...], uninterrupted[dataset.name][...], err_msg=dataset.name
             )
@@ -201,7 +201,7 @@ def test_resumed_run_equals_one_without_a_stop(maps: Path, tmp_path: Path, maps_
 
 def test_planned_size_leaves_out_maps_that_are_not_kept(maps: Path) -> None:
     def planned(**choices: Any) -> int:
-        return make_plan(setup(**choices), ToyEpisode(length=FRAMES)).frame_bytes
+        return make_plan(make_setup(**choices), ToyEpisode(length=FRAMES)).frame_bytes
 
     with_maps, without_maps, every_fourth = planned(), planned(maps_every=0), planned(maps_every=4)
     assert without_maps < every_fourth < with_maps
@@ -213,7 +213,7 @@ def test_planned_size_leaves_out_maps_that_are_not_kept(maps: Path) -> None:
 
 def scores_bytes() -> int:
     """Bytes of what a frame has in a file without maps alone."""
-    sizes = make_plan(setup(maps_every=0), ToyEpisode(length=FRAMES)).sizes
+    sizes = make_plan(make_setup(maps_every=0), ToyEpisode(length=FRAMES)).sizes
     extra = [dataset for dataset in schema.datasets(sizes) if dataset.name.startswith("scores/")]
     return sum(stored.frame_bytes(4) for stored in extra) + 1 + 4
 
@@ -238,18 +238,18 @@ def test_info_refuses_scores_that_do_not_fit(summaries: Path, tmp_path: Path) ->
 
 def test_regions_of_other_frames_are_refused(maps: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="belongs to other frames .of episode_000003. than another"):
-        make_plan(setup(regions=regions_of(maps)), ToyEpisode("another", length=FRAMES))
+        make_plan(make_setup(regions=regions_of(maps)), ToyEpisode("another", length=FRAMES))
     path = tmp_path / "episode_000003.regions.h5"
     path.write_bytes(regions_of(maps).path.read_bytes())
-    plan = make_plan(setup(regions=RegionFiles(tmp_path)), ToyEpisode(length=FRAMES))
+    plan = make_plan(make_setup(regions=RegionFiles(tmp_path)), ToyEpisode(length=FRAMES))
     assert plan.sizes.regions == ("cup", "lid", "hand")
     with pytest.raises(UserError, match=r"there is no file .*another.regions.h5; pi0-regions"):
-        make_plan(setup(regions=RegionFiles(tmp_path)), ToyEpisode("another", length=FRAMES))
+        make_plan(make_setup(regions=RegionFiles(tmp_path)), ToyEpisode("another", length=FRAMES))
 
 
 def test_regions_follow_the_frames_of_the_source(maps: Path) -> None:
     """The chosen frames are others than those of the file in which the regions were drawn."""
-    plan = make_plan(setup(regions=regions_of(maps)), ToyEpisode(length=FRAMES))
+    plan = make_plan(make_setup(regions=regions_of(maps)), ToyEpisode(length=FRAMES))
     coverages = [frames[0][0].coverage for frames in plan.moments_from(0)]
     later = [frames[0][0].coverage for frames in plan.moments_from(2 * 2)]
     assert len(coverages) == FRAMES
@@ -269,8 +269,8 @@ def test_file_without_moments_is_matched_by_number(maps: Path, tmp_path: Path) -
     with h5py.File(path, "r+") as file:
         del file.attrs["source_index"]
     with pytest.raises(UserError, match="does not say of which moments its 8 frames are, and episode_000003 has 4"):
-        make_plan(setup(regions=RegionFiles(path)), ToyEpisode(length=FRAMES))
-    plan = make_plan(setup(regions=RegionFiles(path)), ToyEpisode(length=COUNT))
+        make_plan(make_setup(regions=RegionFiles(path)), ToyEpisode(length=FRAMES))
+    plan = make_plan(make_setup(regions=RegionFiles(path)), ToyEpisode(length=COUNT))
     assert [decision.is_certain for decision in plan.decisions if decision.subject == "regions"] == [False]
     later = list(plan.moments_from(0))[3][0][0].coverage
     assert later is not None
@@ -292,7 +292,7 @@ def test_unusable_regions_get_a_sentence(maps: Path, tmp_path: Path, change: Any
     with h5py.File(path, "r+") as file:
         change(file)
     with pytest.raises(UserError, match=sentence):
-        make_plan(setup(regions=RegionFiles(path)), ToyEpisode(length=FRAMES))
+        make_plan(make_setup(regions=RegionFiles(path)), ToyEpisode(length=FRAMES))
 
 
 def resize(file: h5py.File, name: str, shape: tuple[int, ...]) -> None:

@@ -12,7 +12,17 @@ import episode_files
 import numpy as np
 import pytest
 import torch
-from moments import LENGTHS, ActAfterFrames, ProgressLog, SyntheticEpisode, chosen, jobs, same, small_setup, until
+from synthetic_episodes import (
+    LENGTHS,
+    ActAfterFrames,
+    ProgressLog,
+    SyntheticEpisode,
+    assert_same_results,
+    make_jobs,
+    small_setup,
+    wait_until,
+    with_options,
+)
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.in_memory import InMemoryEpisode
@@ -64,7 +74,7 @@ def reader() -> Iterator[Callable[..., ReaderProcess]]:
         parcel = pack_setup(setup, [Job(Path(f"{episode.name}.h5"), episode) for episode in episodes])
         assert parcel is not None
         started.append(ReaderProcess(setup, parcel[1], PicturePool()))
-        until(started[-1]._ready.done)
+        wait_until(started[-1]._ready.done)
         return started[-1]
 
     yield make
@@ -80,7 +90,7 @@ def reader_processes(monkeypatch: pytest.MonkeyPatch) -> list[ReaderProcess]:
     class Known(ReaderProcess):
         def __init__(self, setup, parcel, shelf) -> None:
             super().__init__(setup, parcel, shelf)
-            until(self._ready.done)
+            wait_until(self._ready.done)
             started.append(self)
 
         def moments_from(self, start: int) -> Iterator[Moment]:
@@ -127,7 +137,9 @@ def keep_moments(moments: Iterator[Moment]) -> list[Moment]:
 
 
 def test_reader_process_reads_the_same_as_inline_reader(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
-    setup_of_prompts = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")), frames=parse_frames("::2"))
+    setup_of_prompts = with_options(
+        setup, prompts=Prompts(("{task}", "go", "put the mug down")), frames=parse_frames("::2")
+    )
     first, second = SyntheticEpisode("a"), SyntheticEpisode("b", length=3)
     process, inline = reader(setup_of_prompts, first, second), InlineReader(setup_of_prompts)
     for number, episode in ((1, second), (0, first)):
@@ -156,7 +168,7 @@ def test_reader_process_that_never_starts_is_replaced_by_inline_reading(setup: S
     assert parcel is not None
     process = ReaderProcess(setup, parcel[1], PicturePool())
     os.kill(process.pid, signal.SIGKILL)
-    until(process._ready.done)
+    wait_until(process._ready.done)
     process.plan(0, SyntheticEpisode("a"))
     assert [moment.block for moment in process.moments_from(0)] == [None] * 6
     process.close()
@@ -213,12 +225,12 @@ def test_runs_with_reader_processes_make_the_same_files(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("capture.pipeline.runner.uses_workers", lambda options: False)
-        assert run_jobs(setup, jobs(tmp_path / "thread"), ProgressLog()).frames == 11
+        assert run_jobs(setup, make_jobs(tmp_path / "thread"), ProgressLog()).frames == 11
     assert not reader_processes
-    assert run_jobs(setup, jobs(tmp_path / "apart"), ProgressLog()).frames == 11
+    assert run_jobs(setup, make_jobs(tmp_path / "apart"), ProgressLog()).frames == 11
     assert len(reader_processes) == 2
     for name in LENGTHS:
-        same(tmp_path / "thread" / f"{name}.h5", tmp_path / "apart" / f"{name}.h5")
+        assert_same_results(tmp_path / "thread" / f"{name}.h5", tmp_path / "apart" / f"{name}.h5")
 
 
 def test_reader_processes_report_a_truncated_video(
@@ -228,7 +240,7 @@ def test_reader_processes_report_a_truncated_video(
     pytest.importorskip("av")
     data = tmp_path / "kitchen"
     episode_files.write_lerobot(data, (9, 6, 5), state=("observation.state", 4), action=("action", 4), per_file=1)
-    episode_files.cut(next(iter(sorted(data.glob("videos/*/*/file-001.mp4")))), 0.3)
+    episode_files.truncate(next(iter(sorted(data.glob("videos/*/*/file-001.mp4")))), 0.3)
     source = open_source(data, SourceOptions(("exterior", "wrist"), 6, state_dim=4))
     outcomes = []
     for folder in ("thread", "apart"):
@@ -242,7 +254,7 @@ def test_reader_processes_report_a_truncated_video(
     assert [written.failure for written in thread.files] == [written.failure for written in in_process.files]
     assert [written.failure is None for written in in_process.files] == [True, False, True]
     for name in ("episode_000000.h5", "episode_000002.h5"):
-        same(tmp_path / "thread" / name, tmp_path / "apart" / name)
+        assert_same_results(tmp_path / "thread" / name, tmp_path / "apart" / name)
 
 
 def test_run_resumes_after_its_reader_was_killed(
@@ -279,7 +291,7 @@ def test_picture_blocks_are_returned_to_the_pool(
             super().close()
 
     monkeypatch.setattr("capture.pipeline.runner.PicturePool", Counted)
-    batched = chosen(setup, layers=(0,), batch=2, prompts=Prompts(("go", "stop")))
+    batched = with_options(setup, layers=(0,), batch=2, prompts=Prompts(("go", "stop")))
     long = [Job(tmp_path / f"{name}.h5", SyntheticEpisode(name, length=12)) for name in "abc"]
     assert run_jobs(batched, long, ProgressLog()).frames == 72
     # 4 moments in the queue, one gathered, one called, 3 batches to be delivered and 3 in slots; 2 read ahead, 3 ends

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from moments import ProgressLog, SyntheticEpisode, chosen, small_setup
-from small_policy import observation
+from small_policy import make_observation
+from synthetic_episodes import ProgressLog, SyntheticEpisode, small_setup, with_options
 
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
@@ -45,7 +45,7 @@ LARGE = (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_PREDICTED, s
 
 
 def test_run_stores_frames_prompts_seeds_and_true_actions(setup: Setup, tmp_path: Path) -> None:
-    selection = chosen(
+    selection = with_options(
         setup, frames=parse_frames("1::2"), prompts=Prompts(("{task}", "put the mug down")), batch=4, seed=10
     )
     progress = ProgressLog()
@@ -71,7 +71,7 @@ def test_batched_run_equals_single_calls(setup: Setup, tmp_path: Path) -> None:
     prompts = Prompts(("{task}", "go"))
     for batch in (1, 4):
         jobs = [Job(tmp_path / f"{batch}{name}.h5", SyntheticEpisode(name, length=3)) for name in "ab"]
-        assert run_jobs(chosen(setup, batch=batch, prompts=prompts), jobs, ProgressLog()).frames == 12
+        assert run_jobs(with_options(setup, batch=batch, prompts=prompts), jobs, ProgressLog()).frames == 12
     for name in "ab":
         single, batched = (read_values(tmp_path / f"{batch}{name}.h5", *LARGE, schema.TEXT_MASS) for batch in (1, 4))
         for dataset, value in single.items():
@@ -86,9 +86,11 @@ def test_failing_episode_keeps_its_frames_and_fails_alone(setup: Setup, tmp_path
     jobs = [
         Job(tmp_path / "a.h5", SyntheticEpisode("a", breaks_at=2)),
         Job(tmp_path / "b.h5", SyntheticEpisode("b", breaks_at=0)),
-        Job(tmp_path / "c.h5", InMemoryEpisode([observation(), observation()])),
+        Job(tmp_path / "c.h5", InMemoryEpisode([make_observation(), make_observation()])),
     ]
-    outcome = run_jobs(chosen(setup, batch=2), jobs, ProgressLog(), lambda written: noted.append(written.path.name))
+    outcome = run_jobs(
+        with_options(setup, batch=2), jobs, ProgressLog(), lambda written: noted.append(written.path.name)
+    )
     first, second, third = outcome.files
     assert first.failure == (
         f"the video of frame 2 is cut off; finished frames (2) stay in {tmp_path / 'a.h5.partial'}"
@@ -97,7 +99,7 @@ def test_failing_episode_keeps_its_frames_and_fails_alone(setup: Setup, tmp_path
     assert third.failure is None
     assert sorted(noted) == ["a.h5", "b.h5"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5.partial", "c.h5"]
-    mended = run_jobs(chosen(setup, batch=2), [Job(tmp_path / "a.h5", SyntheticEpisode("a"))], ProgressLog())
+    mended = run_jobs(with_options(setup, batch=2), [Job(tmp_path / "a.h5", SyntheticEpisode("a"))], ProgressLog())
     assert (mended.files[0].kept, mended.files[0].frames, mended.files[0].failure) == (2, 4, None)
 
 
@@ -125,10 +127,10 @@ def test_same_run_again_skips_finished_files(setup: Setup, tmp_path: Path) -> No
     assert outcome.files[0].skipped
     assert progress.sentences == [f"{job.path} is finished already; it is left as it is"]
     assert job.path.read_bytes() == before
-    changed = run_jobs(chosen(setup, seed=1), [job], ProgressLog())
+    changed = run_jobs(with_options(setup, seed=1), [job], ProgressLog())
     assert "is of another run: --seed was 0 and is now 1" in str(changed.files[0].failure)
     assert job.path.read_bytes() == before
-    second = run_jobs(chosen(setup, seed=1, overwrite=True), [job], ProgressLog())
+    second = run_jobs(with_options(setup, seed=1, overwrite=True), [job], ProgressLog())
     assert second.files[0].failure is None
     assert read_values(job.path)["frames/seed"].tolist() == [1, 2]
 
@@ -164,7 +166,7 @@ def test_partial_file_of_another_run_is_not_resumed(setup: Setup, tmp_path: Path
     before = partial.read_bytes()
     changed = replace(setup, weights=change.get("weights", setup.weights))
     outcome = run_jobs(
-        chosen(changed, **change.get("choices", {})), [Job(tmp_path / "a.h5", SyntheticEpisode())], ProgressLog()
+        with_options(changed, **change.get("choices", {})), [Job(tmp_path / "a.h5", SyntheticEpisode())], ProgressLog()
     )
     assert sentence in str(outcome.files[0].failure)
     assert partial.read_bytes() == before
@@ -178,13 +180,13 @@ def test_resume_notices_changed_states_and_pictures(setup: Setup) -> None:
         replace(picture, state=picture.state + 1e-9) for picture in SyntheticEpisode().read_without_pictures(frames)
     )
     assert make_plan(setup, moved).run != first
-    shown = observation()
+    shown = make_observation()
     darker = replace(shown, pictures={name: picture // 2 for name, picture in shown.pictures.items()})
     assert make_plan(setup, InMemoryEpisode([shown])).run != make_plan(setup, InMemoryEpisode([darker])).run
 
 
 def test_resume_within_the_prompts_of_a_moment(setup: Setup, tmp_path: Path) -> None:
-    with_prompts = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")))
+    with_prompts = with_options(setup, prompts=Prompts(("{task}", "go", "put the mug down")))
     plan = make_plan(with_prompts, SyntheticEpisode(length=3))
 
     def told(start: int) -> list[tuple[int, str, int]]:
@@ -201,7 +203,7 @@ def test_resume_within_the_prompts_of_a_moment(setup: Setup, tmp_path: Path) -> 
 
 def test_run_holds_few_pictures_at_a_time(setup: Setup, tmp_path: Path) -> None:
     episode = SyntheticEpisode(length=60)
-    batched = chosen(setup, layers=(0,), batch=2)
+    batched = with_options(setup, layers=(0,), batch=2)
     gc.collect()
     outcome = run_jobs(batched, [Job(tmp_path / "a.h5", episode)], ProgressLog())
     assert outcome.frames == 60
@@ -211,12 +213,14 @@ def test_run_holds_few_pictures_at_a_time(setup: Setup, tmp_path: Path) -> None:
 
 def test_empty_prompt_gives_a_warning(setup: Setup, tmp_path: Path) -> None:
     progress = ProgressLog()
-    run_jobs(chosen(setup, prompts=Prompts(("  ",))), [Job(tmp_path / "a.h5", SyntheticEpisode(length=1))], progress)
+    run_jobs(
+        with_options(setup, prompts=Prompts(("  ",))), [Job(tmp_path / "a.h5", SyntheticEpisode(length=1))], progress
+    )
     assert any("the prompt is empty" in sentence for sentence in progress.sentences)
 
 
 def test_warnings_repeated_over_frames_are_merged(setup: Setup) -> None:
-    many = chosen(setup, prompts=Prompts((" ", "go")), frames=parse_frames("0:3"))
+    many = with_options(setup, prompts=Prompts((" ", "go")), frames=parse_frames("0:3"))
     [sentence] = make_plan(many, SyntheticEpisode(length=6)).warnings
     assert "frame 0 of " in sentence
     assert sentence.endswith("the prompt is empty, which the policy was not trained with (and so in 2 frames more)")
@@ -226,7 +230,7 @@ def test_checks_hold_the_first_checked_frame_and_the_speed(setup: Setup, tmp_pat
     import json
 
     run_jobs(setup, [Job(tmp_path / "a.h5", SyntheticEpisode(breaks_at=2))], ProgressLog())
-    run_jobs(chosen(setup), [Job(tmp_path / "a.h5", SyntheticEpisode())], ProgressLog())
+    run_jobs(with_options(setup), [Job(tmp_path / "a.h5", SyntheticEpisode())], ProgressLog())
     with h5py.File(tmp_path / "a.h5") as file:
         checks = json.loads(file.attrs["checks"])
     assert checks[schema.CHECK_SINCE] == 2
@@ -280,7 +284,7 @@ def test_device_out_of_memory_gives_one_sentence(
 
     monkeypatch.setattr(where, full)
     with pytest.raises(UserError) as error:
-        run_jobs(chosen(setup, **choices), [Job(tmp_path / "a.h5", SyntheticEpisode())], ProgressLog())
+        run_jobs(with_options(setup, **choices), [Job(tmp_path / "a.h5", SyntheticEpisode())], ProgressLog())
     assert str(error.value) == f"the device has no room to run {advice}"
     assert not list(tmp_path.iterdir())
 

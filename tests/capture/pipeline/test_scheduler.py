@@ -12,8 +12,18 @@ from pathlib import Path
 
 import h5py
 import pytest
-from moments import LENGTHS, ActAfterFrames, ProgressLog, SyntheticEpisode, chosen, jobs, same, small_setup, until
 from paths import ROOT, SUPPORT
+from synthetic_episodes import (
+    LENGTHS,
+    ActAfterFrames,
+    ProgressLog,
+    SyntheticEpisode,
+    assert_same_results,
+    make_jobs,
+    small_setup,
+    wait_until,
+    with_options,
+)
 from test_writer_worker import is_running
 
 from capture.errors import UserError
@@ -60,10 +70,10 @@ def start_writers(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[Write
 
 def assert_run_resumes(setup: Setup, folder: Path, expected: Path) -> None:
     """Assert that the same run again succeeds, with the files of an uninterrupted run."""
-    outcome = run_jobs(setup, jobs(folder), ProgressLog())
+    outcome = run_jobs(setup, make_jobs(folder), ProgressLog())
     assert [written.failure for written in outcome.files] == [None] * 3
     for name in LENGTHS:
-        same(expected / f"{name}.h5", folder / f"{name}.h5")
+        assert_same_results(expected / f"{name}.h5", folder / f"{name}.h5")
 
 
 def test_file_count_grows_with_batch_and_cores() -> None:
@@ -106,7 +116,7 @@ def test_files_take_turns_and_the_next_file_gets_the_free_writer(setup: Setup, t
     episodes = [SyntheticEpisode(name, length=length) for name, length in LENGTHS.items()]
     assert list_order(setup, tmp_path, episodes, 2) == "a0 b0 a1 b1 a2 b. a3 c0 a4 c1 a. c2 c3 c. a:0 b:1 c:1"
     assert list_order(setup, tmp_path, episodes, 1) == "a0 a1 a2 a3 a4 a. b0 b1 b. c0 c1 c2 c3 c. a:0 b:0 c:0"
-    twice = chosen(setup, prompts=Prompts(("go", "stop")), frames=parse_frames(":2"))
+    twice = with_options(setup, prompts=Prompts(("go", "stop")), frames=parse_frames(":2"))
     assert list_order(twice, tmp_path, episodes[:2], 2) == "a0 a0 b0 b0 a1 a1 b1 b1 a. b. a:0 b:1"
 
 
@@ -124,20 +134,20 @@ def test_files_with_different_cameras_share_no_batch(setup: Setup, tmp_path: Pat
 def test_files_do_not_depend_on_the_number_of_writers(
     setup: Setup, tmp_path: Path, start_writers: Callable[[int], list[WriterProcess]]
 ) -> None:
-    assert run_jobs(setup, jobs(tmp_path / "thread"), ProgressLog()).frames == 11
+    assert run_jobs(setup, make_jobs(tmp_path / "thread"), ProgressLog()).frames == 11
     for files in (1, 2, 3):
         started = start_writers(files)
-        outcome = run_jobs(setup, jobs(tmp_path / str(files)), ProgressLog())
+        outcome = run_jobs(setup, make_jobs(tmp_path / str(files)), ProgressLog())
         assert [written.failure for written in outcome.files] == [None] * 3
         assert outcome.frames == sum(written.frames for written in outcome.files) == 11
         assert len(started) == files
         assert not any(is_running(writer.pid) for writer in started)
         for name in LENGTHS:
-            same(tmp_path / "thread" / f"{name}.h5", tmp_path / str(files) / f"{name}.h5")
+            assert_same_results(tmp_path / "thread" / f"{name}.h5", tmp_path / str(files) / f"{name}.h5")
     start_writers(2)
-    run_jobs(chosen(setup, batch=3), jobs(tmp_path / "batches"), ProgressLog())
+    run_jobs(with_options(setup, batch=3), make_jobs(tmp_path / "batches"), ProgressLog())
     for name in LENGTHS:
-        same(tmp_path / "thread" / f"{name}.h5", tmp_path / "batches" / f"{name}.h5", exactly=False)
+        assert_same_results(tmp_path / "thread" / f"{name}.h5", tmp_path / "batches" / f"{name}.h5", exactly=False)
 
 
 @linux
@@ -160,7 +170,7 @@ def test_failing_episode_does_not_end_other_open_files(
         Job(tmp_path / "c.h5", SyntheticEpisode("c", breaks_at=0)),
         Job(tmp_path / "d.h5", SyntheticEpisode("d", length=3)),
     ]
-    outcome = run_jobs(chosen(setup, batch=3), broken, ProgressLog())
+    outcome = run_jobs(with_options(setup, batch=3), broken, ProgressLog())
     assert [written.failure for written in outcome.files] == [
         f"the video of frame 2 is cut off; finished frames (2) stay in {tmp_path / 'a.h5.partial'}",
         None,
@@ -180,12 +190,12 @@ def count_frames_done(path: Path) -> int:
 def test_run_resumes_after_its_writer_was_killed(
     setup: Setup, tmp_path: Path, start_writers: Callable[[int], list[WriterProcess]]
 ) -> None:
-    run_jobs(setup, jobs(tmp_path / "whole"), ProgressLog())
+    run_jobs(setup, make_jobs(tmp_path / "whole"), ProgressLog())
     started = start_writers(2)
     folder = tmp_path / "runs"
     kill = ActAfterFrames(3, lambda: os.kill(started[0].pid, signal.SIGKILL))
     with pytest.raises(UserError, match="the process that writes the results has ended"):
-        run_jobs(setup, jobs(folder), kill)
+        run_jobs(setup, make_jobs(folder), kill)
     left = sorted(path.name for path in folder.iterdir())
     assert left[0] == "a.h5.partial"
     start_writers(2)
@@ -196,17 +206,17 @@ def test_run_resumes_after_its_writer_was_killed(
 def test_disk_full_for_one_writer(
     setup: Setup, tmp_path: Path, start_writers: Callable[[int], list[WriterProcess]]
 ) -> None:
-    run_jobs(setup, jobs(tmp_path / "whole"), ProgressLog())
+    run_jobs(setup, make_jobs(tmp_path / "whole"), ProgressLog())
     started = start_writers(2)
     folder = tmp_path / "runs"
 
     def fill() -> None:
-        until(lambda: count_frames_done(folder / "a.h5.partial") >= 1)
+        wait_until(lambda: count_frames_done(folder / "a.h5.partial") >= 1)
         size = (folder / "a.h5.partial").stat().st_size
         resource.prlimit(started[0].pid, resource.RLIMIT_FSIZE, (size + 4096, size + 4096))
 
     with pytest.raises(UserError, match=r"frame \d could not be written: file too large; finished frames \(\d\) stay"):
-        run_jobs(setup, jobs(folder), ActAfterFrames(3, fill))
+        run_jobs(setup, make_jobs(folder), ActAfterFrames(3, fill))
     assert count_frames_done(folder / "a.h5.partial") >= 1
     start_writers(2)
     assert_run_resumes(setup, folder, tmp_path / "whole")
@@ -221,28 +231,28 @@ def test_stopped_run_reports_the_kept_frames_of_every_file(
     def stop() -> None:
         raise KeyboardInterrupt
 
-    selection = chosen(setup, frames=parse_frames("0:2"))
+    selection = with_options(setup, frames=parse_frames("0:2"))
     with pytest.raises(KeyboardInterrupt) as stopped:
-        run_jobs(selection, jobs(tmp_path), ActAfterFrames(4, stop))
+        run_jobs(selection, make_jobs(tmp_path), ActAfterFrames(4, stop))
     assert stopped.value.__notes__ == [
         f"2 of 2 frames are kept in {tmp_path / 'a.h5.partial'}",
         f"1 of 2 frames are kept in {tmp_path / 'b.h5.partial'}",
     ]
     assert (count_frames_done(tmp_path / "a.h5.partial"), count_frames_done(tmp_path / "b.h5.partial")) == (2, 1)
     start_writers(2)
-    assert run_jobs(selection, jobs(tmp_path), ProgressLog()).frames == 3
+    assert run_jobs(selection, make_jobs(tmp_path), ProgressLog()).frames == 3
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 import capture.pipeline.runner
-import moments as here
+import synthetic_episodes as here
 
 capture.pipeline.runner.uses_workers = lambda options: True
 capture.pipeline.runner.choose_file_count = lambda batch, cores: 2
 end = here.ActAfterFrames(int(sys.argv[3]), lambda: os.kill(os.getpid(), signal.SIGKILL))
-capture.pipeline.runner.run_jobs(here.small_setup(Path(sys.argv[1])), here.jobs(Path(sys.argv[2])), end)
+capture.pipeline.runner.run_jobs(here.small_setup(Path(sys.argv[1])), here.make_jobs(Path(sys.argv[2])), end)
 """
 
 
@@ -250,7 +260,7 @@ capture.pipeline.runner.run_jobs(here.small_setup(Path(sys.argv[1])), here.jobs(
 def test_killed_run_with_several_writers_is_resumed(
     setup: Setup, checkpoint: Path, tmp_path: Path, start_writers: Callable[[int], list[WriterProcess]]
 ) -> None:
-    run_jobs(setup, jobs(tmp_path / "whole"), ProgressLog())
+    run_jobs(setup, make_jobs(tmp_path / "whole"), ProgressLog())
     folder = tmp_path / "runs"
     path = os.pathsep.join([str(Path(__file__).parent), str(SUPPORT), str(ROOT)])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -259,19 +269,19 @@ def test_killed_run_with_several_writers_is_resumed(
         assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
     start_writers(2)
     progress = ProgressLog()
-    outcome = run_jobs(setup, jobs(folder), progress)
+    outcome = run_jobs(setup, make_jobs(folder), progress)
     assert [written.failure for written in outcome.files] == [None] * 3
     assert any("it is gone on with" in sentence for sentence in progress.sentences)
     for name in LENGTHS:
-        same(tmp_path / "whole" / f"{name}.h5", folder / f"{name}.h5")
+        assert_same_results(tmp_path / "whole" / f"{name}.h5", folder / f"{name}.h5")
 
 
 def test_warnings_repeated_over_files_are_merged(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capture.checkpoints.policy_spec.check_vocabulary", lambda *_: "the tokenizer is an odd one")
     first, second = ProgressLog(), ProgressLog()
-    run_jobs(setup, jobs(tmp_path), first)
+    run_jobs(setup, make_jobs(tmp_path), first)
     assert first.sentences == ["warning: the tokenizer is an odd one"]
-    run_jobs(setup, jobs(tmp_path), second)
+    run_jobs(setup, make_jobs(tmp_path), second)
     assert second.sentences == [
         "warning: the tokenizer is an odd one",
         f"{tmp_path / 'a.h5'} and 2 more files are finished already; they are left as they are",

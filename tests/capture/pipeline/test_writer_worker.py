@@ -25,7 +25,7 @@ from capture.pipeline.writer_worker import WriterProcess, WriterThread
 from capture.results import schema
 
 SIZES = synthetic.SMALL
-FRAMES = [synthetic.frame(SIZES, number) for number in range(SIZES.frames)]
+FRAMES = [synthetic.make_frame(SIZES, number) for number in range(SIZES.frames)]
 OPTIONS = {"model": synthetic.MODEL, "generator": "test", "run": {"seed": 0}}
 SINKS = [WriterThread, WriterProcess] if can_start_workers() else [WriterThread]
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from small_policy import observation, small_policy
+from small_policy import make_observation, small_policy
 
 from capture.errors import UserError
 from capture.pipeline.frame_builder import Kept, build_frames
@@ -19,7 +19,7 @@ from capture.results import schema
 def call(policy):
     recorder = policy.recorder()
     with recorder:
-        return policy.run([policy.prepare(observation())], recorder, seeds=[5])
+        return policy.run([policy.prepare(make_observation())], recorder, seeds=[5])
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_true_actions_are_truncated_or_padded(policy):
     recorder = policy.recorder(layers=[0], steps=[3])
     truth = np.arange(12, dtype=np.float32).reshape(4, 3)
     with recorder:
-        call = policy.run([policy.prepare(observation(true_actions=truth))], recorder, seeds=[0])
+        call = policy.run([policy.prepare(make_observation(true_actions=truth))], recorder, seeds=[0])
     stored = build_frames(call)[0][0][schema.ACTION_TRUTH]
     assert np.array_equal(stored[:4, :3], truth)
     assert np.isnan(stored[4:]).all()
@@ -160,7 +160,7 @@ def test_full_run_keeps_image_rows(policy, call):
 
 
 def test_masked_slot_has_no_camera_and_no_positions(policy):
-    shown = observation()
+    shown = make_observation()
     wrist_only = dataclasses.replace(shown, pictures={"wrist": shown.pictures["wrist"]})
     recorder = policy.recorder()
     with recorder:
@@ -172,7 +172,7 @@ def test_masked_slot_has_no_camera_and_no_positions(policy):
 
 
 def test_upside_down_source_pictures_are_rotated(policy):
-    shown = observation()
+    shown = make_observation()
     flipped = {camera: np.ascontiguousarray(picture[::-1, ::-1]) for camera, picture in shown.pictures.items()}
     turned = policy.prepare(dataclasses.replace(shown, pictures=flipped, is_upside_down=True))
     for camera, picture in policy.prepare(shown).pictures.items():
@@ -181,7 +181,7 @@ def test_upside_down_source_pictures_are_rotated(policy):
 
 
 def test_cameras_are_ordered_by_policy_slots(policy, frame):
-    shown = observation()
+    shown = make_observation()
     swapped = dataclasses.replace(shown, pictures=dict(reversed(shown.pictures.items())))
     recorder = policy.recorder()
     with recorder:
@@ -194,7 +194,9 @@ def test_only_the_words_differ_between_prompts_on_one_picture(policy):
     frames = []
     for prompt in ("pick up the red block", "pick up the blue block"):
         with recorder:
-            frames.append(build_frames(policy.run([policy.prepare(observation(prompt))], recorder, seeds=[0]))[0][0])
+            frames.append(
+                build_frames(policy.run([policy.prepare(make_observation(prompt))], recorder, seeds=[0]))[0][0]
+            )
     assert np.array_equal(frames[0][schema.FRAMES_NOISE], frames[1][schema.FRAMES_NOISE])
     assert not np.array_equal(frames[0][schema.ACTION_PREDICTED], frames[1][schema.ACTION_PREDICTED])
 
@@ -211,11 +213,11 @@ def test_only_the_words_differ_between_prompts_on_one_picture(policy):
 )
 def test_observation_that_does_not_fit_raises_one_sentence(policy, change, sentence):
     with pytest.raises(UserError, match=sentence):
-        policy.prepare(dataclasses.replace(observation(), **change))
+        policy.prepare(dataclasses.replace(make_observation(), **change))
 
 
 def test_state_changes_prompt_and_attention(policy):
-    shown = observation()
+    shown = make_observation()
     other = dataclasses.replace(shown, state=np.array([0.9, 1.9, 0.1, 0.6]))
     recorder = policy.recorder()
     texts, maps = [], []
@@ -246,11 +248,11 @@ def test_delta_actions_are_added_to_state():
     policy = small_policy(relative=(True, True))
     recorder = policy.recorder(layers=[0])
     with recorder:
-        call = policy.run([policy.prepare(observation())], recorder, seeds=[5])
+        call = policy.run([policy.prepare(make_observation())], recorder, seeds=[5])
     absolute_policy = small_policy()
     recorder = absolute_policy.recorder(layers=[0])
     with recorder:
-        without = absolute_policy.run([absolute_policy.prepare(observation())], recorder, seeds=[5])
+        without = absolute_policy.run([absolute_policy.prepare(make_observation())], recorder, seeds=[5])
     np.testing.assert_allclose(
         call.actions[0] - without.actions[0],
         np.tile([0.1, -0.4, 0, 0], (6, 1)),
@@ -265,7 +267,7 @@ PROMPTS = ("go", "pick up the red block", "put the mug down beside the bowl and 
 
 def moments(policy):
     """Three prompts on one pair of pictures, and one on another."""
-    shown = observation()
+    shown = make_observation()
     draw = np.random.default_rng(8)
     other_pictures = {
         name: draw.integers(0, 255, picture.shape, dtype=np.uint8) for name, picture in shown.pictures.items()
@@ -275,7 +277,7 @@ def moments(policy):
         dataclasses.replace(policy.prepare(dataclasses.replace(shown, prompt=prompt)), pictures=first.pictures)
         for prompt in PROMPTS
     ]
-    return [*same, policy.prepare(observation(PROMPTS[1], pictures=other_pictures))]
+    return [*same, policy.prepare(make_observation(PROMPTS[1], pictures=other_pictures))]
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -330,7 +332,7 @@ def test_padding_has_no_attention_as_query_or_key(policy):
 
 
 def test_batch_with_different_cameras_is_refused(policy):
-    shown = observation()
+    shown = make_observation()
     wrist_only = dataclasses.replace(shown, pictures={"wrist": shown.pictures["wrist"]})
     with pytest.raises(ValueError, match="same cameras"):
         policy.plain([policy.prepare(shown), policy.prepare(wrist_only)], seeds=[0, 0])

@@ -40,18 +40,18 @@ def outcomes(disk: Path, folder: Path, mode: str, stride: int) -> list[dict[str,
 
 def check_survival(outcome: dict[str, Any]) -> None:
     """Every frame that the writer held for finished can be read and is right; no reader crashed or hung."""
-    assert outcome["looked"] == 0, outcome
+    assert outcome["reader_code"] == 0, outcome
     left = [outcome[name] for name in ("final", "partial") if name in outcome]
     for file in left:
         if "unreadable" in file:
-            assert outcome["told"] == 0, outcome
+            assert outcome["reported_frames"] == 0, outcome
         else:
             assert file["wrong"] == [], outcome
-            assert file["done"] >= outcome["told"], outcome
-    assert left or outcome["told"] == 0, outcome
+            assert file["done"] >= outcome["reported_frames"], outcome
+    assert left or outcome["reported_frames"] == 0, outcome
     resumed = outcome["resumed"]  # the same run once more, on a good disk
-    assert (resumed["code"], resumed["looked"]) == (0, 0), outcome
-    assert resumed["written"] <= 2 - outcome["told"], outcome  # no finished frame is computed a second time
+    assert (resumed["code"], resumed["reader_code"]) == (0, 0), outcome
+    assert resumed["written"] <= 2 - outcome["reported_frames"], outcome  # no finished frame is computed a second time
     assert resumed["final"] == {"done": 2, "wrong": [], "complete": True}, outcome
     if "final" in outcome:  # only a whole file bears the final name
         assert outcome["final"]["complete"], outcome
@@ -64,7 +64,7 @@ def test_killing_a_run_before_any_write_loses_no_finished_frame(broken_disk: Pat
     for outcome in killed:
         assert outcome["code"] == -9, outcome
         check_survival(outcome)
-    assert {outcome["told"] for outcome in killed} == {0, 1, 2}
+    assert {outcome["reported_frames"] for outcome in killed} == {0, 1, 2}
 
 
 @pytest.mark.parametrize(("mode", "stride"), [("r", STRIDE), ("s", 2 * STRIDE)])
@@ -77,7 +77,7 @@ def test_killing_a_resumed_run_loses_no_finished_frame(
         assert outcome["code"] in (0, -9), outcome
         assert outcome["final" if outcome["code"] == 0 else "resumed"], outcome
         assert outcome.get("partial", {}).get("done", 1) >= 1, outcome
-        check_survival(outcome | {"told": 1 + outcome["told"]})
+        check_survival(outcome | {"reported_frames": 1 + outcome["reported_frames"]})
 
 
 def test_killing_a_run_during_a_write_loses_no_finished_frame(broken_disk: Path, tmp_path: Path) -> None:
@@ -92,6 +92,6 @@ def test_failing_disk_is_reported_in_one_sentence_without_a_crash(broken_disk: P
     for outcome in failed:
         assert outcome["code"] in (0, 2), outcome  # 0: the file was whole, only the old name did not go
         if outcome["code"] == 2:
-            assert "no space left on device" in outcome["said"].lower(), outcome
+            assert "no space left on device" in outcome["message"].lower(), outcome
         check_survival(outcome)
     assert sum(outcome["code"] == 2 for outcome in failed) >= len(failed) - 1

@@ -35,7 +35,7 @@ def written(path: Path, sizes: schema.Sizes, frames: list[schema.Frame], **optio
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "whole.h5"
-    return written(path, SIZES, [synthetic.frame(SIZES, number) for number in range(SIZES.frames)])
+    return written(path, SIZES, [synthetic.make_frame(SIZES, number) for number in range(SIZES.frames)])
 
 
 def test_file_holds_every_dataset_of_the_schema_with_the_written_values(whole: Path) -> None:
@@ -50,7 +50,7 @@ def test_file_holds_every_dataset_of_the_schema_with_the_written_values(whole: P
                 assert stored[()] == SIZES.frames
                 continue
             for number in range(SIZES.frames):
-                value = synthetic.frame(SIZES, number).get(dataset.name)
+                value = synthetic.make_frame(SIZES, number).get(dataset.name)
                 if value is None:
                     assert np.isnan(stored[number]).all()
                 elif dataset.kind == "str":
@@ -96,7 +96,7 @@ def test_bfloat16_weights_are_read_as_floats(whole: Path) -> None:
         space = dataset.id.get_space()
         space.select_hyperslab((1, *[0] * bits.ndim), (1, *bits.shape))
         dataset.id.read(h5py.h5s.create_simple((1, *bits.shape)), space, bits, kind)
-        np.testing.assert_array_equal(bits, synthetic.frame(SIZES, 1)[schema.ACTION_TO_IMAGE])
+        np.testing.assert_array_equal(bits, synthetic.make_frame(SIZES, 1)[schema.ACTION_TO_IMAGE])
 
 
 @pytest.mark.parametrize("bits", [True, False])
@@ -105,7 +105,7 @@ def test_weights_are_stored_from_and_to_both_number_types(
     tmp_path: Path, weights: hdf5_storage.Weights, bits: bool
 ) -> None:
     sizes = replace(SIZES, frames=1)
-    frame = synthetic.frame(sizes, 0, bits=bits)
+    frame = synthetic.make_frame(sizes, 0, bits=bits)
     given = frame[schema.TEXT_TO_TEXT]
     exact = schema.from_bfloat16(given) if bits else given
     expected = exact if weights == "float32" else schema.from_bfloat16(schema.to_bfloat16(exact))
@@ -120,7 +120,7 @@ def test_shorter_prompts_leave_fill_values_at_the_end(
     tmp_path_factory: pytest.TempPathFactory, tokens: list[int]
 ) -> None:
     sizes = replace(SIZES, frames=len(tokens), tokens=7)
-    frames = [synthetic.frame(sizes, number, tokens=count) for number, count in enumerate(tokens)]
+    frames = [synthetic.make_frame(sizes, number, tokens=count) for number, count in enumerate(tokens)]
     with h5py.File(written(tmp_path_factory.mktemp("short") / "file.h5", sizes, frames)) as file:
         for number, count in enumerate(tokens):
             assert (file[schema.TEXT_ROLE][number, count:] == schema.ROLES.index("pad")).all()
@@ -145,7 +145,7 @@ def test_shorter_prompts_leave_fill_values_at_the_end(
 
 def test_rows_without_tokens_take_no_space(tmp_path: Path) -> None:
     roomy = replace(SIZES, frames=1, tokens=200)
-    path = written(tmp_path / "file.h5", roomy, [synthetic.frame(roomy, 0, tokens=3)])
+    path = written(tmp_path / "file.h5", roomy, [synthetic.make_frame(roomy, 0, tokens=3)])
     with h5py.File(path) as file:
         dataset = file[schema.TEXT_TO_IMAGE]
         assert dataset.id.get_num_chunks() == 3
@@ -154,7 +154,7 @@ def test_rows_without_tokens_take_no_space(tmp_path: Path) -> None:
 
 def test_full_files_store_rows_of_image_tokens(tmp_path: Path) -> None:
     sizes = replace(SIZES, frames=1, full=True)
-    frame = synthetic.frame(sizes, 0)
+    frame = synthetic.make_frame(sizes, 0)
     with h5py.File(written(tmp_path / "full.h5", sizes, [frame])) as file:
         for name in (schema.IMAGE_TO_IMAGE, schema.IMAGE_TO_TEXT):
             np.testing.assert_array_equal(file[name][0], schema.from_bfloat16(frame[name]))
@@ -164,14 +164,14 @@ def test_full_files_store_rows_of_image_tokens(tmp_path: Path) -> None:
 
 def test_policy_without_state_has_an_empty_state_dataset(tmp_path: Path) -> None:
     sizes = replace(SIZES, frames=1, state_dim=0)
-    with h5py.File(written(tmp_path / "file.h5", sizes, [synthetic.frame(sizes, 0)])) as file:
+    with h5py.File(written(tmp_path / "file.h5", sizes, [synthetic.make_frame(sizes, 0)])) as file:
         assert file[schema.FRAMES_STATE].shape == (1, 0)
         assert file[schema.FRAMES_STATE][0].shape == (0,)
 
 
 def test_strings_of_any_script_use_their_whole_size(tmp_path: Path) -> None:
     sizes = replace(SIZES, frames=1, tokens=3, text_bytes=24, piece_bytes=96)
-    frame = synthetic.frame(sizes, 0)
+    frame = synthetic.make_frame(sizes, 0)
     frame |= {
         schema.FRAMES_TEXT: "鸭子放进碗里去吧",  # 8 x 3 bytes
         schema.FRAMES_PROMPT: "",
@@ -186,7 +186,7 @@ def test_strings_of_any_script_use_their_whole_size(tmp_path: Path) -> None:
 
 def test_compressed_files_hold_the_same_values(tmp_path: Path, whole: Path) -> None:
     pytest.importorskip("hdf5plugin", reason="hdf5plugin is not installed")
-    frames = [synthetic.frame(SIZES, number) for number in range(SIZES.frames)]
+    frames = [synthetic.make_frame(SIZES, number) for number in range(SIZES.frames)]
     path = written(tmp_path / "compressed.h5", SIZES, frames, compress=True)
     with h5py.File(path) as small, h5py.File(whole) as large:
         for dataset in schema.datasets(SIZES):
@@ -210,7 +210,7 @@ def test_file_is_written_without_swmr_where_it_is_unsupported(
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(h5py.File, "swmr_mode", property(lambda _: False, refuse))
-    frames = [synthetic.frame(SIZES, number) for number in range(SIZES.frames)]
+    frames = [synthetic.make_frame(SIZES, number) for number in range(SIZES.frames)]
     with caplog.at_level(logging.WARNING):
         path = written(tmp_path / "plain.h5", SIZES, frames)
     assert "cannot be followed while it grows" in caplog.text

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import synthetic
-from written import FRAMES, SIZES, intact, interrupted, writer
+from results_writing import FRAMES, SIZES, count_intact_frames, open_writer, write_and_interrupt
 
 from capture.errors import UserError
 from capture.results import schema, superblock
@@ -21,20 +21,20 @@ RUN = {"seed": 0, "layers": [0, 1], "weights": "a" * 64}
 def bits(path: Path, done: int) -> dict[str, bytes]:
     """The stored bytes of the first frames, and the attributes."""
     with h5py.File(path) as file:
-        found = {name: file[name][:done].tobytes() for name in synthetic.frame(SIZES, 1)}
+        found = {name: file[name][:done].tobytes() for name in synthetic.make_frame(SIZES, 1)}
         return found | {name: str(value).encode() for name, value in file.attrs.items() if name != "checks"}
 
 
 def test_same_run_continues_after_the_last_finished_frame(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
+        write_and_interrupt(open_writer(tmp_path / "a.h5", run=RUN), 2)
     before = bits(tmp_path / "a.h5.partial", 2)
-    with writer(tmp_path / "a.h5", run=RUN) as results:
+    with open_writer(tmp_path / "a.h5", run=RUN) as results:
         assert results.frames_done == 2
         assert results.earlier_row_sum_error < 1e-6
         results.write(FRAMES[2])
         results.finish({})
-    assert intact(tmp_path / "a.h5") == 3
+    assert count_intact_frames(tmp_path / "a.h5") == 3
     after = bits(tmp_path / "a.h5", 2)
     assert after.pop("complete") == b"True"
     assert before.pop("complete") == b"False"
@@ -43,17 +43,17 @@ def test_same_run_continues_after_the_last_finished_frame(tmp_path: Path) -> Non
 
 def test_resuming_and_stopping_again_keeps_finished_frames(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
+        write_and_interrupt(open_writer(tmp_path / "a.h5", run=RUN), 2)
     for _ in range(3):
-        with writer(tmp_path / "a.h5", run=RUN) as results:
+        with open_writer(tmp_path / "a.h5", run=RUN) as results:
             assert results.frames_done == 2
-        assert intact(tmp_path / "a.h5.partial") == 2
+        assert count_intact_frames(tmp_path / "a.h5.partial") == 2
 
 
 def test_errors_of_a_resumed_run_name_the_frame_in_the_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
-    with writer(tmp_path / "a.h5", run=RUN) as results:
+        write_and_interrupt(open_writer(tmp_path / "a.h5", run=RUN), 2)
+    with open_writer(tmp_path / "a.h5", run=RUN) as results:
         with pytest.raises(UserError, match="frame 2: the wrist picture is"):
             results.write(FRAMES[2] | {schema.source_name("wrist"): np.zeros((9, 16, 3), np.uint8)})
         results.write(FRAMES[2])
@@ -73,21 +73,21 @@ def test_errors_of_a_resumed_run_name_the_frame_in_the_file(tmp_path: Path) -> N
 )
 def test_another_run_is_refused_and_the_file_unchanged(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
+        write_and_interrupt(open_writer(tmp_path / "a.h5", run=RUN), 2)
     before = (tmp_path / "a.h5.partial").read_bytes()
     with pytest.raises(UserError, match=f"was begun by another run, .*: {sentence}; .*--overwrite"):
-        writer(tmp_path / "a.h5", run=RUN | change)
+        open_writer(tmp_path / "a.h5", run=RUN | change)
     assert (tmp_path / "a.h5.partial").read_bytes() == before
-    with writer(tmp_path / "a.h5", run=RUN | change, overwrite=True) as results:
+    with open_writer(tmp_path / "a.h5", run=RUN | change, overwrite=True) as results:
         assert results.frames_done == 0
 
 
 def test_partial_file_without_a_run_is_refused_and_unchanged(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5"), 2)
+        write_and_interrupt(open_writer(tmp_path / "a.h5"), 2)
     with pytest.raises(UserError, match="it does not state its run"):
-        writer(tmp_path / "a.h5", run=RUN)
-    assert intact(tmp_path / "a.h5.partial") == 2
+        open_writer(tmp_path / "a.h5", run=RUN)
+    assert count_intact_frames(tmp_path / "a.h5.partial") == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"\x89HDF\r\n\x1a\n torn", "flag of creation"])
@@ -97,7 +97,7 @@ def test_unreadable_file_that_can_hold_no_frame_is_begun_again(tmp_path: Path, c
             content = (tmp_path / "other.h5").read_bytes()
             assert content[11] == superblock.WRITER
     (tmp_path / "a.h5.partial").write_bytes(content)
-    with writer(tmp_path / "a.h5", run=RUN) as results:
+    with open_writer(tmp_path / "a.h5", run=RUN) as results:
         assert results.frames_done == 0
     assert not list(tmp_path.glob("a*"))
 
@@ -108,31 +108,31 @@ def test_torn_partial_file_with_frames_is_refused_and_unchanged(
     tmp_path: Path, flags: int, start: int, stop: int
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
+        write_and_interrupt(open_writer(tmp_path / "a.h5", run=RUN), 2)
     partial = tmp_path / "a.h5.partial"
     torn = bytearray(partial.read_bytes())
     torn[: superblock.LENGTH] = with_flags(torn, flags)
     torn[start:stop] = bytes(stop - start)
     partial.write_bytes(torn)
     with pytest.raises(UserError, match="is damaged and cannot be continued; move it away"):
-        writer(tmp_path / "a.h5", run=RUN)
+        open_writer(tmp_path / "a.h5", run=RUN)
     assert partial.read_bytes() == torn
 
 
 def test_file_left_with_the_flag_of_a_reopening_writer_is_resumed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
+        write_and_interrupt(open_writer(tmp_path / "a.h5", run=RUN), 2)
     partial = tmp_path / "a.h5.partial"
     left = bytearray(partial.read_bytes())
     left[: superblock.LENGTH] = with_flags(left, superblock.WRITER)
     partial.write_bytes(left)
     with pytest.raises(OSError, match="not already open for SWMR writing"):
         h5py.File(partial, "r", swmr=True)
-    with writer(tmp_path / "a.h5", run=RUN) as results:
+    with open_writer(tmp_path / "a.h5", run=RUN) as results:
         assert results.frames_done == 2
         results.write(FRAMES[2])
         results.finish({})
-    assert intact(tmp_path / "a.h5") == 3
+    assert count_intact_frames(tmp_path / "a.h5") == 3
 
 
 def with_flags(content: bytes | bytearray, flags: int) -> bytes:
@@ -150,12 +150,12 @@ def test_file_without_swmr_is_resumed(tmp_path: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patched:
         patched.setattr(h5py.File, "swmr_mode", property(lambda self: False, refused))
         with pytest.raises(KeyboardInterrupt):
-            interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
-    with writer(tmp_path / "a.h5", run=RUN) as results:
+            write_and_interrupt(open_writer(tmp_path / "a.h5", run=RUN), 2)
+    with open_writer(tmp_path / "a.h5", run=RUN) as results:
         assert results.frames_done == 2
         results.write(FRAMES[2])
         results.finish({})
-    assert intact(tmp_path / "a.h5") == 3
+    assert count_intact_frames(tmp_path / "a.h5") == 3
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,8 @@ def test_a_run_that_shows_the_model_something_else_is_named(before, now, sentenc
 
 def test_resuming_keeps_the_first_runs_provenance(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5", run=RUN, provenance="[1]"), 2)
-    with writer(tmp_path / "a.h5", run=RUN, provenance="[2]") as results:
+        write_and_interrupt(open_writer(tmp_path / "a.h5", run=RUN, provenance="[1]"), 2)
+    with open_writer(tmp_path / "a.h5", run=RUN, provenance="[2]") as results:
         results.write(FRAMES[2])
         results.finish({})
     with h5py.File(tmp_path / "a.h5") as file:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import synthetic
 from paths import ROOT, SUPPORT
-from written import FRAMES, SIZES, intact, interrupted, writer
+from results_writing import FRAMES, SIZES, count_intact_frames, open_writer, write_and_interrupt
 
 from capture.errors import UserError
 from capture.results import schema
@@ -39,7 +39,7 @@ def all_written(results: ResultsWriter, frames: list[schema.Frame]) -> None:
 
 
 def test_finish_leaves_one_complete_file(tmp_path: Path) -> None:
-    with writer(tmp_path / "a.h5") as results:
+    with open_writer(tmp_path / "a.h5") as results:
         assert results.partial_path == tmp_path / "a.h5.partial"
         assert results.partial_path.exists()
         for frame in FRAMES:
@@ -47,7 +47,7 @@ def test_finish_leaves_one_complete_file(tmp_path: Path) -> None:
         assert results.finish({schema.CHECK_TIME: 1.02, schema.CHECK_ROW_SUM: float("nan")}) == tmp_path / "a.h5"
         assert results.frames_done == 3
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
-    assert intact(tmp_path / "a.h5") == 3
+    assert count_intact_frames(tmp_path / "a.h5") == 3
     with h5py.File(tmp_path / "a.h5") as file:
         assert bool(file.attrs["complete"])
         assert json.loads(file.attrs["checks"]) == {"time_ratio": 1.02, "row_sum_error": "nan"}
@@ -55,9 +55,9 @@ def test_finish_leaves_one_complete_file(tmp_path: Path) -> None:
 
 
 def test_written_file_passes_the_format_check(tmp_path: Path, shared: Path) -> None:
-    with writer(tmp_path / "a.h5") as results:
+    with open_writer(tmp_path / "a.h5") as results:
         for number in range(SIZES.frames):
-            results.write(synthetic.frame(SIZES, number, tokens=SIZES.tokens - 3 * number))
+            results.write(synthetic.make_frame(SIZES, number, tokens=SIZES.tokens - 3 * number))
         results.finish({})
     command = [sys.executable, str(shared / "check_results.py"), str(tmp_path / "a.h5")]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -66,12 +66,12 @@ def test_written_file_passes_the_format_check(tmp_path: Path, shared: Path) -> N
 
 
 def test_interrupted_writer_keeps_finished_frames(tmp_path: Path) -> None:
-    results = writer(tmp_path / "a.h5")
+    results = open_writer(tmp_path / "a.h5")
     with pytest.raises(KeyboardInterrupt):
-        interrupted(results, 2)
+        write_and_interrupt(results, 2)
     assert results.frames_done == 2
     assert list(tmp_path.iterdir()) == [results.partial_path]
-    assert intact(results.partial_path) == 2  # opens plainly: it was closed
+    assert count_intact_frames(results.partial_path) == 2  # opens plainly: it was closed
     with h5py.File(results.partial_path) as file:
         assert not file.attrs["complete"]
         assert json.loads(file.attrs["checks"]) == {}
@@ -79,23 +79,23 @@ def test_interrupted_writer_keeps_finished_frames(tmp_path: Path) -> None:
 
 def test_interrupted_writer_without_frames_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5"), 0)
-    with writer(tmp_path / "a.h5"):
+        write_and_interrupt(open_writer(tmp_path / "a.h5"), 0)
+    with open_writer(tmp_path / "a.h5"):
         pass
     assert not list(tmp_path.iterdir())
 
 
 def test_partial_file_is_not_marked_complete(tmp_path: Path) -> None:
-    with writer(tmp_path / "a.h5") as results:
+    with open_writer(tmp_path / "a.h5") as results:
         results.write(FRAMES[0])
         with pytest.raises(ValueError, match="1 of 3 frames"):
             results.finish({})
     assert not (tmp_path / "a.h5").exists()
-    assert intact(results.partial_path) == 1
+    assert count_intact_frames(results.partial_path) == 1
 
 
 def test_too_many_frames_or_too_large_checks_are_refused(tmp_path: Path) -> None:
-    with writer(tmp_path / "a.h5") as results:
+    with open_writer(tmp_path / "a.h5") as results:
         for frame in FRAMES:
             results.write(frame)
         with pytest.raises(ValueError, match="made for 3 frames"):
@@ -103,7 +103,7 @@ def test_too_many_frames_or_too_large_checks_are_refused(tmp_path: Path) -> None
         with pytest.raises(ValueError, match="checks take"):
             results.finish({"long": "x" * CHECKS_BYTES})
         results.finish({"long": "x" * (CHECKS_BYTES - 12)})
-    assert intact(tmp_path / "a.h5") == 3
+    assert count_intact_frames(tmp_path / "a.h5") == 3
 
 
 # Other files
@@ -112,59 +112,59 @@ def test_too_many_frames_or_too_large_checks_are_refused(tmp_path: Path) -> None
 def test_existing_file_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_text("old")
     with pytest.raises(UserError, match="--overwrite"):
-        writer(tmp_path / "a.h5")
-    results = writer(tmp_path / "a.h5", overwrite=True)
+        open_writer(tmp_path / "a.h5")
+    results = open_writer(tmp_path / "a.h5", overwrite=True)
     with pytest.raises(KeyboardInterrupt):
-        interrupted(results, 1)
+        write_and_interrupt(results, 1)
     assert (tmp_path / "a.h5").read_text() == "old"
-    assert intact(results.partial_path) == 1
-    with writer(tmp_path / "a.h5", overwrite=True) as results:
+    assert count_intact_frames(results.partial_path) == 1
+    with open_writer(tmp_path / "a.h5", overwrite=True) as results:
         for frame in FRAMES:
             results.write(frame)
         assert (tmp_path / "a.h5").read_text() == "old"
         results.finish({})
-    assert intact(tmp_path / "a.h5") == 3
+    assert count_intact_frames(tmp_path / "a.h5") == 3
 
 
 def test_finish_does_not_replace_a_file_that_appeared_meanwhile(tmp_path: Path) -> None:
-    with writer(tmp_path / "a.h5") as results:
+    with open_writer(tmp_path / "a.h5") as results:
         for frame in FRAMES:
             results.write(frame)
         (tmp_path / "a.h5").write_text("theirs")
         with pytest.raises(UserError, match="appeared while"):
             results.finish({})
     assert (tmp_path / "a.h5").read_text() == "theirs"
-    assert intact(results.partial_path) == 3
+    assert count_intact_frames(results.partial_path) == 3
     with h5py.File(results.partial_path) as file:
         assert file.attrs["complete"]
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_two_writers_never_share_a_file(tmp_path: Path, overwrite: bool) -> None:
-    with writer(tmp_path / "a.h5") as first:
+    with open_writer(tmp_path / "a.h5") as first:
         with pytest.raises(UserError, match="is being written by another run"):
-            writer(tmp_path / "a.h5", overwrite=overwrite)
+            open_writer(tmp_path / "a.h5", overwrite=overwrite)
         for frame in FRAMES:
             first.write(frame)
         first.finish({})
-    assert intact(tmp_path / "a.h5") == 3
+    assert count_intact_frames(tmp_path / "a.h5") == 3
 
 
 @pytest.mark.parametrize("names", [("a/b",), ("",), (".",), ("a\n",), ("left", "left")])
 def test_invalid_camera_names_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
     sizes = replace(SIZES, cameras=names, pictures=((36, 64),) * len(names))
     with pytest.raises(UserError, match="camera"):
-        writer(tmp_path / "a.h5", sizes)
+        open_writer(tmp_path / "a.h5", sizes)
     assert not list(tmp_path.iterdir())
 
 
 def test_write_without_background_stores_the_frame_before_it_returns(tmp_path: Path) -> None:
-    with writer(tmp_path / "a.h5", background=False) as results:
+    with open_writer(tmp_path / "a.h5", background=False) as results:
         for number, frame in enumerate(FRAMES):
             results.write(frame)
             assert results.frames_done == number + 1
         results.finish({})
-    assert intact(tmp_path / "a.h5") == 3
+    assert count_intact_frames(tmp_path / "a.h5") == 3
 
 
 # Frames that do not fit
@@ -194,14 +194,14 @@ def test_invalid_frame_is_reported_and_others_are_kept(
     tmp_path: Path, change: dict[str, Any], error: type[Exception], sentence: str
 ) -> None:
     frame = {name: value for name, value in (FRAMES[1] | change).items() if value is not None}
-    with writer(tmp_path / "a.h5") as results:
+    with open_writer(tmp_path / "a.h5") as results:
         results.write(FRAMES[0])
         with pytest.raises(error, match=sentence):
             results.write(frame)
         results.write(FRAMES[1])
         results.write(FRAMES[2])
         results.finish({})
-    assert intact(tmp_path / "a.h5") == 3
+    assert count_intact_frames(tmp_path / "a.h5") == 3
 
 
 # The background thread
@@ -227,7 +227,7 @@ def test_frames_are_written_by_one_thread_with_few_pending(tmp_path: Path, monke
         ahead.append(submitted - frame)
 
     replaced_store(monkeypatch, before)
-    with writer(tmp_path / "a.h5", sizes) as results:
+    with open_writer(tmp_path / "a.h5", sizes) as results:
         for _ in range(12):
             results.write(FRAMES[0])
             submitted += 1
@@ -245,8 +245,8 @@ def test_failed_frame_stops_the_following_ones(tmp_path: Path, monkeypatch: pyte
     replaced_store(monkeypatch, before)
     sentence = r"frame 1 could not be written: no space left on device; finished frames \(1\) stay in .*\.h5\.partial"
     with pytest.raises(UserError, match=sentence):
-        all_written(writer(tmp_path / "a.h5", replace(SIZES, frames=9)), [*FRAMES, *FRAMES, *FRAMES])
-    with writer(tmp_path / "b.h5") as results:
+        all_written(open_writer(tmp_path / "a.h5", replace(SIZES, frames=9)), [*FRAMES, *FRAMES, *FRAMES])
+    with open_writer(tmp_path / "b.h5") as results:
         for frame in FRAMES[:2]:
             results.write(frame)
         for _ in range(2):
@@ -255,7 +255,7 @@ def test_failed_frame_stops_the_following_ones(tmp_path: Path, monkeypatch: pyte
             with pytest.raises(UserError, match=sentence):
                 results.write(FRAMES[2])
     for name in ("a.h5.partial", "b.h5.partial"):
-        assert intact(tmp_path / name) == 1
+        assert count_intact_frames(tmp_path / name) == 1
     assert not (tmp_path / "a.h5").exists()
 
 
@@ -265,7 +265,7 @@ def test_failure_is_raised_on_exit_without_another_write(tmp_path: Path, monkeyp
 
     replaced_store(monkeypatch, before)
     with pytest.raises(UserError, match="frame 0 could not be written: input/output error"):
-        all_written(writer(tmp_path / "a.h5"), FRAMES[:1])
+        all_written(open_writer(tmp_path / "a.h5"), FRAMES[:1])
     assert not list(tmp_path.iterdir())
 
 
@@ -279,7 +279,7 @@ from capture.errors import UserError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 try:
-    with test_writer.writer(Path(sys.argv[1])) as results:
+    with test_writer.open_writer(Path(sys.argv[1])) as results:
         for frame in test_writer.FRAMES:
             results.write(frame)
         results.finish({})
@@ -297,7 +297,7 @@ def in_python(code: str, *arguments: str, **environment: str) -> subprocess.Comp
 
 
 def test_full_disk_is_reported_and_finished_frames_are_kept(tmp_path: Path) -> None:
-    with writer(tmp_path / "whole.h5") as results:
+    with open_writer(tmp_path / "whole.h5") as results:
         for frame in FRAMES:
             results.write(frame)
         results.finish({})
@@ -307,7 +307,7 @@ def test_full_disk_is_reported_and_finished_frames_are_kept(tmp_path: Path) -> N
     assert ended.returncode == 2, ended.stderr
     assert "could not be written: file too large; finished frames (" in ended.stdout
     assert not ended.stderr
-    done = intact(tmp_path / "a.h5.partial")  # opens plainly: it was closed
+    done = count_intact_frames(tmp_path / "a.h5.partial")  # opens plainly: it was closed
     assert done in (1, 2)
     assert (tmp_path / "a.h5.partial").stat().st_size < whole
 
@@ -347,7 +347,7 @@ with h5py.File(sys.argv[1], "r", swmr=True) as file:
 
 def test_reader_follows_a_running_writer(tmp_path: Path) -> None:
     path = os.pathsep.join([str(HERE), str(SUPPORT), str(ROOT)])
-    with writer(tmp_path / "a.h5") as results:
+    with open_writer(tmp_path / "a.h5") as results:
         command = [sys.executable, "-c", FOLLOWER, str(results.partial_path)]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, **pipes) as follower:
@@ -360,14 +360,14 @@ def test_reader_follows_a_running_writer(tmp_path: Path) -> None:
                 assert follower.stdout.readline() == f"{number}\n", follower.stderr.read()
             assert follower.wait(60) == 0, follower.stderr.read()
         results.finish({})
-    assert intact(tmp_path / "a.h5") == 3
+    assert count_intact_frames(tmp_path / "a.h5") == 3
 
 
 @pytest.mark.parametrize("background", [True, False])
 def test_removed_file_is_reported_at_the_next_frame(tmp_path: Path, background: bool) -> None:
     with (
         pytest.raises(UserError, match="was removed while this run was writing it, and its frames are lost"),
-        writer(tmp_path / "a.h5", background=background) as results,
+        open_writer(tmp_path / "a.h5", background=background) as results,
     ):
         results.write(FRAMES[0])
         while results.frames_done < 1:
@@ -379,7 +379,7 @@ def test_removed_file_is_reported_at_the_next_frame(tmp_path: Path, background: 
 
 
 def test_file_that_is_removed_before_its_end_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="was removed while"), writer(tmp_path / "a.h5") as results:
+    with pytest.raises(UserError, match="was removed while"), open_writer(tmp_path / "a.h5") as results:
         for frame in FRAMES:
             results.write(frame)
         results.seal({})

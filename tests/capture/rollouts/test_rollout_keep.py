@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from rollouts import SETUP, toy_call
+from rollouts import SETUP, record_toy_call
 from toy_policy import ToyPolicy, ToySpec
 
 from capture import RolloutRecorder
@@ -28,7 +28,7 @@ def keeping(every: int) -> RolloutRun:
 
 @pytest.mark.parametrize("every", [0, 2])
 def test_growing_file_keeps_summaries_and_some_maps(tmp_path: Path, every: int) -> None:
-    calls = [toy_call(seed) for seed in range(3)]
+    calls = [record_toy_call(seed) for seed in range(3)]
     with RolloutWriter(tmp_path, keeping(every)) as writer:
         stream = writer.open_stream("client 1")
         for call in calls:
@@ -54,7 +54,7 @@ def test_growing_file_keeps_summaries_and_some_maps(tmp_path: Path, every: int) 
 
 def test_folder_of_rollouts_that_keep_maps_is_refused(tmp_path: Path) -> None:
     with RolloutWriter(tmp_path, keeping(1)) as writer:
-        writer.open_stream("client 1").start_call("go").store(toy_call(0, "go"))
+        writer.open_stream("client 1").start_call("go").store(record_toy_call(0, "go"))
         writer.settle()
     with pytest.raises(UserError, match="holds another run, .*: --keep was maps and is now summaries"):
         RolloutWriter(tmp_path, keeping(0))

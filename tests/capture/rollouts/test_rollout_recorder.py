@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from paths import ROOT
-from small_policy import observation, small_policy
+from small_policy import make_observation, small_policy
 
 from capture import RolloutRecorder
 from capture.errors import UserError
@@ -31,7 +31,7 @@ def policy() -> Any:
 
 
 def act(policy: Any, seed: int, prompt: str = "pick up the red block", **changes: Any) -> torch.Tensor:
-    shown = replace(observation(prompt), **changes)
+    shown = replace(make_observation(prompt), **changes)
     return policy.plain([policy.prepare(shown)], seeds=[seed]).actions
 
 
@@ -55,7 +55,7 @@ def test_recorder_leaves_actions_and_policy_as_they_are(policy: Any, tmp_path: P
 def test_recorder_stores_what_a_capture_stores(policy: Any, tmp_path: Path) -> None:
     with RolloutRecorder(policy, tmp_path, store="float32", layers=(0, 2), steps=(1, 3), full=True):
         act(policy, 5)
-    prepared = policy.prepare(observation())
+    prepared = policy.prepare(make_observation())
     with policy.recorder(layers=(0, 2), steps=(1, 3)) as recorder:
         [(frame, _)] = build_frames(policy.run([prepared], recorder, seeds=[5], full=True))
     with h5py.File(tmp_path / "episode_000000.h5") as file:
@@ -73,7 +73,7 @@ def test_recorder_stores_what_a_capture_stores(policy: Any, tmp_path: Path) -> N
 
 def test_each_environment_of_a_batch_has_its_own_file(policy: Any, tmp_path: Path) -> None:
     tasks = ("pick up the red block", "go")
-    prepared = [policy.prepare(observation(task)) for task in tasks]
+    prepared = [policy.prepare(make_observation(task)) for task in tasks]
     with RolloutRecorder(policy, tmp_path, store="float32") as recorder:
         chunk = policy.plain(prepared, seeds=[1, 2])
         recorder.end_episode(success=[False, None])
@@ -115,7 +115,7 @@ def test_error_of_the_policy_is_raised_and_drops_its_recording(policy: Any, tmp_
     def loop() -> None:
         with RolloutRecorder(policy, tmp_path, tell=lambda _: None):
             act(policy, 0)
-            policy.plain([policy.prepare(observation())], seeds=["no number"])
+            policy.plain([policy.prepare(make_observation())], seeds=["no number"])
 
     with pytest.raises(RuntimeError):
         loop()
@@ -207,7 +207,7 @@ def test_frames_are_built_without_a_change_of_process_settings(
 ) -> None:
     """The writer's thread works while another call of the policy may run under the user's settings."""
     with policy.recorder() as recorder:
-        call = policy.run([policy.prepare(observation())], recorder, seeds=[0])
+        call = policy.run([policy.prepare(make_observation())], recorder, seeds=[0])
     [(expected, _)] = build_frames(call)
     torch.set_float32_matmul_precision("high")
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from rollouts import HeldDisk, toy_call, toy_run
+from rollouts import HeldDisk, describe_toy_run, record_toy_call
 
 from capture.cli.info import describe
 from capture.errors import UserError
@@ -38,9 +38,9 @@ def test_writing_thread_gives_way_to_the_policy(tmp_path: Path) -> None:
     def read_niceness(thread: int) -> int:
         return os.getpriority(os.PRIO_PROCESS, thread)
 
-    with RolloutWriter(tmp_path, toy_run()) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run()) as writer:
         stream = writer.open_stream("client 1")
-        assert stream.start_call("stack the cups").store(toy_call(0))
+        assert stream.start_call("stack the cups").store(record_toy_call(0))
         writer.settle()
         [thread] = [thread.native_id for thread in threading.enumerate() if thread.name == "rollout-writer"]
         assert thread is not None
@@ -49,9 +49,9 @@ def test_writing_thread_gives_way_to_the_policy(tmp_path: Path) -> None:
 
 
 def test_rollout_writer_stores_each_call_as_a_capture_would(tmp_path: Path) -> None:
-    calls = [toy_call(seed) for seed in range(3)]
+    calls = [record_toy_call(seed) for seed in range(3)]
     before = time.time()
-    with RolloutWriter(tmp_path, toy_run()) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run()) as writer:
         stream = writer.open_stream("client 1")
         for call in calls:
             slot = stream.start_call("stack the cups")
@@ -93,12 +93,12 @@ def test_rollout_writer_stores_each_call_as_a_capture_would(tmp_path: Path) -> N
 
 
 def test_rollout_writer_records_each_nth_call_and_those_asked_for(tmp_path: Path) -> None:
-    with RolloutWriter(tmp_path, toy_run(every=3)) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run(every=3)) as writer:
         stream = writer.open_stream("loop")
         for number in range(8):
             slot = stream.start_call("go", record=True if number == 4 else False if number == 6 else None)
             if slot.is_recorded:
-                slot.store(toy_call(number, "go"))
+                slot.store(record_toy_call(number, "go"))
             writer.settle()
     counts = writer.counts
     assert (counts.calls, counts.recorded, counts.dropped, counts.episodes) == (8, 3, 0, 1)
@@ -108,10 +108,10 @@ def test_rollout_writer_records_each_nth_call_and_those_asked_for(tmp_path: Path
 
 
 def test_changed_prompt_ends_the_episode(tmp_path: Path) -> None:
-    with RolloutWriter(tmp_path, toy_run()) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run()) as writer:
         stream = writer.open_stream("loop")
         for prompt in ("open it", "open it", "close the long drawer"):
-            stream.start_call(prompt).store(toy_call(0, prompt))
+            stream.start_call(prompt).store(record_toy_call(0, prompt))
     with h5py.File(tmp_path / "episode_000000.h5") as file:
         assert (file["frames/done"][()], rollout(file)["ended"]) == (2, "the prompt changed")
     with h5py.File(tmp_path / "episode_000001.h5") as file:
@@ -126,10 +126,10 @@ def test_changed_prompt_ends_the_episode(tmp_path: Path) -> None:
     ids=["picture", "state"],
 )
 def test_call_that_does_not_fit_begins_another_file(tmp_path: Path, change: dict[str, object], why: str) -> None:
-    with RolloutWriter(tmp_path, toy_run()) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run()) as writer:
         stream = writer.open_stream("loop")
         for number, changes in enumerate(({}, change, change)):
-            stream.start_call("stack the cups").store(toy_call(number, **changes))
+            stream.start_call("stack the cups").store(record_toy_call(number, **changes))
             writer.settle()
     assert (writer.counts.recorded, writer.counts.failures) == (3, ())
     with h5py.File(tmp_path / "episode_000000.h5") as file:
@@ -142,16 +142,16 @@ def test_call_that_does_not_fit_begins_another_file(tmp_path: Path, change: dict
 def test_store_drops_recordings_while_the_disk_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = HeldDisk(monkeypatch)
     told: list[str] = []
-    with RolloutWriter(tmp_path, toy_run(), max_pending=2, tell=told.append) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run(), max_pending=2, tell=told.append) as writer:
         stream = writer.open_stream("robot")
         accepted = [stream.start_call("go") for _ in range(3)]
-        stored = [slot.store(toy_call(number, "go")) for number, slot in enumerate(accepted)]
+        stored = [slot.store(record_toy_call(number, "go")) for number, slot in enumerate(accepted)]
         assert stored == [True, True, False]  # the third finds the queue full
         assert not stream.start_call("go").is_recorded  # not even computed
         disk.release()
         writer.settle()
         last = stream.start_call("go")
-        assert last.store(toy_call(4, "go"))
+        assert last.store(record_toy_call(4, "go"))
     assert (writer.counts.recorded, writer.counts.dropped) == (3, 2)
     assert writer.counts.sentence == "3 of 5 calls recorded in 1 episodes; 2 recordings dropped"
     with h5py.File(tmp_path / "episode_000000.h5") as file:
@@ -168,16 +168,16 @@ def test_full_disk_keeps_the_frames_and_the_next_episode_is_recorded(
     disk = HeldDisk(monkeypatch)
     disk.release()
     told: list[str] = []
-    with RolloutWriter(tmp_path, toy_run(), tell=told.append) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run(), tell=told.append) as writer:
         stream = writer.open_stream("robot")
-        assert stream.start_call("go").store(toy_call(0, "go"))
+        assert stream.start_call("go").store(record_toy_call(0, "go"))
         writer.settle()
         disk.failure = lambda: UserError("no space left on device")
-        assert stream.start_call("go").store(toy_call(1, "go"))
+        assert stream.start_call("go").store(record_toy_call(1, "go"))
         writer.settle()
         assert not stream.start_call("go").is_recorded
         stream.end_episode(success=False)
-        assert stream.start_call("go").store(toy_call(3, "go"))
+        assert stream.start_call("go").store(record_toy_call(3, "go"))
     assert writer.counts.failures == ("no space left on device",)
     assert told == ["this episode of robot is not recorded further: no space left on device"]
     assert (writer.counts.recorded, writer.counts.dropped) == (2, 2)
@@ -193,10 +193,10 @@ def test_queued_recordings_of_a_failed_episode_begin_no_other_file(
 ) -> None:
     disk = HeldDisk(monkeypatch)
     disk.failure = lambda: UserError("no space left on device")
-    with RolloutWriter(tmp_path, toy_run(), tell=lambda _: None) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run(), tell=lambda _: None) as writer:
         stream = writer.open_stream("robot")
         for number in range(3):
-            assert stream.start_call("go").store(toy_call(number, "go"))
+            assert stream.start_call("go").store(record_toy_call(number, "go"))
         stream.end_episode()
         disk.release()
     assert (writer.counts.recorded, writer.counts.dropped, writer.counts.files) == (0, 3, ())
@@ -204,12 +204,12 @@ def test_queued_recordings_of_a_failed_episode_begin_no_other_file(
 
 
 def test_store_after_the_end_of_the_episode_is_dropped(tmp_path: Path) -> None:
-    with RolloutWriter(tmp_path, toy_run(), tell=lambda _: None) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run(), tell=lambda _: None) as writer:
         stream = writer.open_stream("client that died")
         first, late = stream.start_call("go"), stream.start_call("go")
-        first.store(toy_call(0, "go"))
+        first.store(record_toy_call(0, "go"))
         stream.close("disconnected")
-        assert not late.store(toy_call(1, "go"))
+        assert not late.store(record_toy_call(1, "go"))
     assert (writer.counts.recorded, writer.counts.dropped) == (1, 1)
     with pytest.raises(RuntimeError, match="closed"):
         stream.start_call("go")
@@ -217,9 +217,9 @@ def test_store_after_the_end_of_the_episode_is_dropped(tmp_path: Path) -> None:
 
 def test_error_of_the_loop_is_stored_as_the_end(tmp_path: Path) -> None:
     def loop() -> None:
-        with RolloutWriter(tmp_path, toy_run()) as writer:
+        with RolloutWriter(tmp_path, describe_toy_run()) as writer:
             stream = writer.open_stream("loop")
-            stream.start_call("go").store(toy_call(0, "go"))
+            stream.start_call("go").store(record_toy_call(0, "go"))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -231,24 +231,24 @@ def test_error_of_the_loop_is_stored_as_the_end(tmp_path: Path) -> None:
 
 def test_folder_takes_further_episodes_of_the_same_run_only(tmp_path: Path) -> None:
     for _ in range(2):
-        with RolloutWriter(tmp_path, toy_run()) as writer:
-            writer.open_stream("loop").start_call("go").store(toy_call(0, "go"))
+        with RolloutWriter(tmp_path, describe_toy_run()) as writer:
+            writer.open_stream("loop").start_call("go").store(record_toy_call(0, "go"))
     assert [entry["number"] for entry in entries(tmp_path)] == [0, 1]
     (tmp_path / "episode_000007.h5.partial").touch()  # of a process that was killed
-    with RolloutWriter(tmp_path, toy_run()) as writer:
-        writer.open_stream("loop").start_call("go").store(toy_call(0, "go"))
+    with RolloutWriter(tmp_path, describe_toy_run()) as writer:
+        writer.open_stream("loop").start_call("go").store(record_toy_call(0, "go"))
     assert writer.counts.files == (tmp_path / "episode_000008.h5",)
-    other = toy_run()
+    other = describe_toy_run()
     other = type(other)(other.model, {**other.settings, "weights": "others"})
     with pytest.raises(UserError, match="holds another run, .* weights changed; choose another folder"):
         RolloutWriter(tmp_path, other)
 
 
 def test_two_writers_share_a_folder(tmp_path: Path) -> None:
-    with RolloutWriter(tmp_path, toy_run()) as one, RolloutWriter(tmp_path, toy_run()) as two:
+    with RolloutWriter(tmp_path, describe_toy_run()) as one, RolloutWriter(tmp_path, describe_toy_run()) as two:
         for writer in (one, two, one):
             stream = writer.open_stream("loop")
-            stream.start_call("go").store(toy_call(0, "go"))
+            stream.start_call("go").store(record_toy_call(0, "go"))
             stream.close()
             writer.settle()
     assert [entry["frames"] for entry in entries(tmp_path)] == [1, 1, 1]
@@ -259,10 +259,10 @@ def test_streams_of_several_threads_get_files_of_their_own(tmp_path: Path) -> No
         stream = writer.open_stream(name)
         for number in range(4):
             slot = stream.start_call(name)
-            slot.store(toy_call(10 * seed + number, name))
+            slot.store(record_toy_call(10 * seed + number, name))
         stream.close()
 
-    with RolloutWriter(tmp_path, toy_run(), max_pending=100) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run(), max_pending=100) as writer:
         threads = [threading.Thread(target=act, args=(f"task {seed}", seed)) for seed in range(4)]
         for thread in threads:
             thread.start()
@@ -277,10 +277,10 @@ def test_streams_of_several_threads_get_files_of_their_own(tmp_path: Path) -> No
 
 
 def test_growing_file_can_be_followed(tmp_path: Path) -> None:
-    with RolloutWriter(tmp_path, toy_run()) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run()) as writer:
         stream = writer.open_stream("loop")
         for number in range(3):
-            stream.start_call("go").store(toy_call(number, "go"))
+            stream.start_call("go").store(record_toy_call(number, "go"))
             writer.settle()
             with open_for_reading(tmp_path / "episode_000000.h5.partial", is_followed=True) as file:
                 assert file["frames/done"][()] == number + 1
@@ -294,12 +294,12 @@ def test_growing_file_can_be_followed(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from rollouts import toy_call, toy_run
+from rollouts import record_toy_call, describe_toy_run
 from capture.rollouts.writer import NICENESS, RolloutWriter
-writer = RolloutWriter(Path(sys.argv[1]), toy_run())
+writer = RolloutWriter(Path(sys.argv[1]), describe_toy_run())
 stream = writer.open_stream("loop")
 for number in range(10_000):
-    stream.start_call("go").store(toy_call(number, "go"))
+    stream.start_call("go").store(record_toy_call(number, "go"))
     writer.settle()
     print(number + 1, flush=True)
 """
@@ -321,18 +321,18 @@ def test_killed_process_loses_no_finished_frame(tmp_path: Path) -> None:
         done = int(file["frames/done"][()])
         assert done >= 5
         for number in range(done):
-            [(frame, _)] = build_frames(toy_call(number, "go"))
+            [(frame, _)] = build_frames(record_toy_call(number, "go"))
             np.testing.assert_array_equal(file["action/to_image"][number], frame[schema.ACTION_TO_IMAGE])
-    with RolloutWriter(tmp_path, toy_run()) as writer:
-        writer.open_stream("loop").start_call("go").store(toy_call(0, "go"))
+    with RolloutWriter(tmp_path, describe_toy_run()) as writer:
+        writer.open_stream("loop").start_call("go").store(record_toy_call(0, "go"))
     assert [entry["frames"] for entry in entries(tmp_path)] == [None, 1]
 
 
 def test_file_of_a_killed_process_is_described_without_the_frame_that_it_began(tmp_path: Path) -> None:
-    with RolloutWriter(tmp_path, toy_run()) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run()) as writer:
         stream = writer.open_stream("loop")
         for number in range(3):
-            stream.start_call("go").store(toy_call(number, "go"))
+            stream.start_call("go").store(record_toy_call(number, "go"))
         writer.settle()
         path = tmp_path / "copy.h5.partial"
         content = bytearray((tmp_path / "episode_000000.h5.partial").read_bytes())
@@ -352,8 +352,8 @@ def test_file_of_a_killed_process_is_described_without_the_frame_that_it_began(t
 
 
 def test_file_of_a_process_killed_before_its_first_frame_says_so(tmp_path: Path) -> None:
-    with RolloutWriter(tmp_path, toy_run()) as writer:
-        writer.open_stream("loop").start_call("go").store(toy_call(0, "go"))
+    with RolloutWriter(tmp_path, describe_toy_run()) as writer:
+        writer.open_stream("loop").start_call("go").store(record_toy_call(0, "go"))
         writer.settle()
         content = (tmp_path / "episode_000000.h5.partial").read_bytes()
     path = tmp_path / "early.h5.partial"
@@ -363,7 +363,7 @@ def test_file_of_a_process_killed_before_its_first_frame_says_so(tmp_path: Path)
 
 
 def test_closed_writer_can_be_closed_again_and_takes_no_calls(tmp_path: Path) -> None:
-    writer = RolloutWriter(tmp_path, toy_run())
+    writer = RolloutWriter(tmp_path, describe_toy_run())
     assert writer.close().files == ()
     assert writer.close().calls == 0
     assert not (tmp_path / schema.INDEX_NAME).exists()
@@ -372,9 +372,9 @@ def test_closed_writer_can_be_closed_again_and_takes_no_calls(tmp_path: Path) ->
 
 
 def test_call_of_several_observations_is_refused(tmp_path: Path) -> None:
-    call = toy_call()
+    call = record_toy_call()
     two = type(call)(**{**vars(call), "prepared": call.prepared * 2})
-    with RolloutWriter(tmp_path, toy_run()) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run()) as writer:
         slot = writer.open_stream("loop").start_call("go")
         with pytest.raises(ValueError, match="2 observations"):
             slot.store(two)
@@ -383,4 +383,4 @@ def test_call_of_several_observations_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [{"every": 0}], ids=["every"])
 def test_rollout_run_refuses_an_interval_below_one(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="every=0"):
-        toy_run(**options)
+        describe_toy_run(**options)

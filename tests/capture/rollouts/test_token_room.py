@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from moments import small_setup
 from paths import DEMO
+from synthetic_episodes import small_setup
 
 from capture.checkpoints import Pi05Spec, open_checkpoint
 from capture.policies.tokenizer import find_tokenizer

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from moments import small_setup
 from policy_server import RunningServer, toy_server
+from synthetic_episodes import small_setup
 
 from capture.pipeline.plan import Setup
 

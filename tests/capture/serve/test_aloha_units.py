@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from policy_server import RawClient, observe, running_server
+from policy_server import RawClient, make_client_observation, running_server
 from rollouts import SETUP
 from toy_policy import ToyPolicy, ToySpec
 
@@ -63,7 +63,7 @@ def test_policy_in_its_own_units_is_served_in_those_of_the_robot(tmp_path: Path)
     overrides = {"front": "cam_high", "top": "cam_left_wrist", "side": "none"}
     source = SourceOptions(("front", "top", "side"), 5, camera_overrides=overrides)
     setup = replace(SETUP, policy=ToySpec(decisions=(units,)))
-    picture = observe()["observation/wrist_image_left"].transpose(2, 0, 1)
+    picture = make_client_observation()["observation/wrist_image_left"].transpose(2, 0, 1)
     with running_server(setup, TwoArms(), tmp_path, source=source, prompt="uncap the pen") as server:
         client = RawClient(server)
         answer = client.send(pack({"state": STATE, "images": {"cam_high": picture, "cam_left_wrist": picture}}))

@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from policy_server import HeldPolicy, RawClient, RunningServer, observe, toy_server
+from policy_server import HeldPolicy, RawClient, RunningServer, make_client_observation, toy_server
 from toy_policy import ToyPolicy
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -26,7 +26,7 @@ MALFORMED: list[tuple[bytes | str, str]] = [
     (msgpack.packb([1, 2]), "no map of an observation"),
     (msgpack.packb({b"__ndarray__": True, b"data": b"x", b"dtype": "|O", b"shape": [1]}), "has the type '|O'"),
     (pack({"pi0-capture": {"shutdown": True}}), "unknown key 'shutdown'"),
-    (pack(observe(**{"observation/joint_position": np.array([np.nan, 0, 0])})), "finite"),
+    (pack(make_client_observation(**{"observation/joint_position": np.array([np.nan, 0, 0])})), "finite"),
 ]
 
 
@@ -87,7 +87,7 @@ def test_health_is_answered_while_the_policy_runs_and_without_a_key() -> None:
     policy = HeldPolicy()
     with toy_server(None, policy, key="secret") as server:
         client = RawClient(server, additional_headers={"Authorization": "Api-Key secret"})
-        client.connection.send(pack(observe()))
+        client.connection.send(pack(make_client_observation()))
         assert policy.entered.wait(60)
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz", timeout=10) as answer:
             assert (answer.status, answer.read()) == (200, b"OK\n")

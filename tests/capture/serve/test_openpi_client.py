@@ -14,7 +14,7 @@ from policy_server import (
     HeldPolicy,
     RawClient,
     finish_client,
-    observe,
+    make_client_observation,
     run_client,
     running_server,
     start_client,
@@ -52,7 +52,9 @@ print(json.dumps({
     assert found["keys"] == ["actions", "pi0-capture", "policy_timing", "server_timing"]
     with h5py.File(tmp_path / "episode_000000.h5") as file:
         assert np.array_equal(file["action/predicted"][...], np.array(found["actions"], np.float32))
-        assert np.array_equal(file["images/exterior/source"][0], observe()["observation/exterior_image_1_left"])
+        assert np.array_equal(
+            file["images/exterior/source"][0], make_client_observation()["observation/exterior_image_1_left"]
+        )
     index = json.loads((tmp_path / schema.INDEX_NAME).read_text())
     assert [(one["success"], one["frames"]) for one in index["episodes"]] == [(True, 3)]
 

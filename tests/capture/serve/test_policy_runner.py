@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from small_policy import observation
+from small_policy import make_observation
 
 from capture.rollouts.writer import RolloutWriter
 from capture.serve.policy_runner import PolicyRunner
@@ -31,7 +31,7 @@ def record_calls(folder: Path, served: tuple[Any, Any], runner: PolicyRunner) ->
         stream = writer.open_stream("client")
         for seed in range(4):
             slot = stream.start_call("pick up the red block")
-            result = runner.run(runner.prepare(observation()), seed, is_recorded=True)
+            result = runner.run(runner.prepare(make_observation()), seed, is_recorded=True)
             assert result.recorded is not None
             runner.store(slot, result.recorded, result.seconds)
             found.append(result.actions)
@@ -42,7 +42,7 @@ def test_replayed_calls_are_answered_and_stored_as_others(served: tuple[Any, Any
     told: list[str] = []
     plain = PolicyRunner(*served)
     replayed = PolicyRunner(*served, graph=Again, tell=told.append)
-    expected = [plain.run(plain.prepare(observation()), seed, is_recorded=False).actions for seed in range(4)]
+    expected = [plain.run(plain.prepare(make_observation()), seed, is_recorded=False).actions for seed in range(4)]
     for name, runner in (("plain", plain), ("replayed", replayed)):
         found = record_calls(tmp_path / name, served, runner)
         np.testing.assert_array_equal(found, expected)
@@ -59,6 +59,6 @@ def test_replayed_calls_are_answered_and_stored_as_others(served: tuple[Any, Any
         for name in names:
             if name not in ("frames/clock", "frames/time", "frames/call_seconds"):
                 assert np.array_equal(one[name][()], other[name][()], equal_nan=one[name].dtype.kind == "f"), name
-    unrecorded = replayed.run(replayed.prepare(observation()), 0, is_recorded=False)
+    unrecorded = replayed.run(replayed.prepare(make_observation()), 0, is_recorded=False)
     assert unrecorded.recorded is None
     np.testing.assert_array_equal(unrecorded.actions, expected[0])

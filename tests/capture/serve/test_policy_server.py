@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from policy_server import HeldPolicy, RawClient, RunningServer, observe, running_server, toy_server
+from policy_server import HeldPolicy, RawClient, RunningServer, make_client_observation, running_server, toy_server
 from rollouts import HeldDisk
 from toy_policy import ToyPolicy
 from websockets.exceptions import ConnectionClosed
@@ -48,7 +48,7 @@ def test_metadata_comes_first_and_answers_have_actions_and_times(plain_server: R
 def test_seeds_repeat_a_call_and_differ_between_calls_and_episodes(plain_server: RunningServer) -> None:
     client = RawClient(plain_server)
     answers = [client.infer(), client.infer(), client.infer(prompt="another task")]
-    answers.append(client.send(pack({**observe(), "pi0-capture": {"seed": 1, "new_episode": True}})))
+    answers.append(client.send(pack({**make_client_observation(), "pi0-capture": {"seed": 1, "new_episode": True}})))
     assert [one["pi0-capture"]["seed"] for one in answers] == [0, 1, 1_000_000, 1]
     assert np.array_equal(answers[1]["actions"], answers[3]["actions"])
     assert not np.array_equal(answers[0]["actions"], answers[1]["actions"])
@@ -65,7 +65,7 @@ def test_episodes_end_by_wish_prompt_silence_and_disconnection(tmp_path: Path) -
         )
         client.infer()
         client.infer(prompt="stack the cups")
-        client.send(pack({**observe(prompt="stack the cups"), "pi0-capture": {"new_episode": True}}))
+        client.send(pack({**make_client_observation(prompt="stack the cups"), "pi0-capture": {"new_episode": True}}))
         threading.Event().wait(0.8)
         client.infer(prompt="stack the cups")
         client.close()
@@ -93,7 +93,7 @@ def test_recordings_hold_what_was_sent_and_answered(tmp_path: Path) -> None:
         assert file["frames/seed"][:].tolist() == [0, 1, 2]
         for number, answer in enumerate(answers):
             assert np.array_equal(file["action/predicted"][number], answer["actions"])
-            sent = observe(number)
+            sent = make_client_observation(number)
             assert np.array_equal(file["images/front/source"][number], sent["observation/exterior_image_1_left"])
             assert np.array_equal(file["images/top/source"][number], sent["observation/wrist_image_left"])
             assert file["frames/state"][number].tolist() == pytest.approx([0.1, -0.4, 2.0, 0.7])
@@ -107,13 +107,17 @@ def test_every_nth_call_or_those_asked_for_are_recorded(tmp_path: Path) -> None:
     with toy_server(tmp_path / "a", every=3) as server:
         client = RawClient(server)
         found = [client.infer()["pi0-capture"]["recorded"] for _ in range(7)]
-        assert client.send(pack({**observe(), "pi0-capture": {"record": True}}))["pi0-capture"]["recorded"]
+        assert client.send(pack({**make_client_observation(), "pi0-capture": {"record": True}}))["pi0-capture"][
+            "recorded"
+        ]
         client.close()
     assert found == [True, False, False, True, False, False, True]
     with toy_server(tmp_path / "b", on_request=True) as server:
         client = RawClient(server)
         assert not client.infer()["pi0-capture"]["recorded"]
-        assert client.send(pack({**observe(), "pi0-capture": {"record": True}}))["pi0-capture"]["recorded"]
+        assert client.send(pack({**make_client_observation(), "pi0-capture": {"record": True}}))["pi0-capture"][
+            "recorded"
+        ]
         client.close()
     [(frames, about)] = rollouts(tmp_path / "b")
     assert (frames, about["calls"]) == (1, 2)
@@ -209,7 +213,7 @@ def test_call_that_runs_at_the_end_is_answered_and_recorded(tmp_path: Path) -> N
     policy = HeldPolicy()
     with toy_server(tmp_path, policy) as server:
         client = RawClient(server)
-        client.connection.send(pack(observe()))
+        client.connection.send(pack(make_client_observation()))
         assert policy.entered.wait(60)
         server._loop.call_soon_threadsafe(server.service.stop)
         policy.release()
@@ -258,7 +262,7 @@ def test_served_actions_are_those_of_the_policy(served: tuple[Any, Any], tmp_pat
     from capture.policies.base import Prepared
 
     setup, policy = served
-    sent = observe()
+    sent = make_client_observation()
     with running_server(setup, policy, tmp_path, seed=5) as server:
         client = RawClient(server)
         answer = client.infer()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from planted import planted
+from planted_results import write_planted
 
 from viewer.analysis import scene as scenes
 from viewer.analysis.color_range import find_bar_range
@@ -71,7 +71,7 @@ def test_picture_with_little_weight_is_drawn_faintly_and_says_so(tmp_path: Path)
     found = {}
     for share in (0.004, 0.4):
         (folder := tmp_path / str(share)).mkdir()
-        with_shares = planted(folder, share=(share, share))
+        with_shares = write_planted(folder, share=(share, share))
         results = Results(with_shares)
         view = ViewState(query=Query("text", (1,))).clamped(results.dims(0))
         scene = scenes.compose(results, view)

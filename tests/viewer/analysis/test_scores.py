@@ -145,7 +145,7 @@ def test_region_scores_of_bfloat16_bits_equal_those_of_floats(seed: int, rows: i
     """With many equal weights, with zeros, and with regions larger than the heaviest tenth."""
     draw = np.random.default_rng(seed)
     bits = to_bfloat16(draw.integers(0, levels, (5, 2, 16, 16)).astype(np.float32) / 31)
-    maps, out = from_bfloat16(bits), bars(rows)
+    maps, out = from_bfloat16(bits), make_bars(rows)
     cells = tuple({tuple(int(n) for n in draw.integers((0, 0, 0), (2, 16, 16))) for _ in range(size)})
     compared = ComparedPatches.of(cells, out)
     patches = PicturePatches(take_places(bits.reshape(5, -1), compared.places), compared)

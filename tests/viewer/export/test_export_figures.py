@@ -12,7 +12,7 @@ import make_results
 import numpy as np
 import pytest
 from export_driver import open_export
-from planted import CELL, expected, planted
+from planted_results import CELL, expected_patch_rectangle, write_planted
 from PySide6.QtGui import QImage
 
 from viewer.export import encoding, metadata
@@ -59,7 +59,7 @@ def read_pixels(path: Path) -> npt.NDArray[np.uint8]:
 def test_summary_heatmap_covers_the_planted_patch(
     app: QApplication, tmp_path: Path, size: tuple[int, int], is_turned: tuple[str, ...], suffix: str
 ) -> None:
-    path = planted(tmp_path, size=size, turned=is_turned)
+    path = write_planted(tmp_path, size=size, turned=is_turned)
     words = f"summary --words duck --layers 1 --size 320 --scale 1 --no-caption --no-grid --format {suffix}"
     page = read_pixels(write_figures(tmp_path, path, words)[0]).astype(int)
     tall = size[0]
@@ -68,7 +68,7 @@ def test_summary_heatmap_covers_the_planted_patch(
         pixels = page[top : top + tall, 20:340]
         heated = page[top : top + tall, 352:672]
         rows, cols = np.nonzero(np.abs(heated - pixels).max(-1) > 60)
-        box = expected(pixels.shape, CELL[camera], size, name in is_turned)
+        box = expected_patch_rectangle(pixels.shape, CELL[camera], size, name in is_turned)
         slack = 1.01 if suffix == "png" else 2.01  # a JPEG's edges are a little soft
         assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx(box, abs=slack)
 

@@ -160,7 +160,7 @@ def test_growing_file_is_followed_over_ssh_to_its_final_name(
     sshd: SSHDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote_bytes, "ASK_SECONDS", 600.0)  # the test asks itself
-    frames = [synthetic.frame(synthetic.SMALL, number) for number in range(3)]
+    frames = [synthetic.make_frame(synthetic.SMALL, number) for number in range(3)]
     writer = ResultsWriter(tmp_path / "run.h5", synthetic.SMALL, model=synthetic.MODEL, generator="test")
     with writer:
         writer.write(frames[0])

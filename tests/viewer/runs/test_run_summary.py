@@ -98,7 +98,7 @@ def test_only_new_and_changed_episodes_are_read_again(tmp_path):
     before = RunSummary.open(run, WORDS.subject).atlas(WORDS).all.mean
     shutil.copy(make_run.write_episode(tmp_path / "other", 5, **SMALL), folder / "episode_000001.h5")
     make_run.write_episode(folder, 2, **SMALL)
-    make_run.write_index(folder, [make_run.entry(number) for number in range(3)])
+    make_run.write_index(folder, [make_run.make_entry(number) for number in range(3)])
     run = run_index.read_run(folder)
     assert RunSummary.open(run, WORDS.subject).state.done == 2
     said.clear()
@@ -125,7 +125,7 @@ def test_query_of_the_format_document_gives_the_means_of_the_atlas(run, folder):
 def test_planted_heads_are_found_among_noise_through_the_summary(tmp_path):
     """40 episodes of 6 frames: two heads follow the object, one of them less where the robot fails."""
     layers, heads = 6, 4
-    entries = [make_run.entry(number, success=number % 2 == 0, prompts=["do it"]) for number in range(40)]
+    entries = [make_run.make_entry(number, success=number % 2 == 0, prompts=["do it"]) for number in range(40)]
     make_run.write_index(tmp_path / "runs", entries)
     run = run_index.read_run(tmp_path / "runs")
     query = replace(ACTIONS, region="duck", group="outcome", step=None)
@@ -152,7 +152,7 @@ def test_planted_heads_are_found_among_noise_through_the_summary(tmp_path):
 
 
 def test_parts_without_a_value_do_not_count(tmp_path):
-    make_run.write_index(tmp_path / "runs", [make_run.entry(0)])
+    make_run.write_index(tmp_path / "runs", [make_run.make_entry(0)])
     run = run_index.read_run(tmp_path / "runs")
     (run.folder / run.episodes[0].file).touch()
     query = replace(ACTIONS, region="duck", step=None, times=(0.0, 0.5))

@@ -103,7 +103,7 @@ def test_stopped_build_keeps_what_is_done_and_goes_on(folder):
 def test_terminated_process_leaves_a_summary_that_can_be_read(folder):
     for number in range(3, 6):
         shutil.copy(folder / "episode_000000.h5", folder / f"episode_{number:06d}.h5")
-    make_run.write_index(folder, [make_run.entry(number) for number in range(6)])
+    make_run.write_index(folder, [make_run.make_entry(number) for number in range(6)])
     command = summary_process.command(folder, [SUBJECT])
     environment = child_process.python_environment()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -163,7 +163,7 @@ def test_object_of_each_prompt_is_followed_and_another_one_makes_it_anew(folder)
 
 
 def test_given_objects_are_kept_for_the_window(folder, tmp_path):
-    make_run.write_index(folder, [make_run.entry(0)])
+    make_run.write_index(folder, [make_run.make_entry(0)])
     query = replace(QUERY, words="{object}")
     objects = tmp_path / "mine.json"
     objects.write_text(json.dumps({make_run.TASKS[0]: "the"}))
@@ -178,7 +178,7 @@ def test_given_objects_are_kept_for_the_window(folder, tmp_path):
 
 
 def test_new_regions_of_an_episode_are_noticed(folder):
-    make_run.write_index(folder, [make_run.entry(number) for number in range(2)])
+    make_run.write_index(folder, [make_run.make_entry(number) for number in range(2)])
     query = replace(QUERY, score="region", region="thing")
     build(folder, query.subject)
     assert not answer(folder, query).has_values
@@ -200,7 +200,7 @@ def test_files_of_few_episodes_are_merged_and_old_ones_deleted(folder, monkeypat
     monkeypatch.setattr(build_summary, "MOST_SMALL_FILES", 3)
     os.utime(folder / "episode_000001.h5", ns=(1, 1))
     shutil.copy(folder / "episode_000000.h5", folder / "episode_000003.h5")
-    make_run.write_index(folder, [make_run.entry(number) for number in range(4)])
+    make_run.write_index(folder, [make_run.make_entry(number) for number in range(4)])
     build(folder)
     build(folder)  # deletes what the one before made useless
     listed = summary_files.read_list(summary)
@@ -209,7 +209,7 @@ def test_files_of_few_episodes_are_merged_and_old_ones_deleted(folder, monkeypat
     numbers = {one.number for one in listed.episodes.values()}
     assert set(pyarrow.parquet.read_table(data)["episode"].to_pylist()) == numbers
     (folder / "episode_000003.h5").unlink()
-    make_run.write_index(folder, [make_run.entry(number) for number in range(3)])
+    make_run.write_index(folder, [make_run.make_entry(number) for number in range(3)])
     np.testing.assert_allclose(answer(folder).all.mean, before)
 
 

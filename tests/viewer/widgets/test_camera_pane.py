@@ -8,7 +8,7 @@ import make_results
 import numpy as np
 import numpy.typing as npt
 import pytest
-from planted import CELL, Plant, expected, planted
+from planted_results import CELL, Plant, expected_patch_rectangle, write_planted
 from PySide6.QtCore import QPoint, QPointF, QRect, Qt
 from PySide6.QtTest import QTest
 from window_driver import close, show, spin
@@ -53,13 +53,13 @@ def test_heat_covers_the_planted_patch_of_the_camera_picture(
     app: QApplication, tmp_path: Path, is_turned: tuple[str, ...], size: tuple[int, int]
 ) -> None:
     window = show(
-        planted(tmp_path, turned=is_turned, size=size), tmp_path, query=Query("text", (4,)), layer=1, grid=False
+        write_planted(tmp_path, turned=is_turned, size=size), tmp_path, query=Query("text", (4,)), layer=1, grid=False
     )
     for camera, name in enumerate(("exterior", "wrist")):
         pane = window.panels.camera_grid.panes[camera]
         shown = heated_pixels(window, pane)
         rows, cols = np.nonzero(shown)
-        left, top, right, bottom = expected(shown.shape, CELL[camera], size, name in is_turned)
+        left, top, right, bottom = expected_patch_rectangle(shown.shape, CELL[camera], size, name in is_turned)
         if right <= 1 or left >= shown.shape[1] - 1:  # a bar: nothing of it on the camera's picture
             assert not shown.any()
             continue
@@ -74,16 +74,16 @@ def test_heat_covers_the_planted_patch_of_the_camera_picture(
 
 
 def test_heat_of_actions_covers_their_own_patch(app: QApplication, tmp_path: Path) -> None:
-    window = show(planted(tmp_path), tmp_path, query=Query("action", (2,)), step=1, grid=False)
+    window = show(write_planted(tmp_path), tmp_path, query=Query("action", (2,)), step=1, grid=False)
     shown = heated_pixels(window, window.panels.camera_grid.panes[0])
     rows, cols = np.nonzero(shown)
-    box = expected(shown.shape, (CELL[0][0] + 1, CELL[0][1] - 2), (180, 320), turned=False)
+    box = expected_patch_rectangle(shown.shape, (CELL[0][0] + 1, CELL[0][1] - 2), (180, 320), turned=False)
     assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx(box, abs=1.01)
     close(window)
 
 
 def test_model_picture_shows_the_same_patch_between_its_bars(app: QApplication, tmp_path: Path) -> None:
-    window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), picture="model", grid=False)
+    window = show(write_planted(tmp_path), tmp_path, query=Query("text", (4,)), picture="model", grid=False)
     pane = window.panels.camera_grid.panes[0]
     area = pane.area()
     assert area.width() == area.height()
@@ -119,7 +119,7 @@ def test_texts_over_a_picture_never_overlap(app: QApplication, tmp_path: Path, n
 
 def test_opacity_changes_the_heat_and_not_the_picture(app: QApplication, tmp_path: Path) -> None:
     """The opacity of the heat must not change that of the picture."""
-    window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
+    window = show(write_planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
     pane = window.panels.camera_grid.panes[0]
     row, col = CELL[0]
     patch = pane.model_to_pane().mapRect(QRect(col * 14, row * 14, 14, 14)).adjusted(4, 4, -4, -4)
@@ -155,7 +155,7 @@ def test_weak_camera_stays_dark_on_the_shared_scale(app: QApplication, tmp_path:
 
 
 def test_hovering_outlines_the_patch_and_shows_its_weight(app: QApplication, tmp_path: Path) -> None:
-    window = show(planted(tmp_path, turned=("exterior",)), tmp_path, query=Query("text", (4,)))
+    window = show(write_planted(tmp_path, turned=("exterior",)), tmp_path, query=Query("text", (4,)))
     pane = window.panels.camera_grid.panes[0]
     patch = pane.model_to_pane().mapRect(QRect(CELL[0][1] * 14, CELL[0][0] * 14, 14, 14))
     QTest.mouseMove(pane, QPoint(5, 40))
@@ -175,7 +175,7 @@ def test_hovering_outlines_the_patch_and_shows_its_weight(app: QApplication, tmp
 
 
 def test_dragged_box_becomes_the_region_and_shift_paints_patches(app: QApplication, tmp_path: Path) -> None:
-    window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)))
+    window = show(write_planted(tmp_path), tmp_path, query=Query("text", (4,)))
     pane = window.panels.camera_grid.panes[0]
     transform = pane.model_to_pane()
 
@@ -201,7 +201,7 @@ def test_dragged_box_becomes_the_region_and_shift_paints_patches(app: QApplicati
 
 
 def test_wheel_zooms_about_the_pointer_and_patches_keep_their_place(app: QApplication, tmp_path: Path) -> None:
-    window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
+    window = show(write_planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
     pane = window.panels.camera_grid.panes[0]
     point = pane.model_to_pane().map(QPointF(CELL[0][1] * 14 + 7, CELL[0][0] * 14 + 7))
     from PySide6.QtGui import QWheelEvent
@@ -221,7 +221,7 @@ def test_wheel_zooms_about_the_pointer_and_patches_keep_their_place(app: QApplic
 
 
 def test_arrow_keys_move_between_patches_as_on_the_screen(app: QApplication, tmp_path: Path) -> None:
-    window = show(planted(tmp_path, turned=("exterior",)), tmp_path)
+    window = show(write_planted(tmp_path, turned=("exterior",)), tmp_path)
     pane = window.panels.camera_grid.panes[0]
     window.session.point((0, 8, 8))
     before = pane.model_to_pane().map(QPointF(8 * 14 + 7, 8 * 14 + 7))
@@ -250,7 +250,7 @@ def test_panes_of_three_cameras_and_of_one(app: QApplication, tmp_path: Path) ->
 
 def test_difference_scale_is_centred_on_zero_and_shared(app: QApplication, tmp_path: Path) -> None:
     """One signed scale serves both sides, not the minimum and maximum of each."""
-    window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
+    window = show(write_planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
     window.perform_id("pin")
     window.session.update(query=Query("action", (2,)), compare="difference", opacity=1.0)
     spin()

@@ -239,7 +239,7 @@ def test_list_of_five_thousand_episodes_folds_and_is_navigable(app: QApplication
     run.mkdir()
     shutil.copy(mixed / "episode_000000.h5", run)
     shutil.copy(mixed / "episode_000001.h5", run)
-    make_run.write_index(run, [make_run.entry(n, prompts=[f"task {n % 50}"]) for n in range(5000)])
+    make_run.write_index(run, [make_run.make_entry(n, prompts=[f"task {n % 50}"]) for n in range(5000)])
     window = show_run(run, tmp_path)
     tree, model = episode_panel(window).tree, episode_panel(window).model
     assert model.rowCount() == 50

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from random_events import MODAL, one_event
+from random_events import MODAL, send_random_event
 from window_driver import close, close_overlays, show, spin, until
 
 from viewer.analysis.caption import caption
@@ -66,7 +66,7 @@ def send_random_events(
         if extra is not None and rng.random() < 0.2:
             events.append(extra(rng))
         else:
-            events.append(one_event(window, rng))
+            events.append(send_random_event(window, rng))
         spin(0.0)
         if number % 20 == 0:
             close_overlays(window)

@@ -69,7 +69,7 @@ def test_folder_of_one_file_opens_that_file(app: QApplication, small: Path, tmp_
 def test_new_file_in_the_folder_appears_in_the_list(app: QApplication, mixed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    make_run.write_index(run, [make_run.entry(number) for number in range(3)])
+    make_run.write_index(run, [make_run.make_entry(number) for number in range(3)])
     window = MainWindow(Settings(tmp_path / "settings.ini"))
     window.settings.set_text("toured", "yes")
     window.show()
@@ -95,7 +95,9 @@ def test_new_file_in_the_folder_appears_in_the_list(app: QApplication, mixed: Pa
 def test_rewritten_index_is_read_again(app: QApplication, tmp_path: Path) -> None:
     run = make_run.write(tmp_path / "run", 2, names=3)
     window = show_run(run, tmp_path)
-    make_run.write_index(run, [make_run.entry(number, failed="no" if number == 3 else None) for number in range(5)])
+    make_run.write_index(
+        run, [make_run.make_entry(number, failed="no" if number == 3 else None) for number in range(5)]
+    )
     open_episodes(window).look()
     until(lambda: len(open_episodes(window).order) == 5)
     assert open_episodes(window).current == 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from planted_run import write_planted_run
 from PySide6.QtWidgets import QApplication
-from run_page_driver import QUESTION, has_answer, shown_page
+from run_page_driver import QUESTION, get_run_page, has_answer
 from run_window import show_run
 from window_driver import close, settle, until
 
@@ -45,7 +45,7 @@ def window(shared_window: MainWindow) -> MainWindow:
 def page(window: MainWindow) -> RunPage:
     """The Run page with the answer to QUESTION."""
     window.runs.show_page()
-    page = shown_page(window)
+    page = get_run_page(window)
     page.controller.open_view(RunView(QUESTION))
     until(lambda: has_answer(page.controller), 60)
     settle(window)

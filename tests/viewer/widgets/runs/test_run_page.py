@@ -10,7 +10,7 @@ import pytest
 from planted_run import BOX, EPISODES, FRAMES, HEADS, LAYERS, PLANTED
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtTest import QTest
-from run_page_driver import QUESTION, ask, has_answer, shown_page
+from run_page_driver import QUESTION, ask_and_wait, get_run_page, has_answer
 from run_window import file_name, show_run
 from window_driver import close, press, until
 
@@ -46,7 +46,7 @@ def test_without_a_run_the_page_says_what_to_open(small: Path, tmp_path: Path) -
     window = show_run(small, tmp_path)
     try:
         press(window, Qt.Key.Key_R, SHIFT)
-        message = shown_page(window).message
+        message = get_run_page(window).message
         assert message.title.text() == "No run is open"
         assert [button.text() for button in message.buttons] == ["Open run folder…", "Open the demo’s run", "Back"]
         message.buttons[2].click()
@@ -127,7 +127,7 @@ def test_click_chooses_a_head_and_ranks_the_episodes(page: RunPage) -> None:
 
 def test_chosen_head_stays_when_another_score_is_asked_for(page: RunPage, window: MainWindow) -> None:
     page.atlas.choose(2, 1)
-    ask(window, replace(QUESTION, score="picture"))
+    ask_and_wait(window, replace(QUESTION, score="picture"))
     assert page.controller.view.cell == (2, 1)
 
 

@@ -11,7 +11,7 @@ import pytest
 from planted_run import write_planted_run
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
-from run_page_driver import QUESTION, ask, has_answer, shown_page
+from run_page_driver import QUESTION, ask_and_wait, get_run_page, has_answer
 from run_window import file_name, show_run
 from window_driver import close, spin, until
 
@@ -74,9 +74,9 @@ def test_view_given_at_the_start_shows_the_page(planted: Path, app: QApplication
         window.runs.show_view(RunView(QUESTION, layer=2, head=1))
         window.show()
         until(lambda: window.session.results is not None)
-        until(lambda: has_answer(shown_page(window).controller), 60)
+        until(lambda: has_answer(get_run_page(window).controller), 60)
         assert window.runs.is_page_shown, "the first episode, which nobody chose, does not take its place"
-        assert shown_page(window).controller.view.cell == (2, 1)
+        assert get_run_page(window).controller.view.cell == (2, 1)
     finally:
         close(window)
 
@@ -106,7 +106,7 @@ def test_page_can_be_restyled_and_painted_in_both_themes(page: RunPage, window: 
 
 
 def test_undo_and_redo_go_through_the_questions(page: RunPage, window: MainWindow) -> None:
-    ask(window, replace(QUESTION, score="picture"))
+    ask_and_wait(window, replace(QUESTION, score="picture"))
     window.perform_id("undo")
     assert page.controller.view.query == QUESTION
     window.perform_id("redo")
@@ -133,7 +133,7 @@ def test_new_episode_is_taken_up_while_the_page_is_shown(app: QApplication, tmp_
     window = show_run(folder, tmp_path)
     try:
         window.runs.show_page()
-        page = ask(window, QUESTION)
+        page = ask_and_wait(window, QUESTION)
         assert page.controller.atlas is not None
         assert page.controller.atlas.all.episodes.max() == 3
         page.controller._update_timer.setInterval(0)
@@ -177,7 +177,7 @@ def test_exception_in_a_query_is_a_page_and_the_next_question_is_answered(
         until(lambda: page.controller.stage.kind == "failed")
         assert page.message.title.text() == "There is no answer"
         assert page.message.text.text().startswith("The answer could not be computed; the log says why.")
-    ask(window, replace(QUESTION, score="picture"))
+    ask_and_wait(window, replace(QUESTION, score="picture"))
     assert page.stack.currentWidget() is page.splitter
 
 
@@ -186,14 +186,14 @@ def test_damaged_summary_is_a_page_and_is_made_anew_when_asked(app: QApplication
     window = show_run(folder, tmp_path)
     try:
         window.runs.show_page()
-        ask(window, QUESTION)
+        ask_and_wait(window, QUESTION)
         window.files.close()
         for path in (folder / "summary").glob("duck*/data-*.parquet"):
             path.write_bytes(b"PAR1" + bytes(100))
         window.open(folder)
         until(lambda: window.files.run is not None)
         window.runs.show_page()
-        page = shown_page(window)
+        page = get_run_page(window)
         until(lambda: page.controller.stage.kind == "failed", 60)
         assert "The summary of the run cannot be read" in page.message.text.text()
         assert page.message.buttons[0].text() == "Try again"
@@ -214,6 +214,6 @@ def test_run_that_is_opened_from_the_page_is_asked_at_once(
         until(lambda: window.files.run is not None and window.session.path is not None, 30)
         until(lambda: file_name(window).startswith("episode_"), 30)
         assert window.runs.is_page_shown
-        assert ask(window, QUESTION).atlas.values() is not None
+        assert ask_and_wait(window, QUESTION).atlas.values() is not None
     finally:
         close(window)

@@ -36,7 +36,7 @@ class Plant:
             image[..., camera, row, col] = self.share[camera]
 
 
-def planted(
+def write_planted(
     folder: Path,
     *,
     turned: tuple[str, ...] = (),
@@ -51,7 +51,7 @@ def planted(
     )
 
 
-def expected(
+def expected_patch_rectangle(
     shape: tuple[int, ...], cell: tuple[int, int], size: tuple[int, int], turned: bool
 ) -> tuple[float, float, float, float]:
     """Return left, top, right, bottom of a patch in the pane, computed from the letterbox independently of the viewer."""

@@ -13,14 +13,14 @@ from capture.results import schema
 from capture.results.writer import ResultsWriter
 
 SIZES = synthetic.SMALL
-FRAMES = [synthetic.frame(SIZES, number) for number in range(SIZES.frames)]
+FRAMES = [synthetic.make_frame(SIZES, number) for number in range(SIZES.frames)]
 
 
-def writer(path: Path, sizes: schema.Sizes = SIZES, **options: Any) -> ResultsWriter:
+def open_writer(path: Path, sizes: schema.Sizes = SIZES, **options: Any) -> ResultsWriter:
     return ResultsWriter(path, sizes, model=synthetic.MODEL, generator="test", **options)
 
 
-def intact(path: Path) -> int:
+def count_intact_frames(path: Path) -> int:
     """Return the number of finished frames, after comparing each with what was written."""
     with h5py.File(path) as file:
         done = int(file[schema.FRAMES_DONE][()])
@@ -31,7 +31,7 @@ def intact(path: Path) -> int:
     return done
 
 
-def interrupted(results: ResultsWriter, frames: int) -> None:
+def write_and_interrupt(results: ResultsWriter, frames: int) -> None:
     """Write some frames, then press Ctrl-C."""
     with results:
         for frame in FRAMES[:frames]:

@@ -103,17 +103,17 @@ def small_setup(checkpoint: Path) -> Setup:
     return Setup(Pi05Spec(found, find_tokenizer(None, found.tokenizer_folder)), choices, "the weights")
 
 
-def chosen(setup: Setup, **choices: object) -> Setup:
+def with_options(setup: Setup, **choices: object) -> Setup:
     return replace(setup, options=replace(setup.options, **choices))
 
 
-def jobs(folder: Path, **more: object) -> list[Job]:
+def make_jobs(folder: Path, **more: object) -> list[Job]:
     """Return jobs of three episodes whose results files lie in `folder`."""
     folder.mkdir(exist_ok=True)
     return [Job(folder / f"{name}.h5", SyntheticEpisode(name, length=length)) for name, length in LENGTHS.items()]
 
 
-def same(first: Path, second: Path, exactly: bool = True) -> None:
+def assert_same_results(first: Path, second: Path, exactly: bool = True) -> None:
     """Assert that two results files have equal contents, bit for bit or up to rounding."""
     with h5py.File(first) as first_file, h5py.File(second) as second_file:
         names: list[str] = []
@@ -131,7 +131,7 @@ def same(first: Path, second: Path, exactly: bool = True) -> None:
         assert second_file.attrs["complete"]
 
 
-def until(reached: Callable[[], bool]) -> None:
+def wait_until(reached: Callable[[], bool]) -> None:
     """Wait until `reached` returns True, for at most a minute."""
     deadline = time.monotonic() + 60
     while not reached():
