@@ -94,7 +94,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(TESTS / "bench"))
     import make_viewer_files
 
-    make_results.scene = make_viewer_files.scene
+    make_results.scene = make_viewer_files.paint_scene
     write_mixed(
         given.folder,
         frames=24,
