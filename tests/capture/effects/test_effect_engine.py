@@ -24,9 +24,9 @@ WORDS = [Target(f"word {token}", "word", tokens=(token,)) for token in range(TEX
 HEADS = [Target(f"{layer}.{head}", "head", head=(layer, head)) for layer in range(3) for head in range(4)]
 
 
-def effects(policy, targets, how=None, batch=16):
+def measure_effects(policy, targets, intervention=None, batch=16):
     engine = EffectEngine(policy, None, NOISE, batch=batch)
-    return root_mean_square(engine.take_away(targets, how or Intervention()) - engine.baseline())
+    return root_mean_square(engine.take_away(targets, intervention or Intervention()) - engine.baseline())
 
 
 pytestmark = pytest.mark.usefixtures("one_thread_per_module")
@@ -34,19 +34,19 @@ pytestmark = pytest.mark.usefixtures("one_thread_per_module")
 
 @pytest.mark.parametrize("key", [0, 21, KEYS - 1])
 def test_only_the_planted_patch_or_word_has_an_effect(key):
-    found = effects(HandmadePolicy(key), [*PATCHES, *WORDS])
+    found = measure_effects(HandmadePolicy(key), [*PATCHES, *WORDS])
     assert found[key] > 1e-2
     assert np.delete(found, key).max() < ROUNDING
 
 
 def test_only_the_planted_head_has_an_effect():
-    found = effects(HandmadePolicy(9, layer=1, head=2), HEADS)
+    found = measure_effects(HandmadePolicy(9, layer=1, head=2), HEADS)
     assert found[1 * 4 + 2] > 1e-2
     assert np.delete(found, 6).max() < ROUNDING
 
 
 @pytest.mark.parametrize(
-    ("how", "has_effect"),
+    ("intervention", "has_effect"),
     [
         (Intervention(layers=(1,)), True),
         (Intervention(layers=(0, 2)), False),
@@ -55,27 +55,27 @@ def test_only_the_planted_head_has_an_effect():
         (Intervention(layers=(1,), heads=(2, 3)), True),
     ],
 )
-def test_edges_are_cut_in_the_chosen_layers_and_heads_alone(how, has_effect):
-    [found] = effects(HandmadePolicy(9), [PATCHES[9]], how)
+def test_edges_are_cut_in_the_chosen_layers_and_heads_alone(intervention, has_effect):
+    [found] = measure_effects(HandmadePolicy(9), [PATCHES[9]], intervention)
     assert (found > 1e-2) == has_effect
     assert has_effect or found < ROUNDING
 
 
-def test_batches_give_what_single_calls_give_and_progress_counts_targets():
+def test_batches_equal_single_calls_and_progress_counts_targets():
     policy = HandmadePolicy(9)
     counts: list[int] = []
     engine = EffectEngine(policy, None, NOISE, batch=5, after_call=counts.append)
-    together = engine.take_away(PATCHES[:12], Intervention())
+    batched = engine.take_away(PATCHES[:12], Intervention())
     assert counts == [5, 5, 2]
-    alone = EffectEngine(policy, None, NOISE, batch=1).take_away(PATCHES[:12], Intervention())
-    np.testing.assert_allclose(together, alone, rtol=0, atol=5e-5)
+    single = EffectEngine(policy, None, NOISE, batch=1).take_away(PATCHES[:12], Intervention())
+    np.testing.assert_allclose(batched, single, rtol=0, atol=5e-5)
 
 
 def test_noise_changes_the_actions_and_the_same_noise_does_not():
     engine = EffectEngine(HandmadePolicy(9), None, NOISE)
-    again, other = engine.resample(np.stack([NOISE, NOISE + 1]))
-    np.testing.assert_allclose(again, engine.baseline(), rtol=0, atol=2e-5)
-    assert root_mean_square(other - again) > 0.1
+    same_noise, other_noise = engine.resample(np.stack([NOISE, NOISE + 1]))
+    np.testing.assert_allclose(same_noise, engine.baseline(), rtol=0, atol=2e-5)
+    assert root_mean_square(other_noise - same_noise) > 0.1
 
 
 # The small policy, whole: pictures, prompt and all.
@@ -99,17 +99,17 @@ def test_baseline_is_the_unhooked_call(small):
     np.testing.assert_allclose(engine.baseline(), chunk, rtol=0, atol=1e-6)
 
 
-def test_pictures_covered_with_one_colour_are_as_good_as_any(small):
+def test_fully_covered_pictures_do_not_affect_the_actions(small):
     policy, prepared, noise = small
-    other = make_observation()
-    flipped = type(other)(
-        {name: np.ascontiguousarray(255 - picture) for name, picture in other.pictures.items()},
-        other.prompt, other.state,
+    shown = make_observation()
+    flipped = type(shown)(
+        {name: np.ascontiguousarray(255 - picture) for name, picture in shown.pictures.items()},
+        shown.prompt, shown.state,
     )  # fmt: skip
-    how = Intervention(mode="occlude", fill="grey")
+    intervention = Intervention(mode="occlude", fill="grey")
     found = [
-        EffectEngine(policy, one, noise).take_away([everything(policy, one)], how)
-        for one in (prepared, policy.prepare(flipped))
+        EffectEngine(policy, prepared_call, noise).take_away([everything(policy, prepared_call)], intervention)
+        for prepared_call in (prepared, policy.prepare(flipped))
     ]
     np.testing.assert_allclose(*found, rtol=0, atol=1e-6)
 
@@ -117,40 +117,46 @@ def test_pictures_covered_with_one_colour_are_as_good_as_any(small):
 def test_words_and_actions_blind_to_pictures_equal_a_call_of_other_pictures(small):
     """With the edges of text and actions cut, patches feed nothing: other pictures give the same actions."""
     policy, prepared, noise = small
-    other = make_observation()
+    shown = make_observation()
     flipped = policy.prepare(
-        type(other)(
-            {name: np.ascontiguousarray(255 - picture) for name, picture in other.pictures.items()},
-            other.prompt, other.state,
+        type(shown)(
+            {name: np.ascontiguousarray(255 - picture) for name, picture in shown.pictures.items()},
+            shown.prompt, shown.state,
         )
     )  # fmt: skip
     found = []
-    for one in (prepared, flipped):
-        [actions] = EffectEngine(policy, one, noise).take_away([everything(policy, one)], Intervention(queries="words"))
-        [blind] = EffectEngine(policy, one, noise).take_away([everything(policy, one)], Intervention())
+    for call in (prepared, flipped):
+        [actions] = EffectEngine(policy, call, noise).take_away(
+            [everything(policy, call)], Intervention(queries="words")
+        )
+        [blind] = EffectEngine(policy, call, noise).take_away([everything(policy, call)], Intervention())
         found.append((actions, blind))
     (words, actions), (other_words, other_actions) = found
     assert np.abs(words - other_words).max() > 1e-3  # the actions still see the patches
     assert np.abs(actions - other_actions).max() > 1e-3  # and through the words when they do not
 
 
-def test_word_cut_off_from_all_might_as_well_be_another_one(small):
+def test_word_cut_off_from_all_queries_has_no_influence(small):
     """Left out with its position kept: whatever word stands there, the actions are the same."""
     policy, prepared, noise = small
     token = int(np.flatnonzero(prepared.tokens.word >= 0)[1])
     ids = prepared.tokens.ids.copy()
     ids[token] = ids[token] % 50 + 3
-    other = replace(prepared, tokens=replace(prepared.tokens, ids=ids))
+    other_word = replace(prepared, tokens=replace(prepared.tokens, ids=ids))
     target = Target("word", "word", tokens=(token,))
-    whole = [EffectEngine(policy, one, noise).baseline() for one in (prepared, other)]
-    assert np.abs(whole[0] - whole[1]).max() > 1e-4
+    baselines = [EffectEngine(policy, call, noise).baseline() for call in (prepared, other_word)]
+    assert np.abs(baselines[0] - baselines[1]).max() > 1e-4
     cut = [
-        EffectEngine(policy, one, noise).take_away([target], Intervention(queries="all"))[0]
-        for one in (prepared, other)
+        EffectEngine(policy, call, noise).take_away([target], Intervention(queries="all"))[0]
+        for call in (prepared, other_word)
     ]
     np.testing.assert_allclose(*cut, rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(EffectEngine(policy, prepared, noise).run_others([other])[0].shape, whole[1].shape)
-    np.testing.assert_allclose(EffectEngine(policy, prepared, noise).run_others([other])[0], whole[1], atol=1e-6)
+    np.testing.assert_array_equal(
+        EffectEngine(policy, prepared, noise).run_others([other_word])[0].shape, baselines[1].shape
+    )
+    np.testing.assert_allclose(
+        EffectEngine(policy, prepared, noise).run_others([other_word])[0], baselines[1], atol=1e-6
+    )
 
 
 def test_cutting_no_edge_changes_no_bit(small):
@@ -189,8 +195,8 @@ def test_covering_changes_the_masked_pixels_alone(fill):
     picture = torch.rand(3, 28, 42, generator=torch.Generator().manual_seed(0)) * 2 - 1
     mask = np.zeros((2, 3), bool)
     mask[1, 2] = True
-    other = torch.rand(3, 28, 42, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    covered = cover(picture, mask, fill, other)
+    other_picture = torch.rand(3, 28, 42, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    covered = cover(picture, mask, fill, other_picture)
     area = torch.zeros(28, 42, dtype=torch.bool)
     area[14:, 28:] = True
     assert torch.equal(covered[:, ~area], picture[:, ~area])
@@ -199,6 +205,6 @@ def test_covering_changes_the_masked_pixels_alone(fill):
     if fill == "mean":
         torch.testing.assert_close(covered[:, 20, 35], picture[:, ~area].mean(1))
     if fill == "frame":
-        assert torch.equal(covered[:, area], other[:, area])
+        assert torch.equal(covered[:, area], other_picture[:, area])
     if fill == "grey":
         assert covered[:, area].abs().max() == 0

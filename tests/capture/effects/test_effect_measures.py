@@ -52,7 +52,7 @@ def test_floor_error_is_the_spread_of_repeated_floors():
 
 
 @pytest.mark.parametrize(
-    ("row", "wanted"),
+    ("row", "expected"),
     [
         ([1, 2, 3, 4, 5, 6, 7, 8], 1.0),
         ([8, 7, 6, 5, 4, 3, 2, 1], -1.0),
@@ -61,8 +61,8 @@ def test_floor_error_is_the_spread_of_repeated_floors():
         ([7, 7, 7, 7, 7, 7, 7, 7], np.nan),
     ],
 )
-def test_spearman_against_known_values(row, wanted):
-    np.testing.assert_allclose(spearman(row, [10, 20, 30, 40, 50, 60, 70, 800]), wanted)
+def test_spearman_against_known_values(row, expected):
+    np.testing.assert_allclose(spearman(row, [10, 20, 30, 40, 50, 60, 70, 800]), expected)
 
 
 def test_spearman_of_few_values_is_undefined():
@@ -71,9 +71,9 @@ def test_spearman_of_few_values_is_undefined():
 
 @given(NUMBERS, st.integers(0, 1000))
 def test_spearman_depends_on_ranks_alone_and_is_symmetric(row, seed):
-    other = np.random.default_rng(seed).permutation(len(row))
-    found = spearman(row, other)
-    np.testing.assert_allclose(spearman(np.exp(row), other), found)
-    np.testing.assert_allclose(spearman(other, row), found)
-    np.testing.assert_allclose(spearman([row, row[::-1]], other)[0], found)
+    permutation = np.random.default_rng(seed).permutation(len(row))
+    found = spearman(row, permutation)
+    np.testing.assert_allclose(spearman(np.exp(row), permutation), found)
+    np.testing.assert_allclose(spearman(permutation, row), found)
+    np.testing.assert_allclose(spearman([row, row[::-1]], permutation)[0], found)
     assert np.isnan(found) or -1 - 1e-9 <= found <= 1 + 1e-9

@@ -72,7 +72,7 @@ def test_blocks_cover_every_pictured_patch_once():
     pictured = np.zeros((2, *GRID), bool)
     pictured[:, 2:7] = True
     found = blocks(pictured, 4)
-    assert [place for place, _ in found] == [
+    assert [block for block, _ in found] == [
         (camera, row, col) for camera in range(2) for row in range(2) for col in range(2)
     ]
     total = np.sum([target.patches for _, target in found], axis=0)
@@ -103,14 +103,14 @@ def test_controls_have_the_shape_lie_in_the_picture_and_do_not_touch(top, left, 
     assert len({control.tobytes() for control in controls}) == len(controls)
 
 
-def test_controls_are_as_many_as_there_are_places_and_the_same_for_a_seed():
+def test_controls_are_limited_by_positions_and_repeatable_by_seed():
     region = np.zeros((1, 8, 1), bool)
     region[0, 0] = True
     pictured = np.ones((1, 8, 1), bool)
     controls = random_controls(region, pictured, 20, seed=3)
     assert sorted(int(np.argmax(control)) for control in controls) == [2, 3, 4, 5, 6, 7]
-    again = random_controls(region, pictured, 20, seed=3)
-    assert all(np.array_equal(one, other) for one, other in zip(controls, again, strict=True))
+    same_seed = random_controls(region, pictured, 20, seed=3)
+    assert all(np.array_equal(first, second) for first, second in zip(controls, same_seed, strict=True))
     assert random_controls(pictured, pictured, 20, seed=3) == []
 
 

@@ -23,15 +23,15 @@ with FileLock(Path(sys.argv[1])):
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
 
 
-def test_second_run_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
+def test_lock_refuses_a_second_run_and_is_freed_by_a_killed_one(tmp_path):
     target = tmp_path / "duck.effects.h5"
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(target)], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(target)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
         with pytest.raises(UserError, match="another run is writing"), FileLock(target):
             pass
-        other.kill()
-        other.wait()
+        process.kill()
+        process.wait()
     with FileLock(target):
         assert len(list(tmp_path.iterdir())) == 1
     assert list(tmp_path.iterdir()) == []

@@ -22,8 +22,8 @@ DIM = 2
 def double(policy):
     """The small policy in float64, with an observation and noise."""
     model = copy.deepcopy(policy.model).double()
-    whole = Pi05Policy(model, policy.preprocessing, policy.tokenizer)
-    return whole, whole.prepare(make_observation()), policy.noise(3).double()
+    double_policy = Pi05Policy(model, policy.preprocessing, policy.tokenizer)
+    return double_policy, double_policy.prepare(make_observation()), policy.noise(3).double()
 
 
 def test_gradients_are_finite_differences_in_float64(double):
@@ -33,12 +33,12 @@ def test_gradients_are_finite_differences_in_float64(double):
         actions = policy.differentiate(prepared, noise)
         [found] = gradients.of([actions[0, :, DIM].sum()])
     assert found.prefix[0][1].dtype == torch.float64
-    places = [(f"prefix layer {layer}", layer, found.prefix[layer]) for layer in range(layers - 1)]
+    tensors = [(f"prefix layer {layer}", layer, found.prefix[layer]) for layer in range(layers - 1)]
     for step, layer in ((0, 0), (1, 1), (policy.sizes.denoise_steps - 1, layers - 1)):
-        places.append((f"step {step} layer {layer}", layers * (1 + step) + layer, found.suffix[step][layer]))
+        tensors.append((f"step {step} layer {layer}", layers * (1 + step) + layer, found.suffix[step][layer]))
     generator = torch.Generator().manual_seed(0)
     size = 1e-6
-    for name, number, (weights, gradient) in places:
+    for name, number, (weights, gradient) in tensors:
         direction = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
 
         def result(sign, number=number, direction=direction):
@@ -48,9 +48,9 @@ def test_gradients_are_finite_differences_in_float64(double):
             with torch.no_grad(), DoublePrecision(change):
                 return float(policy.differentiate(prepared, noise)[0, :, DIM].sum())
 
-        wanted = (result(1) - result(-1)) / (2 * size)
-        assert abs(wanted) > 1e-4, name
-        assert float((gradient * direction).sum()) == pytest.approx(wanted, rel=1e-5), name
+        expected = (result(1) - result(-1)) / (2 * size)
+        assert abs(expected) > 1e-4, name
+        assert float((gradient * direction).sum()) == pytest.approx(expected, rel=1e-5), name
     assert not found.prefix[-1][1].any()  # nothing reads what the last layer mixes
 
 
@@ -58,9 +58,9 @@ def test_differentiated_call_gives_the_actions_of_the_plain_call(policy):
     prepared = policy.prepare(make_observation())
     actions = policy.differentiate(prepared, policy.noise(3))
     assert actions.requires_grad
-    plain = policy.plain([prepared], seeds=[3]).actions
-    assert not plain.requires_grad
-    torch.testing.assert_close(actions.detach(), plain, rtol=0, atol=1e-6)
+    expected = policy.plain([prepared], seeds=[3]).actions
+    assert not expected.requires_grad
+    torch.testing.assert_close(actions.detach(), expected, rtol=0, atol=1e-6)
 
 
 def test_only_the_planted_patch_is_relevant():
@@ -69,11 +69,11 @@ def test_only_the_planted_patch_is_relevant():
     with AttentionGradients(policy.module) as gradients:
         actions = policy.differentiate(None, noise)
         [found] = gradients.of([actions[0, :, DIM].sum()])
-    one = relevance(found)
-    both = (one.raising + one.lowering).sum(0)  # (KEYS,)
-    assert both.shape == (KEYS,)
-    assert int(both.argmax()) == 9
-    assert both.sum() - both[9] < 1e-5 * both[9]
+    found_relevance = relevance(found)
+    magnitude = (found_relevance.raising + found_relevance.lowering).sum(0)  # (KEYS,)
+    assert magnitude.shape == (KEYS,)
+    assert int(magnitude.argmax()) == 9
+    assert magnitude.sum() - magnitude[9] < 1e-5 * magnitude[9]
 
 
 def test_relevance_adds_up_layers_and_steps_and_what_prefix_tokens_pass_on():

@@ -38,7 +38,7 @@ def test_area_is_by_the_trapezoidal_rule():
     assert area_under([[0, 2], [1, 1]], [0, 1]).tolist() == [1, 1]
 
 
-def test_head_that_ranks_the_patch_first_is_best_and_the_one_that_ranks_it_last_worst(calls):
+def test_agreement_is_best_where_the_patch_ranks_first_and_worst_where_last(calls):
     effects = measure_blocks(calls)
     rows = np.full((6, 1, 1, 3, BLOCKS), 1.0)  # (actions, 1 layer, 1 step, 3 heads, blocks)
     rows[..., 0, KEY], rows[..., 1, KEY] = 2.0, 0.5  # the third head ranks nothing
@@ -54,8 +54,8 @@ def test_head_that_ranks_the_patch_first_is_best_and_the_one_that_ranks_it_last_
     assert np.abs([hidden[-1], *shown[1:]]).max() < 1e-4
     assert (found["curves/effect_deletion"] > large).tolist() == [False, True, True, True, True]
     for name in ("deletion", "insertion"):
-        best, worst, none = found[f"agreement/{name}"][0, 0]
-        assert best >= none >= worst
+        best, worst, without_weight = found[f"agreement/{name}"][0, 0]
+        assert best >= without_weight >= worst
         assert best > 0 > worst
         better, worse, _ = found[f"agreement/{name}_smaller"][0, 0]
         assert better > worse
@@ -71,9 +71,11 @@ def test_spearman_ranks_the_head_that_looks_where_the_effect_is(calls):
     assert found["agreement/spearman"].shape == (6, 1, 1, 2)
 
 
-def test_no_random_orders_leave_no_area(calls):
-    alone = FrameCalls(**{**vars(calls), "request": EffectsRequest(Intervention(), map_block=4, curves=2, controls=0)})
-    effects = measure_blocks(alone)
-    found = removal_curves(alone, effects, np.random.default_rng(0).random((6, 1, 1, 1, 2)))
+def test_area_needs_random_orders(calls):
+    calls_without_orders = FrameCalls(
+        **{**vars(calls), "request": EffectsRequest(Intervention(), map_block=4, curves=2, controls=0)}
+    )
+    effects = measure_blocks(calls_without_orders)
+    found = removal_curves(calls_without_orders, effects, np.random.default_rng(0).random((6, 1, 1, 1, 2)))
     assert np.isnan(found["agreement/deletion"]).all()
     assert found["curves/random_deletion"].shape == (0, 3)

@@ -34,14 +34,14 @@ def test_left_out_error_is_that_of_regressions_without_each_mask():
     _, explained = regress(covered, values[:, None])
     errors, means = [], []
     for mask in range(20):
-        kept = np.arange(20) != mask
-        inputs = np.column_stack([np.ones(19), covered[kept]])
-        solved = np.linalg.lstsq(inputs, values[kept], rcond=None)[0]
+        others = np.arange(20) != mask
+        inputs = np.column_stack([np.ones(19), covered[others]])
+        solved = np.linalg.lstsq(inputs, values[others], rcond=None)[0]
         errors.append(values[mask] - solved @ np.r_[1.0, covered[mask]])
-        means.append(values[mask] - values[kept].mean())
-    wanted = 1 - np.square(errors).sum() / np.square(means).sum()  # without a penalty
-    assert explained[0] == pytest.approx(wanted, abs=0.03)
-    assert explained[0] >= wanted - 1e-3
+        means.append(values[mask] - values[others].mean())
+    expected = 1 - np.square(errors).sum() / np.square(means).sum()  # without a penalty
+    assert explained[0] == pytest.approx(expected, abs=0.03)
+    assert explained[0] >= expected - 1e-3
 
 
 def test_equal_effects_explain_nothing():

@@ -23,18 +23,18 @@ STATE = np.array([-1.5, -0.2, 0.0, 0.999])
 
 def test_known_tokens_get_words_and_state_values() -> None:
     tokenizer = read_tokenizer(TOKENIZER)
-    fed = tokenise("pick up the red block", STATE, tokenizer)
-    found = describe_tokens(fed.ids, "pick up the red block", STATE, tokenizer)
-    np.testing.assert_array_equal(found.word, fed.word)
+    tokens = tokenise("pick up the red block", STATE, tokenizer)
+    found = describe_tokens(tokens.ids, "pick up the red block", STATE, tokenizer)
+    np.testing.assert_array_equal(found.word, tokens.word)
     assert set(found.state_index) == {-1, 0, 1, 2, 3}
 
 
 def test_written_prompt_gives_task_and_bins() -> None:
     tokenizer = read_tokenizer(TOKENIZER)
-    fed = tokenise("pick up: State: 5, the block", STATE, tokenizer)
-    task, state = read_written_prompt(fed.text)
+    tokens = tokenise("pick up: State: 5, the block", STATE, tokenizer)
+    task, state = read_written_prompt(tokens.text)
     assert task == "pick up: State: 5, the block"
-    np.testing.assert_array_equal(tokenise(task, state, tokenizer).ids, fed.ids)
+    np.testing.assert_array_equal(tokenise(task, state, tokenizer).ids, tokens.ids)
     assert read_written_prompt("open the drawer\n") == ("open the drawer", None)
 
 
@@ -75,8 +75,8 @@ def test_cameras_are_named_as_captures_name_them() -> None:
 @pytest.mark.parametrize("kind", ["uint8", "float, channels first"])
 def test_source_pictures_are_copied_to_uint8(kind: str) -> None:
     picture = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    given = picture if kind == "uint8" else torch.from_numpy(picture).permute(2, 0, 1).float() / 255
-    found = read_source(given)
+    array = picture if kind == "uint8" else torch.from_numpy(picture).permute(2, 0, 1).float() / 255
+    found = read_source(array)
     np.testing.assert_array_equal(found, picture)
     assert not np.shares_memory(found, picture)
 
@@ -93,17 +93,17 @@ class Thing:
 
 
 def test_overrides_restore_methods_and_attributes() -> None:
-    plain, own = Thing(), Thing()
+    inherited, own = Thing(), Thing()
     own.work = lambda x: x + 10  # type: ignore[method-assign]
     before = own.work
     overrides = AttributeOverrides()
-    for thing in (plain, own):
-        overrides.set(thing, "work", lambda original: lambda x: 100 * original(x))
-    assert (plain.work(1), own.work(1)) == (200, 1100)
+    for overridden in (inherited, own):
+        overrides.set(overridden, "work", lambda original: lambda x: 100 * original(x))
+    assert (inherited.work(1), own.work(1)) == (200, 1100)
     with pytest.raises(RuntimeError, match="this Thing is recorded already"):
-        AttributeOverrides().set(plain, "work", lambda original: original)
+        AttributeOverrides().set(inherited, "work", lambda original: original)
     overrides.restore()
     overrides.restore()
-    assert plain.work(1) == 2
-    assert not vars(plain)
+    assert inherited.work(1) == 2
+    assert not vars(inherited)
     assert own.work is before

@@ -22,23 +22,23 @@ from capture.rollouts.run_description import RolloutRun
 from capture.rollouts.writer import RolloutWriter
 
 
-def keeping(every: int) -> RolloutRun:
-    return RolloutRun.from_setup(replace(SETUP, options=replace(SETUP.options, maps_every=every)))
+def keeping(maps_every: int) -> RolloutRun:
+    return RolloutRun.from_setup(replace(SETUP, options=replace(SETUP.options, maps_every=maps_every)))
 
 
-@pytest.mark.parametrize("every", [0, 2])
-def test_growing_file_keeps_summaries_and_some_maps(tmp_path: Path, every: int) -> None:
+@pytest.mark.parametrize("maps_every", [0, 2])
+def test_growing_file_keeps_summaries_and_some_maps(tmp_path: Path, maps_every: int) -> None:
     calls = [record_toy_call(seed) for seed in range(3)]
-    with RolloutWriter(tmp_path, keeping(every)) as writer:
+    with RolloutWriter(tmp_path, keeping(maps_every)) as writer:
         stream = writer.open_stream("client 1")
         for call in calls:
             stream.start_call("stack the cups").store(call)
             writer.settle()
     assert not writer.counts.failures
     with h5py.File(tmp_path / "episode_000000.h5") as file:
-        assert json.loads(file.attrs["run"])["keep"] == scores_schema.format_keep(every)
-        kept = [int(every > 0 and number % 2 == 0) for number in range(3)]
-        assert file[scores_schema.HAS_MAPS][:].tolist() == kept
+        assert json.loads(file.attrs["run"])["keep"] == scores_schema.format_keep(maps_every)
+        has_maps = [int(maps_every > 0 and number % 2 == 0) for number in range(3)]
+        assert file[scores_schema.HAS_MAPS][:].tolist() == has_maps
         for number, call in enumerate(calls):
             [(frame, _)] = build_frames(call, Kept(scores=True))
             for name in (schema.TEXT_MASS, schema.ACTION_ENTROPY, scores_schema.CHANGE):
@@ -46,7 +46,7 @@ def test_growing_file_keeps_summaries_and_some_maps(tmp_path: Path, every: int) 
             words = np.asarray(frame[scores_schema.WORD_ENTROPY])
             np.testing.assert_array_equal(file[scores_schema.WORD_ENTROPY][number, :, : words.shape[1]], words)
             for name in schema.MAPS:
-                if kept[number]:
+                if has_maps[number]:
                     np.testing.assert_array_equal(file[name][number], frame[name], err_msg=name)
                 else:
                     assert np.isnan(file[name][number]).all(), name

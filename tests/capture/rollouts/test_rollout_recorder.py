@@ -41,11 +41,11 @@ def rollout(path: Path) -> dict[str, Any]:
 
 
 def test_recorder_leaves_actions_and_policy_as_they_are(policy: Any, tmp_path: Path) -> None:
-    before, plain = dict(vars(policy)), [act(policy, seed) for seed in range(3)]
+    before, expected = dict(vars(policy)), [act(policy, seed) for seed in range(3)]
     with RolloutRecorder(policy, tmp_path, every=2) as recorder:
         recorded = [act(policy, seed) for seed in range(3)]
         recorder.end_episode(success=True)
-    assert all(torch.equal(one, other) for one, other in zip(plain, recorded, strict=True))
+    assert all(torch.equal(first, second) for first, second in zip(expected, recorded, strict=True))
     assert vars(policy) == before
     assert not any(module._forward_hooks for module in policy.model.modules())
     assert (recorder.counts.calls, recorder.counts.recorded) == (3, 2)
@@ -67,7 +67,7 @@ def test_recorder_stores_what_a_capture_stores(policy: Any, tmp_path: Path) -> N
                 np.testing.assert_allclose(found, value, atol=1e-6, err_msg=name)
         assert file["image/to_image"].shape[0] == 1
         assert file.attrs["layers"].tolist() == [0, 2]
-        decisions = {one["subject"] for one in json.loads(file.attrs["provenance"])}
+        decisions = {decision["subject"] for decision in json.loads(file.attrs["provenance"])}
         assert {"recorded calls", "noise"} <= decisions
 
 
@@ -84,10 +84,10 @@ def test_each_environment_of_a_batch_has_its_own_file(policy: Any, tmp_path: Pat
             assert file["frames/prompt"].asstr()[0] == task
             assert json.loads(file.attrs[schema.ROLLOUT_ATTRIBUTE])["success"] is success
             np.testing.assert_array_equal(file["action/x"][0, -1], chunk.actions[row])
-            alone = policy.plain([prepared[row]], seeds=[1 + row]).actions[0]
-            np.testing.assert_allclose(file["action/x"][0, -1], alone, atol=1e-4)
-            with policy.recorder() as taken:
-                [(frame, _)] = build_frames(policy.run([prepared[row]], taken, seeds=[1 + row]))
+            single = policy.plain([prepared[row]], seeds=[1 + row]).actions[0]
+            np.testing.assert_allclose(file["action/x"][0, -1], single, atol=1e-4)
+            with policy.recorder() as attention_recorder:
+                [(frame, _)] = build_frames(policy.run([prepared[row]], attention_recorder, seeds=[1 + row]))
             expected = frame[schema.TEXT_TO_IMAGE]
             np.testing.assert_allclose(file["text/to_image"][0, :, : expected.shape[1]], expected, atol=1e-4)
 
@@ -121,8 +121,8 @@ def test_error_of_the_policy_is_raised_and_drops_its_recording(policy: Any, tmp_
         loop()
     assert "plain" not in vars(policy)
     assert not any(module._forward_hooks for module in policy.model.modules())
-    told = rollout(tmp_path / "episode_000000.h5")
-    assert (told["ended"], told["dropped"]) == ("RuntimeError ended the caller's loop", 1)
+    description = rollout(tmp_path / "episode_000000.h5")
+    assert (description["ended"], description["dropped"]) == ("RuntimeError ended the caller's loop", 1)
 
 
 def test_second_recorder_of_a_policy_is_refused(policy: Any, tmp_path: Path) -> None:
@@ -136,16 +136,19 @@ def test_second_recorder_of_a_policy_is_refused(policy: Any, tmp_path: Path) -> 
 def test_folder_of_another_policy_is_refused(policy: Any, tmp_path: Path) -> None:
     with RolloutRecorder(policy, tmp_path):
         act(policy, 0)
-    other = small_policy()
+    other_policy = small_policy()
     with torch.no_grad():
-        next(other.model.parameters()).add_(1.0)
-    with pytest.raises(UserError, match="weights changed; choose another folder"), RolloutRecorder(other, tmp_path):
+        next(other_policy.model.parameters()).add_(1.0)
+    with (
+        pytest.raises(UserError, match="weights changed; choose another folder"),
+        RolloutRecorder(other_policy, tmp_path),
+    ):
         pass
-    assert "plain" not in vars(other)
+    assert "plain" not in vars(other_policy)
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"every": 0}, "every=0"),
         ({"every": 1.5}, "every=1.5"),
@@ -155,8 +158,10 @@ def test_folder_of_another_policy_is_refused(policy: Any, tmp_path: Path) -> Non
         ({"postprocessor": print}, "those of a lerobot policy"),
     ],
 )
-def test_mistakes_in_options_are_user_errors(policy: Any, tmp_path: Path, options: dict[str, Any], says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_mistakes_in_options_are_user_errors(
+    policy: Any, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
         RolloutRecorder(policy, tmp_path, **options)
 
 
@@ -231,7 +236,7 @@ def test_peer_policies_are_recorded(peer: str, tmp_path: Path) -> None:
     if python is None or (peer == "openpi" and checkout is None):
         pytest.skip(f"PI0_{peer.upper()}_PYTHON (and PI0_OPENPI_CHECKOUT) name a Python with {peer}")
     command = [python, str(ROOT / "tests/run_rollouts_with_peers.py"), peer, str(tmp_path / "runs")]
-    done = subprocess.run(
+    completed = subprocess.run(
         [*command, *([checkout] if peer == "openpi" and checkout else [])], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr

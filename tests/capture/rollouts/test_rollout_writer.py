@@ -78,9 +78,9 @@ def test_rollout_writer_stores_each_call_as_a_capture_would(tmp_path: Path) -> N
         clock, times = file["frames/clock"][:], file["frames/time"][:]
         assert before <= clock[0] <= clock[1] <= clock[2] <= time.time()
         np.testing.assert_allclose(clock - clock[0], times, atol=0.05)
-        told = rollout(file)
-        assert told.pop("started").startswith("20")
-        assert told == {
+        description = rollout(file)
+        assert description.pop("started").startswith("20")
+        assert description == {
             "stream": "client 1", "every": 1, "first_call": 0, "ended": "reset by the client",
             "calls": 3, "dropped": 0, "success": True,
         }  # fmt: skip
@@ -141,8 +141,8 @@ def test_call_that_does_not_fit_begins_another_file(tmp_path: Path, change: dict
 
 def test_store_drops_recordings_while_the_disk_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = HeldDisk(monkeypatch)
-    told: list[str] = []
-    with RolloutWriter(tmp_path, describe_toy_run(), max_pending=2, tell=told.append) as writer:
+    messages: list[str] = []
+    with RolloutWriter(tmp_path, describe_toy_run(), max_pending=2, tell=messages.append) as writer:
         stream = writer.open_stream("robot")
         accepted = [stream.start_call("go") for _ in range(3)]
         stored = [slot.store(record_toy_call(number, "go")) for number, slot in enumerate(accepted)]
@@ -158,8 +158,8 @@ def test_store_drops_recordings_while_the_disk_is_late(tmp_path: Path, monkeypat
         assert file["frames/index"][:].tolist() == [0, 1, 4]
         assert file["frames/dropped"][:].tolist() == [0, 0, 2]
         assert rollout(file)["dropped"] == 2
-    assert len(told) == 1
-    assert "robot are dropped" in told[0]
+    assert len(messages) == 1
+    assert "robot are dropped" in messages[0]
 
 
 def test_full_disk_keeps_the_frames_and_the_next_episode_is_recorded(
@@ -167,8 +167,8 @@ def test_full_disk_keeps_the_frames_and_the_next_episode_is_recorded(
 ) -> None:
     disk = HeldDisk(monkeypatch)
     disk.release()
-    told: list[str] = []
-    with RolloutWriter(tmp_path, describe_toy_run(), tell=told.append) as writer:
+    messages: list[str] = []
+    with RolloutWriter(tmp_path, describe_toy_run(), tell=messages.append) as writer:
         stream = writer.open_stream("robot")
         assert stream.start_call("go").store(record_toy_call(0, "go"))
         writer.settle()
@@ -179,7 +179,7 @@ def test_full_disk_keeps_the_frames_and_the_next_episode_is_recorded(
         stream.end_episode(success=False)
         assert stream.start_call("go").store(record_toy_call(3, "go"))
     assert writer.counts.failures == ("no space left on device",)
-    assert told == ["this episode of robot is not recorded further: no space left on device"]
+    assert messages == ["this episode of robot is not recorded further: no space left on device"]
     assert (writer.counts.recorded, writer.counts.dropped) == (2, 2)
     with open_for_reading(tmp_path / "episode_000000.h5.partial") as file:
         assert file["frames/done"][()] == 1
@@ -238,15 +238,15 @@ def test_folder_takes_further_episodes_of_the_same_run_only(tmp_path: Path) -> N
     with RolloutWriter(tmp_path, describe_toy_run()) as writer:
         writer.open_stream("loop").start_call("go").store(record_toy_call(0, "go"))
     assert writer.counts.files == (tmp_path / "episode_000008.h5",)
-    other = describe_toy_run()
-    other = type(other)(other.model, {**other.settings, "weights": "others"})
+    other_run = describe_toy_run()
+    other_run = type(other_run)(other_run.model, {**other_run.settings, "weights": "others"})
     with pytest.raises(UserError, match="holds another run, .* weights changed; choose another folder"):
-        RolloutWriter(tmp_path, other)
+        RolloutWriter(tmp_path, other_run)
 
 
 def test_two_writers_share_a_folder(tmp_path: Path) -> None:
-    with RolloutWriter(tmp_path, describe_toy_run()) as one, RolloutWriter(tmp_path, describe_toy_run()) as two:
-        for writer in (one, two, one):
+    with RolloutWriter(tmp_path, describe_toy_run()) as first, RolloutWriter(tmp_path, describe_toy_run()) as second:
+        for writer in (first, second, first):
             stream = writer.open_stream("loop")
             stream.start_call("go").store(record_toy_call(0, "go"))
             stream.close()
@@ -373,11 +373,11 @@ def test_closed_writer_can_be_closed_again_and_takes_no_calls(tmp_path: Path) ->
 
 def test_call_of_several_observations_is_refused(tmp_path: Path) -> None:
     call = record_toy_call()
-    two = type(call)(**{**vars(call), "prepared": call.prepared * 2})
+    two_observations = type(call)(**{**vars(call), "prepared": call.prepared * 2})
     with RolloutWriter(tmp_path, describe_toy_run()) as writer:
         slot = writer.open_stream("loop").start_call("go")
         with pytest.raises(ValueError, match="2 observations"):
-            slot.store(two)
+            slot.store(two_observations)
 
 
 @pytest.mark.parametrize("options", [{"every": 0}], ids=["every"])

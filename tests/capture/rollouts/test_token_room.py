@@ -24,10 +24,10 @@ def check_room(spec: Pi05Spec, low: np.ndarray, high: np.ndarray) -> None:
         denoise_steps=1, state_dim=len(low), robot_dim=1, model_dim=1, pictures=((2, 2),), full=False,
         text_bytes=len(shortest.text.encode()), is_rollout=True,
     )  # fmt: skip
-    room = add_room(sizes, shortest)
+    token_room = add_room(sizes, shortest)
     assert len({len(table) for table in tables}) > 1
-    assert room.tokens >= max(len(table) for table in tables)
-    assert room.text_bytes >= max(len(table.text.encode()) for table in tables)
+    assert token_room.tokens >= max(len(table) for table in tables)
+    assert token_room.text_bytes >= max(len(table.text.encode()) for table in tables)
 
 
 def test_small_tokenizer_has_room_for_every_state(checkpoint: Path) -> None:

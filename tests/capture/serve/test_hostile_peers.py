@@ -53,11 +53,11 @@ def test_client_without_a_usable_message_is_disconnected(
         for _ in range(4):
             client.send("again")
     assert closed.value.rcvd.reason == "3 messages in a row could not be answered"
-    assert len([one for one in plain_server.lines.sentences if "binary msgpack" in one]) == 1
+    assert len([sentence for sentence in plain_server.lines.sentences if "binary msgpack" in sentence]) == 1
     assert RawClient(plain_server).infer()["actions"].shape == (5, 2)
 
 
-def test_too_long_and_too_fragmented_messages_end_the_connection_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_or_fragmented_message_ends_only_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "MAX_MESSAGE_BYTES", 200_000)
     monkeypatch.setattr(server_module, "MAX_FRAGMENTS", 10)
     with toy_server(None) as server:
@@ -70,13 +70,13 @@ def test_too_long_and_too_fragmented_messages_end_the_connection_alone(monkeypat
             client.send(iter([b"x"] * 100))
         assert closed.value.rcvd.reason == "a message has more than 10 parts"
         assert RawClient(server).infer()["actions"].shape == (5, 2)
-        reasons = [one.partition(": ")[2] for one in server.lines.sentences if "connected" not in one]
+        reasons = [sentence.partition(": ")[2] for sentence in server.lines.sentences if "connected" not in sentence]
         assert reasons[0].startswith("the connection was closed: ")
         assert "200001" in reasons[0]
         assert reasons[1] == "the connection was closed: a message has more than 10 parts"
 
 
-def test_garbage_before_the_handshake_harms_nobody(plain_server: RunningServer) -> None:
+def test_garbage_before_the_handshake_disturbs_no_other_client(plain_server: RunningServer) -> None:
     for garbage in (b"\x00" * 100, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 1000 + b"\r\n", b"\x16\x03\x01" + bytes(200)):
         with socket.create_connection(("127.0.0.1", plain_server.port)) as raw:
             raw.sendall(garbage)
@@ -99,17 +99,17 @@ def test_health_is_answered_while_the_policy_runs_and_without_a_key() -> None:
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Api-Key wrong"}, {"Authorization": "Bearer secret"}])
 def test_client_without_the_key_is_refused(headers: dict[str, str]) -> None:
     with toy_server(None, key="secret") as server:
-        with pytest.raises(InvalidStatus) as refused:
+        with pytest.raises(InvalidStatus) as refusal:
             RawClient(server, additional_headers=headers)
-        assert refused.value.response.status_code == 401
-        assert b"a key is needed: Authorization: Api-Key KEY" in refused.value.response.body
-        assert any("refused 127.0.0.1: a key is needed" in one for one in server.lines.sentences)
+        assert refusal.value.response.status_code == 401
+        assert b"a key is needed: Authorization: Api-Key KEY" in refusal.value.response.body
+        assert any("refused 127.0.0.1: a key is needed" in sentence for sentence in server.lines.sentences)
 
 
 def test_page_of_a_browser_is_refused(plain_server: RunningServer) -> None:
-    with pytest.raises(InvalidStatus) as refused:
+    with pytest.raises(InvalidStatus) as refusal:
         RawClient(plain_server, origin="http://evil.example")
-    assert refused.value.response.status_code == 403
+    assert refusal.value.response.status_code == 403
 
 
 def test_further_clients_than_the_limit_are_refused(
@@ -117,8 +117,8 @@ def test_further_clients_than_the_limit_are_refused(
 ) -> None:
     monkeypatch.setattr(server_module, "MAX_CLIENTS", 2)
     clients = [RawClient(plain_server), RawClient(plain_server)]
-    with pytest.raises(InvalidStatus) as refused:
+    with pytest.raises(InvalidStatus) as refusal:
         RawClient(plain_server)
-    assert refused.value.response.status_code == 503
+    assert refusal.value.response.status_code == 503
     for client in clients:
         client.close()

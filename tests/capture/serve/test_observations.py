@@ -15,14 +15,14 @@ ONE_ARM = SourceOptions(cameras=("exterior", "wrist"), horizon=5, state_dim=8, r
 TWO_ARMS = SourceOptions(cameras=("exterior", "wrist", "right wrist"), horizon=5, state_dim=14, robot_dim=14)
 
 
-def picture(number: int, shape: tuple[int, ...] = (4, 6, 3), dtype: object = np.uint8) -> np.ndarray:
+def make_picture(number: int, shape: tuple[int, ...] = (4, 6, 3), dtype: object = np.uint8) -> np.ndarray:
     return np.full(shape, number, dtype)
 
 
-def droid(**changed: object) -> dict[str, object]:
+def make_droid_message(**changed: object) -> dict[str, object]:
     message = {
-        "observation/exterior_image_1_left": picture(1),
-        "observation/wrist_image_left": picture(2),
+        "observation/exterior_image_1_left": make_picture(1),
+        "observation/wrist_image_left": make_picture(2),
         "observation/joint_position": np.arange(7.0),
         "observation/gripper_position": np.array([9.0]),
         "prompt": "put the duck in the bowl",
@@ -31,76 +31,76 @@ def droid(**changed: object) -> dict[str, object]:
 
 
 LIBERO = {
-    "observation/image": picture(1),
-    "observation/wrist_image": picture(2),
+    "observation/image": make_picture(1),
+    "observation/wrist_image": make_picture(2),
     "observation/state": np.arange(8.0),
     "prompt": "open the drawer",
 }
 ALOHA_CAMERAS = ("cam_high", "cam_low", "cam_left_wrist", "cam_right_wrist")
 ALOHA = {
     "state": np.arange(14.0),
-    "images": {name: picture(number, (3, 4, 6)) for number, name in enumerate(ALOHA_CAMERAS)},
+    "images": {name: make_picture(number, (3, 4, 6)) for number, name in enumerate(ALOHA_CAMERAS)},
     "prompt": "uncap the pen",
 }
 
 
-def mapper(options: SourceOptions = ONE_ARM, **given: object) -> ObservationMapper:
+def make_mapper(options: SourceOptions = ONE_ARM, **given: object) -> ObservationMapper:
     return ObservationMapper(options, **{"needs_state": True, "prompt": None, **given})
 
 
-def values(observation: object) -> dict[str, int]:
+def read_values(observation: object) -> dict[str, int]:
     return {name: int(array[0, 0, 0]) for name, array in observation.pictures.items()}
 
 
 def test_droid_keys_are_mapped_with_the_gripper_behind_the_joints() -> None:
-    found, decisions = mapper().map(droid())
-    assert values(found) == {"exterior": 1, "wrist": 2}
+    found, decisions = make_mapper().map(make_droid_message())
+    assert read_values(found) == {"exterior": 1, "wrist": 2}
     assert found.prompt == "put the duck in the bowl"
     assert found.state.tolist() == [0, 1, 2, 3, 4, 5, 6, 9]
-    chosen = {one.subject: (one.choice, one.is_certain) for one in decisions}
+    chosen = {decision.subject: (decision.choice, decision.is_certain) for decision in decisions}
     assert chosen["exterior camera"] == ("exterior_image_1_left", True)
     assert chosen["state"] == ("joint_position (7), gripper_position (1)", True)
     assert chosen["prompt"] == ("the client's", True)
 
 
 def test_scalar_gripper_position_is_one_number() -> None:
-    assert mapper().map(droid(gripper_position=np.float64(0.5)))[0].state[-1] == 0.5
-    assert mapper().map(droid(gripper_position=0.5))[0].state[-1] == 0.5
+    assert make_mapper().map(make_droid_message(gripper_position=np.float64(0.5)))[0].state[-1] == 0.5
+    assert make_mapper().map(make_droid_message(gripper_position=0.5))[0].state[-1] == 0.5
 
 
 def test_libero_keys_are_mapped() -> None:
-    found, _ = mapper().map(LIBERO)
-    assert values(found) == {"exterior": 1, "wrist": 2}
+    found, _ = make_mapper().map(LIBERO)
+    assert read_values(found) == {"exterior": 1, "wrist": 2}
     assert found.state.tolist() == list(range(8))
     assert not found.is_upside_down
 
 
 def test_aloha_keys_are_mapped_and_pictures_are_turned_to_rows_first() -> None:
-    found, decisions = mapper(TWO_ARMS).map(ALOHA)
-    assert values(found) == {"exterior": 0, "wrist": 2, "right wrist": 3}
+    found, decisions = make_mapper(TWO_ARMS).map(ALOHA)
+    assert read_values(found) == {"exterior": 0, "wrist": 2, "right wrist": 3}
     assert {array.shape for array in found.pictures.values()} == {(4, 6, 3)}
-    assert ("right wrist camera", "cam_right_wrist") in {(one.subject, one.choice) for one in decisions}
+    assert ("right wrist camera", "cam_right_wrist") in {(decision.subject, decision.choice) for decision in decisions}
 
 
 def test_float_pictures_are_cut_as_openpi_does() -> None:
-    found, _ = mapper().map(droid(wrist_image_left=np.full((4, 6, 3), 0.999, np.float32)))
+    found, _ = make_mapper().map(make_droid_message(wrist_image_left=np.full((4, 6, 3), 0.999, np.float32)))
     assert found.pictures["wrist"].max() == 254
 
 
 def test_camera_option_and_whole_keys_name_a_camera() -> None:
-    message = {**droid(), "left/rgb": picture(5), "right/rgb": picture(6)}
+    message = {**make_droid_message(), "left/rgb": make_picture(5), "right/rgb": make_picture(6)}
     options = SourceOptions(("exterior", "wrist"), 5, 8, camera_overrides={"exterior": "right/rgb"})
-    found, decisions = mapper(options).map(message)
-    assert values(found) == {"exterior": 6, "wrist": 2}
+    found, decisions = make_mapper(options).map(message)
+    assert read_values(found) == {"exterior": 6, "wrist": 2}
     assert Decision("exterior camera", "right/rgb", "by --camera", is_certain=True) in decisions
 
 
 def test_prompt_option_is_used_where_the_client_sends_none() -> None:
-    message = droid()
+    message = make_droid_message()
     del message["prompt"]
     with pytest.raises(UserError, match="has no task; send it under the key 'prompt'"):
-        mapper().map(message)
-    found, decisions = mapper(prompt="wipe the table").map(message)
+        make_mapper().map(message)
+    found, decisions = make_mapper(prompt="wipe the table").map(message)
     assert found.prompt == "wipe the table"
     assert Decision("prompt", "by --prompt", "the client sends none", is_certain=True) in decisions
 
@@ -109,22 +109,25 @@ def test_prompt_option_is_used_where_the_client_sends_none() -> None:
     ("changed", "sentence"),
     [
         ({"wrist_image_left": None}, "no picture for the policy's wrist camera; it has exterior_image_1_left"),
-        ({"wrist_image_left": None, "hand": picture(3)}, "none of the cameras .* is known to be the policy's wrist"),
+        (
+            {"wrist_image_left": None, "hand": make_picture(3)},
+            "none of the cameras .* is known to be the policy's wrist",
+        ),
         ({"joint_position": None}, "the policy's state has 8 numbers, but .* has gripper_position .1."),
         ({"joint_position": None, "gripper_position": None}, "has no state that is known to be this policy's"),
         ({"joint_position": np.arange(6.0)}, "the policy's state has 8 numbers"),
         ({"joint_position": np.zeros((7, 1))}, "the policy's state has 8 numbers"),
-        ({"wrist_image_left": picture(2, (4, 6, 4))}, "wrist_image_left holds an array of shape .4, 6, 4."),
-        ({"wrist_image_left": picture(2, dtype=np.int32)}, "wrist_image_left holds int32 values"),
-        ({"wrist_image_left": picture(2, dtype=np.float32)}, "wrist_image_left holds floats outside 0 to 1"),
-        ({"wrist_image_left": picture(2, (0, 6, 3))}, "wrist_image_left holds an array of shape .0, 6, 3."),
+        ({"wrist_image_left": make_picture(2, (4, 6, 4))}, "wrist_image_left holds an array of shape .4, 6, 4."),
+        ({"wrist_image_left": make_picture(2, dtype=np.int32)}, "wrist_image_left holds int32 values"),
+        ({"wrist_image_left": make_picture(2, dtype=np.float32)}, "wrist_image_left holds floats outside 0 to 1"),
+        ({"wrist_image_left": make_picture(2, (0, 6, 3))}, "wrist_image_left holds an array of shape .0, 6, 3."),
         ({"wrist_image_left": np.zeros((1, 60_000_000, 3), np.uint8)}, "too large"),
     ],
 )
 def test_unusable_observation_gets_a_sentence(changed: dict[str, object], sentence: str) -> None:
-    message = {key: value for key, value in droid(**changed).items() if value is not None}
+    message = {key: value for key, value in make_droid_message(**changed).items() if value is not None}
     with pytest.raises(UserError, match=sentence):
-        mapper().map(message)
+        make_mapper().map(message)
 
 
 @pytest.mark.parametrize(
@@ -141,25 +144,27 @@ def test_unusable_observation_gets_a_sentence(changed: dict[str, object], senten
 )
 def test_malformed_observation_gets_a_sentence(message: dict[object, object], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        mapper().map(message)
+        make_mapper().map(message)
 
 
 def test_right_wrist_may_be_missing_and_any_camera_that_is_left_out() -> None:
     options = SourceOptions(("exterior", "wrist", "right wrist"), 5, 8, camera_overrides={"wrist": "none"})
-    found, decisions = mapper(options).map({key: value for key, value in droid().items() if "wrist" not in key})
-    assert values(found) == {"exterior": 1}
-    assert [one.choice for one in decisions if "wrist" in one.subject] == ["masked", "masked"]
+    found, decisions = make_mapper(options).map(
+        {key: value for key, value in make_droid_message().items() if "wrist" not in key}
+    )
+    assert read_values(found) == {"exterior": 1}
+    assert [decision.choice for decision in decisions if "wrist" in decision.subject] == ["masked", "masked"]
 
 
 def test_mapping_follows_keys_that_change() -> None:
-    mapped = mapper()
-    assert values(mapped.map(droid())[0]) == {"exterior": 1, "wrist": 2}
-    assert values(mapped.map(LIBERO)[0]) == {"exterior": 1, "wrist": 2}
-    without = {key: value for key, value in droid().items() if "wrist" not in key}
+    mapped = make_mapper()
+    assert read_values(mapped.map(make_droid_message())[0]) == {"exterior": 1, "wrist": 2}
+    assert read_values(mapped.map(LIBERO)[0]) == {"exterior": 1, "wrist": 2}
+    without = {key: value for key, value in make_droid_message().items() if "wrist" not in key}
     for _ in range(2):
         with pytest.raises(UserError, match="wrist"):
             mapped.map(without)
-    assert values(mapped.map(droid())[0]) == {"exterior": 1, "wrist": 2}
+    assert read_values(mapped.map(make_droid_message())[0]) == {"exterior": 1, "wrist": 2}
 
 
 def test_values_that_are_no_numbers_are_left_out() -> None:
@@ -168,7 +173,7 @@ def test_values_that_are_no_numbers_are_left_out() -> None:
     assert {name: array.tolist() for name, array in parts.state.items()} == {"one": [1], "list": [1.0, 2.5]}
 
 
-def test_wishes_are_read_and_taken_out_of_the_observation() -> None:
+def test_requests_are_read_and_removed_from_the_observation() -> None:
     wishes, rest = read_wishes({"pi0-capture": {"record": True, "new_episode": np.True_, "seed": np.int64(7)}, "a": 1})
     assert wishes == Wishes(record=True, new_episode=True, seed=7)
     assert rest == {"a": 1}
@@ -189,6 +194,6 @@ def test_wishes_are_read_and_taken_out_of_the_observation() -> None:
         ({"pi0-capture": {}}, "alone ends an episode"),
     ],
 )
-def test_unusable_wishes_get_a_sentence(message: dict[str, object], sentence: str) -> None:
+def test_unusable_requests_get_a_sentence(message: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         read_wishes(message)

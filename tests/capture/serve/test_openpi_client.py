@@ -56,7 +56,7 @@ print(json.dumps({
             file["images/exterior/source"][0], make_client_observation()["observation/exterior_image_1_left"]
         )
     index = json.loads((tmp_path / schema.INDEX_NAME).read_text())
-    assert [(one["success"], one["frames"]) for one in index["episodes"]] == [(True, 3)]
+    assert [(episode["success"], episode["frames"]) for episode in index["episodes"]] == [(True, 3)]
 
 
 def test_episode_of_a_hundred_calls_through_the_action_chunk_broker(toy_folder: Path) -> None:
@@ -68,8 +68,8 @@ policy = ActionChunkBroker(connect(), action_horizon=5)
 print(json.dumps([policy.infer(observe())["actions"].tolist() for _ in range(500)]))
 """,
         )
-    [(frames, about)] = rollouts(toy_folder)
-    assert (frames, about["calls"], about["dropped"]) == (100, 100, 0)
+    [(frames, description)] = rollouts(toy_folder)
+    assert (frames, description["calls"], description["dropped"]) == (100, 100, 0)
     with h5py.File(toy_folder / "episode_000000.h5") as file:
         assert np.array_equal(file["action/predicted"][...].reshape(500, 2), np.array(found, np.float32))
         assert file["frames/index"][:].tolist() == list(range(100))
@@ -85,10 +85,10 @@ print(json.dumps([one["actions"].tolist() for one in answers]))
         clients = [
             start_client(server.port, program, prompt=prompt) for prompt in ("open the drawer", "stack the cups")
         ]
-        together = [finish_client(client) for client in clients]
+        concurrent = [finish_client(client) for client in clients]
     with toy_server(None) as server:
-        alone = run_client(server.port, program, prompt="open the drawer")
-    assert together == [alone, alone]  # the toy policy does not read its prompt
+        single = run_client(server.port, program, prompt="open the drawer")
+    assert concurrent == [single, single]  # the toy policy does not read its prompt
     assert [frames for frames, _ in rollouts(toy_folder)] == [20, 20]
     prompts = set()
     for path in toy_folder.glob("*.h5"):
@@ -97,7 +97,7 @@ print(json.dumps([one["actions"].tolist() for one in answers]))
     assert prompts == {frozenset({"open the drawer"}), frozenset({"stack the cups"})}
 
 
-def test_client_that_dies_in_a_call_leaves_a_finished_file_and_others_go_on(toy_folder: Path) -> None:
+def test_killed_client_leaves_a_finished_file_and_others_continue(toy_folder: Path) -> None:
     policy = HeldPolicy()
     with toy_server(toy_folder, policy) as server:
         client = start_client(server.port, "connect().infer(observe())")
@@ -108,12 +108,12 @@ def test_client_that_dies_in_a_call_leaves_a_finished_file_and_others_go_on(toy_
         found = run_client(
             server.port, 'print(json.dumps(connect().infer(observe("stack the cups"))["actions"].tolist()))'
         )
-        again = run_client(
+        next_client = run_client(
             server.port, 'print(json.dumps(connect().infer(observe("stack the cups"))["actions"].tolist()))'
         )
-    assert np.shape(found) == np.shape(again) == (5, 2)
+    assert np.shape(found) == np.shape(next_client) == (5, 2)
     finished = rollouts(toy_folder)
-    assert [about["ended"] for _, about in finished][-2:] == ["the client disconnected"] * 2
+    assert [description["ended"] for _, description in finished][-2:] == ["the client disconnected"] * 2
     assert not list(toy_folder.glob("*.partial"))
 
 
@@ -155,13 +155,13 @@ def test_client_sends_its_key(toy_folder: Path) -> None:
     with toy_server(None, key="secret") as server:
         program = 'print(json.dumps(connect().infer(observe())["pi0-capture"]["call"]))'
         assert run_client(server.port, program, key="secret") == 0
-        refused = """
+        program_without_key = """
 try:
     connect()
 except Exception as error:
     print(json.dumps(str(error)))
 """
-        assert "401" in run_client(server.port, refused)
+        assert "401" in run_client(server.port, program_without_key)
 
 
 def test_real_and_raw_clients_share_a_server(toy_folder: Path) -> None:

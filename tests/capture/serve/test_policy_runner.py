@@ -14,7 +14,7 @@ from capture.serve.policy_runner import PolicyRunner
 from capture.serve.service import describe_run
 
 
-class Again:
+class RepeatedWork:
     """A graph that does its work again when it is replayed; test_cuda.py has the real one."""
 
     def record(self, work: Any) -> None:
@@ -38,27 +38,31 @@ def record_calls(folder: Path, served: tuple[Any, Any], runner: PolicyRunner) ->
     return found
 
 
-def test_replayed_calls_are_answered_and_stored_as_others(served: tuple[Any, Any], tmp_path: Path) -> None:
-    told: list[str] = []
-    plain = PolicyRunner(*served)
-    replayed = PolicyRunner(*served, graph=Again, tell=told.append)
-    expected = [plain.run(plain.prepare(make_observation()), seed, is_recorded=False).actions for seed in range(4)]
-    for name, runner in (("plain", plain), ("replayed", replayed)):
+def test_replayed_calls_equal_eager_ones(served: tuple[Any, Any], tmp_path: Path) -> None:
+    messages: list[str] = []
+    eager_runner = PolicyRunner(*served)
+    replayed = PolicyRunner(*served, graph=RepeatedWork, tell=messages.append)
+    expected = [
+        eager_runner.run(eager_runner.prepare(make_observation()), seed, is_recorded=False).actions for seed in range(4)
+    ]
+    for name, runner in (("plain", eager_runner), ("replayed", replayed)):
         found = record_calls(tmp_path / name, served, runner)
         np.testing.assert_array_equal(found, expected)
-    assert told == []
+    assert messages == []
     assert replayed._replayer is not None
     assert replayed._replayer.replayed == 2
     with (
-        h5py.File(tmp_path / "plain/episode_000000.h5") as one,
-        h5py.File(tmp_path / "replayed/episode_000000.h5") as other,
+        h5py.File(tmp_path / "plain/episode_000000.h5") as eager_file,
+        h5py.File(tmp_path / "replayed/episode_000000.h5") as replayed_file,
     ):
         names: list[str] = []
-        one.visititems(lambda name, part: names.append(name) if isinstance(part, h5py.Dataset) else None)
+        eager_file.visititems(lambda name, part: names.append(name) if isinstance(part, h5py.Dataset) else None)
         assert len(names) > 30
         for name in names:
             if name not in ("frames/clock", "frames/time", "frames/call_seconds"):
-                assert np.array_equal(one[name][()], other[name][()], equal_nan=one[name].dtype.kind == "f"), name
+                assert np.array_equal(
+                    eager_file[name][()], replayed_file[name][()], equal_nan=eager_file[name].dtype.kind == "f"
+                ), name
     unrecorded = replayed.run(replayed.prepare(make_observation()), 0, is_recorded=False)
     assert unrecorded.recorded is None
     np.testing.assert_array_equal(unrecorded.actions, expected[0])

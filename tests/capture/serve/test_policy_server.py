@@ -33,8 +33,8 @@ def rollouts(folder: Path) -> list[tuple[int, dict[str, Any]]]:
 
 def test_metadata_comes_first_and_answers_have_actions_and_times(plain_server: RunningServer) -> None:
     client = RawClient(plain_server)
-    about = client.metadata["pi0-capture"]
-    assert (about["policy"], about["cameras"], about["horizon"]) == ("toy", ["front", "top", "side"], 5)
+    metadata = client.metadata["pi0-capture"]
+    assert (metadata["policy"], metadata["cameras"], metadata["horizon"]) == ("toy", ["front", "top", "side"], 5)
     first, second = client.infer(), client.infer()
     assert first["actions"].shape == (5, 2)
     assert first["actions"].dtype == np.float32
@@ -49,13 +49,13 @@ def test_seeds_repeat_a_call_and_differ_between_calls_and_episodes(plain_server:
     client = RawClient(plain_server)
     answers = [client.infer(), client.infer(), client.infer(prompt="another task")]
     answers.append(client.send(pack({**make_client_observation(), "pi0-capture": {"seed": 1, "new_episode": True}})))
-    assert [one["pi0-capture"]["seed"] for one in answers] == [0, 1, 1_000_000, 1]
+    assert [answer["pi0-capture"]["seed"] for answer in answers] == [0, 1, 1_000_000, 1]
     assert np.array_equal(answers[1]["actions"], answers[3]["actions"])
     assert not np.array_equal(answers[0]["actions"], answers[1]["actions"])
     client.close()
 
 
-def test_episodes_end_by_wish_prompt_silence_and_disconnection(tmp_path: Path) -> None:
+def test_episodes_end_by_request_prompt_silence_and_disconnection(tmp_path: Path) -> None:
     with toy_server(tmp_path, episode_seconds=0.3) as server:
         client = RawClient(server)
         client.infer()
@@ -71,7 +71,7 @@ def test_episodes_end_by_wish_prompt_silence_and_disconnection(tmp_path: Path) -
         client.close()
     found = rollouts(tmp_path)
     assert [frames for frames, _ in found] == [2, 1, 1, 1, 1]
-    assert [(one["ended"], one["success"]) for _, one in found] == [
+    assert [(episode["ended"], episode["success"]) for _, episode in found] == [
         ("ended by the client", True),
         ("the prompt changed", None),
         ("the client began another episode", None),
@@ -79,8 +79,8 @@ def test_episodes_end_by_wish_prompt_silence_and_disconnection(tmp_path: Path) -
         ("the client disconnected", None),
     ]
     index = json.loads((tmp_path / schema.INDEX_NAME).read_text())
-    assert [one["success"] for one in index["episodes"]] == [True, None, None, None, None]
-    assert [one["prompts"] for one in index["episodes"]][2] == ["stack the cups"]
+    assert [episode["success"] for episode in index["episodes"]] == [True, None, None, None, None]
+    assert [episode["prompts"] for episode in index["episodes"]][2] == ["stack the cups"]
 
 
 def test_recordings_hold_what_was_sent_and_answered(tmp_path: Path) -> None:
@@ -97,13 +97,15 @@ def test_recordings_hold_what_was_sent_and_answered(tmp_path: Path) -> None:
             assert np.array_equal(file["images/front/source"][number], sent["observation/exterior_image_1_left"])
             assert np.array_equal(file["images/top/source"][number], sent["observation/wrist_image_left"])
             assert file["frames/state"][number].tolist() == pytest.approx([0.1, -0.4, 2.0, 0.7])
-        provenance = {one["subject"]: one["choice"] for one in json.loads(file.attrs[schema.PROVENANCE_ATTRIBUTE])}
+        provenance = {
+            decision["subject"]: decision["choice"] for decision in json.loads(file.attrs[schema.PROVENANCE_ATTRIBUTE])
+        }
     assert provenance["front camera"] == "exterior_image_1_left"
     assert provenance["state"] == "joint_position (3), gripper_position (1)"
     assert provenance["prompt"] == "the client's"
 
 
-def test_every_nth_call_or_those_asked_for_are_recorded(tmp_path: Path) -> None:
+def test_every_nth_or_requested_call_is_recorded(tmp_path: Path) -> None:
     with toy_server(tmp_path / "a", every=3) as server:
         client = RawClient(server)
         found = [client.infer()["pi0-capture"]["recorded"] for _ in range(7)]
@@ -119,8 +121,8 @@ def test_every_nth_call_or_those_asked_for_are_recorded(tmp_path: Path) -> None:
             "recorded"
         ]
         client.close()
-    [(frames, about)] = rollouts(tmp_path / "b")
-    assert (frames, about["calls"]) == (1, 2)
+    [(frames, description)] = rollouts(tmp_path / "b")
+    assert (frames, description["calls"]) == (1, 2)
 
 
 def test_answer_is_sent_before_its_recording_is_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +142,7 @@ def test_answer_is_sent_before_its_recording_is_handed_over(tmp_path: Path, monk
     assert [frames for frames, _ in rollouts(tmp_path)] == [1]
 
 
-def test_late_disk_costs_recordings_and_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_disk_drops_recordings_and_delays_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = HeldDisk(monkeypatch)
     with toy_server(tmp_path, max_pending=2) as server:
         client = RawClient(server)
@@ -153,19 +155,17 @@ def test_late_disk_costs_recordings_and_no_answer(tmp_path: Path, monkeypatch: p
         disk.release()
         client.close()
     assert recorded == [True, True, False, False, False, False]
-    [(frames, about)] = rollouts(tmp_path)
-    assert (frames, about["calls"], about["dropped"]) == (2, 6, 4)
-    assert sum("are dropped: the disk" in one for one in server.lines.sentences) == 1
+    [(frames, description)] = rollouts(tmp_path)
+    assert (frames, description["calls"], description["dropped"]) == (2, 6, 4)
+    assert sum("are dropped: the disk" in sentence for sentence in server.lines.sentences) == 1
 
 
-def test_prompt_that_the_policy_cannot_take_as_a_whole_is_told_and_stored(
-    served: tuple[Any, Any], tmp_path: Path
-) -> None:
+def test_truncated_prompt_is_reported_and_stored(served: tuple[Any, Any], tmp_path: Path) -> None:
     with running_server(*served, tmp_path) as server:
         client = RawClient(server)
         assert client.infer(prompt="put the duck in the bowl and " * 40)["actions"].shape == (6, 4)
         client.close()
-    [told] = [one for one in server.lines.decisions if one.subject == "length of the prompt"]
+    [told] = [decision for decision in server.lines.decisions if decision.subject == "length of the prompt"]
     assert "were cut off, the state among them; shorten the task" in told.reason
     with h5py.File(tmp_path / "episode_000000.h5") as file:
         assert "were cut off" in file.attrs[schema.PROVENANCE_ATTRIBUTE]
@@ -221,8 +221,8 @@ def test_call_that_runs_at_the_end_is_answered_and_recorded(tmp_path: Path) -> N
         with pytest.raises(ConnectionClosed) as closed:
             client.connection.recv(timeout=60)
         assert closed.value.rcvd.code == 1001
-    [(frames, about)] = rollouts(tmp_path)
-    assert (frames, about["ended"]) == (1, "the server ended")
+    [(frames, description)] = rollouts(tmp_path)
+    assert (frames, description["ended"]) == (1, "the server ended")
 
 
 def test_failing_policy_and_actions_that_are_not_finite_are_answered_with_a_sentence(tmp_path: Path) -> None:
@@ -245,8 +245,8 @@ def test_failing_policy_and_actions_that_are_not_finite_are_answered_with_a_sent
         assert nan == "the policy's actions are not finite numbers, which no robot should carry out"
         assert client.infer()["actions"].shape == (5, 2)
         client.close()
-    [(frames, about)] = rollouts(tmp_path)
-    assert (frames, about["calls"], about["dropped"]) == (2, 4, 2)
+    [(frames, description)] = rollouts(tmp_path)
+    assert (frames, description["calls"], description["dropped"]) == (2, 4, 2)
 
 
 def test_port_that_is_taken_gets_a_sentence(plain_server: RunningServer) -> None:
@@ -273,6 +273,6 @@ def test_served_actions_are_those_of_the_policy(served: tuple[Any, Any], tmp_pat
     prepared = Prepared(
         observation, setup.policy.prepare_pictures(observation), setup.policy.tokenise(sent["prompt"], state)
     )
-    plain = policy.plain([prepared], seeds=[5]).actions[0].numpy()
-    assert np.array_equal(answer["actions"], policy.to_robot(plain, state))
+    expected = policy.plain([prepared], seeds=[5]).actions[0].numpy()
+    assert np.array_equal(answer["actions"], policy.to_robot(expected, state))
     assert answer["actions"].shape == (6, 4)

@@ -51,9 +51,9 @@ window.close()
 
 
 def run_python(script: str, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    completed = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout.strip()
 
 
 def test_first_picture_is_painted_before_pyqtgraph_is_imported(tiny: Path) -> None:
@@ -62,9 +62,9 @@ def test_first_picture_is_painted_before_pyqtgraph_is_imported(tiny: Path) -> No
 
 def test_window_works_and_says_so_without_pyqtgraph(tiny: Path) -> None:
     blocked = "import sys; sys.modules['pyqtgraph'] = None\n" + FIRST_PICTURE
-    told = run_python(blocked, str(tiny))
-    assert told.startswith("False False Plots are drawn without pyqtgraph, which cannot be imported")
-    assert told.endswith(f'pip install "{REQUIREMENT}"')
+    output = run_python(blocked, str(tiny))
+    assert output.startswith("False False Plots are drawn without pyqtgraph, which cannot be imported")
+    assert output.endswith(f'pip install "{REQUIREMENT}"')
 
 
 @pytest.mark.parametrize("module", ["__main__", "export.__main__", "controllers.session", "analysis.scene", "startup"])
@@ -99,10 +99,8 @@ def test_any_error_of_the_import_becomes_the_sentence(monkeypatch: pytest.Monkey
     assert str(error.value) == unavailable("AttributeError: no QtWidgets")
 
 
-def test_panes_that_another_file_replaces_while_plots_are_built_do_no_harm(
-    app: QApplication, small: Path, tmp_path: Path
-) -> None:
-    other = make_results.write(tmp_path / "other.h5", make_results.Recipe(cameras=("left", "right", "top")))
+def test_panes_replaced_while_plots_are_built_cause_no_error(app: QApplication, small: Path, tmp_path: Path) -> None:
+    other_file = make_results.write(tmp_path / "other.h5", make_results.Recipe(cameras=("left", "right", "top")))
     window = show(small, tmp_path, plots=False)
     loader, grid = window.plot_loader, window.panels.camera_grid
     loader.start()
@@ -110,7 +108,7 @@ def test_panes_that_another_file_replaces_while_plots_are_built_do_no_harm(
     while not grid._has_plots:
         loader._run_piece()
     before = list(grid.panes)
-    window.show_results(Results(other), False)
+    window.show_results(Results(other_file), False)
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     assert not any(shiboken6.isValid(pane) for pane in before)
     loader._timer.start()

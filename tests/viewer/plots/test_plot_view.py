@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QMouseEvent
 
 
-class Recorder(QWidget):
+class PressRecorder(QWidget):
     """Notes the presses that reach it."""
 
     def __init__(self) -> None:
@@ -30,13 +30,13 @@ class Recorder(QWidget):
 
 
 @pytest.fixture
-def panel(app: QApplication) -> Iterator[Recorder]:
-    made = Recorder()
-    yield made
-    made.close()
+def panel(app: QApplication) -> Iterator[PressRecorder]:
+    panel = PressRecorder()
+    yield panel
+    panel.close()
 
 
-def test_view_is_fast_and_never_has_the_focus(panel: Recorder) -> None:
+def test_view_is_fast_and_never_has_the_focus(panel: PressRecorder) -> None:
     view = PlotView(panel)
     assert view.viewportUpdateMode() == QGraphicsView.ViewportUpdateMode.FullViewportUpdate
     assert view.cacheMode() == QGraphicsView.CacheModeFlag.CacheNone
@@ -46,7 +46,7 @@ def test_view_is_fast_and_never_has_the_focus(panel: Recorder) -> None:
     assert view.focusPolicy() == view.viewport().focusPolicy() == Qt.FocusPolicy.NoFocus
 
 
-def test_mouse_reaches_the_panel_below_the_view(panel: Recorder) -> None:
+def test_mouse_reaches_the_panel_below_the_view(panel: PressRecorder) -> None:
     view = PlotView(panel)
     view.setGeometry(50, 20, 100, 60)
     panel.show()

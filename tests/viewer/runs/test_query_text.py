@@ -20,7 +20,7 @@ from viewer.runs.run_view import RunView, parse_run_view
         ("actions 4-", None),
     ],
 )
-def test_words_and_actions_are_told_apart(text, expected):
+def test_words_and_actions_are_distinguished(text, expected):
     assert parse_subject(text) == expected
 
 
@@ -48,11 +48,11 @@ def test_frames_are_read_as_they_are_written(text, frames, times):
 
 
 @pytest.mark.parametrize("text", ["9-2", "50-20%", "0-200%", "x", "1.2.3-5%", "1,5", "0-0%"])
-def test_frames_that_cannot_be_are_refused(text):
+def test_impossible_frames_are_refused(text):
     assert parse_frames(text) is None
 
 
-def test_view_of_a_run_survives_json():
+def test_view_of_a_run_round_trips_through_json():
     view = RunView(RunQuery("entropy", "", "3", "", step=2, times=(0.25, 0.5)), is_contrast=True, layer=4, head=7)
     assert parse_run_view(view.to_json()) == view
     assert view.cell == (4, 7)

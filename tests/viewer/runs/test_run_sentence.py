@@ -21,20 +21,20 @@ from viewer.runs.run_sentence import (
 )
 
 
-def group(name, mean, episodes=3, frames=12):
+def make_group(name, mean, episodes=3, frames=12):
     values = np.full((1, 2), mean)
     counts = np.full((1, 2), episodes), np.full((1, 2), frames)
     return GroupAtlas(name, values, values - 0.01, values + 0.02, *counts)
 
 
-def contrast(q=(0.03, 0.2)):
+def make_contrast(q=(0.03, 0.2)):
     difference = np.array([[0.05, -0.004]])
     p = np.array([q])
     return Contrast("success", "failure", difference, difference - 0.02, difference + 0.02, difference * 40, p, p)
 
 
-def atlas(query, **more):
-    return RunAtlas(query, (7,), 2, group("all", 0.0412, 20, 400), **{"groups": (), "contrast": None, **more})
+def make_atlas(query, **more):
+    return RunAtlas(query, (7,), 2, make_group("all", 0.0412, 20, 400), **{"groups": (), "contrast": None, **more})
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_question_names_score_region_words_and_what_is_left_out(query, expected)
 
 
 def test_heading_gives_the_number_of_episodes_and_frames_and_the_unit_of_the_interval():
-    text = join_phrases(describe_atlas(atlas(RunQuery("region", "duck", region="duck")), is_contrast=False))
+    text = join_phrases(describe_atlas(make_atlas(RunQuery("region", "duck", region="duck")), is_contrast=False))
     assert text == (
         "Mass in region duck for “duck”: mean over 20 episodes with 400 frames. Intervals are of 95 %, by a bootstrap "
         "over episodes, not frames: frames of one episode are not independent."
@@ -73,10 +73,10 @@ def test_heading_gives_the_number_of_episodes_and_frames_and_the_unit_of_the_int
 
 
 def test_heading_of_a_contrast_gives_both_groups_and_the_rate_of_false_discoveries():
-    found = atlas(
+    found = make_atlas(
         RunQuery("region", "duck", region="duck", group="outcome"),
-        groups=(group("success", 0.07, 11, 44), group("failure", 0.02, 1, 5)),
-        contrast=contrast(),
+        groups=(make_group("success", 0.07, 11, 44), make_group("failure", 0.02, 1, 5)),
+        contrast=make_contrast(),
         notes=("A note.",),
     )
     text = join_phrases(describe_atlas(found, is_contrast=True))
@@ -85,28 +85,28 @@ def test_heading_of_a_contrast_gives_both_groups_and_the_rate_of_false_discoveri
         "heads differs by Welch’s test over episodes, adjusted by Benjamini and Hochberg at a false discovery rate of "
         "5 %. Frames of one episode are not independent. A note."
     )
-    assert describe_marks(contrast((0.5, np.nan))) == "None of 2 heads differs"
+    assert describe_marks(make_contrast((0.5, np.nan))) == "None of 2 heads differs"
 
 
 def test_heading_says_which_outcome_is_missing_of_a_contrast():
     query = RunQuery("region", "duck", region="duck", outcomes=("success", "failure"), group="outcome")
-    found = atlas(query, groups=(group("success", 0.07, 20, 400),))
+    found = make_atlas(query, groups=(make_group("success", 0.07, 20, 400),))
     text = join_phrases(describe_atlas(found, is_contrast=False))
     assert text.startswith("Mass in region duck for “duck”: mean over 20 episodes with 400 frames.")
     assert text.endswith("There is nothing to compare: no failures among these episodes.")
 
 
 def test_cell_is_described_with_interval_and_counts():
-    found = atlas(RunQuery("region", "duck", region="duck"))
+    found = make_atlas(RunQuery("region", "duck", region="duck"))
     assert describe_cell(found, 7, 1, is_contrast=False) == ["4.1 % (3.1 to 6.1), 20 episodes, 400 frames"]
     assert describe_cell(found, 8, 1, is_contrast=False) == []
 
 
 def test_cell_of_a_contrast_is_described_with_effect_and_mark():
-    found = atlas(
+    found = make_atlas(
         RunQuery("region", "duck", region="duck", group="outcome"),
-        groups=(group("success", 0.07), group("failure", 0.02)),
-        contrast=contrast((0.0001, 0.2)),
+        groups=(make_group("success", 0.07), make_group("failure", 0.02)),
+        contrast=make_contrast((0.0001, 0.2)),
     )
     assert describe_cell(found, 7, 0, is_contrast=True) == [
         "difference +5.0 % (+3.0 to +7.0)",
@@ -121,7 +121,7 @@ def test_cell_of_a_contrast_is_described_with_effect_and_mark():
 
 
 def test_cell_without_a_value_says_why():
-    found = atlas(RunQuery("entropy", "duck", region=""))
+    found = make_atlas(RunQuery("entropy", "duck", region=""))
     empty = replace(found, all=replace(found.all, mean=np.full((1, 2), np.nan)))
     assert describe_cell(empty, 7, 0, is_contrast=False) == ["no value (no weight on the picture)"]
 
@@ -137,7 +137,7 @@ def test_numbers_have_the_unit_of_their_score_and_a_true_minus():
 
 
 def test_punctuation_ends_the_phrase_before_it():
-    phrases = attach_punctuation(describe_atlas(atlas(RunQuery("picture", "duck", region="")), is_contrast=False))
+    phrases = attach_punctuation(describe_atlas(make_atlas(RunQuery("picture", "duck", region="")), is_contrast=False))
     assert [phrase.text for phrase in phrases[:4]] == [
         "Picture mass",
         " for ",

@@ -10,12 +10,12 @@ from viewer.runs import statistics, student
 NAN = np.nan
 
 
-def column(*values):
+def make_column(*values):
     return np.array(values, np.float64)[:, None]
 
 
 @pytest.mark.parametrize("t", [0.1, 1.0, 3.0, 40.0])
-def test_student_p_has_its_closed_forms_for_one_and_two_degrees(t):
+def test_student_p_equals_its_closed_forms_for_one_and_two_degrees(t):
     assert student.two_sided_p(t, 1) == pytest.approx(1 - 2 / math.pi * math.atan(t), rel=1e-9)
     # P(T ≤ t) = 1/2 + t / (2 √(2 + t²)) for two degrees of freedom.
     assert student.two_sided_p(-t, 2) == pytest.approx(1 - t / math.sqrt(2 + t * t), rel=1e-9)
@@ -33,10 +33,10 @@ def test_student_p_of_infinite_and_missing_t():
 
 def test_hedges_g_by_hand():
     # Means 2 and 4, variances 1 and 4, pooled √2.5; J = 1 - 3 / (4·4 - 1) = 0.8.
-    g = statistics.hedges_g(column(1, 2, 3), column(2, 4, 6))
+    g = statistics.hedges_g(make_column(1, 2, 3), make_column(2, 4, 6))
     assert g[0] == pytest.approx(0.8 * -2 / math.sqrt(2.5))
-    assert np.isnan(statistics.hedges_g(column(1, 1), column(1, 1))).all()
-    assert np.isnan(statistics.hedges_g(column(1), column(1, 2))).all()
+    assert np.isnan(statistics.hedges_g(make_column(1, 1), make_column(1, 1))).all()
+    assert np.isnan(statistics.hedges_g(make_column(1), make_column(1, 2))).all()
 
 
 def test_adjusted_p_values_by_hand():
@@ -51,7 +51,7 @@ def test_bootstrap_interval_by_hand():
     # Means of three draws from 0, 0, 3 are 0, 1, 2, 3 with probabilities 8, 12, 6 and 1 of 27. At a confidence of 50 %
     # t is 0.8165 and the tail Φ(-√1.5 · 0.8165) = Φ(-1) = 0.159: the quantiles there are 0 and 2.
     assert statistics.expanded_tail(3, 0.5) == pytest.approx(0.158655, abs=1e-5)
-    low, high = statistics.bootstrap_interval(column(0, 0, 3), 0.5)
+    low, high = statistics.bootstrap_interval(make_column(0, 0, 3), 0.5)
     assert (low[0], high[0]) == pytest.approx((0, 2), abs=1e-6)
 
 
@@ -66,18 +66,18 @@ def test_bootstrap_interval_needs_two_episodes_and_leaves_missing_ones_out():
     assert (found.low[3], found.high[3]) == (2, 2)
 
 
-def test_draws_in_blocks_are_as_good_as_at_once(monkeypatch):
+def test_bootstrap_in_blocks_equals_one_block(monkeypatch):
     values = np.random.default_rng(0).normal(3, 1, (40, 5))
-    whole = statistics.bootstrap_interval(values)
+    at_once = statistics.bootstrap_interval(values)
     monkeypatch.setattr(statistics, "_BLOCK", 40 * 130)
     blocks = statistics.bootstrap_interval(values)
-    np.testing.assert_allclose(whole, blocks, atol=0.05)
+    np.testing.assert_allclose(at_once, blocks, atol=0.05)
     np.testing.assert_array_equal(blocks, statistics.bootstrap_interval(values))  # seeded
 
 
 def test_welch_by_hand():
     # Standard error √(1/3 + 4/3), degrees (5/3)² / ((1/3)²/2 + (4/3)²/2) = 2.941.
-    found = statistics.compare_groups(column(1, 2, 3), column(2, 4, 6))
+    found = statistics.compare_groups(make_column(1, 2, 3), make_column(2, 4, 6))
     error = math.sqrt(5 / 3)
     assert found.difference[0] == -2
     assert found.p[0] == pytest.approx(float(student.two_sided_p(2 / error, 50 / 17)))
@@ -85,12 +85,12 @@ def test_welch_by_hand():
 
 
 def test_welch_where_nothing_varies_or_a_group_is_too_small():
-    same = statistics.compare_groups(column(0.1, 0.1, 0.1), column(0.1, 0.1))
-    other = statistics.compare_groups(column(0.1, 0.1, 0.1), column(0.3, 0.3))
-    assert (same.p[0], other.p[0]) == (1, 0)
-    alone = statistics.compare_groups(column(0.1), column(0.3, 0.4))
-    assert alone.difference[0] == pytest.approx(-0.25)
-    assert np.isnan([alone.p[0], alone.low[0], alone.effect[0]]).all()
+    same = statistics.compare_groups(make_column(0.1, 0.1, 0.1), make_column(0.1, 0.1))
+    constant = statistics.compare_groups(make_column(0.1, 0.1, 0.1), make_column(0.3, 0.3))
+    assert (same.p[0], constant.p[0]) == (1, 0)
+    single = statistics.compare_groups(make_column(0.1), make_column(0.3, 0.4))
+    assert single.difference[0] == pytest.approx(-0.25)
+    assert np.isnan([single.p[0], single.low[0], single.effect[0]]).all()
 
 
 def test_interval_covers_the_truth_in_95_of_100_runs():
@@ -114,23 +114,23 @@ def test_interval_of_a_difference_covers_it_in_95_of_100_runs():
 def test_planted_heads_are_found_and_false_ones_stay_at_the_stated_rate():
     """200 runs of 20 episodes, half of them failures: 144 heads, ten of which look elsewhere when the robot fails."""
     rng = np.random.default_rng(3)
-    seeds, heads, planted = 200, 144, 10
+    seeds, heads, planted_count = 200, 144, 10
     success = rng.normal(0.10, 0.02, (10, seeds, heads))
     failure = rng.normal(0.10, 0.03, (10, seeds, heads))
-    success[:, :, :planted] += 0.08
+    success[:, :, :planted_count] += 0.08
     p = statistics.compare_groups(success.reshape(10, -1), failure.reshape(10, -1)).p.reshape(seeds, heads)
-    found = np.array([statistics.adjust_p_values(one) <= 0.05 for one in p])
-    false = found[:, planted:].sum(1) / np.maximum(found.sum(1), 1)
+    found = np.array([statistics.adjust_p_values(p_values) <= 0.05 for p_values in p])
+    false = found[:, planted_count:].sum(1) / np.maximum(found.sum(1), 1)
     assert false.mean() <= 0.05 + 3 * false.std() / math.sqrt(seeds)  # a mean over 200 runs is known that well
-    assert found[:, :planted].mean() > 0.95
+    assert found[:, :planted_count].mean() > 0.95
 
 
-def test_pure_noise_has_marks_in_5_of_100_runs_at_most():
+def test_pure_noise_is_marked_in_at_most_5_of_100_runs():
     rng = np.random.default_rng(4)
     seeds, heads = 200, 144
     for draw in (rng.normal, lambda low, high, shape: rng.beta(2, 5, shape)):
         first, second = draw(0, 1, (12, seeds * heads)), draw(0, 1, (12, seeds * heads))
         p = statistics.compare_groups(first, second).p
         assert np.mean(p <= 0.05) == pytest.approx(0.05, abs=0.01)
-        marked = [(statistics.adjust_p_values(one) <= 0.05).any() for one in p.reshape(seeds, heads)]
+        marked = [(statistics.adjust_p_values(p_values) <= 0.05).any() for p_values in p.reshape(seeds, heads)]
         assert np.mean(marked) <= 0.10  # 0.05, and three standard deviations of 200 runs

@@ -41,7 +41,7 @@ def run(folder):
     return run
 
 
-def expected(folder, number, score, query, frames):
+def expected_means(folder, number, score, query, frames):
     """Mean over frames of a score at every step, straight from the results file: (layers, steps, heads)."""
     with_values = []
     results = Results(folder / f"episode_{number:06d}.h5")
@@ -56,7 +56,7 @@ def expected(folder, number, score, query, frames):
 
 def test_atlas_is_the_mean_over_episodes_of_their_means_over_frames(run, folder):
     atlas = RunSummary.open(run, ACTIONS.subject).atlas(ACTIONS)
-    episodes = [expected(folder, number, "lift", Query("action", (0, 1)), range(6)) for number in range(4)]
+    episodes = [expected_means(folder, number, "lift", Query("action", (0, 1)), range(6)) for number in range(4)]
     np.testing.assert_allclose(atlas.all.mean, np.mean(episodes, axis=0)[:, 1], rtol=1e-5)
     assert atlas.all.episodes.tolist() == [[4, 4], [4, 4]]
     assert atlas.all.frames.tolist() == [[24, 24], [24, 24]]
@@ -67,7 +67,7 @@ def test_atlas_is_the_mean_over_episodes_of_their_means_over_frames(run, folder)
 def test_mean_of_steps_and_half_of_the_time(run, folder):
     query = replace(ACTIONS, step=None, times=(0.0, 0.5))
     atlas = RunSummary.open(run, query.subject).atlas(query)
-    episodes = [expected(folder, number, "lift", Query("action", (0, 1)), range(3)) for number in range(4)]
+    episodes = [expected_means(folder, number, "lift", Query("action", (0, 1)), range(3)) for number in range(4)]
     np.testing.assert_allclose(atlas.all.mean, np.mean(episodes, axis=0).mean(1), rtol=1e-5)
     frames = replace(ACTIONS, step=None, frames=(0, 2))
     np.testing.assert_array_equal(RunSummary.open(run, query.subject).atlas(frames).all.mean, atlas.all.mean)
@@ -88,22 +88,22 @@ def test_distribution_and_frames_of_an_episode_agree(run):
     for value in distribution.values:
         frames = rank_frames(run, ACTIONS, value.file, 1, 0)
         assert frames.mean == pytest.approx(value.value, rel=1e-5)
-        assert frames.highest.value == max(one.value for one in frames.values)
+        assert frames.highest.value == max(frame.value for frame in frames.values)
 
 
 def test_only_new_and_changed_episodes_are_read_again(tmp_path):
     folder = make_run.write(tmp_path / "runs", 2, **SMALL)
-    run, said = run_index.read_run(folder), []
-    build_summary.build(run, [WORDS.subject], None, said.append)
+    run, progress = run_index.read_run(folder), []
+    build_summary.build(run, [WORDS.subject], None, progress.append)
     before = RunSummary.open(run, WORDS.subject).atlas(WORDS).all.mean
     shutil.copy(make_run.write_episode(tmp_path / "other", 5, **SMALL), folder / "episode_000001.h5")
     make_run.write_episode(folder, 2, **SMALL)
     make_run.write_index(folder, [make_run.make_entry(number) for number in range(3)])
     run = run_index.read_run(folder)
     assert RunSummary.open(run, WORDS.subject).state.done == 2
-    said.clear()
-    build_summary.build(run, [WORDS.subject], None, said.append)
-    assert (said[0].done, said[0].total, said[-1].done, said[-1].is_finished) == (1, 3, 3, True)
+    progress.clear()
+    build_summary.build(run, [WORDS.subject], None, progress.append)
+    assert (progress[0].done, progress[0].total, progress[-1].done, progress[-1].is_finished) == (1, 3, 3, True)
     after = RunSummary.open(run, WORDS.subject).atlas(WORDS)
     assert after.all.episodes[0, 0] == 3
     assert not np.allclose(after.all.mean, before)
@@ -151,7 +151,7 @@ def test_planted_heads_are_found_among_noise_through_the_summary(tmp_path):
     assert (curve.groups[0].mean > curve.groups[1].mean).all()
 
 
-def test_parts_without_a_value_do_not_count(tmp_path):
+def test_parts_without_a_value_are_left_out_of_means(tmp_path):
     make_run.write_index(tmp_path / "runs", [make_run.make_entry(0)])
     run = run_index.read_run(tmp_path / "runs")
     (run.folder / run.episodes[0].file).touch()
@@ -180,6 +180,6 @@ def plant_parts(values):
         counts[part] += np.isfinite(values[frame])
         middle[part] = frame
     empty = {score.name: np.zeros_like(total) for score in find_scores(ACTIONS.subject)}
-    none = {name: np.zeros_like(counts) for name in empty}
-    kept = PromptParts("do it", middle, middle, empty | {"lift": total}, none | {"lift": counts})
-    return EpisodeParts(tuple(range(layers)), heads, (0,), frames, (kept,))
+    zeros = {name: np.zeros_like(counts) for name in empty}
+    of_steps = PromptParts("do it", middle, middle, empty | {"lift": total}, zeros | {"lift": counts})
+    return EpisodeParts(tuple(range(layers)), heads, (0,), frames, (of_steps,))

@@ -32,34 +32,34 @@ SUBJECT = QUERY.subject
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def small_run(tmp_path_factory):
     return make_run.write(tmp_path_factory.mktemp("made") / "runs", 3, **SMALL)
 
 
 @pytest.fixture(scope="module")
-def summarised(made, tmp_path_factory):
-    folder = shutil.copytree(made, tmp_path_factory.mktemp("summarised") / "runs")
+def summarised_run(small_run, tmp_path_factory):
+    folder = shutil.copytree(small_run, tmp_path_factory.mktemp("summarised") / "runs")
     build(folder)
     return folder
 
 
 @pytest.fixture
-def folder(made, tmp_path):
+def folder(small_run, tmp_path):
     """A run without a summary."""
-    return shutil.copytree(made, tmp_path / "runs")
+    return shutil.copytree(small_run, tmp_path / "runs")
 
 
 @pytest.fixture
-def built(summarised, tmp_path):
+def copied_summary(summarised_run, tmp_path):
     """A run with a summary of SUBJECT."""
-    return shutil.copytree(summarised, tmp_path / "runs")
+    return shutil.copytree(summarised_run, tmp_path / "runs")
 
 
 def build(folder, *subjects, processes=2, **options):
-    said = []
+    reports = []
     run = run_index.read_run(folder)
-    build_summary.build(run, subjects or [SUBJECT], None, said.append, processes=processes, **options)
-    return said
+    build_summary.build(run, subjects or [SUBJECT], None, reports.append, processes=processes, **options)
+    return reports
 
 
 def answer(folder, query=QUERY):
@@ -67,11 +67,11 @@ def answer(folder, query=QUERY):
 
 
 def test_progress_counts_episodes_and_says_what_is_written(folder):
-    said = build(folder)
-    assert [(one.done, one.total) for one in said] == [(0, 3), (1, 3), (2, 3), (3, 3), (3, 3)]
-    assert said[-1].is_finished
-    assert said[-1].is_written
-    assert [one.done for one in build(folder)] == [3, 3]
+    reports = build(folder)
+    assert [(report.done, report.total) for report in reports] == [(0, 3), (1, 3), (2, 3), (3, 3), (3, 3)]
+    assert reports[-1].is_finished
+    assert reports[-1].is_written
+    assert [report.done for report in build(folder)] == [3, 3]
 
 
 def test_process_is_started_by_its_command_and_its_lines_are_read(folder):
@@ -85,7 +85,7 @@ def test_process_is_started_by_its_command_and_its_lines_are_read(folder):
     assert summary_process.parse_progress('{"other": 1}') is None
 
 
-def test_stopped_build_keeps_what_is_done_and_goes_on(folder):
+def test_stopped_build_resumes_after_its_finished_episodes(folder):
     class Stop(BaseException):
         pass
 
@@ -133,7 +133,7 @@ def test_episodes_without_the_word_are_left_out_but_not_damaged(folder):
     subject = Subject(words="duck")
     build(folder, subject)
     left_out = RunSummary.open(run_index.read_run(folder), subject).state.left_out
-    assert [(one.file, one.is_damaged) for one in left_out] == [
+    assert [(episode.file, episode.is_damaged) for episode in left_out] == [
         ("episode_000001.h5", False),
         ("episode_000002.h5", False),
     ]
@@ -148,7 +148,7 @@ def test_episode_with_other_heads_is_left_out(folder, tmp_path):
     assert left_out.reason.startswith("It has other layers, heads or denoise steps")
 
 
-def test_object_of_each_prompt_is_followed_and_another_one_makes_it_anew(folder):
+def test_object_of_each_prompt_is_followed_and_a_changed_one_rebuilds(folder):
     objects = dict.fromkeys(make_run.TASKS, "the")
     query = replace(QUERY, words="{object}")
     (folder / "objects.json").write_text(json.dumps(objects))
@@ -205,8 +205,8 @@ def test_files_of_few_episodes_are_merged_and_old_ones_deleted(folder, monkeypat
     build(folder)  # deletes what the one before made useless
     listed = summary_files.read_list(summary)
     [data] = summary.glob("*.parquet")
-    assert {one.data for one in listed.episodes.values()} == {data.name}
-    numbers = {one.number for one in listed.episodes.values()}
+    assert {episode.data for episode in listed.episodes.values()} == {data.name}
+    numbers = {episode.number for episode in listed.episodes.values()}
     assert set(pyarrow.parquet.read_table(data)["episode"].to_pylist()) == numbers
     (folder / "episode_000003.h5").unlink()
     make_run.write_index(folder, [make_run.make_entry(number) for number in range(3)])
@@ -223,10 +223,10 @@ def test_run_that_cannot_be_written_to_is_summarised_in_the_cache(folder, tmp_pa
 
 
 def test_second_process_waits_for_the_first(tmp_path):
-    asked = []
+    calls = []
 
     def give_up():
-        asked.append(1)
+        calls.append(1)
         raise cancellation.Cancelled
 
     with (
@@ -236,7 +236,7 @@ def test_second_process_waits_for_the_first(tmp_path):
     ):
         pass
     with folder_lock.lock_folder(tmp_path, give_up):
-        assert asked == [1]
+        assert calls == [1]
 
 
 @pytest.mark.parametrize(
@@ -246,57 +246,57 @@ def test_second_process_waits_for_the_first(tmp_path):
         {"episodes": [{"file": "a", "data": "../../other.parquet"}]}, {"next_number": -1}, {"format_version": [9, 0]},
     ],
 )  # fmt: skip
-def test_list_that_cannot_be_is_as_none(summarised, tmp_path, change):
-    [path] = (summarised / "summary").glob("*/summary.json")
+def test_invalid_list_counts_as_missing(summarised_run, tmp_path, change):
+    [path] = (summarised_run / "summary").glob("*/summary.json")
     (tmp_path / "summary.json").write_text(json.dumps(json.loads(path.read_text()) | change))
     assert summary_files.read_list(path.parent) is not None
     assert summary_files.read_list(tmp_path) is None
 
 
-def test_damaged_list_is_made_anew(built):
-    before = answer(built).all.mean
-    [path] = (built / "summary").glob("*/summary.json")
+def test_damaged_list_is_rebuilt(copied_summary):
+    before = answer(copied_summary).all.mean
+    [path] = (copied_summary / "summary").glob("*/summary.json")
     path.write_text(path.read_text()[:-20])
-    assert RunSummary.open(run_index.read_run(built), SUBJECT) is None
-    assert build(built)[0].done == 0
-    np.testing.assert_array_equal(answer(built).all.mean, before)
+    assert RunSummary.open(run_index.read_run(copied_summary), SUBJECT) is None
+    assert build(copied_summary)[0].done == 0
+    np.testing.assert_array_equal(answer(copied_summary).all.mean, before)
 
 
-def test_damaged_data_are_a_sentence(built):
-    [data] = (built / "summary").glob("*/*.parquet")
+def test_damaged_data_are_a_sentence(copied_summary):
+    [data] = (copied_summary / "summary").glob("*/*.parquet")
     data.write_bytes(data.read_bytes()[:-200])
     with pytest.raises(UserError, match="The summary of the run cannot be read"):
-        answer(built)
-    other = built.parent / "other.parquet"
-    pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), other)
-    shutil.copy(other, data)
+        answer(copied_summary)
+    other_file = copied_summary.parent / "other.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), other_file)
+    shutil.copy(other_file, data)
     with pytest.raises(UserError, match="The summary of the run cannot be read"):
-        answer(built)
+        answer(copied_summary)
 
 
-def test_links_and_rows_that_do_not_fit_are_left_out(built):
-    [data] = (built / "summary").glob("*/*.parquet")
+def test_links_and_rows_that_do_not_fit_are_left_out(copied_summary):
+    [data] = (copied_summary / "summary").glob("*/*.parquet")
     table = pyarrow.parquet.read_table(data)
     wrong = [table.set_column(table.schema.get_field_index(name), name, pyarrow.array(np.full(len(table), value, type_)))
              for name, value, type_ in (("episode", 77, np.int32), ("episode", -1, np.int32), ("prompt", 50, np.int32),
                                         ("layer", 900, np.int16), ("head", -3, np.int16))]  # fmt: skip
-    before = answer(built).all.mean
-    pyarrow.parquet.write_table(pyarrow.concat_tables([table, *(one.cast(table.schema) for one in wrong)]), data)
-    np.testing.assert_array_equal(answer(built).all.mean, before)
-    data.rename(built / "elsewhere.parquet")
-    data.symlink_to(built / "elsewhere.parquet")
-    assert not answer(built).has_values
+    before = answer(copied_summary).all.mean
+    pyarrow.parquet.write_table(pyarrow.concat_tables([table, *(rows.cast(table.schema) for rows in wrong)]), data)
+    np.testing.assert_array_equal(answer(copied_summary).all.mean, before)
+    data.rename(copied_summary / "elsewhere.parquet")
+    data.symlink_to(copied_summary / "elsewhere.parquet")
+    assert not answer(copied_summary).has_values
 
 
-def test_folder_with_signs_of_patterns_and_quotes_is_read(summarised, tmp_path):
-    folder = shutil.copytree(summarised, tmp_path / "it's [1]*" / "runs?")
+def test_folder_name_with_wildcards_and_quotes_is_read(summarised_run, tmp_path):
+    folder = shutil.copytree(summarised_run, tmp_path / "it's [1]*" / "runs?")
     assert answer(folder).all.episodes.max() == 3
 
 
 def test_other_subjects_have_folders_of_their_own(folder):
     subjects = [SUBJECT, Subject(actions="all"), Subject(actions="0"), Subject(words="../the", region="a/b")]
-    assert len({summary_files.name_folder(one) for one in subjects}) == 4
-    assert all("/" not in summary_files.name_folder(one) for one in subjects)
+    assert len({summary_files.name_folder(subject) for subject in subjects}) == 4
+    assert all("/" not in summary_files.name_folder(subject) for subject in subjects)
     build(folder, *subjects[:3])
     assert {path.name for path in (folder / "summary").iterdir()} == set(map(summary_files.name_folder, subjects[:3]))
 
@@ -307,8 +307,8 @@ def test_subject_that_no_file_has_is_a_sentence(folder, subject, sentence):
         build(folder, subject)
 
 
-def test_database_reaches_nothing_but_its_folder(built, tmp_path):
-    [data] = (built / "summary").glob("*/*.parquet")
+def test_database_reads_only_its_folder(copied_summary, tmp_path):
+    [data] = (copied_summary / "summary").glob("*/*.parquet")
     outside = shutil.copy(data, tmp_path / "outside.parquet")
     from viewer.runs.database import Database
 
@@ -318,7 +318,7 @@ def test_database_reaches_nothing_but_its_folder(built, tmp_path):
     for sql, files in (
         ("SELECT count(*) AS n FROM FILES", [outside]),
         ("SELECT count(*) AS n FROM FILES", [data.parent / ".." / ".." / ".." / "outside.parquet"]),
-        (f"SELECT * FROM read_csv('{built}/index.json'), FILES", [data]),
+        (f"SELECT * FROM read_csv('{copied_summary}/index.json'), FILES", [data]),
         ("INSTALL httpfs; SELECT count(*) AS n FROM FILES", [data]),
         ("SET enable_external_access = true; SELECT count(*) AS n FROM FILES", [data]),
         ("COPY (SELECT 1) TO '/tmp/there.csv'; SELECT count(*) AS n FROM FILES", [data]),
@@ -328,10 +328,10 @@ def test_database_reaches_nothing_but_its_folder(built, tmp_path):
     database.close()
 
 
-def test_closing_the_database_interrupts_a_query(built):
+def test_closing_the_database_interrupts_a_query(copied_summary):
     from viewer.runs.database import Database
 
-    [data] = (built / "summary").glob("*/*.parquet")
+    [data] = (copied_summary / "summary").glob("*/*.parquet")
     database = Database(data.parent)
     answers = []
     endless = "SELECT sum(a.range * b.range) AS n FROM range(10000000) a, range(10000000) b, FILES"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SUBJECT = RunQuery("region", "duck", region=BOX).subject
 
 
-def test_summary_is_made_with_progress_and_its_end_is_told(app: QApplication, tmp_path: Path) -> None:
+def test_summary_process_reports_progress_and_its_end(app: QApplication, tmp_path: Path) -> None:
     folder = write_planted_run(tmp_path / "planted", 2)
     build = SummaryRun()
     ends: list[str] = []
@@ -39,7 +39,7 @@ def test_summary_is_made_with_progress_and_its_end_is_told(app: QApplication, tm
     assert not build.is_running
 
 
-def test_run_that_is_gone_is_told_in_a_sentence(app: QApplication, tmp_path: Path) -> None:
+def test_missing_run_is_one_sentence(app: QApplication, tmp_path: Path) -> None:
     build = SummaryRun()
     ends: list[str] = []
     build.ended.connect(ends.append)
@@ -49,7 +49,7 @@ def test_run_that_is_gone_is_told_in_a_sentence(app: QApplication, tmp_path: Pat
     assert ends[0].endswith(".")
 
 
-def test_process_that_says_nothing_is_ended(app: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_process_is_ended(app: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summary_run, "MODULE", "viewer.export.preview_server")  # waits for its input for ever
     build = SummaryRun()
     build._silence.setInterval(300)
@@ -72,7 +72,7 @@ def test_stopped_process_is_no_error(app: QApplication, tmp_path: Path, monkeypa
     assert build.is_stopped
 
 
-def test_process_says_that_it_is_alive_while_an_episode_is_read(
+def test_process_reports_progress_while_an_episode_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write_planted_run(tmp_path / "planted", 1)

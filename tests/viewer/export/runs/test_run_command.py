@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def here(folder, tmp_path, monkeypatch):
+def run_as_working_folder(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return str(folder)
 
@@ -34,8 +34,8 @@ def read_csv(path):
         return list(csv.DictReader(stream))
 
 
-def test_tables_hold_the_numbers_of_the_summary_and_what_they_answer(here, folder, tmp_path, capsys):
-    assert main(["run", here, *ASK, "--compare", "--format", "csv", "-o", "out"]) == 0
+def test_tables_hold_the_numbers_of_the_summary_and_what_they_answer(run_as_working_folder, folder, tmp_path, capsys):
+    assert main(["run", run_as_working_folder, *ASK, "--compare", "--format", "csv", "-o", "out"]) == 0
     stem = f"out/planted/region-duck-success-failure-layer{PLANTED[0]}-head{PLANTED[1]}"
     names = [f"{stem}{end}" for end in ("-heads.csv", "-episodes.csv", "-time.csv", ".json")]
     assert capsys.readouterr().out.split() == names
@@ -54,35 +54,35 @@ def test_tables_hold_the_numbers_of_the_summary_and_what_they_answer(here, folde
     times = read_csv(tmp_path / names[2])
     assert [float(row["time"]) for row in times] == pytest.approx(curve.times.tolist())
     assert float(times[0]["success mean"]) == pytest.approx(curve.groups[0].mean[0], rel=1e-6)
-    told = json.loads((tmp_path / names[3]).read_text())
-    assert told["description"].startswith(
+    description = json.loads((tmp_path / names[3]).read_text())
+    assert description["description"].startswith(
         f"Mass in {BOX} for “duck”: mean of 4 successes minus mean of 4 failures, 32 "
     )
-    assert told["groups"] == [
+    assert description["groups"] == [
         {"name": "success", "episodes": 4, "frames": 16}, {"name": "failure", "episodes": 4, "frames": 16},
     ]  # fmt: skip
-    assert parse_run_view(json.dumps(told["view"])) == RunView(QUERY, True, *PLANTED)
+    assert parse_run_view(json.dumps(description["view"])) == RunView(QUERY, True, *PLANTED)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "pdf", "svg"])
-def test_figure_carries_the_view_that_it_shows(here, tmp_path, kind):
-    assert main(["run", here, *ASK, "--format", kind, "-o", "out"]) == 0
+def test_figure_carries_the_view_that_it_shows(run_as_working_folder, tmp_path, kind):
+    assert main(["run", run_as_working_folder, *ASK, "--format", kind, "-o", "out"]) == 0
     path = tmp_path / f"out/planted/region-duck-layer{PLANTED[0]}-head{PLANTED[1]}.{kind}"
     view = parse_run_view(metadata.read_view_json(str(path)))
     assert view == RunView(QUERY, False, *PLANTED)
     assert path.stat().st_size > 5000
 
 
-def test_figure_is_written_again_from_its_view(here, tmp_path):
-    main(["run", here, *ASK, "--head", "2,1", "--frames", "0-50%", "-o", "one", "--format", "svg"])
+def test_figure_is_written_again_from_its_view(run_as_working_folder, tmp_path):
+    main(["run", run_as_working_folder, *ASK, "--head", "2,1", "--frames", "0-50%", "-o", "one", "--format", "svg"])
     first = next((tmp_path / "one").rglob("*.svg"))
     assert first.name == "region-duck-layer2-head1.svg"
-    assert main(["run", here, "--view", str(first), "-o", "two", "--format", "svg"]) == 0
+    assert main(["run", run_as_working_folder, "--view", str(first), "-o", "two", "--format", "svg"]) == 0
     assert next((tmp_path / "two").rglob("*.svg")).read_bytes() == first.read_bytes()
 
 
-def test_caption_of_a_figure_says_question_counts_and_run(here, tmp_path):
-    main(["run", here, *ASK, "-o", "out", "--format", "svg"])
+def test_caption_of_a_figure_says_question_counts_and_run(run_as_working_folder, tmp_path):
+    main(["run", run_as_working_folder, *ASK, "-o", "out", "--format", "svg"])
     text = next((tmp_path / "out").rglob("*.svg")).read_text()
     for words in (
         "“duck”:",
@@ -94,11 +94,11 @@ def test_caption_of_a_figure_says_question_counts_and_run(here, tmp_path):
         assert words in text.replace("\n", " "), words
 
 
-def test_existing_figure_is_replaced_only_when_asked(here, capsys):
-    assert main(["run", here, *ASK, "-o", "out"]) == 0
-    assert main(["run", here, *ASK, "-o", "out"]) == 2
+def test_existing_figure_is_replaced_only_when_asked(run_as_working_folder, capsys):
+    assert main(["run", run_as_working_folder, *ASK, "-o", "out"]) == 0
+    assert main(["run", run_as_working_folder, *ASK, "-o", "out"]) == 2
     assert "exists; add --overwrite to replace" in capsys.readouterr().err
-    assert main(["run", here, *ASK, "-o", "out", "--overwrite"]) == 0
+    assert main(["run", run_as_working_folder, *ASK, "-o", "out", "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -120,30 +120,30 @@ def test_existing_figure_is_replaced_only_when_asked(here, capsys):
         (["--prompt", "sing"], "No episode has a value for this question."),
     ],
 )
-def test_question_that_has_no_answer_gets_one_sentence(here, capsys, options, sentence):
-    assert main(["run", here, *ASK, *options]) == 2
+def test_query_without_an_answer_gets_one_sentence(run_as_working_folder, capsys, options, sentence):
+    assert main(["run", run_as_working_folder, *ASK, *options]) == 2
     error = capsys.readouterr().err
     assert sentence in error
     assert error.count("pi0-export: ") == 1  # beside progress, where it is slow
 
 
-def test_found_frame_is_the_one_that_the_ranking_singles_out(folder):
+def test_find_frame_returns_the_frame_of_the_ranking(folder):
     from dataclasses import asdict
 
     from viewer.runs.frame_ranking import rank_frames
 
-    asked = {"run": str(folder), "query": asdict(QUERY), "file": "episode_000002.h5", "layer": 1, "head": 0}
+    request = {"run": str(folder), "query": asdict(QUERY), "file": "episode_000002.h5", "layer": 1, "head": 0}
     ranking = rank_frames(run_index.read_run(folder), QUERY, "episode_000002.h5", 1, 0)
     for which, frame in (("typical", ranking.most_typical), ("extreme", ranking.most_extreme)):
-        found = find_frame.find_frame({**json.loads(json.dumps(asked)), "which": which})
+        found = find_frame.find_frame({**json.loads(json.dumps(request)), "which": which})
         assert (found["frame"], found["value"]) == (frame.frame, pytest.approx(frame.value))
         assert found["region"] == ((0, 6, 5),)
         assert found["region_name"] == ""
 
 
-def test_process_that_finds_a_frame_says_why_there_is_none(folder, capsys):
+def test_find_frame_process_reports_why_there_is_none(folder, capsys):
     from dataclasses import asdict
 
-    asked = {"run": str(folder), "query": asdict(QUERY), "file": "episode_000009.h5", "layer": 1, "head": 0}
-    assert find_frame.main([json.dumps({**asked, "which": "typical"})]) == 2
+    request = {"run": str(folder), "query": asdict(QUERY), "file": "episode_000009.h5", "layer": 1, "head": 0}
+    assert find_frame.main([json.dumps({**request, "which": "typical"})]) == 2
     assert json.loads(capsys.readouterr().out) == {"error": "It is no longer in the run."}

@@ -25,14 +25,14 @@ def run(tmp_path, monkeypatch):
     return make_run.write(tmp_path / "runs", 4, **SMALL)
 
 
-def read(folder):
+def read_tables(folder):
     return pyarrow.dataset.dataset(str(folder), partitioning="hive").to_table().to_pylist()
 
 
 def test_every_episode_has_a_table_of_all_its_frames(run, tmp_path, capsys):
     assert main(["table", "runs", "--words", "the", "--format", "parquet", "-o", "out", "--processes", "2"]) == 0
     assert capsys.readouterr().out == "4 episodes: out/runs\n"
-    rows = read(tmp_path / "out" / "runs")
+    rows = read_tables(tmp_path / "out" / "runs")
     assert len(rows) == 4 * 2 * 2 * 2  # episodes, frames, layers, heads
     assert {(row["episode"], row["outcome"], row["prompt"]) for row in rows} == {
         (f"episode_{number:06d}", ["success", "failure", "success", ""][number], TASKS[number % len(TASKS)])
@@ -41,9 +41,9 @@ def test_every_episode_has_a_table_of_all_its_frames(run, tmp_path, capsys):
     # The same numbers as of one file by itself.
     main(["table", "runs/episode_000002.h5", "--words", "the", "--frames", "all", "-o", "one"])
     with (tmp_path / "one" / "episode_000002" / "table.csv").open() as stream:
-        single = [float(row["entropy"]) for row in csv.DictReader(stream)]
+        entropies = [float(row["entropy"]) for row in csv.DictReader(stream)]
     np.testing.assert_allclose(
-        [row["entropy"] for row in rows if row["episode"] == "episode_000002"], single, rtol=1e-6
+        [row["entropy"] for row in rows if row["episode"] == "episode_000002"], entropies, rtol=1e-6
     )
 
 
@@ -54,24 +54,24 @@ def test_an_episode_is_one_row_group_with_described_columns(run, tmp_path):
     assert b"from 0" in file.schema_arrow.field("layer").metadata[b"description"]
 
 
-def test_second_call_goes_on_where_the_first_stopped(run, tmp_path, capsys):
+def test_second_call_resumes_where_the_first_stopped(run, tmp_path, capsys):
     command = ["table", "runs", "--words", "the", "-o", "out", "--processes", "1"]
     main([*command, "--share", "1/2"])
     assert capsys.readouterr().out == "2 episodes: out/runs\n"
-    kept = tmp_path / "out/runs/episode=episode_000002/table.csv"
-    before = kept.stat().st_mtime_ns
+    finished_table = tmp_path / "out/runs/episode=episode_000002/table.csv"
+    before = finished_table.stat().st_mtime_ns
     assert main(command) == 0
     assert capsys.readouterr().out == "2 episodes, 2 more there already: out/runs\n"
-    assert kept.stat().st_mtime_ns == before
+    assert finished_table.stat().st_mtime_ns == before
 
 
-def test_other_options_do_not_mix_with_a_table_that_is_there(run, capsys):
+def test_other_options_do_not_mix_with_an_existing_table(run, capsys):
     main(["table", "runs", "--words", "the", "-o", "out"])
     assert main(["table", "runs", "--words", "put", "-o", "out"]) == 2
     assert "out/runs holds tables that were made with other options" in capsys.readouterr().err
 
 
-def test_broken_episode_is_said_and_costs_itself_alone(run, tmp_path, capsys):
+def test_broken_episode_is_reported_and_left_out_alone(run, tmp_path, capsys):
     damaged = run / "episode_000001.h5"
     damaged.write_bytes(damaged.read_bytes()[:3000])
     assert main(["table", "runs", "--words", "the", "-o", "out"]) == 2
@@ -86,7 +86,7 @@ def test_object_of_each_prompt_is_the_query(run, tmp_path, capsys):
     command = ["table", "runs", "--words", "{object}", "--objects", "objects.json", "-o", "out", "--format", "parquet"]
     assert main(command) == 0
     assert "1 episode without anything that is asked for (episode_000002)" in capsys.readouterr().err
-    found = {(row["prompt"], row["query"]) for row in read(tmp_path / "out/runs")}
+    found = {(row["prompt"], row["query"]) for row in read_tables(tmp_path / "out/runs")}
     assert found == set(objects.items())
 
 
@@ -96,7 +96,7 @@ def test_named_region_of_each_episode_is_scored(run, tmp_path, capsys):
     assert regions(["import", "runs/episode_000000.h5", "m.npz"]) == 0
     command = ["table", "runs", "--words", "{object}", "--region", "{object}", "-o", "out", "--format", "parquet"]
     assert main(command) == 0
-    rows = read(tmp_path / "out/runs")
+    rows = read_tables(tmp_path / "out/runs")
     assert {(row["episode"], row["query"], row["region name"]) for row in rows} == {("episode_000000", word, word)}
     assert all(row["mass region"] > 0 for row in rows)
     assert "3 episodes without anything that is asked for" in capsys.readouterr().err
@@ -110,7 +110,7 @@ def test_named_region_of_each_episode_is_scored(run, tmp_path, capsys):
         (["--words", "{object}", "--objects", "none.json"], "none.json cannot be read"),
     ],
 )
-def test_mistakes_are_sentences(run, capsys, words, sentence):
+def test_invalid_options_get_one_sentence(run, capsys, words, sentence):
     assert main(["table", "runs", *words, "-o", "out"]) == 2
     assert sentence in capsys.readouterr().err
 
@@ -162,6 +162,6 @@ def test_shares_cover_every_episode_once(environment, argument, expected):
 
 
 @pytest.mark.parametrize("environment", [{"RANK": "x", "WORLD_SIZE": "2"}, {"RANK": "5", "WORLD_SIZE": "2"}])
-def test_variables_that_cannot_be_are_refused(environment):
+def test_impossible_variables_are_refused(environment):
     with pytest.raises(UserError):
         resolve_share(environment)

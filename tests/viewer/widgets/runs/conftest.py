@@ -28,10 +28,10 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared_window(app: QApplication, planted: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MainWindow]:
-    made = show_run(planted, tmp_path_factory.mktemp("settings"))
-    made.runs.show_page()
-    yield made
-    close(made)
+    window = show_run(planted, tmp_path_factory.mktemp("settings"))
+    window.runs.show_page()
+    yield window
+    close(window)
 
 
 @pytest.fixture

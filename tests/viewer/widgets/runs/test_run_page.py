@@ -63,7 +63,7 @@ def test_without_duckdb_the_page_says_what_to_install(page: RunPage, monkeypatch
     assert not page.upper.isVisible()
 
 
-def test_heading_says_what_is_shown_of_how_many_episodes_and_frames(page: RunPage) -> None:
+def test_heading_counts_episodes_and_frames(page: RunPage) -> None:
     count = EPISODES * FRAMES
     assert page.heading.text.startswith(
         f"Mass in {BOX} for “duck”: mean over {EPISODES} episodes with {count} frames. Intervals are of 95 %, by a "
@@ -119,13 +119,15 @@ def test_click_chooses_a_head_and_ranks_the_episodes(page: RunPage) -> None:
     assert page.controller.view.cell == (2, 1)
     rows = page.ranking.values
     assert rows.rowCount() == EPISODES
-    assert [one.value for one in rows.values] == sorted((one.value for one in rows.values), reverse=True)
+    assert [episode.value for episode in rows.values] == sorted(
+        (episode.value for episode in rows.values), reverse=True
+    )
     text = rows.data(rows.index(0, 0), Qt.ItemDataRole.AccessibleTextRole)
     assert isinstance(text, str)
     assert text.startswith(f"rank 0, {rows.values[0].name}, {rows.values[0].outcome}, ")
 
 
-def test_chosen_head_stays_when_another_score_is_asked_for(page: RunPage, window: MainWindow) -> None:
+def test_chosen_head_stays_when_the_score_changes(page: RunPage, window: MainWindow) -> None:
     page.atlas.choose(2, 1)
     ask_and_wait(window, replace(QUESTION, score="picture"))
     assert page.controller.view.cell == (2, 1)
@@ -134,7 +136,7 @@ def test_chosen_head_stays_when_another_score_is_asked_for(page: RunPage, window
 @pytest.mark.parametrize("which", ["typical", "extreme"])
 def test_row_opens_the_episode_at_the_frame_with_head_and_words(page: RunPage, window: MainWindow, which: str) -> None:
     window.session.update(region=())
-    row = next(place for place, one in enumerate(page.ranking.values.values) if one.file == "episode_000005.h5")
+    row = next(index for index, episode in enumerate(page.ranking.values.values) if episode.file == "episode_000005.h5")
     page.ranking.setCurrentIndex(page.ranking.values.index(row, 0))
     QTest.keyClick(page.ranking, Qt.Key.Key_Return, SHIFT if which == "extreme" else Qt.KeyboardModifier.NoModifier)
     until(lambda: file_name(window) == "episode_000005.h5" and window.session.state.region)
@@ -200,7 +202,7 @@ def test_arrow_keys_move_the_chosen_head_and_enter_goes_to_the_episodes(page: Ru
     assert window.focusWidget() is page.atlas
 
 
-def test_pointer_on_a_cell_is_read_and_a_click_takes_it(page: RunPage) -> None:
+def test_hovered_cell_is_described_and_a_click_chooses_it(page: RunPage) -> None:
     values = page.atlas.values()
     assert values is not None
     box = page.atlas.layout_of((LAYERS, HEADS)).cell(2, 0)

@@ -41,7 +41,7 @@ def test_words_that_no_prompt_has_give_the_reason(page: RunPage) -> None:
     assert page.upper.isVisible(), "another question can be asked"
 
 
-def test_question_that_cannot_be_is_explained_in_place(page: RunPage) -> None:
+def test_impossible_query_is_explained_on_the_page(page: RunPage) -> None:
     page.controls.region.chosen.emit("")
     assert page.controller.stage.kind == "problem"
     assert page.message.text.text() == (
@@ -81,7 +81,7 @@ def test_view_given_at_the_start_shows_the_page(planted: Path, app: QApplication
         close(window)
 
 
-def test_view_of_a_run_comes_back_with_it(page: RunPage, window: MainWindow, planted: Path) -> None:
+def test_view_of_a_run_is_restored_with_it(page: RunPage, window: MainWindow, planted: Path) -> None:
     page.atlas.choose(2, 1)
     window.runs.leave_page()
     window.files.close()
@@ -105,7 +105,7 @@ def test_page_can_be_restyled_and_painted_in_both_themes(page: RunPage, window: 
         window.set_theme("dark")
 
 
-def test_undo_and_redo_go_through_the_questions(page: RunPage, window: MainWindow) -> None:
+def test_undo_and_redo_go_through_the_queries(page: RunPage, window: MainWindow) -> None:
     ask_and_wait(window, replace(QUESTION, score="picture"))
     window.perform_id("undo")
     assert page.controller.view.query == QUESTION
@@ -114,7 +114,7 @@ def test_undo_and_redo_go_through_the_questions(page: RunPage, window: MainWindo
     until(lambda: has_answer(page.controller))
 
 
-def test_stopped_summary_says_so_and_goes_on(page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_summary_is_reported_and_resumes(page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
     page.controls.subject.chosen.emit("bowl")
     until(lambda: page.controller.stage.kind == "building")
     assert page.message.title.text() == "Reading the episodes"
@@ -128,7 +128,7 @@ def test_stopped_summary_says_so_and_goes_on(page: RunPage, monkeypatch: pytest.
     until(lambda: has_answer(page.controller), 60)
 
 
-def test_new_episode_is_taken_up_while_the_page_is_shown(app: QApplication, tmp_path: Path) -> None:
+def test_new_episode_is_included_while_the_page_is_shown(app: QApplication, tmp_path: Path) -> None:
     folder = write_planted_run(tmp_path / "growing", 3)
     window = show_run(folder, tmp_path)
     try:
@@ -181,7 +181,7 @@ def test_exception_in_a_query_is_a_page_and_the_next_question_is_answered(
     assert page.stack.currentWidget() is page.splitter
 
 
-def test_damaged_summary_is_a_page_and_is_made_anew_when_asked(app: QApplication, tmp_path: Path) -> None:
+def test_damaged_summary_is_a_page_and_is_rebuilt_on_request(app: QApplication, tmp_path: Path) -> None:
     folder = write_planted_run(tmp_path / "damaged", 2)
     window = show_run(folder, tmp_path)
     try:
@@ -204,7 +204,7 @@ def test_damaged_summary_is_a_page_and_is_made_anew_when_asked(app: QApplication
         close(window)
 
 
-def test_run_that_is_opened_from_the_page_is_asked_at_once(
+def test_run_opened_from_the_page_is_queried_at_once(
     small: Path, planted: Path, app: QApplication, tmp_path: Path
 ) -> None:
     window = show_run(small, tmp_path)
