@@ -98,6 +98,21 @@ def rest(window: MainWindow) -> None:
     spin()
 
 
+def check_screen(window: MainWindow, what: str) -> None:
+    """Fail unless the screen shows what a complete repaint would show, at the latest when the worker has answered.
+
+    What is not repainted stays wrong; what comes between the two pictures is in both of the next ones.
+    """
+    screen = QApplication.primaryScreen()
+    for _ in range(20):
+        rest(window)
+        shown = screen.grabWindow(window.winId()).toImage()
+        whole = window.grab().toImage()
+        if shown.convertToFormat(whole.format()) == whole:
+            return
+    raise AssertionError(f"not all was repainted after this change: {what}")
+
+
 def close(window: MainWindow) -> None:
     """Close and delete the window."""
     window.close()

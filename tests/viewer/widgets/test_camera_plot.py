@@ -12,7 +12,7 @@ import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QKeyEvent
 from PySide6.QtTest import QTest
-from window_driver import close, rest, show, spin, turn_wheel, until
+from window_driver import check_screen, close, show, spin, turn_wheel, until
 
 from viewer.model.view_state import Query
 from viewer.model.zoom import Zoom
@@ -114,31 +114,25 @@ def test_every_change_of_the_picture_is_repainted(window: MainWindow, app: QAppl
     no_modifier = Qt.KeyboardModifier.NoModifier
     start, stop = (pane.model_to_pane().map(QPointF(x, y)).toPoint() for x, y in ((60, 80), (120, 130)))
 
-    def check(change: str) -> None:
-        rest(window)  # else the film's maps may come between the two pictures
-        shown = app.primaryScreen().grabWindow(window.winId()).toImage()
-        repainted = window.grab().toImage()
-        assert shown.convertToFormat(repainted.format()) == repainted, change
-
     pane.setFocus()
-    check("focus")
+    check_screen(window, "focus")
     QTest.mousePress(pane, Qt.MouseButton.LeftButton, no_modifier, start)
     QTest.mouseMove(pane, (start + stop) / 2)
     QTest.mouseMove(pane, stop)
-    check("drag")
+    check_screen(window, "drag")
     QTest.mouseRelease(pane, Qt.MouseButton.LeftButton, no_modifier, stop)
-    check("region")
+    check_screen(window, "region")
     pane.leaveEvent(QEvent(QEvent.Type.Leave))
-    check("pointer gone")
+    check_screen(window, "pointer gone")
     turn_wheel(pane, QPointF(stop), 4)
-    check("zoom")
+    check_screen(window, "zoom")
     window.session.hide_heat(True)
-    check("bare")
+    check_screen(window, "bare")
     window.session.hide_heat(False)
     window.setFocus()
-    check("no focus")
+    check_screen(window, "no focus")
     window.set_theme("light")
-    check("theme")
+    check_screen(window, "theme")
     window.set_theme("dark")
 
 

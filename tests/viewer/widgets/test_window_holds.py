@@ -12,7 +12,7 @@ from PySide6.QtCore import QEvent, QPoint, Qt
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
-from window_driver import close, press, rest, show, spin
+from window_driver import check_screen, close, press, show, spin
 
 from viewer.analysis import scores
 from viewer.model.view_state import Query
@@ -77,10 +77,7 @@ def test_partial_repaint_equals_a_complete_one(app: QApplication, small: Path, t
     for number in range(60):
         change = changes[int(rng.integers(len(changes)))]()
         window.session.update(**change)
-        rest(window)  # curves over frames come from beside the window
-        shown = app.primaryScreen().grabWindow(window.winId()).toImage()
-        repainted = window.grab().toImage()
-        assert shown.convertToFormat(repainted.format()) == repainted, f"change {number}: {change}"
+        check_screen(window, f"{number}: {change}")
     close(window)
 
 
