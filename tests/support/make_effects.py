@@ -25,7 +25,9 @@ def write(path: Path, results: Path, frames: tuple[int, ...] = (0,), *, block: i
     """Write effects on some frames: a map, one region, the heads, and how far heads agree. Return the path.
 
     The effect of patch (camera, row, col) on the chunk is row + col / 100 within the picture's middle rows, NaN
-    elsewhere; that on action n is n + 1 times as large. Relevances of dimensions 0 and 2 are 0.001 and 0.003 of it.
+    elsewhere; that on action n is n + 1 times as large, that on dimension d of the chunk d + 1 times as large. Two
+    untouched calls differ by FLOOR in multiples dimension. Relevances of dimensions 0 and 2 are 0.001 and 0.003 of the effect
+    on the chunk, and those of words as those of patches.
     The region moves the chunk by 2, action n by 2 * (n + 1). The word of text token t moves the chunk by t / 10, action
     n by (n + 1) times as much; tokens of no word have NaN.
     """
@@ -37,6 +39,7 @@ def write(path: Path, results: Path, frames: tuple[int, ...] = (0,), *, block: i
         attributes = {name: file.attrs[name] for name in ("cameras", "layers", "steps", "model")}
         uuid = file.attrs["uuid"]
         predicted = file["action/predicted"][:]
+    noise = (len(frames), horizon, dims)
     count, multiples = len(frames), np.arange(1, horizon + 1, dtype=np.float32)
     chunk = np.full((count, cameras, rows, cols), np.nan, np.float32)
     chunk[:, :, 5:11] = np.arange(5, 11, dtype=np.float32)[:, None] + np.arange(cols, dtype=np.float32) / 100
@@ -48,6 +51,7 @@ def write(path: Path, results: Path, frames: tuple[int, ...] = (0,), *, block: i
     values: dict[str, Any] = {
         "frames/number": np.array(frames),
         "baseline/robot_actions": predicted[list(frames)],
+        "noise/actions": np.stack([np.zeros(noise), np.full(noise, FLOOR)], 1).astype(np.float32),
         "noise/floor": np.full(count, FLOOR, np.float32),
         "noise/floor_of_action": np.broadcast_to(FLOOR * multiples, (count, horizon)),
         "targets/name": np.array(["exterior:6,6-7"], object),
@@ -64,10 +68,14 @@ def write(path: Path, results: Path, frames: tuple[int, ...] = (0,), *, block: i
         ),
         "map/effect_of_chunk": chunk,
         "map/effect": chunk[:, None] * multiples[:, None, None, None],
+        "map/effect_of_dim": chunk[:, None] * np.arange(1, dims + 1, dtype=np.float32)[:, None, None, None],
         "map/text_effect_of_chunk": words[list(frames)],
         "map/text_effect": words[list(frames), None] * multiples[:, None],
         "gradient/dim": np.broadcast_to(np.array([0, 2]), (count, 2)),
         "gradient/relevance": np.stack([chunk, 3 * chunk], 1)[:, :, None] * multiples[:, None, None, None] / 1000,
+        "gradient/text_relevance": np.stack([words[list(frames)], 3 * words[list(frames)]], 1)[:, :, None]
+        * multiples[:, None]
+        / 1000,
         "heads/effect": np.broadcast_to(of_heads, (count, layers, heads)),
         "heads/effect_of_action": np.broadcast_to(of_heads[..., None] * multiples, (count, layers, heads, horizon)),
         "agreement/spearman_of_chunk": np.broadcast_to(agreement, (count, layers, steps, heads)),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from viewer.io.results import Results
     from viewer.model.view_state import Measure, ViewState
 
-SIDE_FIELDS: Final = ("frame", "query", "sought", "step", "layer", "heads", "reduce", "measure", "left_out")
+SIDE_FIELDS: Final = ("frame", "query", "sought", "step", "layer", "heads", "reduce", "measure", "dim", "left_out")
 """Fields that a pinned view keeps of its own; the others, such as colours and unit, are those of the shown view."""
 MEASURES: Final = {"weight": "Attention", "contribution": "Contribution", "effect": "Effect",
                    "gradient": "Gradient"}  # fmt: skip
@@ -40,7 +40,7 @@ def has_other_unit(one: Measure, other: Measure) -> bool:
 
 def name_measure(shown: ViewState, pinned: ViewState) -> str | None:
     """Return what a view shows, Attention or Effect, where it differs from the shown one in that alone; else None."""
-    kept = [name for name in SIDE_FIELDS if name != "measure"]
+    kept = [name for name in SIDE_FIELDS if name not in {"measure", "dim"}]
     if shown.measure == pinned.measure or any(getattr(shown, name) != getattr(pinned, name) for name in kept):
         return None
     return MEASURES[pinned.measure]
@@ -79,7 +79,8 @@ def name_view(results: Results, state: ViewState) -> str:
 def _name_parts(results: Results, state: ViewState) -> list[str]:
     parts = [words_of(results, state.frame, state.query)[0]]
     if state.measure in FROM_EFFECTS:
-        return [f"{state.measure} on " + (parts[0] if state.query.kind == "action" else "the actions")]
+        whose = "" if state.dim is None else f" of dimension {state.dim}"
+        return [f"{state.measure}{whose} on " + (parts[0] if state.query.kind == "action" else "the actions")]
     if state.query.kind == "action" and results.steps:
         parts.append(f"step {results.steps[min(state.step, len(results.steps) - 1)]}")
     layer = results.layers[min(state.layer, len(results.layers) - 1)]

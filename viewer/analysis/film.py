@@ -29,7 +29,7 @@ MAX_FRAMES: Final = 24
 """Frames of a film of one layer over frames."""
 MAX_FRAMES_OF_LAYERS: Final = 16
 """Frames of a film of all layers over frames: fewer, so that its thumbnails can still be read."""
-FILM_FIELDS: Final = ("frame", "query", "heads", "reduce", "measure", "left_out", "film")
+FILM_FIELDS: Final = ("frame", "query", "heads", "reduce", "measure", "dim", "left_out", "film")
 """Fields of a view that every film depends on."""
 
 
@@ -196,7 +196,7 @@ def _read_map(results: Results, view: ViewState) -> tuple[Floats, float, int]:
     No more is read than they need.
     """
     if view.measure in FROM_EFFECTS:
-        found = effects.find_map(results, view.frame, view.query, view.measure)
+        found = effects.find_map(results, view.frame, view.query, view.measure, view.dim)
         shape = len(results.cameras), *results.grid.shape
         return np.full(shape, np.nan, np.float32) if found is None else found.values, 0.0, 1
     if len(_names_of_parts(view)) > 1:

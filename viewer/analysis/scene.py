@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from viewer.io.results import Results
 
 DATA_FIELDS: Final = (
-    "frame", "query", "step", "layer", "heads", "reduce", "measure", "unit", "scale", "range", "low", "high",
+    "frame", "query", "step", "layer", "heads", "reduce", "measure", "dim", "unit", "scale", "range", "low", "high",
     "left_out",
 )  # fmt: skip
 """Fields of a view that change its numbers; the others change how they are painted."""
@@ -263,10 +263,10 @@ def _compose_without_maps(results: Results, state: ViewState) -> Scene:
 
 def _compose_effect(results: Results, state: ViewState) -> Scene:
     """Return the scene of an effect map, without any value where there is none; masses are those of the attention."""
-    found = effects.find_map(results, state.frame, state.query, state.measure)
+    found = effects.find_map(results, state.frame, state.query, state.measure, state.dim)
     if found is None:
         nothing = np.full((len(results.cameras), *results.grid.shape), np.nan, np.float32)
-        found = EffectMap(nothing, Method(), 0, float("nan"))
+        found = EffectMap(nothing, Method(), 0, float("nan"), is_gradient=state.measure == "gradient")
     mode = "shared" if state.range == "uniform" else state.range  # no effect is what a spread row is to attention
     return Scene(
         np.nan_to_num(found.values, nan=0.0, posinf=0.0, neginf=0.0),

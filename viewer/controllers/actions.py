@@ -240,10 +240,10 @@ class Actions(QObject):
 
     def show_effect_beside(self) -> None:
         """Show the attention and the effect of the view side by side."""
-        state = self.session.state
+        state, results = self.session.state, self.session.results
         is_measured = state.measure in FROM_EFFECTS
-        effect = (state if is_measured else replace(state, **to_measure(state, "effect"))).bare()
-        shown = replace(state, **to_measure(state, "weight"))
+        effect = (state if is_measured else replace(state, **to_measure(state, "effect", results))).bare()
+        shown = replace(state, **to_measure(state, "weight", results))
         self.session.update(measure="weight", range=shown.range, pinned=effect, compare="side")
 
     def hold(self, name: str, *, down: bool) -> None:

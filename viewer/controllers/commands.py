@@ -87,7 +87,7 @@ def _switch(field: str, one: object, other: object) -> Run:
 
 
 def _measure(measure: Measure) -> Run:
-    return lambda acts: acts.session.update(**to_measure(acts.session.state, measure))
+    return lambda acts: acts.session.update(**to_measure(acts.session.state, measure, acts.session.results))
 
 
 def _is(field: str, *values: object) -> IsOn:

@@ -6,9 +6,11 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from viewer.analysis.comparison import has_other_unit
-from viewer.model.view_state import ViewState
+from viewer.analysis.effects.measured import find_dims
+from viewer.model.view_state import FROM_EFFECTS, ViewState
 
 if TYPE_CHECKING:
+    from viewer.io.results import Results
     from viewer.model.view_state import Measure
 
 _FIELDS: Final = tuple(field.name for field in fields(ViewState))
@@ -25,9 +27,14 @@ def differing(before: ViewState, after: ViewState) -> frozenset[str]:
     return names
 
 
-def to_measure(view: ViewState, measure: Measure) -> dict[str, Any]:
-    """Return the changes of fields that show a view in a measure; a locked range is in the unit of one measure."""
+def to_measure(view: ViewState, measure: Measure, results: Results | None) -> dict[str, Any]:
+    """Return the changes of fields that show a view in a measure; a locked range is in the unit of one measure.
+
+    A dimension of which the frame has nothing in that measure gives way to all dimensions together.
+    """
     changes: dict[str, Any] = {"measure": measure}
+    if view.dim is not None and measure in FROM_EFFECTS and results is not None:
+        changes["dim"] = view.dim if view.dim in find_dims(results, view.frame, measure) else None
     if view.range == "locked" and has_other_unit(view.measure, measure):
         changes["range"] = "uniform"
     return changes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from viewer.analysis.scores import find_score
 from viewer.export.request import NUMBERS, OVER, Kind, Phase, TableUnit
@@ -65,6 +65,8 @@ class ExportArguments:
     table_of: TableUnit = "rows"
     unit: Unit | None = None
     measure: Measure | None = None
+    dim: int | Literal["all"] | None = None
+    """Action dimension of which effects or gradients are shown; None for that of the view."""
     colour_scale: Scale | None = None
     left_out: tuple[str, ...] = ()
     """Groups of keys; `sinks` stands for several and `none` for no group."""

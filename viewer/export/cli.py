@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
 from capture import __version__
 from viewer.analysis.heads_wall import MOST_HEADS
@@ -17,11 +17,13 @@ from viewer.export.arguments import ExportArguments
 from viewer.export.request import FORMATS, KINDS, NUMBERS, OVER, SIZES, Phase, TableUnit
 from viewer.export.runs import run_command
 from viewer.file_argument import file_location
-from viewer.model.view_state import SHARED_RANGES, ColourMap, Measure, Picture, Reduction, Scale, Unit
+from viewer.model.view_state import FROM_EFFECTS, SHARED_RANGES, ColourMap, Measure, Picture, Reduction, Scale, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MOST_DIGITS: Final = 9
+"""Of the number of an action dimension."""
 TITLES = {
     "summary": "pictures beside their heatmaps, heads combined: one figure per layer",
     "heads": "each head alone, beside the pictures: one figure per head",
@@ -156,6 +158,10 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--measure", choices=get_args(Measure), default=None,
                            help="the weight, weight x value norm where the file has norms, or the effect where "
                            "an effects file has a map")  # fmt: skip
+        if kind != "wall":
+            group.add_argument("--dim", type=_parse_dim, default=None, metavar="N|all",
+                               help="the action dimension whose effect or gradient is shown; all: the root mean square "
+                               "of the effects, or the mean of the gradients that were measured")  # fmt: skip
     if kind in {*PANES, "wall"}:
         group.add_argument("--unit", choices=get_args(Unit), default=None, help="the weight, or times uniform")
         group.add_argument("--leave-out", dest="left_out", nargs="+", default=(), metavar="GROUP",
@@ -234,6 +240,15 @@ def _add_look(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--processes", type=int, default=0, metavar="N", help="how many paint at once; one per core")
 
 
+def _parse_dim(text: str) -> int | Literal["all"]:
+    """Return the number of an action dimension, or `all`."""
+    if text == "all":
+        return "all"
+    if text.isascii() and text.isdigit() and len(text) < MOST_DIGITS:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no action dimension; take a number from 0, or all")
+
+
 def parse_arguments(words: Sequence[str]) -> ExportArguments:
     """Read a command line.
 
@@ -284,6 +299,12 @@ def check_values(arguments: ExportArguments) -> None:
         *names, last = (score.name for score in SCORES.values() if score.needs_region)
         raise UserError(f"The score “{arguments.score}” is not about a region; take {', '.join(names)} or {last}, or "
                         "drop --region.")  # fmt: skip
+    is_shown = arguments.measure in FROM_EFFECTS or (
+        arguments.measure is None and arguments.view is not None and arguments.view.measure in FROM_EFFECTS
+    )
+    if arguments.dim is not None and not is_shown:
+        raise UserError(f"--dim {arguments.dim} is a dimension of effects or gradients; add --measure effect or "
+                        "--measure gradient.")  # fmt: skip
     if arguments.size and not 8 <= arguments.size <= 8000:
         raise UserError(f"--size {arguments.size} cannot be; take a width between 8 and 8000 px.")
     if arguments.scale and not 0.1 <= arguments.scale <= 16:

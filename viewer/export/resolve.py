@@ -82,7 +82,8 @@ class _Resolver:
 
     def request(self) -> ExportRequest:
         results, arguments = self.results, self.arguments
-        frames, layers, steps, heads = self.frames(), self.layers(), self.steps(), self.heads()
+        frames, unmeasured = effect_maps.choose_frames(results, arguments, self.over, self.frames())
+        layers, steps, heads = self.layers(), self.steps(), self.heads()
         place = arguments.regions, arguments.file, results, frames
         region = find_named_region(arguments.region, *place, self._fill_object)
         left_out, frames = ((), frames) if region is None else (region.describe_left_out(frames), tuple(region.cells))
@@ -90,8 +91,6 @@ class _Resolver:
         region = region or follow_region_of_view(view, *place)
         if region is not None:
             view = region.put_into(view)
-        if self.is_of_effects:
-            effect_maps.check(results, arguments, self.over, frames)
         queries, notes = self.queries(view, frames)
         view = replace(view, heads=() if len(heads) == results.heads and arguments.kind != "heads" else heads)
         return ExportRequest(
@@ -114,7 +113,7 @@ class _Resolver:
             comparison=self.comparison(layers, frames),
             shares_range=arguments.range == "set",
             has_named_frames=bool(arguments.frames),
-            notes=(*left_out, *notes, *selection.describe_undefined(results, frames, queries)),
+            notes=(*unmeasured, *left_out, *notes, *selection.describe_undefined(results, frames, queries)),
             region=region,
             outcome=None,
             table_of=arguments.table_of,
@@ -214,7 +213,7 @@ class _Resolver:
         return replace(
             view,
             # A film leaves out some frames, and may leave out the view's.
-            frame=view.frame if is_whole_film or view.frame in frames else frames[0],
+            frame=view.frame if (is_whole_film and not self.is_of_effects) or view.frame in frames else frames[0],
             layer=view.layer if view.layer in layers else layers[0],
             step=view.step if self.start is not None and view.step in steps else steps[-1] if steps else 0,
         )
@@ -222,6 +221,8 @@ class _Resolver:
     def _look(self) -> dict[str, Any]:
         names = ("colours", "opacity", "picture", "smooth", "grid", "score", "thumbnails", "unit", "measure")
         look = {name: value for name in names if (value := getattr(self.arguments, name)) is not None}
+        if self.arguments.dim is not None:
+            look["dim"] = None if self.arguments.dim == "all" else self.arguments.dim
         if self.arguments.colour_scale is not None:
             look["scale"] = self.arguments.colour_scale
         field = {"film": "film", "curves": "curve"}.get(self.arguments.kind)

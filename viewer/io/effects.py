@@ -31,6 +31,8 @@ MOST_FILES: Final = 32
 OF_ALL_LAYERS: Final = "heads/"
 """Datasets over all of the policy's layers, recorded or not; others are over the recorded ones."""
 MOST_TARGETS: Final = 10_000
+FEWEST_SEEDS: Final = 2
+"""Untouched calls without which there is no noise floor."""
 MOST_NUMBERS: Final = 1 << 20
 """Frames that an effects file may hold."""
 
@@ -180,11 +182,14 @@ class Effects:
             return float("nan")
         return root_mean_square(found[list(actions)]) if actions else float(found)
 
-    def effect_map(self, frame: int, actions: tuple[int, ...] = ()) -> EffectMap | None:
+    def effect_map(self, frame: int, actions: tuple[int, ...] = (), dim: int | None = None) -> EffectMap | None:
         """Return the effect of each patch on some actions or, without any, on the whole chunk; None without a map.
 
-        Several actions are joined by the root mean square, as the chunk is.
+        Several actions are joined by the root mean square, as the chunk is. `dim` is the action dimension whose change
+        is meant, that of the whole chunk in any case; None for all of them.
         """
+        if dim is not None:
+            return self._effect_map_of_dim(frame, dim)
         name = "map/effect" if actions else "map/effect_of_chunk"
         values, floor = self.row(name, frame), self.floor(frame, actions)
         if values is None:
@@ -192,7 +197,36 @@ class Effects:
         if actions:
             values = np.sqrt(np.square(values[list(actions)]).mean(0, dtype=np.float32))
         scale = np.float32(multiple_of(1.0, floor))
-        return EffectMap((values * scale).astype(np.float32), self.method, self.block, floor)
+        return EffectMap(
+            (values * scale).astype(np.float32), self.method, self.block, floor, seeds=self.count_seeds(frame)
+        )
+
+    def count_seeds(self, frame: int) -> int:
+        """Return how many untouched calls with other noise the noise floor of a frame is from; 0 if unknown."""
+        noise = self.row("noise/actions", frame)
+        return 0 if noise is None else len(noise)
+
+    def effect_dims(self, frame: int) -> tuple[int, ...]:
+        """Return the action dimensions on which the effect of each patch was measured in a frame; empty without any."""
+        values, noise = self.row("map/effect_of_dim", frame), self.row("noise/actions", frame)
+        if values is None or noise is None:
+            return ()
+        return tuple(range(min(len(values), noise.shape[-1])))
+
+    def floor_of_dim(self, frame: int, dim: int) -> float:
+        """Return the noise floor of one dimension of the whole chunk, model units: that of two untouched calls."""
+        noise = self.row("noise/actions", frame)  # (S, H, A)
+        if noise is None or len(noise) < FEWEST_SEEDS or dim >= noise.shape[-1]:
+            return float("nan")
+        return float(np.sqrt(2 * np.var(noise[..., dim].astype(np.float64), axis=0, ddof=1).mean()))
+
+    def _effect_map_of_dim(self, frame: int, dim: int) -> EffectMap | None:
+        values = self.row("map/effect_of_dim", frame)
+        if values is None or dim not in self.effect_dims(frame):
+            return None
+        floor = self.floor_of_dim(frame, dim)
+        scaled = (values[dim] * np.float32(multiple_of(1.0, floor))).astype(np.float32)
+        return EffectMap(scaled, self.method, self.block, floor, (dim,), seeds=self.count_seeds(frame))
 
     def gradient_dims(self, frame: int) -> tuple[int, ...]:
         """Return the action dimensions whose gradients weight the attention in a frame; empty without any."""
@@ -213,7 +247,7 @@ class Effects:
         if dim is not None:
             values, dims = values[[dims.index(dim)]], (dim,)
         values = (values[:, list(actions)] if actions else values).mean((0, 1), dtype=np.float32)
-        return EffectMap(values, self.method, 0, float("nan"), dims)
+        return EffectMap(values, self.method, 0, float("nan"), dims, is_gradient=True)
 
     def word_effects(self, frame: int, actions: tuple[int, ...] = ()) -> Floats | None:
         """Return the effect of leaving out the word of each text token, (T,) multiples of the noise.
@@ -256,6 +290,7 @@ class Effects:
                     controls=np.zeros(0, np.float32) if controls is None else controls[number][kept],
                     controls_of_action=of_controls, baseline=baseline,
                     change=None if change is None else change[number], control_changes=control_changes,
+                    seeds=self.count_seeds(frame),
                 )
             )  # fmt: skip
         return tuple(found)

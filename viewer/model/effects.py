@@ -56,26 +56,30 @@ class Method:
 
 @dataclass(frozen=True, eq=False)
 class EffectMap:
-    """One number for each patch: how far the actions move without it, or without its block."""
+    """One number for each patch: how far the actions move without it or its block, or its relevance by gradients."""
 
     values: Floats
-    """(cameras, rows, cols) multiples of the noise floor; NaN where nothing was taken away."""
+    """(cameras, rows, cols) multiples of the noise floor, NaN where nothing was taken away; or relevances."""
     method: Method
     block: int
     """Side in patches of the blocks that were taken away; all patches of a block have its number. 0 if unknown."""
     floor: float
     """The noise floor in the policy's model units."""
     dims: tuple[int, ...] | None = None
-    """Action dimensions whose gradient weights the attention, where `values` are that and no effects."""
+    """Action dimensions of which the values are the mean; None for effects on all dimensions together."""
+    is_gradient: bool = False
+    """Whether `values` are attention weighted by the gradient of `dims`, and no effects."""
+    seeds: int = 0
+    """Untouched calls with other noise that the noise floor is from; 0 if unknown."""
 
     @property
     def unit(self) -> str:
         """Unit of the values; empty for attention weighted by gradients, which has none."""
-        return "× noise" if self.dims is None else ""
+        return "" if self.is_gradient else "× noise"
 
     def format_value(self, value: float) -> str:
         """Return a value with its unit: 4.1 × noise."""
-        return f"{format_multiple(value)} noise" if self.dims is None else f"{value:.2g}"
+        return f"{value:.2g}" if self.is_gradient else f"{format_multiple(value)} noise"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +112,19 @@ class TargetEffect:
     """(H, dims) change of the actions, robot units."""
     control_changes: Floats | None
     """(controls, H, dims) changes without each random region, robot units."""
+    seeds: int = 0
+    """Untouched calls with other noise that the noise floors are from; 0 if unknown."""
+
+    def noise_floor(self, actions: tuple[int, ...] = ()) -> float:
+        """Return the noise floor of some actions or, without any, of the whole chunk, model units."""
+        return root_mean_square(self.floor_of_action[list(actions)]) if actions else self.floor
 
     def against_noise(self, actions: tuple[int, ...] = ()) -> Against:
         """Return the effect beside its controls, on some actions or, without any, on the whole chunk."""
         chosen = list(actions)
         if not chosen:
             return _against(self.effect, self.floor, self.controls)
-        effect, floor = (root_mean_square(one[chosen]) for one in (self.effect_of_action, self.floor_of_action))
+        effect, floor = root_mean_square(self.effect_of_action[chosen]), self.noise_floor(actions)
         of_action = self.controls_of_action
         controls = np.zeros(0) if of_action is None else np.sqrt(np.square(of_action[:, chosen]).mean(1))
         return _against(effect, floor, controls)
@@ -157,6 +167,12 @@ def format_multiple(value: float) -> str:
     """Return a multiple of the noise with about two digits, such as 4.1 × or 0.016 ×; – where there is none."""
     if not np.isfinite(value):
         return "–"
-    if abs(value) >= 99.5:
-        return f"{value:.0f} ×"
-    return f"{value:.1f} ×" if abs(value) >= 0.95 else f"{value:.2g} ×"
+    digits = ".0f" if abs(value) >= 99.5 else ".1f" if abs(value) >= 0.95 else ".2g"
+    text = f"{value:{digits}}"
+    return f"{text.replace('-', '−')} ×"
+
+
+def format_noise(floor: float, seeds: int) -> str:
+    """Return a noise floor and what it is from: noise 0.13 (root mean square, normalised units, 8 seeds)."""
+    of = f", {seeds} seeds" if seeds else ""
+    return f"noise {floor:.2g} (root mean square, normalised units{of})" if np.isfinite(floor) else ""

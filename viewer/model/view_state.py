@@ -108,6 +108,8 @@ class ViewState:
     """Heads that are reduced to one map; empty stands for all."""
     reduce: Reduction = "mean"
     measure: Measure = "weight"
+    dim: int | None = None
+    """Action dimension of which effects or gradients are shown; None for all together. No other measure has one."""
     scale: Scale = "linear"
     unit: Unit = "weight"
     range: Range = "uniform"
@@ -242,6 +244,10 @@ def _field(name: str, value: object) -> object:
     if name in {"frame", "step", "layer"}:
         if type(value) is not int:
             raise ValueError("a whole number is needed")
+        return value
+    if name == "dim":
+        if value is not None and (type(value) is not int or value < 0):
+            raise ValueError("the number of an action dimension is needed, or null")
         return value
     if name in {"low", "high", "opacity"}:
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):

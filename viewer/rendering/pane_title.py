@@ -72,7 +72,7 @@ def _largest_effect(scene: Scene | None, camera: int) -> str:
     if scene is None or scene.effect is None or camera >= len(scene.maps):
         return ""
     if not np.isfinite(scene.effect.values[camera]).any():
-        return "no effects measured"
+        return "no gradients" if scene.effect.is_gradient else "no effects measured"
     return f"up to {scene.effect.format_value(float(np.abs(scene.maps[camera]).max(initial=0)))}"
 
 

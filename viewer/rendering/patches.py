@@ -39,7 +39,8 @@ def _effect_words(scene: Scene, cell: Cell, value: float, rank: int) -> tuple[st
     """Return the label of a patch of an effect map, or of a difference of two."""
     assert scene.effect is not None
     if not np.isfinite(scene.effect.values[cell]):
-        return "not measured", "no effect of this patch is in the file"
+        what = "gradient" if scene.effect.is_gradient else "effect"
+        return "not measured", f"no {what} of this patch is in the file"
     if scene.difference:
         return f"{'+' if value > 0 else ''}{scene.effect.format_value(value)}", f"difference · rank {rank}"
     block = scene.effect.block

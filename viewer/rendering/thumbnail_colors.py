@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -99,9 +100,11 @@ def describe_thumbnail_scale(view: ViewState) -> str:
 
 def describe_film(view: ViewState) -> str:
     """Return on which scale the thumbnails of a film are coloured, and what they show where that is not the measure."""
-    scale = describe_thumbnail_scale(find_film_view(view))
     if view.measure not in FROM_EFFECTS:
-        return scale
+        return describe_thumbnail_scale(find_film_view(view))
     if view.film != "frames":
-        return f"attention, as no layer has an {view.measure} map; {scale}".replace("an gradient", "a gradient")
-    return f"{view.measure}s, {scale}"
+        scale = describe_thumbnail_scale(find_film_view(view))
+        return f"attention, as {view.measure}s have no layers; {scale}"
+    # No effect is what a spread row is to attention: they begin at 0.
+    scale = describe_thumbnail_scale(replace(view, range="shared") if view.range == "uniform" else view)
+    return f"{view.measure}s{'' if view.dim is None else f' of dimension {view.dim}'}, {scale}"

@@ -111,10 +111,12 @@ def test_scene_of_words_is_of_the_chunk(measured: Results) -> None:
 
 
 def test_caption_of_a_map_says_where_the_actions_move_most(measured: Results) -> None:
-    sentence = caption(measured, VIEW)
-    assert sentence.subject == "Action 4"
-    assert sentence.place == "moves up to 20.3 × the noise when a block of 2 × 2 patches is hidden from the actions"
-    assert sentence.details == "most: exterior (10, 15) · one scale for all cameras"
+    made = caption(measured, VIEW)
+    assert made.subject == "Action 4"
+    assert made.place == "moves up to 20.3 × the noise when a block of 2 × 2 patches is hidden from the actions"
+    assert made.details == (
+        "most: exterior (10, 15) · noise 2.5 (root mean square, normalised units, 2 seeds) · one scale for all cameras"
+    )
 
 
 def test_caption_of_a_measured_region_is_its_sentence(measured: Results) -> None:
@@ -149,10 +151,37 @@ def test_gradient_is_the_mean_relevance_of_the_dimensions(measured: Results) -> 
     assert composed.maps[0, 7, 3] == pytest.approx(7.03 * 5 * 0.002)
     assert composed.effect.format_value(0.0703) == "0.07"
     assert str(caption(measured, view)).startswith(
-        "Action 4 moves with these patches, by attention weighted by the gradient of dimensions 0, 2 (Chefer et al. "
-        "2021)"
+        "Action 4 moves with these patches, by attention weighted by the gradient, mean of dimensions 0, 2 (Chefer et "
+        "al. 2021) most: exterior (10, 15) · one scale"
     )
     assert str(caption(measured, replace(view, frame=1))).startswith("No gradients: frame 1 has no gradients; “pi0-")
+
+
+def test_gradient_of_one_dimension_is_its_own_relevance(measured: Results) -> None:
+    view = replace(VIEW, measure="gradient", dim=2)
+    made = scene.compose(measured, view)
+    assert made.effect is not None
+    assert made.effect.dims == (2,)
+    assert made.maps[0, 7, 3] == pytest.approx(7.03 * 5 * 0.003)
+    assert "weighted by the gradient of dimension 2 (Chefer et al. 2021)" in caption(measured, view).place
+    lacking = replace(view, dim=1)
+    assert not scene.compose(measured, lacking).maps.any()
+    assert str(caption(measured, lacking)).startswith(
+        "No gradients: frame 0 has no gradient of action dimension 1, but those of dimensions 0, 2."
+    )
+
+
+def test_effect_on_one_dimension_is_in_multiples_of_its_own_noise(measured: Results) -> None:
+    view = replace(VIEW, dim=1)
+    made = scene.compose(measured, view)
+    assert made.effect is not None
+    assert made.effect.floor == pytest.approx(make_effects.FLOOR)
+    assert made.maps[0, 7, 3] == pytest.approx(7.03 * 2 / make_effects.FLOOR, rel=1e-5)
+    words = caption(measured, view)
+    assert words.subject == "Dimension 1 of the actions"
+    assert words.place.startswith("moves up to 40.6 × its noise when a block of 2 × 2 patches is hidden from")
+    assert effects.find_dims(measured, 0, "effect") == (0, 1, 2)
+    assert effects.find_dims(measured, 0, "gradient") == (0, 2)
 
 
 def test_film_over_layers_shows_the_attention(measured: Results) -> None:

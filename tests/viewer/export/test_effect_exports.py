@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -50,10 +52,61 @@ def test_view_of_the_window_exports_its_effects(measured: Path, tmp_path: Path) 
     assert main(["heads", str(measured), "-o", str(tmp_path / "heads"), "--view", view]) == 0, "of the attention"
 
 
-def test_film_over_frames_shows_effects(measured: Path, tmp_path: Path) -> None:
-    words = ["--measure", "effect", "--over", "frames", "--actions", "4"]
+def read_text(figure: Path) -> str:
+    """Return the texts of an SVG figure, in one line."""
+    return " ".join(html.unescape(one) for one in re.findall(r"<text[^>]*>([^<]*)</text>", figure.read_text()))
+
+
+def test_film_over_frames_has_the_frames_with_effects(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--measure", "effect", "--over", "frames", "--actions", "4", "--format", "svg"]
     assert main(["film", str(measured), "-o", str(tmp_path), *words]) == 0
-    assert [path.name for path in (tmp_path / "small").iterdir()] == ["effect_film_frames_action4.png"]
+    assert "2 of 3 frames are left out, which have no effect map." in capsys.readouterr().err
+    [figure] = (tmp_path / "small").iterdir()
+    assert figure.name == "effect_film_frames_frame0_action4.svg"
+    text = read_text(figure)
+    assert (
+        "Action 4 moves by these multiples of each frame’s noise when a block of 2 × 2 patches is hidden from the "
+        "actions noise of 2 seeds · one scale for all maps" in text
+    )
+    assert "frame 0 of 0–2" in text
+
+
+def test_figure_of_one_dimension_is_named_and_described_by_it(measured: Path, tmp_path: Path) -> None:
+    words = ["summary", str(measured), "-o", str(tmp_path), "--actions", "4", "--format", "svg", "--measure"]
+    assert main([*words, "gradient", "--dim", "2"]) == 0
+    assert main([*words, "gradient"]) == 0
+    assert main([*words, "effect", "--dim", "1"]) == 0
+    folder = tmp_path / "small"
+    names = ("effect_summary_dim1_action4.svg", "gradient_summary_action4.svg", "gradient_summary_dim2_action4.svg")
+    assert tuple(sorted(one.name for one in folder.iterdir())) == names
+    effect, mean, gradient = (read_text(folder / name) for name in names)
+    assert "Dimension 1 of the actions moves up to 40.6 × its noise when a block" in effect
+    assert "weighted by the gradient, mean of dimensions 0, 2" in mean
+    assert "weighted by the gradient of dimension 2" in gradient
+    assert '"dim":2' in html.unescape((folder / names[2]).read_text()), "the figure reopens with its dimension"
+
+
+def test_dimension_of_the_view_gives_way_to_the_named_one(measured: Path, tmp_path: Path) -> None:
+    view = ViewState(query=Query("action", (4,)), measure="gradient", dim=2).to_json()
+    words = ["summary", str(measured), "-o", str(tmp_path), "--view", view]
+    for named in ([], ["--dim", "0"], ["--dim", "all"]):
+        assert main([*words, *named]) == 0
+    names = {one.name for one in (tmp_path / "small").iterdir()}
+    assert names == {f"gradient_summary{dim}_action4.jpg" for dim in ("_dim2", "_dim0", "")}
+
+
+def test_difference_of_effects_gives_the_largest_change_of_a_patch(measured: Path, tmp_path: Path) -> None:
+    with h5py.File(measured.with_name("small.effects.h5"), "a") as file:
+        file["map/effect"][0, 0, 0] *= 2  # of action 0 on the first camera
+        file["map/effect"][0, 0, 1] *= 0.5
+    words = ["--measure", "effect", "--actions", "4", "--against", "action=0", "--format", "svg"]
+    assert main(["difference", str(measured), "-o", str(tmp_path), *words]) == 0
+    text = read_text(tmp_path / "small" / "effect_difference_action4_minus_action0.svg")
+    assert "Exterior −20.3 × noise at most" in text
+    assert "Wrist +10.2 × noise at most" in text
+    assert "minus action 0 of 0–4, frame 0 small.h5" in text, "no layer, step or head"
 
 
 def test_table_has_the_scores_of_the_effects_file(measured: Path, tmp_path: Path) -> None:
@@ -92,6 +145,15 @@ def test_atlas_of_the_heads_effect(measured: Path, tmp_path: Path, capsys: pytes
     ("words", "sentence"),
     [
         ("heads --measure effect", "No head, layer or step has an effect map of its own, or --measure weight."),
+        (
+            "summary --measure gradient --dim 1",
+            "Frame 0 has no gradient of action dimension 1, but those of dimensions",
+        ),
+        (
+            "summary --dim 1",
+            "--dim 1 is a dimension of effects or gradients; add --measure effect or --measure gradient.",
+        ),
+        ("summary --measure effect --dim x", "'x' is no action dimension; take a number from 0, or all"),
         ("film --measure effect", "of its own; take --over frames, or --measure weight."),
         ("summary --measure effect --frames 1", "Frame 1 has no effect map, frame 0 has one; “pi0-capture effects"),
     ],

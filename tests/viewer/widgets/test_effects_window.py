@@ -68,6 +68,37 @@ def test_effects_beside_the_file_are_found(measured: MainWindow) -> None:
     assert measured.status.right().endswith("measured effects, not attention")
 
 
+def test_dimension_of_gradients_and_effects_is_chosen_under_the_colour_bar(measured: MainWindow) -> None:
+    heat, session = measured.panels.heat, measured.session
+    assert heat.dim.isHidden(), "attention has no dimension"
+    session.update(measure="gradient")
+    spin()
+    assert heat.uniform.isHidden()
+    assert heat.dim.text() == "mean ▾"
+    assert heat.dim.toolTip() == "Relevance by the gradient, mean of dimensions 0, 2"
+    menu = heat.dim.menu()
+    assert [action.text() for action in menu.actions()] == ["mean", "dim 0", "dim 2"]
+    menu.actions()[2].trigger()
+    menu.close()
+    spin()
+    assert session.state.dim == 2
+    assert session.scene().maps[0, 7, 3] == pytest.approx(7.03 * 5 * 0.003)
+    assert "gradient of dimension 2 (" in str(measured.panels.sentence.lines()[0][1])
+    QTest.mouseClick(heat.measure.buttons["effect"], Qt.MouseButton.LeftButton)
+    spin()
+    assert (heat.dim.text(), session.state.dim) == ("dim 2 ▾", 2)
+    assert session.scene().maps[0, 7, 3] == pytest.approx(7.03 * 3 / make_effects.FLOOR)
+    session.update(dim=1)
+    spin()
+    QTest.mouseClick(heat.measure.buttons["gradient"], Qt.MouseButton.LeftButton)
+    spin()
+    assert (heat.dim.text(), session.state.dim) == ("mean ▾", None), "there is no gradient of dimension 1"
+    session.update(dim=1)
+    spin()
+    assert heat.dim.text() == "dim 1 ▾"
+    assert str(measured.panels.sentence.lines()[0][1]).startswith("No gradients: frame 0 has no gradient of action")
+
+
 def test_e_blinks_between_attention_and_effect(measured: MainWindow) -> None:
     session, sentence = measured.session, measured.panels.sentence
     weights = session.scene()

@@ -27,11 +27,16 @@ MAPS: Final = {"effect": "map/effect_of_chunk", "gradient": "gradient/relevance"
 """Dataset of the map of each measure."""
 
 
-def find_map_unavailable_reason(results: Results, frame: int, measure: str = "effect") -> str:
-    """Return why a frame has no effect map, or none of the measure `gradient`; empty if it has one."""
+def find_map_unavailable_reason(results: Results, frame: int, measure: str = "effect", dim: int | None = None) -> str:
+    """Return why a frame has no effect map, or none of the measure `gradient` or of a dimension; empty if it has."""
     name = MAPS[measure]
     if any(frame in effect.frames and effect.has(name) for effect in results.effects):
-        return ""
+        dims = () if dim is None else find_dims(results, frame, measure)
+        if dim is None or dim in dims:
+            return ""
+        what = "gradient" if measure == "gradient" else "effect map"
+        have = f"those of {name_dims(dims)}" if dims else "that of all dimensions together"
+        return f"frame {frame} has no {what} of action dimension {dim}, but {have}"
     how = HOW_TO_MAP[measure].format(name=results.path.name, frame=frame)
     mapped = measured_frames(results, measure)
     if measure == "gradient":
@@ -43,16 +48,32 @@ def find_map_unavailable_reason(results: Results, frame: int, measure: str = "ef
     return f"there is no effect map of this file; {how}"
 
 
-def find_map(results: Results, frame: int, query: Query, measure: str = "effect") -> EffectMap | None:
+def find_dims(results: Results, frame: int, measure: str) -> tuple[int, ...]:
+    """Return the action dimensions of which a frame has effects or gradients, ascending; empty without any."""
+    is_gradient = measure == "gradient"
+    found = {dim for effect in results.effects
+             for dim in (effect.gradient_dims(frame) if is_gradient else effect.effect_dims(frame))}  # fmt: skip
+    return tuple(sorted(found))
+
+
+def name_dims(dims: tuple[int, ...]) -> str:
+    """Return `dimension 2` or `dimensions 0–3, 6`."""
+    return f"dimension{'s' * (len(dims) > 1)} {format_numbers(dims)}"
+
+
+def find_map(
+    results: Results, frame: int, query: Query, measure: str = "effect", dim: int | None = None
+) -> EffectMap | None:
     """Return the effect map of a query in a frame: that on the query's actions, for words that on the whole chunk.
 
-    With the measure `gradient`, the attention weighted by gradients instead.
+    With the measure `gradient`, the attention weighted by gradients instead. `dim`: the action dimension that is meant,
+    None for all of them; the effect on one is that on the whole chunk for any query.
 
     None where there is none; `find_map_unavailable_reason` says why.
     """
     actions = query.items if query.kind == "action" else ()
     is_gradient = measure == "gradient"
-    found = (effect.gradient_map(frame, actions) if is_gradient else effect.effect_map(frame, actions)
+    found = (effect.gradient_map(frame, actions, dim) if is_gradient else effect.effect_map(frame, actions, dim)
              for effect in results.effects)  # fmt: skip
     return next((one for one in found if one is not None), None)
 
@@ -110,17 +131,43 @@ def describe_map(results: Results, view: ViewState, found: EffectMap) -> tuple[s
 
     moves up to 0.063 × the noise when a block of 2 × 2 patches is hidden from the actions
     """
-    _, verb = name_actions(view.query)
-    if found.dims is not None:
-        dims = f"dimension{'s' * (len(found.dims) > 1)} {format_numbers(found.dims)}"
-        return f"{verb} with these patches, by attention weighted by the gradient of {dims} (Chefer et al. 2021)", ""
-    one = f"a block of {found.block} × {found.block} patches" if found.block > 1 else "a patch"
-    if not np.isfinite(found.values).any():
+    largest = _name_largest(results, found)
+    if found.is_gradient:
+        return describe_maps(view, found), largest
+    _, verb = name_of_map(view, found)
+    one = _name_removed(found)
+    if not largest:
         return f"{verb} by no finite number when {one} is {found.method.phrase}", ""
+    most, own = format_multiple(float(np.nanmax(found.values))), "its" if found.dims else "the"
+    return f"{verb} up to {most} {own} noise when {one} is {found.method.phrase}", largest
+
+
+def describe_maps(view: ViewState, found: EffectMap) -> str:
+    """Return how maps of several frames were made, without the numbers of one."""
+    _, verb = name_of_map(view, found)
+    if found.is_gradient and found.dims is not None:
+        how = "the gradient" if len(found.dims) == 1 else "the gradient, mean"
+        text = f"{verb} with these patches, by attention weighted by {how} of {name_dims(found.dims)}"
+        return f"{text} (Chefer et al. 2021)"
+    return f"{verb} by these multiples of each frame’s noise when {_name_removed(found)} is {found.method.phrase}"
+
+
+def _name_removed(found: EffectMap) -> str:
+    return f"a block of {found.block} × {found.block} patches" if found.block > 1 else "a patch"
+
+
+def name_of_map(view: ViewState, found: EffectMap) -> tuple[str, str]:
+    """Return whose effect a map tells, and the verb; of one dimension that of all actions together."""
+    if found.dims is not None and not found.is_gradient:
+        return f"{name_dims(found.dims)} of the actions", "moves"
+    return name_actions(view.query)
+
+
+def _name_largest(results: Results, found: EffectMap) -> str:
+    if not np.isfinite(found.values).any():
+        return ""
     camera, row, col = (int(axis) for axis in np.unravel_index(np.nanargmax(found.values), found.values.shape))
-    largest = format_multiple(float(found.values[camera, row, col]))
-    text = f"{verb} up to {largest} the noise when {one} is {found.method.phrase}"
-    return text, f"most: {results.cameras[camera].replace('_', ' ')} ({row}, {col})"
+    return f"most: {results.cameras[camera].replace('_', ' ')} ({row}, {col})"
 
 
 def view_of_attention(view: ViewState) -> ViewState:

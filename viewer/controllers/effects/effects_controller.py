@@ -299,5 +299,5 @@ class EffectsController(QObject):
         if reason:
             session.noticed.emit(f"{reason[:1].upper()}{reason[1:]}.")
             return
-        other = to_measure(view, "weight" if is_measured else "effect")
+        other = to_measure(view, "weight" if is_measured else "effect", session.results)
         session.blink(True, replace(view, **other).bare())

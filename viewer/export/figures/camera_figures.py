@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from PySide6.QtCore import QRectF
 
 from viewer.analysis.caption import heading_of, heads_of, words_of
@@ -13,7 +14,7 @@ from viewer.export import scenes
 from viewer.export.figures import color_bar, text_layout
 from viewer.export.figures.color_bar import ColourScale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
-from viewer.model.view_state import SHARED_RANGES
+from viewer.model.view_state import FROM_EFFECTS, SHARED_RANGES
 from viewer.rendering import theme, ticks
 from viewer.rendering.patches import describe_weight
 
@@ -254,7 +255,12 @@ def create_difference(
         ],
         [
             CameraCell(
-                painter, n, view, difference, title=heading_of(name), note=_format_change(scene_a, scene_b, n, name)
+                painter,
+                n,
+                view,
+                difference,
+                title=heading_of(name),
+                note=_format_change(scene_a, scene_b, difference, n, name),
             )
             for n, name in enumerate(cameras)
         ],
@@ -275,9 +281,13 @@ def describe_difference(source: ExportSource, view: ViewState) -> tuple[str, str
     sides = []
     for results, side in ((source.results, view), pair):
         step = f"step {results.steps[side.step]}" if side.query.kind == "action" and results.steps else ""
+        is_of_effects = view.measure in FROM_EFFECTS  # of no layer, step and head
+        place = ("", "", "") if is_of_effects else (
+            step, f"layer {results.layers[side.layer]}", heads_of(side, results.heads)
+        )  # fmt: skip
         sides.append((
             results.path.name if source.other is not None else "", words_of(results, side.frame, side.query)[0],
-            f"frame {side.frame}", step, f"layer {results.layers[side.layer]}", heads_of(side, results.heads),
+            f"frame {side.frame}", *place,
         ))  # fmt: skip
     different = [(a, b) for a, b in zip(*sides, strict=True) if a != b]
     if not different:
@@ -286,7 +296,15 @@ def describe_difference(source: ExportSource, view: ViewState) -> tuple[str, str
     return text_a or "the same", text_b or "the same"
 
 
-def _format_change(scene_a: Scene, scene_b: Scene, camera: int, name: str) -> str:
+def _format_change(scene_a: Scene, scene_b: Scene, difference: Scene, camera: int, name: str) -> str:
+    """Return by how much the number beside a camera's picture differs; of effects, the largest difference of a patch.
+
+    Effects have no sum over a picture.
+    """
+    if difference.effect is not None:
+        values = difference.maps[camera].ravel()
+        largest = float(values[np.abs(values).argmax()]) if values.size else 0.0
+        return f"{'+' if largest > 0 else ''}{difference.effect.format_value(largest)} at most"
     if scene_a.peaks and scene_b.peaks:
         change = scene_a.peaks[camera] - scene_b.peaks[camera]
         return f"{'+' if change > 0 else ''}{ticks.format_number(change)}"

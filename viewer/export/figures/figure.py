@@ -19,6 +19,7 @@ from viewer.export import encoding, metadata
 from viewer.export.figures import color_bar
 from viewer.export.figures.text_layout import Paragraph, TextRun, text_width, wrap_runs
 from viewer.model.number_ranges import find_ranges, format_numbers, format_place, format_range
+from viewer.model.view_state import FROM_EFFECTS
 from viewer.rendering import theme
 
 if TYPE_CHECKING:
@@ -206,7 +207,8 @@ def describe_subtracted(source: ExportSource, view: ViewState) -> str:
     if pair is None:
         return ""
     results, other = pair
-    words = f"{words_of(results, other.frame, other.query)[0]}, {describe_position(results, other)}"
+    where = f"frame {other.frame}" if view.measure in FROM_EFFECTS else describe_position(results, other)
+    words = f"{words_of(results, other.frame, other.query)[0]}, {where}"
     return f"{words} of {results.path.name}" if source.other is not None else words
 
 

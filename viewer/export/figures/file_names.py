@@ -50,7 +50,7 @@ def name_figure(
     if kind == "heads":
         lead = f"L{layer}_{phase}_heads"
     elif view.measure in FROM_EFFECTS:  # of no layer and no head
-        parts = [f"{view.measure}_{kind}{over}"]
+        parts = [f"{view.measure}_{kind}{over}", *([] if view.dim is None else [f"dim{view.dim}"])]
         parts += _name_frames(results, request, view) if series is None else _name_series(results, series)
         parts += [] if named.is_default else [name_slug(named.name)]
         parts += _name_values(results, request, replace(view, measure="weight"))
@@ -167,6 +167,10 @@ def _name_subtracted(source: ExportSource, view: ViewState) -> str:
     results, other = source.results, view.pinned
     assert other is not None
     parts = []
+    if view.measure in FROM_EFFECTS:  # of no layer, step and head
+        other = replace(other, layer=view.layer, step=view.step, heads=view.heads, reduce=view.reduce)
+        if other.dim != view.dim:
+            parts.append("all-dims" if other.dim is None else f"dim{other.dim}")
     if other.frame != view.frame:
         parts.append(f"frame{other.frame}")
     if other.query != view.query:

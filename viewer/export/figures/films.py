@@ -10,7 +10,7 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter
 
 from viewer.analysis import scene
-from viewer.analysis.caption import LOOK, LOOKS, heading_of
+from viewer.analysis.caption import LOOK, LOOKS, caption_of_effects, heading_of
 from viewer.analysis.film import read_film, read_film_over_frames, tile_thumbnails
 from viewer.export.figures import text_layout
 from viewer.export.figures.camera_painter import VECTOR_DENSITY
@@ -18,6 +18,7 @@ from viewer.export.figures.charts import LABEL_WIDTH, describe_scores
 from viewer.export.figures.color_bar import MEASURE_LABELS, ColourScale, measure_scale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
 from viewer.model import attention, geometry
+from viewer.model.view_state import FROM_EFFECTS
 from viewer.rendering import colormaps, drawing, theme
 
 if TYPE_CHECKING:
@@ -130,7 +131,9 @@ def create_film(
                     "layers-frames": ("frame", "layer")}[over]  # fmt: skip
     content = ThumbnailGrid(results, view.frame, maps, columns, rows, scale, request.width, (across, down))
     # Thumbnails are on a linear scale, whatever the view says of the large pictures.
-    caption = describe_view(source, replace(view, unit="weight", scale="linear", range="shared", compare="off"))
+    plain = replace(view, unit="weight", scale="linear", range="shared", compare="off")
+    is_of_effects = series is not None and view.measure in FROM_EFFECTS
+    caption = caption_of_effects(results, plain) if is_of_effects else describe_view(source, plain)
     details = [
         part
         for part in caption.details.split(" · ")

@@ -10,7 +10,12 @@ from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from viewer.analysis.comparison import has_one_range
-from viewer.analysis.effects.measured import find_map_unavailable_reason, measured_frames
+from viewer.analysis.effects.measured import (
+    find_dims,
+    find_map_unavailable_reason,
+    measured_frames,
+    name_dims,
+)
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.controllers.view_changes import to_measure
 from viewer.errors import READ_ERRORS
@@ -48,6 +53,15 @@ MEASURE_TIPS: Final = {
     "effect": "How far the actions move when a patch is taken away, in multiples of the noise (held E shows it)",
     "gradient": "Attention weighted by the gradient of action dimensions, summed over heads and layers",
 }
+ALL_DIMS: Final = "all"
+DIM_TIPS: Final = {
+    "effect": "Effect on dimension {dim} of the actions, all actions together, in multiples of its own noise",
+    "gradient": "Relevance by the gradient of action dimension {dim}",
+}
+ALL_DIMS_TIPS: Final = {
+    "effect": "Effect on the actions, root mean square over all dimensions",
+    "gradient": "Relevance by the gradient, mean of {dims}",
+}
 MAPS: Final = (("inferno", "inferno"), ("viridis", "viridis"), ("magma", "magma"), ("turbo", "turbo"), ("jet", "jet"))
 
 
@@ -66,6 +80,9 @@ class HeatPanel(Panel):
         self.scale = SegmentedControl("Scale", (("linear", "Linear"), ("log", "Log"), ("rank", "Rank")))
         self.uniform = Button("× uniform", kind="toggle")
         self.measure = SegmentedControl("Measure", MEASURES)
+        self.dim = DropDown("Action dimension", ((ALL_DIMS, "all dims"),))
+        self.dim.hide()
+        self._dims: tuple[str, tuple[int, ...], int | None] = "", (), None
         self.smooth = Button("Smooth", kind="toggle")
         self.model = Button("Model’s picture", kind="toggle")
         for button in (self.uniform, self.smooth, self.model):
@@ -95,6 +112,7 @@ class HeatPanel(Panel):
         ends.addWidget(self.low)
         ends.addStretch()
         ends.addWidget(self.uniform)
+        ends.addWidget(self.dim)
         ends.addStretch()
         ends.addWidget(self.high)
         first.addLayout(ends)
@@ -123,6 +141,7 @@ class HeatPanel(Panel):
         self.scale.chosen.connect(self._set_scale)
         self.uniform.toggled.connect(self._set_uniform)
         self.measure.chosen.connect(self._set_measure)
+        self.dim.chosen.connect(self._set_dim)
         self.smooth.toggled.connect(self._set_smooth)
         self.model.toggled.connect(self._set_model)
         self.opacity.valueChanged.connect(self._set_opacity)
@@ -151,8 +170,11 @@ class HeatPanel(Panel):
             )
 
     def _set_measure(self, measure: Measure) -> None:
-        self.session.update(**to_measure(self.session.state, measure))
+        self.session.update(**to_measure(self.session.state, measure, self.session.results))
         self.measure.show_value(self.session.state.measure)  # unchanged if the file has no value norms
+
+    def _set_dim(self, value: str) -> None:
+        self.session.update(dim=None if value == ALL_DIMS else int(value))
 
     def _set_smooth(self, on: bool) -> None:
         self.session.update(smooth=on)
@@ -202,6 +224,7 @@ class HeatPanel(Panel):
         self.scale.show_value(state.scale)
         self.measure.show_value(state.measure)
         self._show_units(state.measure)
+        self._show_dims(state)
         for button, on in (
             (self.uniform, state.unit == "uniform"), (self.smooth, state.smooth),
             (self.model, state.picture == "model"),
@@ -251,6 +274,34 @@ class HeatPanel(Panel):
         self.uniform.relabel({"effect": "× noise", "gradient": "relevance"}.get(measure, "× uniform"))
         if is_effect and self.session.shown.range == "uniform":
             self.range.show_value("shared")
+
+    def _show_dims(self, state: ViewState) -> None:
+        """Show in place of the unit of which action dimension effects or gradients are, where there is a choice."""
+        results, is_effect = self.session.results, state.measure in FROM_EFFECTS
+        is_known = is_effect and results is not None and bool(results.done)
+        try:
+            dims = find_dims(results, state.frame, state.measure) if is_known and results is not None else ()
+        except READ_ERRORS:
+            dims = ()
+        has_choice = bool(dims) or (is_effect and state.dim is not None)
+        self.uniform.setVisible(not has_choice)
+        self.dim.setVisible(has_choice)
+        if not has_choice:
+            return
+        if self._dims != (state.measure, dims, state.dim):
+            self._dims = state.measure, dims, state.dim
+            self._set_dim_options(state.measure, dims, state.dim)
+        self.dim.show_value(ALL_DIMS if state.dim is None else str(state.dim))
+
+    def _set_dim_options(self, measure: Measure, dims: tuple[int, ...], chosen: int | None) -> None:
+        """Offer each dimension that the frame has, and all of them together; the chosen one even if it lacks it."""
+        together = "mean" if measure == "gradient" else "all dims"
+        tips = {str(dim): DIM_TIPS[measure].format(dim=dim) for dim in dims}
+        tips[ALL_DIMS] = ALL_DIMS_TIPS[measure].format(dims=name_dims(dims) if dims else "none")
+        lacking = {} if chosen is None or chosen in dims else {str(chosen): "not in this frame"}
+        self.dim.set_options(((ALL_DIMS, together), *((name, f"dim {name}") for name in (*map(str, dims), *lacking))))
+        self.dim.set_tool_tips(tips)
+        self.dim.disable(lacking)
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         self.fill_background(painter, area)
