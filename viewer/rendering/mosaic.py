@@ -35,8 +35,7 @@ def lay_out_blocks(
     room: QRectF,
     rows: int,
     columns: int,
-    cameras: int,
-    shape: tuple[int, int],
+    shapes: Sequence[tuple[int, int]],
     ratio: float,
     *,
     side_by_side: bool,
@@ -44,30 +43,61 @@ def lay_out_blocks(
 ) -> list[Block]:
     """Return the block of each camera, stacked or side by side, with tiles as large as fit into the room.
 
+    Tiles of stacked blocks have one width, and those of blocks side by side one height, so that the columns, or the
+    rows, of all cameras are aligned; pictures of different aspect have tiles of different height, or width.
+
     Args:
         room: Rectangle that the blocks share, in device-independent pixels.
         rows: Rows of tiles in a block.
         columns: Columns of tiles in a block.
-        cameras: Number of blocks.
-        shape: Height and width of a picture, whose aspect tiles have.
+        shapes: Height and width of each camera's picture, whose aspect its tiles have.
         ratio: Screen pixels per device-independent pixel; tiles are whole screen pixels wide and high.
         side_by_side: Whether the blocks stand beside each other.
         visible: Part of the room, in shares of it, that is enlarged to fill the room; it has the room's aspect.
     """
-    if side_by_side:
-        each = (room.width() - BLOCK_GAP * (cameras - 1)) / max(cameras, 1)
-        used = max(_fit_tile(room.height(), each, rows, columns, shape, ratio)[0] * columns, MIN_BLOCK)
-        apart = min(each, used) + BLOCK_GAP
-        boxes = [QRectF(round(room.left() + c * apart), room.top(), each, room.height()) for c in range(cameras)]
-    else:
-        each = room.height() / max(cameras, 1)
-        each = min(each, _fit_tile(each, room.width(), rows, columns, shape, ratio)[1])
-        boxes = [QRectF(room.left(), room.top() + c * each, room.width(), each) for c in range(cameras)]
-    blocks = [(box, *_fit_tile(box.height(), box.width(), rows, columns, shape, ratio)) for box in boxes]
+    blocks = (_lay_side_by_side if side_by_side else _stack)(room, rows, columns, shapes, ratio)
     scale = 1 / visible.width()
     if scale <= 1:
         return blocks
-    return [_enlarge(block, room, visible, scale, shape, ratio) for block in blocks]
+    enlarged = [
+        _enlarge(block, room, visible, scale, shape, ratio) for block, shape in zip(blocks, shapes, strict=True)
+    ]
+    return _align(enlarged, shapes, ratio, side_by_side=side_by_side)
+
+
+def _lay_side_by_side(
+    room: QRectF, rows: int, columns: int, shapes: Sequence[tuple[int, int]], ratio: float
+) -> list[Block]:
+    """Share the room's width by the widths that the pictures have at one height."""
+    total = sum(dots / lines for lines, dots in shapes)
+    free = room.width() - BLOCK_GAP * (len(shapes) - 1)
+    blocks = [
+        (QRectF(0, room.top(), each, room.height()), *_fit_tile(room.height(), each, rows, columns, shape, ratio))
+        for shape in shapes
+        for each in (free * shape[1] / shape[0] / total,)
+    ]
+    blocks = _align(blocks, shapes, ratio, side_by_side=True)
+    left = room.left()
+    for box, across, _ in blocks:
+        box.moveLeft(round(left))
+        left += min(box.width(), max(across * columns, MIN_BLOCK)) + BLOCK_GAP
+    return blocks
+
+
+def _stack(room: QRectF, rows: int, columns: int, shapes: Sequence[tuple[int, int]], ratio: float) -> list[Block]:
+    """Share the room's height by the heights that the pictures have at one width."""
+    total = sum(lines / dots for lines, dots in shapes)
+    blocks = [
+        (QRectF(room.left(), 0, room.width(), each), *_fit_tile(each, room.width(), rows, columns, shape, ratio))
+        for shape in shapes
+        for each in (room.height() * shape[0] / shape[1] / total,)
+    ]
+    blocks = _align(blocks, shapes, ratio, side_by_side=False)
+    top = room.top()
+    for box, _, tall in blocks:
+        box.setRect(box.left(), top, box.width(), min(box.height(), tall * rows))
+        top += box.height()
+    return blocks
 
 
 def _fit_tile(
@@ -80,6 +110,20 @@ def _fit_tile(
     tall = min(tall, max(round(across * lines / dots), MIN_TILE))
     across = min(across, max(round(tall * dots / lines), MIN_TILE))
     return across / ratio, tall / ratio
+
+
+def _align(
+    blocks: Sequence[Block], shapes: Sequence[tuple[int, int]], ratio: float, *, side_by_side: bool
+) -> list[Block]:
+    """Return the blocks with the least height of a tile for all where they are side by side, else the least width."""
+    aligned = []
+    for (box, across, tall), (lines, dots) in zip(blocks, shapes, strict=True):
+        if side_by_side and tall > (least := min(other[2] for other in blocks)):
+            across, tall = max(round(least * ratio * dots / lines), MIN_TILE) / ratio, least
+        elif not side_by_side and across > (least := min(other[1] for other in blocks)):
+            across, tall = least, max(round(least * ratio * lines / dots), MIN_TILE) / ratio
+        aligned.append((box, across, tall))
+    return aligned
 
 
 def _enlarge(block: Block, room: QRectF, visible: QRectF, scale: float, shape: tuple[int, int], ratio: float) -> Block:

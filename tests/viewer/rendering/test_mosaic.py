@@ -21,7 +21,7 @@ def test_tiles_have_the_aspect_and_fit(
 ) -> None:
     area = QRectF(64, 4, width, height)
     rows = rows if side_by_side else 1
-    blocks = lay_out_blocks(area, rows, columns, 2, (9, 16), ratio, side_by_side=side_by_side, visible=WHOLE)
+    blocks = lay_out_blocks(area, rows, columns, [(9, 16)] * 2, ratio, side_by_side=side_by_side, visible=WHOLE)
     assert len(blocks) == 2
     for _, tile_width, tile_height in blocks:
         assert tile_width * ratio == pytest.approx(round(tile_width * ratio))
@@ -32,9 +32,31 @@ def test_tiles_have_the_aspect_and_fit(
         assert blocks[1][0].left() - blocks[0][0].left() >= min(MIN_BLOCK, (width - 12) / 2)
 
 
+@pytest.mark.parametrize("visible", [WHOLE, QRectF(0.25, 0.25, 0.5, 0.5)])
+@pytest.mark.parametrize("ratio", [1.0, 1.5])
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_tiles_of_each_camera_have_its_aspect_and_are_aligned(
+    side_by_side: bool, ratio: float, visible: QRectF
+) -> None:
+    shapes = [(360, 640), (480, 480), (640, 480)]
+    area, rows = QRectF(64, 4, 1800, 600), 4 if side_by_side else 1
+    blocks = lay_out_blocks(area, rows, 6, shapes, ratio, side_by_side=side_by_side, visible=visible)
+    for (_, across, tall), (lines, dots) in zip(blocks, shapes, strict=True):
+        assert tall / across == pytest.approx(lines / dots, rel=0.03)
+    assert len({block[2 if side_by_side else 1] for block in blocks}) == 1
+    if visible == WHOLE:
+        boxes = [box for box, _, _ in blocks]
+        ends = [box.right() if side_by_side else box.bottom() for box in boxes]
+        starts = [box.left() if side_by_side else box.top() for box in boxes]
+        assert all(end <= start + 1 for end, start in zip(ends, starts[1:], strict=False))
+        for box, across, tall in blocks:
+            assert across * 6 <= box.width() + 1
+            assert tall * rows <= box.height() + 1
+
+
 def test_tiles_grow_with_the_room() -> None:
     small, large = (
-        lay_out_blocks(QRectF(0, 0, 800, h), 10, 18, 2, (9, 16), 1.0, side_by_side=True, visible=WHOLE)[0]
+        lay_out_blocks(QRectF(0, 0, 800, h), 10, 18, [(9, 16)] * 2, 1.0, side_by_side=True, visible=WHOLE)[0]
         for h in (90, 180)
     )
     assert (small[2], large[2]) == (9, 12)
@@ -43,8 +65,8 @@ def test_tiles_grow_with_the_room() -> None:
 
 def test_enlarged_blocks_show_the_visible_part_in_the_room() -> None:
     area, visible = QRectF(64, 4, 800, 200), QRectF(0.5, 0.25, 0.25, 0.25)
-    full = lay_out_blocks(area, 4, 10, 2, (9, 16), 1.0, side_by_side=True, visible=WHOLE)
-    large = lay_out_blocks(area, 4, 10, 2, (9, 16), 1.0, side_by_side=True, visible=visible)
+    full = lay_out_blocks(area, 4, 10, [(9, 16)] * 2, 1.0, side_by_side=True, visible=WHOLE)
+    large = lay_out_blocks(area, 4, 10, [(9, 16)] * 2, 1.0, side_by_side=True, visible=visible)
     for (box, width, _), (enlarged, wide, tall) in zip(full, large, strict=True):
         assert enlarged.left() == pytest.approx(64 + (box.left() - 64 - 400) * 4, abs=0.5)
         assert enlarged.top() == pytest.approx(4 - 200, abs=0.5)

@@ -185,9 +185,9 @@ class FilmPanel(HoverPanel):
         Blocks are stacked, or side by side if each has several rows.
         """
         ratio = self.devicePixelRatioF()
-        shape = self._cameras[0][1] if self._cameras else ()
+        shapes = tuple(shape for _, shape in self._cameras)
         visible = self.visible_part()
-        key = (film.maps.shape, self.has_rows, self.width(), self.height(), ratio, shape, visible.getRect())
+        key = (film.maps.shape, self.has_rows, self.width(), self.height(), ratio, shapes, visible.getRect())
         if self._blocks is None or self._blocks[0] != key:
             self._blocks = key, self._lay_out(film, visible)
         return self._blocks[1]
@@ -195,12 +195,12 @@ class FilmPanel(HoverPanel):
     def _lay_out(self, film: Film, visible: QRectF) -> list[tuple[QRectF, float, float]]:
         """Return the blocks so that the `visible` share of their room fills it."""
         rows, columns, cameras = film.maps.shape[:3]
+        shapes = [shape for _, shape in self._cameras] or [(1, 1)] * cameras
         return mosaic.lay_out_blocks(
             self.content_box(),
             rows,
             columns,
-            cameras,
-            self._cameras[0][1] if self._cameras else (1, 1),
+            shapes,
             self.devicePixelRatioF(),
             side_by_side=self.has_rows,
             visible=visible,
