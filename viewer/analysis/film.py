@@ -111,8 +111,8 @@ def finish_maps(results: Results, view: ViewState, weights: Floats, actions: int
     shape, keys = weights.shape[:-1], scene.count_keys(results, view.frame, actions)
     size = len(results.cameras) * results.grid.rows * results.grid.cols
     total = np.ones(shape, np.float32) if view.measure != "contribution" else weights.sum(-1)
-    removed = attention.left_out_groups(view.left_out, results.groups)
-    if removed.any():
+    removed = attention.left_out_groups(view.left_out, results.groups) if view.left_out else None
+    if removed is not None and removed.any():
         matrix = scene.group_matrix(results, view.frame)[: weights.shape[-1]]
         weights, _ = attention.drop_keys(weights, matrix[:, removed].sum(1) == 0)
     maps = weights[..., :size].reshape(*shape, len(results.cameras), *results.grid.shape)

@@ -92,18 +92,38 @@ def rows_of(results: Results, frame: int, query: Query) -> list[Rows]:
 
 def group_matrix(results: Results, frame: int) -> Floats:
     """Return which group each key of a frame belongs to: (cameras x rows x cols + T + H, groups)."""
-    bars, roles = results.bars(frame), results.roles(frame)
-    return results.remember(
-        ("matrix", bars.tobytes(), roles.tobytes()),
-        lambda: attention.group_matrix(
-            results.groups,
-            results.cameras,
-            bars,
-            [schema.ROLES[role] for role in roles.tolist()],
-            results.horizon,
-        ),
-        lambda values: values.nbytes,
-    )
+
+    def share() -> Floats:  # frames with the same prompt have one matrix
+        bars, roles = results.bars(frame), results.roles(frame)
+        return results.remember(
+            ("matrix", bars.tobytes(), roles.tobytes()),
+            lambda: attention.group_matrix(
+                results.groups,
+                results.cameras,
+                bars,
+                [schema.ROLES[role] for role in roles.tolist()],
+                results.horizon,
+            ),
+            lambda values: values.nbytes,
+        )
+
+    return results.remember(("matrix of frame", frame), share, lambda _: 64)
+
+
+def uniform_masses(results: Results, frame: int, size: int, keys: int) -> Mapping[str, float]:
+    """Return the share of each group in a row that is spread evenly over its keys, which takes as long as one mean.
+
+    Args:
+        results: The file.
+        frame: The frame.
+        size: Keys in a row, those without a group included.
+        keys: Those of them that the query can see.
+    """
+
+    def make() -> Mapping[str, float]:
+        return attention.named(results.groups, group_matrix(results, frame)[:size].sum(0) / np.float32(keys))
+
+    return results.remember(("uniform masses", frame, size, keys), make, lambda _: 1024)
 
 
 def masses(results: Results, frame: int, query: Query) -> Floats:
@@ -222,7 +242,7 @@ def compose(results: Results, state: ViewState) -> Scene:
     maps = row.image * factor
     # The maxima of several heads do not sum to 1: there, too, the uniform weight is that of one row.
     uniform = (1.0 if state.measure == "weight" else total) / keys * float(factor)
-    sizes = matrix[: row.image.size + len(row.text) + len(row.action)].sum(0) / np.float32(keys)
+    size = row.image.size + len(row.text) + len(row.action)
     peaks: tuple[float, ...] = ()
     if state.reduce == "max" and len(state.heads) != 1:
         peaks = tuple(map(float, np.where(results.bars(state.frame), 0, maps).max((1, 2))))
@@ -237,7 +257,7 @@ def compose(results: Results, state: ViewState) -> Scene:
         row_sum=total,
         grid=results.grid,
         uniform=uniform,
-        uniform_mass=attention.named(results.groups, sizes),
+        uniform_mass=uniform_masses(results, state.frame, size, keys),
         peaks=peaks,
     )
 
@@ -284,8 +304,12 @@ def _compose_effect(results: Results, state: ViewState) -> Scene:
 
 def count_keys(results: Results, frame: int, actions: int) -> int:
     """Return the keys that a query of a frame can see: patches, text without padding, and `actions`; at least 1."""
-    valid = int((results.roles(frame) != schema.ROLES.index("pad")).sum())
-    return max(len(results.cameras) * results.grid.rows * results.grid.cols + valid + actions, 1)
+
+    def make() -> int:
+        valid = int((results.roles(frame) != schema.ROLES.index("pad")).sum())
+        return max(len(results.cameras) * results.grid.rows * results.grid.cols + valid + actions, 1)
+
+    return results.remember(("keys", frame, actions), make, lambda _: 64)
 
 
 def compare(one: Scene, two: Scene, state: ViewState) -> Scene:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -114,7 +115,7 @@ class Summaries(ResultsFile):
     @property
     def groups(self) -> tuple[str, ...]:
         """Names of the key groups."""
-        return schema.mass_groups(self.cameras)
+        return _name_groups(self.cameras)
 
     # Scores of words and regions, and which frames have maps
 
@@ -240,6 +241,12 @@ class Summaries(ResultsFile):
         """Return the stored change of every action over the steps, (actions, layers, heads); None if absent."""
         part = self.read_part(scores_schema.CHANGE, 4, (frame,))
         return None if part is None else widened(part).swapaxes(0, 1)
+
+
+@lru_cache(maxsize=16)
+def _name_groups(cameras: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the key groups; kept, as a change of the view asks for them eight times."""
+    return schema.mass_groups(cameras)
 
 
 def _by_item(values: npt.NDArray[Any], kind: Kind) -> Floats:

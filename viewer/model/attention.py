@@ -69,7 +69,11 @@ class Row:
 
 def together(values: Floats, axis: int, reduce: str) -> Floats:
     """Return the mean or the maximum along an axis."""
-    result: Floats = values.max(axis) if reduce == "max" else values.mean(axis, dtype=np.float32)
+    result: Floats
+    if reduce == "max":
+        result = values.max(axis)
+    else:  # as `values.mean`, without the 3 µs that it takes to find out how
+        result = np.add.reduce(values, axis, np.float32) / np.float32(values.shape[axis])
     return result
 
 
@@ -156,6 +160,8 @@ def without(row: Row, left_out: Sequence[str], groups: Sequence[str], matrix: Fl
 
     `bars` in `left_out` stands for the letterbox bars of every camera. A row without weight elsewhere becomes 0.
     """
+    if not left_out:
+        return row, 0.0
     removed = left_out_groups(left_out, groups)
     if not removed.any():
         return row, 0.0
@@ -223,14 +229,14 @@ def _upper(values: Floats) -> float:
 def upper_ends(values: Floats) -> Floats:
     """Return the upper end of the shared colour range of several sets of weights: (..., weights) -> (...)."""
     flat = values.reshape(-1, values.shape[-1])
-    if not flat.size or not np.isfinite(flat).all():
+    ascending = np.sort(flat, 1)  # of many short rows an eighth of the time of np.partition; infinities and NaN outside
+    if not flat.size or not np.isfinite(ascending[:, (0, -1)]).all():
         return np.array([_upper(one) for one in flat], np.float32).reshape(values.shape[:-1])
     # As `_upper`, of all sets at once: 360 thumbnails take 3 ms one by one.
     place = 0.99 * (flat.shape[1] - 1)
     below = int(place)
     above = min(below + 1, flat.shape[1] - 1)
-    ascending = np.sort(flat, 1)  # of many short rows an eighth of the time of np.partition
-    lower, higher, largest = (ascending[:, n].astype(np.float64) for n in (below, above, -1))
+    lower, higher, largest = ascending[:, (below, above, -1)].T.astype(np.float64)
     upper = lower + (place - below) * (higher - lower)
     upper = np.where(upper < largest * 0.02, largest, upper)
     return np.where(upper > 0, upper, 1.0).astype(np.float32).reshape(values.shape[:-1])
@@ -256,7 +262,7 @@ def places(values: Floats, low: float, high: float, scale: str) -> Floats:
 
 
 def places_between(values: Floats, lows: Floats, highs: Floats, scale: str) -> Floats:
-    """Return `places` of several sets of weights (..., weights), each between ends of its own (...).
+    """Return `places` of several sets of weights (..., weights), each between ends of its own (...), or of several.
 
     `scale` is linear or log.
     """
