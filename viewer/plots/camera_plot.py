@@ -86,7 +86,7 @@ class CameraPlot(PlotView):
         QGraphicsView.paintEvent(self, event)
 
     def show_part(self, area: QRectF, size: tuple[int, int], zoom: Zoom) -> None:
-        """Show a part of the picture in an area of the pane.
+        """Show a part of the picture in an area of the pane, from the next paint on.
 
         Args:
             area: Where the whole picture stands in the pane, in whole device-independent pixels.
@@ -101,4 +101,3 @@ class CameraPlot(PlotView):
         if visible != self._range:
             self._range = visible
             self.box.setRange(visible, padding=0, disableAutoRange=False)
-        self.viewport().update()

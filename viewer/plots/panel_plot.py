@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
     Paint = Callable[[QPainter, QRect], None]
+    Least = Callable[[], tuple[float, float]]
 
 
 class PanelItem(pyqtgraph.GraphicsObject):  # type: ignore[misc]
@@ -56,13 +57,15 @@ class PanelPlot(PlotView):
     Args:
         panel: The panel, which becomes the parent and handles the mouse.
         paint: Its method that paints everything, called with a painter and the part that needs painting.
+        least: Its method that returns the smallest width and height, in the content's units, that can be zoomed to.
     """
 
     range_changed = Signal()
     """Another part of the content is visible."""
 
-    def __init__(self, panel: QWidget, paint: Paint) -> None:
+    def __init__(self, panel: QWidget, paint: Paint, least: Least) -> None:
         super().__init__(panel)
+        self._find_least = WeakMethod(least)
         self.setCentralItem(None)
         self.item = PanelItem(paint)
         self.box = pyqtgraph.ViewBox(enableMenu=False, defaultPadding=0, invertY=True)
@@ -71,7 +74,7 @@ class PanelPlot(PlotView):
         self.scene().addItem(self.box)
         self.scene().addItem(self.item)
         self._extent, self._visible, self._is_zoomed = QRectF(), QRectF(), False
-        self._least = 1.0, 1.0
+        self._box_rect = QRectF()
         self._is_box_current = True
         """Whether the ViewBox has been told the extent: it takes 0.3 ms, and is left until the user zooms."""
         self.box.sigRangeChanged.connect(self._emit_range_changed)
@@ -91,17 +94,16 @@ class PanelPlot(PlotView):
         """Paint the item, without the preparation of pyqtgraph for items whose range follows their data."""
         QGraphicsView.paintEvent(self, event)
 
-    def set_extent(self, box: QRectF, extent: QRectF, least: tuple[float, float]) -> None:
+    def set_extent(self, box: QRectF, extent: QRectF) -> None:
         """Set where the content is shown, and which there is; what was visible stays visible, or everything does.
 
         Args:
             box: Rectangle of the panel in which the content is shown, in pixels.
             extent: Rectangle of the whole content in its own units.
-            least: Smallest width and height, in those units, to which the user can zoom.
         """
-        if box != self.box.geometry() and box.isValid():
+        if box != self._box_rect and box.isValid():
+            self._box_rect = QRectF(box)
             self.box.setGeometry(box)
-        self._least = least
         if extent == self._extent or not extent.isValid():
             return
         self._extent, self._is_box_current = QRectF(extent), False
@@ -114,7 +116,9 @@ class PanelPlot(PlotView):
         """Tell the ViewBox the extent and, unless a part of it is visible, to show everything."""
         if self._is_box_current:
             return
-        extent, least, self._is_box_current = self._extent, self._least, True
+        find_least = self._find_least()
+        least = find_least() if find_least is not None else (0.0, 0.0)
+        extent, self._is_box_current = self._extent, True
         self.box.blockSignals(True)
         self.box.setLimits(
             xMin=extent.left(), xMax=extent.right(), yMin=extent.top(), yMax=extent.bottom(),

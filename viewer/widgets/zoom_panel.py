@@ -52,7 +52,7 @@ class ZoomPanel(PlotPanel):
     def build_plot(self) -> None:
         from viewer.plots.panel_plot import PanelPlot
 
-        self.plot = PanelPlot(self, self.paint_guarded)
+        self.plot = PanelPlot(self, self.paint_guarded, self.least_visible)
         self.plot.range_changed.connect(self.update)
         self.plot.cover_panel()
         self.plot.lower()  # below the controls
@@ -62,7 +62,7 @@ class ZoomPanel(PlotPanel):
     def update_extent(self) -> None:
         """Tell the view what content there is and where; called after a change of the content or of the size."""
         if self.plot is not None:
-            self.plot.set_extent(self.content_box(), self.content_extent(), self.least_visible())
+            self.plot.set_extent(self.content_box(), self.content_extent())
 
     def update(self, *area: Any) -> None:
         """Repaint the panel or a part of it, as QWidget.update does, through the view once that covers the panel.
