@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from PySide6.QtCore import QEvent, QRectF, Qt, Signal
-from PySide6.QtGui import QEnterEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QEnterEvent, QFocusEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
 from viewer.rendering import drawing, theme
@@ -17,7 +17,10 @@ KEY_STEP: Final = 16
 
 
 class SplitHandle(QWidget):
-    """Moves the border between what is above and what is below it; a double click gives the choice back."""
+    """Moves the border between what is above and what is below it; a double click gives the choice back.
+
+    It lies over the edges of both, and takes no part in their painting while there is nothing to see of it.
+    """
 
     drag_started = Signal()
     dragged = Signal(int)
@@ -34,7 +37,11 @@ class SplitHandle(QWidget):
         self._start: float | None = None
 
     def enterEvent(self, event: QEnterEvent) -> None:
-        self.update()
+        self.setUpdatesEnabled(True)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        self.setUpdatesEnabled(True)
+        super().focusInEvent(event)
 
     def leaveEvent(self, event: QEvent) -> None:
         self.update()
@@ -69,6 +76,7 @@ class SplitHandle(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         t = theme.active()
         if not (self.underMouse() or self.hasFocus() or self._start is not None):
+            self.setUpdatesEnabled(False)  # until it is used; what is under it has just been painted
             return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
