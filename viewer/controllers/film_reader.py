@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, Signal
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from viewer.model.view_state import ViewState
 
 
+_read_fields: Final = attrgetter(*FILM_FIELDS)
+_read_all_but_frame: Final = attrgetter(*(name for name in FILM_FIELDS if name != "frame"))
+
+
 def read_shown_film(results: Results, view: ViewState) -> None:
     """Read what the film of a view needs, unless it is one over frames, which the worker reads."""
     if "frames" not in view.film:
@@ -55,8 +60,8 @@ class FilmReader(QObject):
         step: tuple[object, ...] = () if shown.film == "steps" else (shown.step,)
         extra: tuple[object, ...] = (shown.layer,) if shown.film == "frames" else ()
         frames = self.frames()
-        fields = [name for name in FILM_FIELDS if name != "frame" or not frames]
-        key = (id(results), shown.film, results.done, *(getattr(shown, name) for name in fields), *step, *extra, frames)
+        fields = _read_all_but_frame(shown) if frames else _read_fields(shown)
+        key = (id(results), shown.film, results.done, *fields, *step, *extra, frames)
         if self._film is None or self._film[0] != key:
             if frames:
                 self.worker.ask(

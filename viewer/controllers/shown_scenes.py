@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, Signal
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from viewer.regions.known_patches import KnownPatches
 
 log = logging.getLogger("viewer")
+_read_fields: Final = attrgetter(*DATA_FIELDS)
 
 
 class ShownScenes(QObject):
@@ -148,7 +150,7 @@ class ShownScenes(QObject):
         """Return the scene of any view, from a small cache; None if it cannot be read, with the reason in `failure`."""
         if self._latest is not None and self._latest[0] == (results, results.effects) and self._latest[1] is state:
             return self._latest[2]
-        key = (id(results), results.effects, *(getattr(state, name) for name in DATA_FIELDS))
+        key = (id(results), results.effects, *_read_fields(state))
         if key not in self._scenes:
             if results.done == 0:
                 return None

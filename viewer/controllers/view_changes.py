@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from viewer.analysis.comparison import has_other_unit
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from viewer.model.view_state import Measure
 
 _FIELDS: Final = tuple(field.name for field in fields(ViewState))
+_read_fields: Final = attrgetter(*_FIELDS)
 _compared: list[tuple[ViewState, ViewState, frozenset[str]]] = []
 
 
@@ -22,7 +24,8 @@ def differing(before: ViewState, after: ViewState) -> frozenset[str]:
     # Every panel compares the same two objects, so the last result is cached by identity, without hashing the views.
     if _compared and _compared[0][0] is before and _compared[0][1] is after:
         return _compared[0][2]
-    names = frozenset(name for name in _FIELDS if getattr(before, name) != getattr(after, name))
+    values = zip(_FIELDS, _read_fields(before), _read_fields(after), strict=True)
+    names = frozenset([name for name, one, two in values if one != two])
     _compared[:] = [(before, after, names)]
     return names
 

@@ -179,6 +179,7 @@ def draw_place_axis(
             taken = left + width + 6
 
 
+@lru_cache(maxsize=1024)
 def measure_label(text: str) -> float:
     """Return the width in pixels of a label of an axis in the window."""
     return drawing.width_of(text, FONT)

@@ -99,9 +99,10 @@ def word_image(words: npt.NDArray[np.uint32], *, blended: bool) -> QImage:
     return image
 
 
+@lru_cache(maxsize=4096)
 def width_of(text: str, pixels: float = 13, *, bold: bool = False) -> float:
     """Return the width of a text in device-independent pixels; `pixels` is the font size."""
-    return _measure(text, pixels, bold)[0]
+    return theme.metrics(pixels, bold=bold).horizontalAdvance(text)
 
 
 @lru_cache(maxsize=4096)

@@ -48,18 +48,17 @@ def thumbnail_levels(maps: Floats, view: ViewState, uniform: Floats, keys: Float
 
 
 def _find_ends(tiles: Floats, view: ViewState, uniform: Floats, keys: Floats) -> tuple[Floats, Floats]:
-    """Return the ends of the colour range of each thumbnail and camera, as weights: two times (tiles, cameras)."""
-    shape = tiles.shape[:2]
+    """Return the ends of the colour range of each thumbnail, as weights: twice (tiles, 1), or (tiles, cameras)."""
     if view.range == "locked" and view.high > view.low:  # given in the shown unit
         unit = (keys if view.unit == "uniform" else np.ones_like(keys))[:, None]
-        return np.broadcast_to(view.low / unit, shape), np.broadcast_to(view.high / unit, shape)
+        return view.low / unit, view.high / unit
     if view.range == "map":
-        return np.zeros(shape, np.float32), attention.upper_ends(tiles)
+        return np.zeros(tiles.shape[:2], np.float32), attention.upper_ends(tiles)
     high = attention.upper_ends(tiles.reshape(len(tiles), -1))
     low = np.zeros_like(high)
     if view.range == "uniform":
         low, high = uniform, np.maximum(high, UNIFORM_SPAN * uniform)
-    return np.broadcast_to(low[:, None], shape), np.broadcast_to(high[:, None], shape)
+    return low[:, None], high[:, None]
 
 
 def thumbnail_words(maps: Floats, view: ViewState, uniform: Floats, keys: Floats) -> npt.NDArray[np.uint32]:

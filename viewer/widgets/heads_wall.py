@@ -179,7 +179,7 @@ class HeadsWallPanel(Panel):
             self._paint_scale(inner)
 
         key = (id(wall), state.colours, state.opacity, state.scale, state.score, self.session.bare, self._subject)
-        self._still.draw(painter, self, key, still, drawing.ground(self), wall)
+        self._still.draw(painter, self, key, still, self.ground(), wall)
         if self._reason:
             x = self.score.geometry().right() + 12
             drawing.write(painter, QRectF(x, 32, self.width() - x, 28), self._reason, t.secondary, 12)

@@ -210,7 +210,7 @@ class LinePanel(HoverPanel):
             draw_content(inner, box, chart, axis)
 
         key = (id(chart), axis, self.titles(), box.getRect())
-        self._still.draw(painter, self, key, still, drawing.ground(self), chart)
+        self._still.draw(painter, self, key, still, self.ground(), chart)
         self.paint_over(painter, box)
         if self.hasFocus():
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -224,7 +224,7 @@ class LinePanel(HoverPanel):
             self.paint_heading(inner, *self.titles())
             draw_axes(inner, box, y_axis, x_axis, ticks, self.LABELS)
 
-        self._axes.draw(painter, self, (y_axis, x_axis, ticks, self.titles()), axes, drawing.ground(self))
+        self._axes.draw(painter, self, (y_axis, x_axis, ticks, self.titles()), axes, self.ground())
 
     def paint_over(self, painter: QPainter, box: QRectF) -> None:
         """Paint the cursor, and the crosshair with its read-out."""

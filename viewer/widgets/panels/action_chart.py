@@ -221,7 +221,7 @@ class ActionChart(HoverPanel):
             drawing.write(painter, QRectF(0, 4, self.width(), 22), sentence, t.secondary, 13)
             return
         visible = self.visible_part().getRect()
-        self._still.draw(painter, self, (id(charts), visible), self._paint_charts, drawing.ground(self), charts)
+        self._still.draw(painter, self, (id(charts), visible), self._paint_charts, self.ground(), charts)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         acting = self.shown.query.kind == "action"
         for kind, at in (("chunk", self.action if acting else None), ("path", self._point())):

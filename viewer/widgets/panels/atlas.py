@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -34,8 +35,8 @@ MAX_CELL_HEIGHT: Final = 44.0
 """Pixels; a taller cell shows no more."""
 CELL_OPACITY: Final = 60
 """Opacity of the colour of the best cell, in per cent: the pictures are louder."""
-THUMBNAIL_FIELDS: Final = ("step", "measure", "left_out", *COLOUR_FIELDS)
-"""Fields of a view that the thumbnails depend on, beside frame and query."""
+_read_look: Final = attrgetter("step", "measure", "left_out", *COLOUR_FIELDS)
+"""Returns the fields of a view that the thumbnails depend on, beside frame and query."""
 LEAST_SHARE: Final = 0.2
 """Smallest part of the table, along each side, that the user can zoom to."""
 FIELDS: Final = ("frame", "query", "score", "thumbnails")
@@ -165,8 +166,7 @@ class Atlas(ZoomPanel):
     def _look(self) -> tuple[object, ...]:
         """Return the settings that the cells' colours depend on, beside the scores."""
         shown = self.shown
-        names = THUMBNAIL_FIELDS if shown.thumbnails else ("colours",)
-        return (shown.thumbnails, *(getattr(shown, name) for name in names))
+        return (True, *_read_look(shown)) if shown.thumbnails else (False, shown.colours)
 
     def on_file_changed(self) -> None:
         results = self.session.results
@@ -235,7 +235,7 @@ class Atlas(ZoomPanel):
                 self._paint_thumbnails(inner, scores)
             else:
                 words, score = self._words(scores), self._shown_score
-                draw_cells(inner, layout, words, scores.tolist(), score.format_cell, drawing.ground(self))
+                draw_cells(inner, layout, words, scores.tolist(), score.format_cell, self.ground())
             inner.setClipping(False)
             key = (layout, results.layers, shown.thumbnails, self._title())
             self._frame.draw(inner, self, key, frame)
@@ -243,7 +243,7 @@ class Atlas(ZoomPanel):
         # Two layers, as scores change more often than row and column labels, and rings more often than scores.
         layout = self.layout_of(scores)
         key = (id(scores), layout, *self._look(), self._title())
-        self._still.draw(painter, self, key, still, drawing.ground(self), scores)
+        self._still.draw(painter, self, key, still, self.ground(), scores)
         if self.is_zoomed():
             painter.setClipRect(self.content_box().adjusted(-2, -2, 2, 2))
         self._painted_rings = self._rings(scores)
@@ -277,7 +277,7 @@ class Atlas(ZoomPanel):
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setClipRect(self.content_box())
             for layer, head in np.ndindex(scores.shape):
-                drawing.round_off(painter, layout.cell(layer, head), drawing.ground(self), 2.5)
+                drawing.round_off(painter, layout.cell(layer, head), self.ground(), 2.5)
             painter.setClipping(False)
         draw_table_labels(painter, layout, results.layers, [*map(str, range(heads)), "mean"], LABEL)
 
@@ -289,7 +289,7 @@ class Atlas(ZoomPanel):
 
     def _words(self, scores: Floats) -> npt.NDArray[np.uint32]:
         """Return the colour of each cell, 0xAARRGGBB."""
-        name, ground = self.shown.colours, drawing.ground(self).rgb() & 0xFFFFFF
+        name, ground = self.shown.colours, self.ground().rgb() & 0xFFFFFF
         table = colormaps.heat_on(name, CELL_OPACITY, ground)
         return colormaps.score_words(scores, name, lowest=self._shown_score.is_low_better, table=table)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from viewer.controllers.session import Session
-    from viewer.model.view_state import ViewState
+    from viewer.model.view_state import Dims, ViewState
 
 AXES: Final = ("frame", "layer", "step", "head")
 KEYS: Final = {"frame": "← →", "layer": "↑ ↓", "step": "[ ]", "head": "0–9"}
@@ -88,7 +88,7 @@ class AxisRow(QWidget):
             self.session.update(**moved("head", dims.heads + (text != "mean"), dims.heads))
         elif text.isdecimal():
             value = int(text[:9])
-            places = list(self._numbers())
+            places = list(self._numbers(dims))
             if value in places:
                 self.session.update(**moved(self.axis, places.index(value), dims.heads))
             elif places:
@@ -103,9 +103,9 @@ class AxisRow(QWidget):
             self.show_state(self.session.requested_view, leaving=True)
         return False
 
-    def show_state(self, state: ViewState, *, leaving: bool = False) -> None:
-        """Show the position of a view; `leaving` also replaces what was typed."""
-        results, dims = self.session.results, self.session.dims
+    def show_state(self, state: ViewState, dims: Dims | None = None, *, leaving: bool = False) -> None:
+        """Show the position of a view; `leaving` also replaces what was typed. `dims`: those of the session."""
+        results, dims = self.session.results, dims or self.session.dims
         length = {"frame": dims.frames, "layer": dims.layers, "step": dims.steps, "head": dims.heads + 2}[self.axis]
         usable = results is not None and length > 1 and not (self.axis == "step" and state.query.kind == "text")
         reason = NO_STEPS if self.axis == "step" and state.query.kind == "text" else ""
@@ -125,31 +125,33 @@ class AxisRow(QWidget):
         if label != self._key_label:
             self._key_label = label
             self.update()
-        self.slider.blockSignals(True)  # the view that is shown is not always the one that is edited
-        self.slider.setValue(position(state, self.axis, dims.heads))
-        self.slider.blockSignals(False)
+        place = position(state, self.axis, dims.heads)
+        if self.slider.value() != place:
+            self.slider.blockSignals(True)  # the view that is shown is not always the one that is edited
+            self.slider.setValue(place)
+            self.slider.blockSignals(False)
         if leaving or not self.number.hasFocus():
-            text = self.words(state)
+            text = self.words(state, dims)
             if self.number.text() != text:
                 self.number.setText(text)
 
-    def _numbers(self) -> Sequence[int]:
+    def _numbers(self, dims: Dims) -> Sequence[int]:
         """Return the numbers that the file has on this axis."""
-        results, dims = self.session.results, self.session.dims
+        results = self.session.results
         assert results is not None
         return {
             "frame": range(dims.frames), "layer": results.layers, "step": results.steps, "head": range(dims.heads),
         }[self.axis]  # fmt: skip
 
-    def words(self, state: ViewState) -> str:
-        """Return the text of the number field."""
-        results, dims = self.session.results, self.session.dims
+    def words(self, state: ViewState, dims: Dims) -> str:
+        """Return the text of the number field; `dims` are those of the session."""
+        results = self.session.results
         if results is None or not dims.frames:
             return "–"
         if self.axis == "step" and state.query.kind == "text":
             return "prefix"
         if self.axis != "head" or len(state.heads) == 1:
-            place, numbers = position(state, self.axis, dims.heads), self._numbers()
+            place, numbers = position(state, self.axis, dims.heads), self._numbers(dims)
             return format_place(numbers[place], numbers)
         how = "mean" if state.reduce == "mean" else "max"
         return f"{how} {format_numbers(state.heads)}" if state.heads else how
@@ -201,5 +203,6 @@ class AxisSliders(Panel):
         self.refresh()
 
     def refresh(self) -> None:
+        view, dims = self.session.requested_view, self.session.dims
         for row in self.rows.values():
-            row.show_state(self.session.requested_view)
+            row.show_state(view, dims)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -69,6 +70,7 @@ class CameraPane(CameraInput):
         self._content: PaneContent | None = None
         self._from_model: tuple[geometry.Affine, QTransform] | None = None
         self._plot: CameraPlot | None = None
+        self._plot_place: tuple[object, ...] = ()
         self._can_plot = False
         self.label, self.outlines = PatchLabel(), RegionOutlines(camera)
         session.pointed.connect(self.update_picture)
@@ -215,7 +217,11 @@ class CameraPane(CameraInput):
 
     def _place_plot(self) -> None:
         if self._plot is not None:
-            self._plot.show_part(self.area(), self.size_in_pixels(), self.zoom)
+            place = (self.width(), self.height(), self.size_in_pixels(), self.zoom)
+            if place != self._plot_place:
+                self._plot_place = place
+                self._plot.show_part(self.area(), place[2], self.zoom)
+            self._plot.viewport().update()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -244,7 +250,7 @@ class CameraPane(CameraInput):
         self.update_picture()
 
     def paint(self, painter: QPainter, painted: QRect) -> None:
-        content, ground = self._content, drawing.ground(self)
+        content, ground = self._content, self.ground()
         if content is None:
             painter.fillRect(self.rect(), ground)
             return
@@ -258,7 +264,7 @@ class CameraPane(CameraInput):
         """Paint the picture as an item of the plot; an exception is logged and replaced by a sentence."""
         try:
             if drawing.ratio_of(painter) % 1:  # an area may end within a screen pixel
-                painter.fillRect(area.adjusted(0, 0, 1, 1), drawing.ground(self))
+                painter.fillRect(area.adjusted(0, 0, 1, 1), self.ground())
             self.paint_picture(painter, area, picture_to_view)
         except Exception as error:
             if self.is_new_paint_error(error):
@@ -275,7 +281,7 @@ class CameraPane(CameraInput):
         """
         session, content = self.session, self._content
         if content is None:
-            painter.fillRect(area, drawing.ground(self))
+            painter.fillRect(area, self.ground())
             return
         ratio, scene = drawing.ratio_of(painter), content.scene
         place = self._model_to_picture() * picture_to_view
@@ -360,18 +366,9 @@ class CameraPane(CameraInput):
         drawing.write(painter, area.adjusted(16, 0, -16, 0), text, theme.active().secondary, 12, align="centre")
 
     def _round_corners(self, painter: QPainter, area: QRectF, ratio: float) -> None:
-        side = theme.RADIUS
-        for corner, image in zip(
-            (
-                area.topLeft(),
-                area.topRight() - QPointF(side, 0),
-                area.bottomLeft() - QPointF(0, side),
-                area.bottomRight() - QPointF(side, side),
-            ),
-            drawing.corners(drawing.ground(self).name(), ratio),
-            strict=True,
-        ):
-            painter.drawImage(corner, image)
+        across, down = (area.left(), area.right() - theme.RADIUS), (area.top(), area.bottom() - theme.RADIUS)
+        for (y, x), image in zip(product(down, across), drawing.corners(self.ground().name(), ratio), strict=True):
+            painter.drawImage(QPointF(x, y), image)
 
     # The context menu
 

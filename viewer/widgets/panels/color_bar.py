@@ -229,9 +229,10 @@ class HeatPanel(Panel):
             (self.uniform, state.unit == "uniform"), (self.smooth, state.smooth),
             (self.model, state.picture == "model"),
         ):  # fmt: skip
-            button.blockSignals(True)
-            button.setChecked(on)
-            button.blockSignals(False)
+            if button.isChecked() != on:
+                button.blockSignals(True)
+                button.setChecked(on)
+                button.blockSignals(False)
         self.opacity.setValue(round(state.opacity * 100))
         self.strength_value.show_text(f"{round(state.opacity * 100)} %")
         self._show_ends()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
@@ -36,6 +37,7 @@ MODES: Final = (
     ("frames", "frames"),
     ("layers-frames", "layers × frames"),
 )
+_read_colours: Final = attrgetter(*COLOUR_FIELDS)
 FOOT: Final = 18
 """Pixels below the thumbnails for labels of columns, or the cameras' names."""
 
@@ -208,7 +210,8 @@ class FilmPanel(HoverPanel):
 
     def _colours(self) -> tuple[object, ...]:
         """Return the settings that the thumbnails' colours depend on."""
-        return tuple(getattr(self.shown, name) for name in COLOUR_FIELDS)
+        colours: tuple[object, ...] = _read_colours(self.shown)
+        return colours
 
     def _words_of(self, film: Film) -> npt.NDArray[np.uint32]:
         """Return the thumbnails as 0xFFRRGGBB words, like the maps of the film."""
@@ -223,7 +226,7 @@ class FilmPanel(HoverPanel):
         key = (id(film), self._colours(), shown.frame, ratio, self.width(), self.height(), theme.active(), visible)
         if self._mosaics is None or self._mosaics[0] != key:
             words = self._words_of(film)
-            background = drawing.ground(self).rgb()
+            background = self.ground().rgb()
             images = mosaic.make_images(
                 self.blocks(film), words, self._cameras, film.grid, self.content_box(), ratio, GAP, background
             )
@@ -244,7 +247,7 @@ class FilmPanel(HoverPanel):
 
         visible = self.visible_part().getRect()
         key = (film.columns, film.rows, self.shown.film, self.has_rows, results.cameras, visible)
-        self._still.draw(painter, self, key, still, drawing.ground(self))
+        self._still.draw(painter, self, key, still, self.ground())
         if self.is_zoomed():
             painter.setClipRect(self.content_box())
         for corner, image in self._images(film):

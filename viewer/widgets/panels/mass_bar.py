@@ -143,7 +143,7 @@ class MassBar(Panel):
                 self._paint_name(inner, name, line)
 
         key = (names, shown.left_out, len(shown.heads) != 1 and shown.reduce == "max", results.cameras)
-        self._still.draw(painter, self, key, still, drawing.ground(self))
+        self._still.draw(painter, self, key, still, self.ground())
         focused = self._at if self.hasFocus() else None
         for number, (name, share, part, line) in enumerate(boxes):
             gone, touched, width = name in shown.left_out, self._hovered == name or number == focused, part.width()

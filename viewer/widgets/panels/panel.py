@@ -7,8 +7,8 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from PySide6.QtCore import QRect, QRectF, Qt, QTimer
-from PySide6.QtGui import QPainter, QPaintEvent, QShowEvent
+from PySide6.QtCore import QEvent, QRect, QRectF, Qt, QTimer
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QWidget
 
 from viewer.controllers.reading.loading_note import MARK_MILLISECONDS, describe_awaited
@@ -52,6 +52,7 @@ class Panel(QWidget):
         self.setAccessibleName(name)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent, self.OPAQUE)
         self._paint_error = ""
+        self._ground: tuple[theme.Theme, QColor] | None = None
         self._notice_timer = QTimer(self)
         self._notice_timer.setSingleShot(True)
         self._notice_timer.setInterval(0)
@@ -76,7 +77,7 @@ class Panel(QWidget):
     @property
     def shown(self) -> ViewState:
         """The view that the panel shows: the session's, or an earlier one while parts of that are being read."""
-        return self.session.shown if self._held_view is None else self._held_view
+        return self._held_view or self.session.shown
 
     @property
     def marked(self) -> ViewState:
@@ -132,8 +133,12 @@ class Panel(QWidget):
         self.update()
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
-        if differing(before, after) & self.watched_fields:
+        if self.watched_fields.isdisjoint(differing(before, after)):
+            return
+        if self.session.is_slow:
             self._read_now(self._load_and_refresh, before)
+        else:
+            self._load_and_refresh()
 
     def _load_and_refresh(self) -> None:
         self._load_if_visible()
@@ -237,7 +242,7 @@ class Panel(QWidget):
     def paint_failure(self, painter: QPainter, area: QRectF) -> None:
         """Paint a sentence over an area that cannot be painted."""
         painter.setClipping(False)
-        painter.fillRect(area, drawing.ground(self))
+        painter.fillRect(area, self.ground())
         sentence = f"{self.accessibleName()} cannot be drawn; the log says why. Choose another view."
         drawing.write(painter, QRectF(4, 4, area.width() - 8, 20), sentence, theme.active().secondary, 12)
 
@@ -254,9 +259,24 @@ class Panel(QWidget):
         name, reason = self.accessibleName(), self._paint_error[:160]
         self.session.noticed.emit(f"{name} cannot be drawn ({reason}); the rest of the window goes on.")
 
+    def ground(self) -> QColor:
+        """Return the background colour, which the panel inherits from its parent through the palette.
+
+        It is kept until the palette changes: a change of the view asks for it twenty times, at 2 µs each.
+        """
+        active = theme.active()
+        if self._ground is None or self._ground[0] is not active:
+            self._ground = active, drawing.ground(self)
+        return self._ground[1]
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.PaletteChange:
+            self._ground = None
+        super().changeEvent(event)
+
     def fill_background(self, painter: QPainter, area: QRect) -> None:
         """Fill an area with the colour of the widget that the panel is in."""
-        painter.fillRect(area, drawing.ground(self))
+        painter.fillRect(area, self.ground())
 
     def place_right(self, *controls: QWidget) -> None:
         """Place controls at the right end of the heading, the first one outermost."""

@@ -152,7 +152,7 @@ class RunAtlasPanel(HoverPanel):
             self._paint_table(inner, atlas, values, layout)
 
         key = (id(atlas), self.is_contrast, layout, session_colours(self.session))
-        self._layer.draw(painter, self, key, still, drawing.ground(self), atlas)
+        self._layer.draw(painter, self, key, still, self.ground(), atlas)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setClipRect(layout.box.adjusted(-3, -3, 3, 3))
         for cell, ink in ((self.hovered, t.secondary), (self.chosen(), t.text)):
@@ -168,7 +168,7 @@ class RunAtlasPanel(HoverPanel):
     def _paint_table(self, painter: QPainter, atlas: RunAtlas, values: Doubles, layout: TableLayout) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         score, contrast = find_score(atlas.query.score), self.is_contrast
-        ground = drawing.ground(self).rgb() & 0xFFFFFF
+        ground = self.ground().rgb() & 0xFFFFFF
         ends = find_range(values, is_difference=contrast, starts_at_zero=not score.is_low_better)
         table = difference_table(ground) if contrast else heat_table(session_colours(self.session), ground)
         words = color_words(values, ends, table, ground)
