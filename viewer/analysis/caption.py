@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -49,11 +50,13 @@ class Caption:
         return f"{self.subject} {self.place} {self.details}"
 
 
+@lru_cache(maxsize=256)
 def spoken(camera: str) -> str:
     """Return a camera's name for use in a sentence."""
     return camera.replace("_", " ")
 
 
+@lru_cache(maxsize=256)
 def heading_of(camera: str) -> str:
     """Return a camera's name as a heading."""
     return spoken(camera[:1].upper() + camera[1:])

@@ -75,6 +75,7 @@ class CameraPlot(PlotView):
         self.box = pyqtgraph.ViewBox(enableMouse=False, enableMenu=False, invertY=True, defaultPadding=0)
         self.box.disableAutoRange()
         self.box.setFlag(self.box.GraphicsItemFlag.ItemClipsChildrenToShape, False)  # the view clips already
+        self.box.setFlag(self.box.GraphicsItemFlag.ItemHasNoContents)  # it has neither a background nor a border
         self.setCentralItem(self.box)
         self.item = CameraItem(paint)
         self.box.addItem(self.item, ignoreBounds=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPoint, QPointF, QRectF, QSizeF, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPalette, QPen, QPixmap
+from PySide6.QtGui import QBrush, QColor, QImage, QPainter, QPainterPath, QPalette, QPen, QPixmap
 from PySide6.QtWidgets import QWidget
 
 from viewer.rendering import theme
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ORIGIN: Final = QPoint(0, 0)
 MAX_LINE: Final = 1000
 """Characters of a line of text that are measured and drawn: more than a screen is wide."""
+NO_PEN, NO_BRUSH = QPen(Qt.PenStyle.NoPen), QBrush(Qt.BrushStyle.NoBrush)
+"""Objects, as PySide calls Python to convert an enumerator, which takes longer than to set a pen."""
 WINDOW: Final = QPalette.ColorRole.Window
 DARK_INK: Final = "#15171C"
 LIGHT_INK: Final = "#F4F4F6"
@@ -176,7 +178,7 @@ def write(
 
 def fill(painter: QPainter, box: QRectF, colour: QColor, radius: float = theme.RADIUS) -> None:
     """Fill a rectangle with rounded corners."""
-    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setPen(NO_PEN)
     painter.setBrush(colour)
     painter.drawRoundedRect(box, radius, radius)
 
@@ -191,7 +193,7 @@ def round_off(painter: QPainter, box: QRectF, outside: QColor, radius: float = t
 
 def ring(painter: QPainter, box: QRectF, colour: QColor, width: float = 2.0, radius: float = theme.RADIUS) -> None:
     """Draw the outline of a focused or selected item, inside `box`."""
-    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setBrush(NO_BRUSH)
     painter.setPen(QPen(colour, width))
     inset = width / 2
     painter.drawRoundedRect(box.adjusted(inset, inset, -inset, -inset), radius, radius)

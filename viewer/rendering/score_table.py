@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -42,6 +43,11 @@ class TableLayout:
         """Return the rectangle of a cell."""
         (left, right), (top, bottom) = self.columns[column], self.rows[row]
         return QRectF(left, top, right - left, bottom - top)
+
+    @cached_property
+    def indices(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """The column and the row of each screen pixel, see `drawing.index_pixels`."""
+        return drawing.index_pixels(self.columns, self.ratio), drawing.index_pixels(self.rows, self.ratio)
 
     def cell_at(self, point: QPointF) -> tuple[int, int] | None:
         """Return row and column under a visible point."""
@@ -92,7 +98,7 @@ def draw_cells(
     columns, rows, ratio = layout.columns, layout.rows, layout.ratio
     padded = np.full((words.shape[0] + 1, words.shape[1] + 1), ground.rgb(), np.uint32)
     padded[:-1, :-1] = words
-    across, down = drawing.index_pixels(columns, ratio), drawing.index_pixels(rows, ratio)
+    across, down = layout.indices
     image = drawing.word_image(padded[:, across][down], blended=False)
     image.setDevicePixelRatio(ratio)
     painter.drawImage(QPointF(columns[0][0], rows[0][0]), image)

@@ -132,11 +132,15 @@ class LinePanel(HoverPanel):
         before = self._chart
         self._read_now(self._load_if_visible)
         if self._chart is None or self._chart is not before:
-            self.update(0, self.HEADING - 6, self.width(), self.height())
+            self._update_chart()
 
     def refresh(self) -> None:
         self._follow_cursor()
-        self.update(0, self.HEADING - 6, self.width(), self.height())
+        self._update_chart()
+
+    def _update_chart(self) -> None:
+        """Repaint all but the heading, whose controls end one pixel above."""
+        self.update(0, self.HEADING - 5, self.width(), self.height())
 
     def on_file_changed(self) -> None:
         self.hover(None)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import make_results
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from window_driver import close, show, spin, until
 
+from viewer.model import attention
 from viewer.rendering import colormaps, drawing, ticks
+from viewer.widgets import color_range_bar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,3 +115,15 @@ def test_ends_of_a_difference_fit_into_their_fields(app: QApplication, tmp_path:
         text = ticks.format_number(value, 4)
         assert drawing.width_of(text, heat.low.pixels) <= heat.low.width() - 12, text
     close(window)
+
+
+@given(left=st.floats(-1, 1), span=st.floats(1e-6, 10), low=st.floats(0, 0.5), reach=st.floats(1e-3, 1))
+def test_words_of_the_ramp_are_those_of_equally_spaced_values(
+    left: float, span: float, low: float, reach: float
+) -> None:
+    right = left + span
+    values = np.linspace(left, right, 512, dtype=np.float32)
+    for scale in ("linear", "log"):
+        wanted = np.rint(attention.places(values, low, low + reach, scale) * 255).astype(int)
+        words = color_range_bar._words("inferno", scale, left, right, low, low + reach, 512)
+        np.testing.assert_array_equal(words, colormaps.opaque("inferno")[wanted])

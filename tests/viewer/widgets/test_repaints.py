@@ -86,3 +86,13 @@ def test_kept_background_colours_follow_the_theme(window: MainWindow, choice: st
     palette.setColor(drawing.WINDOW, theme.colour("#123456"))
     window.panels.mass.setPalette(palette)
     assert window.panels.mass.ground().name() == "#123456"
+
+
+def test_controls_in_a_heading_are_not_painted_with_the_chart(window: MainWindow) -> None:
+    curves = window.panels.curves
+    spin()
+    chart, control = Paints(curves.plot.viewport()), Paints(curves.choice)  # type: ignore[union-attr]
+    window.session.update(step=1)
+    spin()
+    assert sum(chart.counts.values()) >= 1
+    assert sum(control.counts.values()) == 0
