@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
 from capture.errors import UserError
+from capture.stop_request import check_stop, forget_stop, handle_stop_signals, ignore_stop_signals_at_exit
 from capture.terminal_text import replace_control_characters
 
 if TYPE_CHECKING:
@@ -27,23 +26,13 @@ if TYPE_CHECKING:
 NAME = "pi0-capture"
 
 
-class _StopState:
-    """Whether Ctrl-C or a cluster asked to end: what they raise can be lost in code that C calls back."""
-
-    is_requested = False
-    has_ended = False
-    """Whether the command has ended, so that a signal is to be ignored."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run pi0-capture: 0 if all went well, 1 if some episodes failed, 2 for what the user can mend, 130 if stopped."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _StopState.is_requested = False
     if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal can encode all token pieces and paths
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        for number in _stop_signals():
-            signal.signal(number, _stop)
+        handle_stop_signals()
         if words[:1] == ["info"]:
             return _info(words[1:])
         if words[:1] == ["sources"]:
@@ -74,22 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     finally:
         if arguments is None:  # only this process's exit follows, which takes torch a second: nothing is left to stop
-            _StopState.has_ended = True  # first: a signal may come between any two calls
-            for number in _stop_signals():
-                signal.signal(number, signal.SIG_IGN)
-            if _StopState.is_requested:
-                _forget_interrupt()
-
-
-def _forget_interrupt() -> None:
-    """Let this process exit with the code that `main` returns.
-
-    Where C runs Python code, as numpy and torch do while they load, CPython notes a KeyboardInterrupt that leaves it as
-    unhandled, and ends `python -m` by SIGINT in place of its exit code. Running other code from C clears the note.
-    """
-    import ctypes
-
-    ctypes.pythonapi.PyRun_SimpleString(b"")
+            ignore_stop_signals_at_exit()
+        else:
+            forget_stop()
 
 
 def _print_output(text: str) -> None:
@@ -177,8 +153,7 @@ def _capture(words: Sequence[str], *, is_preview: bool = False) -> int:
         if not options.dry_run:  # which needs no model, and need not wait for transformers
             console.stage("loading transformers")
             import capture.policies.pi05.model  # noqa: F401 - here, where a stop that is lost in it is found
-        if _StopState.is_requested:
-            raise KeyboardInterrupt
+        check_stop()
         from capture.checkpoints.locate import is_local
 
         name = "demo" if options.demo else options.checkpoint
@@ -334,22 +309,6 @@ def _warn_of_row_sums(setup: Setup, outcome: RunOutcome) -> None:
             f"warning: rows of attention sum to 1 only within {worst:.2g}; the weights of this "
             "checkpoint may be damaged, or overflow in this number type"
         )
-
-
-def _stop_signals() -> list[int]:
-    """Return the signals that stop a run as Ctrl-C does; SIGHUP is left out where it is ignored, as under nohup.
-
-    Clusters send SIGTERM before SIGKILL, a terminal that is closed sends SIGHUP.
-    """
-    hangup = getattr(signal, "SIGHUP", None)
-    kept = [] if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN else [hangup]
-    return [signal.SIGINT, signal.SIGTERM, *kept]
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    if not _StopState.has_ended:
-        _StopState.is_requested = True
-        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from capture.cli.parser import (
     chosen_cameras,
 )
 from capture.errors import UserError
+from capture.stop_request import check_stop, stop_signals
 
 if TYPE_CHECKING:
     from capture.cli.progress import Console
@@ -68,7 +69,8 @@ def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Calla
                 stack.callback(writer.close, "the server ended")
             console.stage("running the policy once")
             service = PolicyService(setup, policy, writer, _serve_options(options, setup, key), console)
-            handlers = {number: signal.getsignal(number) for number in _stop_signals()}
+            check_stop()
+            handlers = {number: signal.getsignal(number) for number in stop_signals()}
             try:
                 asyncio.run(_serve(service, console))
             finally:  # asyncio leaves the system's own, which would end the process amid the last files
@@ -91,7 +93,7 @@ async def _serve(service: PolicyService, console: Console) -> None:
         has_asked = True
         service.stop()
 
-    for number in _stop_signals():
+    for number in stop_signals():
         loop.add_signal_handler(number, stop)
     progress = asyncio.create_task(_show_progress(service, console))
     try:
@@ -99,12 +101,6 @@ async def _serve(service: PolicyService, console: Console) -> None:
     finally:
         progress.cancel()
         console.stage("finishing the results files")
-
-
-def _stop_signals() -> list[signal.Signals]:
-    """Return the signals that end the server, without those that are ignored, as SIGHUP is under nohup."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def _say_ready(service: PolicyService, console: Console, address: str) -> None:

@@ -12,17 +12,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from capture import __version__
+from capture.datasets import hdf5
+from capture.datasets.hdf5_check import check_parts, check_values
 from capture.errors import UserError
 from capture.results.atomic_write import write_atomically
 from capture.results.effects_schema import DESCRIPTIONS, FORMAT, FORMAT_VERSION
+from capture.terminal_text import escape_control_characters
 
+READ_ERRORS: Final = (
+    OSError, KeyError, IndexError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError,
+)  # fmt: skip
+"""What h5py and json raise for a damaged file; RecursionError is a RuntimeError."""
 Frame = dict[str, npt.NDArray[Any]]
 """Dataset name -> its value for one frame, without the frame axis."""
 
@@ -53,24 +60,31 @@ class EffectsFile:
         return self.path.with_name(self.path.name + ".partial")
 
     def resume(self) -> None:
-        """Take over the frames of an interrupted run. Raises UserError where the file is of another run."""
+        """Take over the frames of an interrupted run, which another process reads first.
+
+        Raises UserError where the file is of another run or damaged.
+        """
         if not self.partial.exists():
             return
         try:
+            check_parts(self.partial)
             with h5py.File(self.partial) as file:
-                if json.loads(file.attrs["run"]) != json.loads(json.dumps(self.run)):
-                    raise UserError(
-                        f"{self.partial} is of a run with other settings; repeat that command, name another file "
-                        "with -o, or begin anew with --overwrite"
-                    )
-                done = len(file["frames/number"])
-                self.uuid, self.created = str(file.attrs["uuid"]), str(file.attrs["created"])
-                per_frame = [
-                    name for name in DESCRIPTIONS if name in file and DESCRIPTIONS[name][0].startswith("frame")
-                ]
-                self.frames = [{name: file[name][index] for name in per_frame} for index in range(done)]
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise UserError(f"{self.partial} cannot be resumed ({error}); begin anew with --overwrite") from None
+                is_same = json.loads(file.attrs["run"]) == json.loads(json.dumps(self.run))
+                if is_same:
+                    origin = str(file.attrs["uuid"]), str(file.attrs["created"])
+                    frames = _read_frames(file)
+        except UserError as error:
+            raise UserError(f"{error}; or begin anew with --overwrite") from None
+        except READ_ERRORS as error:
+            reason = escape_control_characters(" ".join(str(error).split())[:120])
+            raise UserError(f"{self.partial} cannot be resumed ({reason}); begin anew with --overwrite") from None
+        if not is_same:
+            raise UserError(
+                f"{self.partial} is of a run with other settings; repeat that command, name another file "
+                "with -o, or begin anew with --overwrite"
+            )
+        self.uuid, self.created = origin
+        self.frames = frames
 
     def write(self, *, complete: bool) -> None:
         """Replace the partial file, or with `complete` write the final one. Raises UserError where it cannot."""
@@ -120,8 +134,28 @@ class EffectsFile:
 def is_finished(path: Path, run: Mapping[str, Any]) -> bool:
     """Return whether `path` is the complete effects file of a run with these settings."""
     try:
+        check_parts(path)
         with h5py.File(path) as file:
             is_same: bool = json.loads(file.attrs["run"]) == json.loads(json.dumps(run))
             return is_same and bool(file.attrs["complete"])
-    except (OSError, KeyError, ValueError, TypeError):
+    except (UserError, *READ_ERRORS):
         return False
+
+
+def _read_frames(file: h5py.File) -> list[Frame]:
+    """Return what a file holds of each frame.
+
+    Raises UserError or one of READ_ERRORS where it is damaged.
+    """
+    found: Frame = {}
+    for name, (axes, _) in DESCRIPTIONS.items():
+        values = hdf5.dataset(file, name) if axes.startswith("frame") else None
+        if values is not None:
+            if not values.shape or values.size > hdf5.MAX_NUMBERS:
+                raise ValueError(f"{name} has shape {values.shape}")
+            check_values(values)
+            found[name] = values[()]
+    counts = {len(values) for values in found.values()}
+    if len(counts) != 1 or "frames/number" not in found:
+        raise ValueError("its datasets are of different numbers of frames")
+    return [{name: values[index] for name, values in found.items()} for index in range(*counts)]

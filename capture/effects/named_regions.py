@@ -8,6 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from capture.datasets import hdf5
+from capture.datasets.hdf5_check import check_parts, check_values
 from capture.effects.targets import Mask, Target
 from capture.errors import UserError
 from capture.results import regions_schema
@@ -24,11 +26,12 @@ def read_named_regions(
     Raises UserError for a file that cannot be read, is damaged, or belongs to another results file.
     """
     try:
+        check_parts(path)  # in a process that is ended where HDF5 hangs or crashes on the file
         with open_for_reading(path) as file:
             return _read_file(file, path, uuid, cameras, grid, frames)
     except UserError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path} cannot be read as a file of regions ({escape_control_characters(reason)})") from None
 
@@ -52,13 +55,14 @@ def _read_file(
             dataset_name = f"{name}/{camera_name}/coverage"
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):
                 raise UserError(f"{path} is damaged: {escape_control_characters(name)} is a link to somewhere else")
-            if dataset_name not in file:
+            dataset = hdf5.dataset(file, dataset_name)
+            if dataset is None:
                 continue
-            dataset = file[dataset_name]
-            if dataset.ndim != 3 or dataset.shape[0] > frames or dataset.shape[1:] != grid or dataset.is_virtual:
+            if dataset.ndim != 3 or dataset.shape[0] > frames or dataset.shape[1:] != grid:
                 raise UserError(
                     f"{path} is damaged: {escape_control_characters(dataset_name)} does not fit the results file"
                 )
+            check_values(dataset)
             for frame, coverage in enumerate(np.asarray(dataset[...], np.float32)):
                 if not np.isnan(coverage).all():
                     mask = known.setdefault(frame, np.zeros((len(cameras), *grid), np.bool_))

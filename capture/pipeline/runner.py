@@ -38,6 +38,7 @@ from capture.pipeline.types import FileOutcome, Job, Progress, RunOutcome
 from capture.pipeline.worker_process import can_start_workers
 from capture.pipeline.writer_worker import FrameWriter, WriterProcess, WriterThread
 from capture.policies.base import CallRequest, Policy, Prepared, RecordedCall
+from capture.stop_request import check_stop
 
 
 def run_jobs(
@@ -193,6 +194,7 @@ class _Run:
         ends: list[EndOfFile] = []
 
         def flush() -> None:
+            check_stop()
             if batch:
                 self._call(policy, recorder, replays, tuple(batch))
                 batch.clear()

@@ -1,38 +1,46 @@
-"""Commands ended by SIGINT and SIGTERM at random moments: exit code, one sentence, nothing half written.
+"""Commands ended by signals at random moments: exit code, one sentence, nothing half written, nothing left running.
 
-    python tests/fuzz/ended_commands.py --count 50 --seed 1 --commands capture serve regions table
+    python tests/fuzz/ended_commands.py --count 50 --seed 1 --commands capture serve regions table effects
 
-prints a line of JSON a command: exit codes by signal (130 is right, 0 where it had ended before; a signal before the
-command has begun its work ends Python itself), the sentences that it ended with, tracebacks, files under their final
-name that cannot be read (`half`), and the longest time from the signal to the end. The same folder is used for all runs
-of a command, as a user would who resumes, and is emptied when a run ended by itself.
+prints a line of JSON a command: exit codes by signal (130 is right, -9 after SIGKILL, 0 where it had ended before; a
+signal before Python runs the command's own code ends Python itself, and is not sent here), `wrong` ones among them, the sentences that it ended
+with, tracebacks, files under their final name that cannot be read (`half`), finished files that are gone or have
+changed (`lost`), processes that run on LEFT_SECONDS after it (`running`), temporary files that are still there after a
+later run came to its end (`left`), and the longest time from the signal to the end. The same folder is used for all
+runs of a command, as a user would who resumes, and is emptied when a run ended by itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+import uuid
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
 import h5py
-from effects_in_parts import DEMO, capture_run, finish, start, with_timeout
+from effects_in_parts import DEMO, MEASURES, capture_run, finish, start, with_timeout
 
-COMMANDS: Final = ("capture", "serve", "regions", "table")
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-BEGINNING: Final = 0.3
-"""Seconds in which a signal may still meet Python before the command's own code."""
+COMMANDS: Final = ("capture", "serve", "regions", "table", "effects")
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
+LEFT_SECONDS: Final = 5.0
+"""After so long, no process that the command started may run."""
+MARK: Final = "PI0_ENDED_COMMAND"
+"""Environment variable by which the processes of a command are found."""
+EPISODES: Final = 12
+"""Of the run whose table is written."""
 
 
 def command_of(name: str, place: Path) -> list[str]:
-    """Return the words of a command that writes into the folder `out` of `place`; `run` in it holds a small run."""
+    """Return the words of a command that writes into the folder `out` of `place`; `run` in it holds a run."""
     out = place / "out"
     if name == "capture":
         return ["-m", "capture", "--checkpoint", str(DEMO), "--dataset", str(DEMO / "episodes"), "--frames", "0:2",
@@ -42,7 +50,29 @@ def command_of(name: str, place: Path) -> list[str]:
     if name == "regions":
         return ["-m", "viewer.export.masks", "track", str(DEMO / "results.h5"), "thing=exterior:7-8,10@0", "--regions",
                 str(out / "things.regions.h5")]  # fmt: skip
+    if name == "effects":
+        return ["-m", "capture", "effects", str(out / "run"), *MEASURES]
     return ["-m", "viewer.export", "table", str(place / "run"), "-o", str(out), "--processes", "2"]
+
+
+def write_run(place: Path, commands: list[str]) -> None:
+    """Write the run that some commands read: more episodes for the table, which is fast."""
+    if {"table", "effects"} & {*commands}:
+        capture_run(place / "captured")
+    if "table" in commands:
+        (place / "run").mkdir()
+        sources = [path for path in sorted((place / "captured").glob("*.h5")) if "." not in path.stem]
+        for number in range(EPISODES):
+            shutil.copy(sources[number % len(sources)], place / "run" / f"episode_{number:06d}.h5")
+
+
+def empty(name: str, place: Path) -> None:
+    """Put the folder `out` back as it is before the first run."""
+    out = place / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    if name == "effects":
+        shutil.copytree(place / "captured", out / "run")
 
 
 def count_half(folder: Path) -> int:
@@ -59,23 +89,76 @@ def count_half(folder: Path) -> int:
     return half
 
 
+def list_finished(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Return size and time of change of the files under their final name, but for those that grow with a run."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_file() and path.suffix in {".h5", ".csv"} and not path.name.startswith((".", "things")):
+            state = path.stat()
+            found[path] = state.st_size, state.st_mtime_ns
+    return found
+
+
+def list_temporary(folder: Path) -> list[str]:
+    """Return the names of files that a finished command should not leave."""
+    names = [path.name for path in folder.rglob("*")]
+    return [name for name in names if ".partial" in name or (name.startswith(".") and name != ".lock")]
+
+
+def wait_for_handlers(process: subprocess.Popen[str]) -> None:
+    """Wait until a command handles SIGTERM, some 0.1 s after its start: until then, signals meet Python itself."""
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        if int(status.split("SigCgt:")[1].split()[0], 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.002)
+
+
+def count_running(mark: str) -> int:
+    """Return how many processes carry a mark in their environment."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            is_there = f"{MARK}={mark}".encode() in path.read_bytes()
+            state = (path.parent / "stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, IndexError):  # it has ended meanwhile
+            continue
+        count += is_there and state != "Z"
+    return count
+
+
+def count_left_running(mark: str) -> int:
+    """Return how many processes still run after LEFT_SECONDS."""
+    end = time.monotonic() + LEFT_SECONDS
+    while (count := count_running(mark)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return count
+
+
+def is_right(number: signal.Signals, code: int) -> bool:
+    """Return whether a command ended by a signal with the right exit code."""
+    return code in ((0, -signal.SIGKILL) if number == signal.SIGKILL else (0, 130))
+
+
 def end_command(name: str, place: Path, count: int, rng: random.Random) -> dict[str, Any]:
     """End a command `count` times, and return what happened."""
     out = place / "out"
-    tally: dict[str, Any] = {"command": name, "codes": Counter(), "sentences": Counter(), "tracebacks": 0, "half": 0,
-                             "slowest_end": 0.0}  # fmt: skip
-    out.mkdir(exist_ok=True)
+    tally: dict[str, Any] = {"command": name, "codes": Counter(), "wrong": 0, "sentences": Counter(), "tracebacks": [],
+                             "half": 0, "lost": 0, "running": 0, "left": [], "slowest_end": 0.0}  # fmt: skip
+    empty(name, place)
     longest = 8.0
     if name != "serve":
         begin = time.monotonic()
         finish(start(command_of(name, place)))
         longest = time.monotonic() - begin
-        shutil.rmtree(out)
-        out.mkdir()
+        empty(name, place)
+    finished: dict[Path, tuple[int, int]] = list_finished(out)
     for _ in range(count):
-        process = start(command_of(name, place))
+        mark = uuid.uuid4().hex
+        process = start(command_of(name, place), {MARK: mark})
         number = rng.choice(SIGNALS)
-        with_timeout(process, rng.uniform(BEGINNING, longest))
+        wait_for_handlers(process)
+        with_timeout(process, rng.uniform(0, longest))
         process.send_signal(number)
         begin = time.monotonic()
         try:
@@ -86,14 +169,26 @@ def end_command(name: str, place: Path, count: int, rng: random.Random) -> dict[
             tally["codes"]["hangs"] += 1
         tally["slowest_end"] = round(max(tally["slowest_end"], time.monotonic() - begin), 2)
         tally["codes"][f"{number.name} {process.returncode}"] += 1
-        if process.returncode == 0:
-            shutil.rmtree(out)
-            out.mkdir()
-            continue
-        tally["tracebacks"] += "Traceback" in errors
-        lines = errors.strip().splitlines() or [""]
-        tally["sentences"][lines[-1].replace(str(place), "…")[:160]] += 1
+        tally["wrong"] += not is_right(number, process.returncode)
+        tally["running"] += count_left_running(mark)
         tally["half"] += count_half(out)
+        now = list_finished(out)
+        tally["lost"] += sum(now.get(path) != state for path, state in finished.items())
+        finished = now
+        if process.returncode == 0:
+            tally["left"] += list_temporary(out)
+            empty(name, place)
+            finished = list_finished(out)
+            continue
+        if "Traceback" in errors:
+            tally["tracebacks"].append(errors[-3000:].replace(str(place), "…"))
+        if number != signal.SIGKILL:
+            lines = errors.strip().splitlines() or [""]
+            tally["sentences"][lines[-1].replace(str(place), "…")[:160]] += 1
+    if name != "serve":  # the last one comes to its end
+        finish(start(command_of(name, place)))
+        tally["half"] += count_half(out)
+    tally["left"] += list_temporary(out)
     return tally
 
 
@@ -105,10 +200,10 @@ def main() -> None:
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS)
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        if "table" in arguments.commands:
-            capture_run(place / "run")
+        write_run(place, arguments.commands)
         for command in arguments.commands:
             print(json.dumps(end_command(command, place, arguments.count, rng)), flush=True)
             shutil.rmtree(place / "out")

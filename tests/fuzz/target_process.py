@@ -26,11 +26,13 @@ class TargetProcess:
     """One target in another process, which answers each path on standard input with a line.
 
     An empty line is the end of a step. `is_watched`: it is ended as the program ends its own watched process, and says
-    nothing when it has started; else its first line is "ready".
+    nothing when it has started; else its first line is "ready". `counts_children`: whether the processor time of its
+    ended children counts as its own; not where it starts some that have limits of their own.
     """
 
-    def __init__(self, command: Sequence[str], *, is_watched: bool = False) -> None:
+    def __init__(self, command: Sequence[str], *, is_watched: bool = False, counts_children: bool = True) -> None:
         self.is_watched = is_watched
+        self._times = slice(11, 15 if counts_children else 13)
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -84,9 +86,9 @@ class TargetProcess:
             return ("refused" if answer["error"] else "opened") if isinstance(answer, dict) else answer, slowest
 
     def cpu_seconds(self) -> float:
-        """Return the processor time of the process and of its children that have ended."""
+        """Return the processor time of the process, and of its children that have ended where they count."""
         try:
-            times = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+            times = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[self._times]
         except OSError:
             return 0.0
         return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")

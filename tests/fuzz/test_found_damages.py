@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING
 
 import h5py
 import make_results
+import moving_regions
+import numpy as np
+import pytest
+from companion_cases import EFFECTS_RUN, damage_file, write_effects
 from damage import correct_header
 
+from capture.effects.effects_file import EffectsFile, is_finished
+from capture.errors import UserError
+from viewer.analysis import probe
 from viewer.analysis.probe import Probe
+from viewer.export.masks.__main__ import main as change_regions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,15 +25,54 @@ MAXIMUM_OF_AXIS_1 = 48
 """Place in an object header of version 2, without times, of the maximal length of the second of three axes."""
 
 
+def damage_header(path: Path, name: str) -> None:
+    """Change the maximal length of the second axis of a dataset; with it HDF5 crashes, and the checksum is right."""
+    with h5py.File(path) as file:
+        begin = h5py.h5o.get_info(file[name].id).addr
+        length = file[name].shape[1]
+    content = bytearray(path.read_bytes())
+    assert content[begin + MAXIMUM_OF_AXIS_1] == length
+    content[begin + MAXIMUM_OF_AXIS_1 + 5] ^= 0x20
+    correct_header(content, begin)
+    path.write_bytes(content)
+
+
 def test_probe_reads_datasets_that_no_first_picture_needs(tmp_path: Path) -> None:
     """HDF5 1.14 looks up chunks beside its index where a maximal length is wrong, and crashes the process."""
     path = make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=2, layers=2, heads=2, steps=2, horizon=3))
     assert Probe(path).wait() == ""
-    with h5py.File(path) as file:
-        begin = h5py.h5o.get_info(file["action/truth"].id).addr
-    content = bytearray(path.read_bytes())
-    assert content[begin + MAXIMUM_OF_AXIS_1] == 3
-    content[begin + MAXIMUM_OF_AXIS_1 + 5] ^= 0x20
-    correct_header(content, begin)
-    path.write_bytes(content)
+    damage_header(path, "action/truth")
     assert Probe(path).wait().startswith("a.h5 is damaged so badly that reading it fails")
+
+
+@pytest.mark.parametrize("can_fork", [True, False])
+def test_regions_are_read_by_another_process_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], can_fork: bool
+) -> None:
+    monkeypatch.setattr(probe, "can_fork", lambda: can_fork)
+    path = moving_regions.write(tmp_path / "a.h5", frames=4, layers=2, heads=2, steps=2, horizon=3)
+    damage_header(moving_regions.write_duck(path), "duck/exterior/mask")
+    assert change_regions(["list", str(path)]) == 2
+    assert capsys.readouterr().err.startswith("pi0-regions: a.regions.h5 is damaged so badly that reading it fails")
+
+
+def test_damaged_effects_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    [path] = write_effects(tmp_path).victims
+    content, run = path.read_bytes(), {"mode": "knockout", "from": "actions", "map": 2, **EFFECTS_RUN}
+    resumed = EffectsFile(tmp_path / "b.effects.h5", run, {})
+    assert is_finished(path, run)
+    path.rename(resumed.partial)
+    resumed.resume()
+    assert len(resumed.frames) == 2
+    rng, refused = np.random.default_rng(20), 0
+    for _ in range(15):
+        damage_file(path, content, rng)
+        path.rename(resumed.partial)
+        try:
+            resumed.resume()
+        except UserError as error:
+            assert "begin anew with --overwrite" in str(error)
+            assert "\n" not in str(error)
+            refused += 1
+        is_finished(resumed.partial, run)
+    assert refused > 0

@@ -157,13 +157,17 @@ class ForkedProbe(Probe):
             try:
                 limit()
                 limit_memory()
-                answer = look(self.path, lambda: os.write(writing, b"\n"), limit)
+                answer = self._look(lambda: os.write(writing, b"\n"))
                 os.write(writing, json.dumps({"error": answer}).encode())
                 code = 0
             finally:
                 os._exit(code)
         os.close(writing)
         self._watch(reading, self._pid, is_started=True)
+
+    def _look(self, note_progress: Callable[[], object]) -> str:
+        """Read the file, in the copy of this process; return what is wrong with it, empty if nothing is."""
+        return look(self.path, note_progress, limit)
 
     def _exit_code(self) -> int | None:
         if self._code is None:
@@ -186,8 +190,12 @@ class ForkedProbe(Probe):
 
 def early(path: Location) -> Probe:
     """Return the fastest kind of probe at the program's start."""
-    alone = sys.platform == "linux" and threading.active_count() == 1 and "PySide6.QtCore" not in sys.modules
-    return ForkedProbe(path) if alone else Probe(path)
+    return ForkedProbe(path) if can_fork() else Probe(path)
+
+
+def can_fork() -> bool:
+    """Return whether a copy of this process can read a file."""
+    return sys.platform == "linux" and threading.active_count() == 1 and "PySide6.QtCore" not in sys.modules
 
 
 def limit() -> None:

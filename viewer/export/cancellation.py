@@ -29,8 +29,8 @@ class _State:
 def handle_signals(exit_now: Callable[[], object], *, restore: bool) -> Iterator[None]:
     """Note signals within the block; a second one calls `exit_now`.
 
-    `restore`: put back the previous handlers at the end. A program that ends then does not, for a signal that comes
-    while it ends.
+    `restore`: put back the previous handlers at the end. A program that ends then does not, but ignores signals from
+    then on: Python takes its handlers away while it ends, and a signal would end it with another exit code.
     """
     _State.requested = _State.interruptible = False
 
@@ -46,9 +46,8 @@ def handle_signals(exit_now: Callable[[], object], *, restore: bool) -> Iterator
     try:
         yield
     finally:
-        if restore:
-            for number, handler in zip(heeded, previous, strict=True):
-                signal.signal(number, handler)
+        for number, handler in zip(heeded, previous, strict=True):
+            signal.signal(number, handler if restore else signal.SIG_IGN)
 
 
 def check() -> None:

@@ -11,6 +11,7 @@ from capture.results import schema
 from viewer.analysis.effects.measured import view_of_attention
 from viewer.analysis.frame_timeline import build_frame_timeline
 from viewer.analysis.query_series import describe_frames_left_out, find_same_query, name_words
+from viewer.analysis.regions.regions_reading import read_checked_regions
 from viewer.analysis.scores import find_score
 from viewer.errors import MissingWordError, UserError
 from viewer.export import selection
@@ -31,7 +32,7 @@ from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import Query, ViewState
 from viewer.regions.boxes import parse_region
 from viewer.regions.in_frames import find_named_region, follow_region_of_view, is_box
-from viewer.regions.regions_file import default_path, read_regions
+from viewer.regions.regions_file import default_path
 from viewer.runs.named_object import PLACEHOLDER, NamedObjects, read_objects
 
 if TYPE_CHECKING:
@@ -85,10 +86,10 @@ class _Resolver:
         frames, unmeasured = effect_maps.choose_frames(results, arguments, self.over, self.frames())
         layers, steps, heads = self.layers(), self.steps(), self.heads()
         place = arguments.regions, arguments.file, results, frames
-        region = find_named_region(arguments.region, *place, self._fill_object)
+        region = find_named_region(arguments.region, *place, self._fill_object, read_checked_regions)
         left_out, frames = ((), frames) if region is None else (region.describe_left_out(frames), tuple(region.cells))
         view = self.view(frames, layers, steps)
-        region = region or follow_region_of_view(view, *place)
+        region = region or follow_region_of_view(view, *place, read_checked_regions)
         if region is not None:
             view = region.put_into(view)
         queries, notes = self.queries(view, frames)
@@ -133,7 +134,7 @@ class _Resolver:
             return NamedObjects()
         path = arguments.regions or (default_path(arguments.file) if isinstance(arguments.file, Path) else None)
         has_file = path is not None and path.exists()
-        regions = tuple(read_regions(path, self.results).regions) if path and has_file else self.results.regions
+        regions = tuple(read_checked_regions(path, self.results).regions) if path and has_file else self.results.regions
         return read_objects(arguments.objects, regions)
 
     def _fill_object(self, text: str, frame: int) -> str:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from viewer.model.view_state import Cell, ViewState
     from viewer.regions.region import Region, RegionSet
 
+    ReadRegions = Callable[[Path, Results], RegionSet]
+    """Reads a file of regions that belongs to a results file."""
+
 
 @dataclass(frozen=True)
 class RegionInFrames:
@@ -143,7 +146,12 @@ def is_box(text: str) -> bool:
 
 
 def follow_region_of_view(
-    view: ViewState, path: Path | None, results_path: Location, results: Results, frames: Sequence[int]
+    view: ViewState,
+    path: Path | None,
+    results_path: Location,
+    results: Results,
+    frames: Sequence[int],
+    read: ReadRegions = read_regions,
 ) -> RegionInFrames | None:
     """Return where the named region of a view lies in each frame, for figures that only show it; None without one.
 
@@ -154,7 +162,7 @@ def follow_region_of_view(
         return None
     own = {view.frame: view.region}
     try:
-        found = find_named_region((view.region_name,), path, results_path, results, frames, lambda text, _: text)
+        found = find_named_region((view.region_name,), path, results_path, results, frames, lambda text, _: text, read)
     except UserError:
         found = None
     cells = own if found is None else dict(found.cells)
@@ -168,11 +176,12 @@ def find_named_region(
     results: Results,
     frames: Sequence[int],
     fill: Callable[[str, int], str],
+    read: ReadRegions = read_regions,
 ) -> RegionInFrames | None:
     """Return where regions that `texts` name lie in each frame; None where they are boxes of patches, or empty.
 
     `path` is the file of regions; None for the one beside `results_path`, else for the regions that were scored while
-    capturing. `fill` is as for `place_in_frames`.
+    capturing. `fill` is as for `place_in_frames`. `read` reads the file.
 
     Raises:
         UserError: Names and boxes are mixed, there is no file of regions or no region of a name in it, or it is known
@@ -202,4 +211,4 @@ def find_named_region(
             f"--region {texts[0]} is no box such as exterior:4-7,8-11, and there is no file of named regions "
             f"({path}); `pi0-regions track` makes one."
         )
-    return place_in_frames(read_regions(path, results), texts, results, frames, fill)
+    return place_in_frames(read(path, results), texts, results, frames, fill)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from capture.results import regions_schema, schema
 from viewer.errors import UserError
@@ -21,7 +22,7 @@ from viewer.regions.coverage import measure_coverage
 from viewer.regions.region import COLORS, ORIGINS, CameraMasks, Region, RegionSet, check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Callable, Container, Iterator
     from pathlib import Path
 
     from viewer.io.results import Results
@@ -223,6 +224,27 @@ def read_regions(path: Path, results: Results) -> RegionSet:
         return found
 
 
+def read_decisive_parts(path: Path, results: Results, note_progress: Callable[[], object]) -> None:
+    """Read of a regions file all that decides whether `read_regions` returns, and `note_progress` after each part.
+
+    Of the masks that is the first and the last: damage in the others is an error that HDF5 reports.
+
+    Raises:
+        UserError: As `read_regions`.
+    """
+    with open_guarded(path, results) as guard:
+        for name, _, cameras in find_regions(guard, results):
+            for camera in cameras:
+                stored, numbers = _find_masks(guard, f"{name}/{camera}", results, camera)
+                if stored.chunks:
+                    stored.id.get_num_chunks()
+                known = [frame for frame in np.flatnonzero(numbers).tolist() if frame < results.done]
+                for frame in sorted({*known[:1], *known[-1:]}):
+                    hdf5_guard.read(stored, (frame,))
+                read_stops(guard, f"{name}/{camera}", known, results.done)
+                note_progress()
+
+
 @contextlib.contextmanager
 def open_guarded(path: Path, results: Results) -> Iterator[Guarded]:
     """Open a regions file that belongs to `results`; errors of reading it become a UserError.
@@ -284,7 +306,10 @@ def _group_names(group: Any, file_name: str) -> list[str]:
     return names
 
 
-def _read_camera(guard: Guarded, name: str, results: Results, camera: str) -> CameraMasks:
+def _find_masks(
+    guard: Guarded, name: str, results: Results, camera: str
+) -> tuple[h5py.Dataset, npt.NDArray[np.generic]]:
+    """Return the dataset of masks (frames, height, width) and where each frame's comes from, 0 for none: (frames,)."""
     size = results.picture_size(results.cameras.index(camera))
     stored, origin = guard.find(f"{name}/mask", 3), guard.find(f"{name}/origin", 1)
     if stored is None or origin is None or stored.shape != (*origin.shape, *size) or size[0] * size[1] > MAX_PIXELS:
@@ -292,8 +317,12 @@ def _read_camera(guard: Guarded, name: str, results: Results, camera: str) -> Ca
             f"{guard.path.name} does not fit {results.path.name}: its masks of {clean_text(name)} are not "
             f"{size[0]} × {size[1]} pixels a frame. Import the masks again."
         )
-    masks = CameraMasks(*size)
-    numbers = hdf5_guard.read(origin, ()) if origin.shape[0] else np.zeros(0, np.uint8)
+    return stored, hdf5_guard.read(origin, ()) if origin.shape[0] else np.zeros(0, np.uint8)
+
+
+def _read_camera(guard: Guarded, name: str, results: Results, camera: str) -> CameraMasks:
+    stored, numbers = _find_masks(guard, name, results, camera)
+    masks = CameraMasks(*stored.shape[1:])
     for frame in np.flatnonzero(numbers)[: results.done].tolist():
         if frame < results.done and int(numbers[frame]) <= len(ORIGINS):
             mask = hdf5_guard.read(stored, (frame,)) != 0

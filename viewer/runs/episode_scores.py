@@ -10,13 +10,14 @@ import numpy as np
 
 from capture.results import schema
 from viewer.analysis.query_attention import QueryAttention
+from viewer.analysis.regions.regions_reading import read_checked_regions
 from viewer.analysis.scores import SCORES
 from viewer.errors import MissingWordError, UserError
 from viewer.model.number_ranges import parse_range
 from viewer.model.view_state import Query
 from viewer.regions.boxes import parse_region
 from viewer.regions.in_frames import find_cells, is_box
-from viewer.regions.regions_file import default_path, read_regions
+from viewer.regions.regions_file import default_path
 from viewer.runs.named_object import NamedObjects, read_objects
 from viewer.runs.query import ALL_ACTIONS, RUN_SCORES, Subject
 from viewer.runs.summary_files import choose_folder
@@ -80,7 +81,7 @@ class EpisodeScores:
             UserError: The file of regions or of objects cannot be read.
         """
         path = regions_path(file)
-        regions = read_regions(path, results) if path is not None and path.exists() else None
+        regions = read_checked_regions(path, results) if path is not None and path.exists() else None
         names = tuple(regions.regions) if regions is not None else results.regions
         return cls(results, subject, read_objects(objects, names), regions)
 

@@ -60,7 +60,7 @@ class _Values:
 
     def merged(self, parts: int) -> _Values:
         """Return the values of parts of an episode as those of fewer parts, neighbours together."""
-        shape = (len(self.episode), parts, -1)
+        shape = (len(self.episode), parts, self.frames.shape[1] // parts)
         return _Values(self.episode, self.prompt, self.total.reshape(shape).sum(-1), self.frames.reshape(shape).sum(-1))
 
 

@@ -26,6 +26,7 @@ from capture.effects.run import check_words, measure_frame
 from capture.effects.targets import Target, parse_box, read_regions
 from capture.effects.workload import count_calls
 from capture.errors import UserError
+from capture.stop_request import check_stop
 
 if TYPE_CHECKING:
     import argparse
@@ -136,6 +137,7 @@ def _measure(
                 sys.stdout.flush()
 
         progress.tell = tell
+        check_stop()
         file.frames.append(measure_frame(policy, frames, number, request, progress))
         file.write(complete=False)
         source.frames_run += 1

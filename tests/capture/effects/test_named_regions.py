@@ -68,3 +68,11 @@ def test_links_and_damage_are_sentences(tmp_path):
     (tmp_path / "no.h5").write_bytes(b"x" * 100)
     with pytest.raises(UserError, match="cannot be read as a file of regions"):
         read(tmp_path / "no.h5")
+
+
+def test_links_within_a_region_are_not_followed(tmp_path):
+    write(tmp_path / "other.h5")
+    with h5py.File(write(tmp_path / "r.h5"), "r+") as file:
+        file["duck/exterior/coverage"] = h5py.ExternalLink("other.h5", "/duck/wrist/coverage")
+    [duck] = read(tmp_path / "r.h5")
+    assert np.argwhere(duck.at(0).patches).tolist() == [[1, 1, 2]]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
+from viewer import child_process
 from viewer.export import cancellation
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
@@ -39,3 +42,14 @@ def test_signal_interrupts_an_interruptible_block() -> None:
         signal.pause()
     with cancellation.handle_signals(lambda: None, restore=True):
         cancellation.check()
+
+
+def test_command_that_ends_ignores_signals() -> None:
+    """Python puts its default handlers back while it ends: a signal would then end it with another code."""
+    code = (
+        "import signal; from viewer.export import cancellation as c\n"
+        "with c.handle_signals(lambda: None, restore=False): pass\n"
+        "assert all(signal.getsignal(one) == signal.SIG_IGN for one in c.SIGNALS)"
+    )
+    environment = child_process.python_environment()
+    subprocess.run([sys.executable, "-P", "-c", code], env=environment, check=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import duckdb
 import make_run
 import numpy as np
+import pyarrow.parquet
 import pytest
 from paths import ROOT
 
@@ -183,3 +184,17 @@ def plant_parts(values):
     zeros = {name: np.zeros_like(counts) for name in empty}
     of_steps = PromptParts("do it", middle, middle, empty | {"lift": total}, zeros | {"lift": counts})
     return EpisodeParts(tuple(range(layers)), heads, (0,), frames, (of_steps,))
+
+
+def test_data_without_rows_gives_no_values(folder, tmp_path):
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    run = run_index.read_run(copied)
+    build_summary.build(run, [WORDS.subject], None, lambda _: None, processes=1)
+    for path in (copied / "summary").rglob("*.parquet"):
+        pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).slice(0, 0), path)
+    summary = RunSummary.open(run, WORDS.subject)
+    assert not summary.atlas(WORDS).has_values
+    assert summary.distribution(WORDS, 0, 0).values == ()
+    [group] = summary.curve(WORDS, 0, 0).groups
+    assert group.episodes.tolist() == [0] * 20
+    summary.close()

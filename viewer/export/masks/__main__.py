@@ -142,11 +142,11 @@ def _edit(arguments: RegionsArguments, path: Path, results: Results) -> int:
 
 
 def _read(path: Path, results: Results, *, is_new_allowed: bool = False) -> RegionSet:
-    from viewer.regions import regions_file
+    from viewer.analysis.regions.regions_reading import read_checked_regions
     from viewer.regions.region import RegionSet
 
     if path.exists():
-        return regions_file.read_regions(path, results)
+        return read_checked_regions(path, results)
     if is_new_allowed:
         return RegionSet(results.uuid)
     raise UserError(f"There is no file {path}; `pi0-regions track` and `import` make it.")

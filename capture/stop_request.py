@@ -1,0 +1,65 @@
+"""Ctrl-C and the signals with which clusters and terminals end a command, for pi0-capture.
+
+They raise KeyboardInterrupt, which can be lost in code that C calls back, as numpy and torch do while they load. What
+runs for long therefore asks `check_stop` where nothing is half done.
+"""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+
+class _State:
+    is_requested = False
+    has_ended = False
+    """Whether the command has ended, so that a signal is to be ignored."""
+
+
+def handle_stop_signals() -> None:
+    """Let SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt from now on, and forget earlier ones."""
+    forget_stop()
+    for number in stop_signals():
+        signal.signal(number, _stop)
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Return the signals that stop a command as Ctrl-C does; SIGHUP is left out where it is ignored, as under nohup.
+
+    Clusters send SIGTERM before SIGKILL, a terminal that is closed sends SIGHUP.
+    """
+    hangup = getattr(signal, "SIGHUP", None)
+    kept = [] if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN else [hangup]
+    return [signal.SIGINT, signal.SIGTERM, *kept]
+
+
+def check_stop() -> None:
+    """Raise KeyboardInterrupt if a signal has asked to stop, also one whose own exception was lost."""
+    if _State.is_requested:
+        raise KeyboardInterrupt
+
+
+def forget_stop() -> None:
+    """Forget a stop that was asked for, as the command that it ended is over."""
+    _State.is_requested = False
+
+
+def ignore_stop_signals_at_exit() -> None:
+    """Ignore the signals from now on, as the process only exits, and let it exit with the code that `main` returns.
+
+    Where C runs Python code, CPython notes a KeyboardInterrupt that leaves it as unhandled, and ends `python -m` by
+    SIGINT in place of its exit code. Running other code from C clears the note.
+    """
+    _State.has_ended = True  # first: a signal may come between any two calls
+    for number in stop_signals():
+        signal.signal(number, signal.SIG_IGN)
+    if _State.is_requested:
+        import ctypes
+
+        ctypes.pythonapi.PyRun_SimpleString(b"")
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    if not _State.has_ended:
+        _State.is_requested = True
+        raise KeyboardInterrupt
