@@ -213,8 +213,8 @@ def cases(prefix_keys: int, patches: int) -> dict[str, list[Knockout | HeadSilen
     actions[..., :256] = True  # every action token loses all of them
     heads = torch.zeros(1, sizes.expert.depth, sizes.expert.heads, dtype=torch.bool)
     heads[0, 1, 4] = True
-    some = torch.zeros(1, sizes.expert.heads, sizes.horizon, keys, dtype=torch.bool)
-    some[:, ::2, :5, 200:400] = True  # in every other head the first five actions lose patches of both cameras
+    is_edge_cut = torch.zeros(1, sizes.expert.heads, sizes.horizon, keys, dtype=torch.bool)
+    is_edge_cut[:, ::2, :5, 200:400] = True  # in every other head the first five actions lose patches of both cameras
     own = torch.zeros(1, 1, sizes.horizon, keys, dtype=torch.bool)
     own[..., 0, -1] = True  # the first action loses the last one
     silent = torch.zeros(1, sizes.vlm.depth, sizes.vlm.heads, dtype=torch.bool)
@@ -226,7 +226,7 @@ def cases(prefix_keys: int, patches: int) -> dict[str, list[Knockout | HeadSilen
         "interventions": [
             Knockout("prefix", words, layers=(0, 1)), Knockout("suffix", actions), HeadSilencing("suffix", heads),
         ],
-        "edges cut in some heads": [Knockout("suffix", some), Knockout("suffix", own, layers=(0, 2))],
+        "edges cut in some heads": [Knockout("suffix", is_edge_cut), Knockout("suffix", own, layers=(0, 2))],
         "silenced heads of the language model": [HeadSilencing("prefix", silent)],
         "all pictures cut off": [Knockout("prefix", from_all[0]), Knockout("suffix", from_all[1])],
     }  # fmt: skip

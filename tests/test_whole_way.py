@@ -56,7 +56,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     lengths = [len(content["state"]) for content in contents]
     columns = {"state": ("observation.state", 8), "action": ("action", 8)}
-    return episode_files.write_lerobot(folder, lengths, given=contents, rate=5, crf="18", **columns)
+    return episode_files.write_lerobot(folder, lengths, contents=contents, rate=5, crf="18", **columns)
 
 
 @pytest.fixture(scope="module")

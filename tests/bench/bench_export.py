@@ -42,9 +42,9 @@ def processor_seconds() -> float:
 def measure_memory(process: psutil.Popen) -> float:
     """Megabytes that a command and its processes hold, what they share counted once each."""
     whole = 0.0
-    for one in (process, *process.children(recursive=True)):
+    for child in (process, *process.children(recursive=True)):
         with contextlib.suppress(psutil.Error):
-            whole += one.memory_info().rss / 1e6
+            whole += child.memory_info().rss / 1e6
     return whole
 
 
@@ -111,10 +111,10 @@ class MatplotlibSummary:
                 plt.close(figure)
                 figure, heats = self.draw()
             view = self.views[number * len(self.views) // count]
-            made = self.source.compose_shown(view)
-            for heat, values in zip(heats, made.maps, strict=True):
+            scene = self.source.compose_shown(view)
+            for heat, values in zip(heats, scene.maps, strict=True):
                 heat.set_data(values)
-                heat.set_clim(*made.ranges[0])
+                heat.set_clim(*scene.ranges[0])
             figure.suptitle(f"layer {view.layer}, step {view.step}")
             figure.savefig(self.folder / f"{number}.jpg", dpi=200)
         taken, used = time.perf_counter() - start, processor_seconds() - used
@@ -127,31 +127,33 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--processes", type=int, default=process_pool.count_cores())
     parser.add_argument("--more", type=int, default=0, help="frames of the longer run")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     try:
-        counts = sorted({1, given.processes})
+        counts = sorted({1, arguments.processes})
         rates: dict[int, tuple[float, float]] = {}
         for count in counts:
-            rate, used, figures, taken = measure_export(given.file, folder / str(count), count, "1")
+            rate, used, figures, taken = measure_export(arguments.file, folder / str(count), count, "1")
             rates[count] = rate, used
             print(f"{figures} figures with {count} process{'es' if count > 1 else ''}: {rate:.0f} a second, "
                   f"{used:.1f} ms of processor a figure, at most {max(taken):.0f} MB in all")  # fmt: skip
         from PySide6.QtGui import QImageReader
 
-        one = next((folder / "1").rglob("*.jpg"))
-        size = QImageReader(str(one)).size()
-        mean = sum(path.stat().st_size for path in one.parent.iterdir()) / len(list(one.parent.iterdir()))
+        picture = next((folder / "1").rglob("*.jpg"))
+        size = QImageReader(str(picture)).size()
+        mean = sum(path.stat().st_size for path in picture.parent.iterdir()) / len(list(picture.parent.iterdir()))
         print(f"{size.width()} x {size.height()} pixels, {mean / 1e3:.0f} kB each")
-        rival = MatplotlibSummary(given.file, folder, (size.width(), size.height()))
+        rival = MatplotlibSummary(arguments.file, folder, (size.width(), size.height()))
         for name, fresh in (("a new figure each", True), ("one figure, changed", False)):
             rate, used = rival.measure(12, fresh=fresh)
             print(f"matplotlib, {name}: {rate:.2f} a second, {used:.0f} ms of processor a figure")
             for count in counts:
                 print(f"    {rates[count][0] / rate:.0f} times slower than {count} of ours, "
                       f"{used / rates[count][1]:.0f} times the processor time")  # fmt: skip
-        if given.more:
-            rate, used, figures, taken = measure_export(given.file, folder / "more", given.processes, f"1-{given.more}")
+        if arguments.more:
+            rate, used, figures, taken = measure_export(
+                arguments.file, folder / "more", arguments.processes, f"1-{arguments.more}"
+            )
             quarter = np.median(taken[len(taken) // 4 : len(taken) // 2])
             print(
                 f"{figures} figures: {rate:.0f} a second, {used:.1f} ms of processor a figure; "

@@ -20,14 +20,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Time napari at two pictures with heat.")
     parser.add_argument("--size", default="443x249", help="of one picture on the screen")
     parser.add_argument("--changes", type=int, default=30)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
         import napari
         from qtpy.QtWidgets import QApplication
     except ImportError as error:
         print(f"napari is not installed here ({error}); skipped", file=sys.stderr)
         return 3
-    width, height = (int(side) for side in given.size.split("x"))
+    width, height = (int(side) for side in arguments.size.split("x"))
     rng = np.random.default_rng(0)
     viewer = napari.Viewer(show=False)
     heats = []
@@ -54,13 +54,13 @@ def main() -> int:
         app.processEvents()
         time.sleep(0.01)
     viewer.reset_view()
-    maps = np.exp(2.2 * rng.standard_normal((given.changes, 2, 9, 16), dtype=np.float32)) / 40
+    maps = np.exp(2.2 * rng.standard_normal((arguments.changes, 2, 9, 16), dtype=np.float32)) / 40
     taken = []
     for pair in maps:
         before = drawn[0]
         start = time.perf_counter()
-        for heat, one in zip(heats, pair, strict=True):
-            heat.data = one
+        for heat, image in zip(heats, pair, strict=True):
+            heat.data = image
         while drawn[0] == before and time.perf_counter() - start < 5:
             app.processEvents()
         app.processEvents()

@@ -82,7 +82,7 @@ def serve(path: Path, size: tuple[int, int]) -> None:
         "film": panels.film, "atlas": panels.atlas, "curves": panels.curves, KINDS[3]: panels.curves,
         KINDS[4]: panels.timeline, KINDS[5]: panels.timeline,
     }  # fmt: skip
-    print(json.dumps({name: [one.width(), one.height()] for name, one in widgets.items()}), flush=True)
+    print(json.dumps({name: [widget.width(), widget.height()] for name, widget in widgets.items()}), flush=True)
     number = 0
     for line in sys.stdin:
         request = json.loads(line)

@@ -140,8 +140,8 @@ def compare_changes(trees: dict[str, Path], path: Path, size: str, rounds: int) 
     trees = {**trees, "plain": trees["now"]}
     servers = {}
     for name, tree in trees.items():
-        how = "--serve-plain" if name == "plain" else "--serve"
-        servers[name] = WindowProcess(tree, __file__, str(path), "--size", size, how)
+        option = "--serve-plain" if name == "plain" else "--serve"
+        servers[name] = WindowProcess(tree, __file__, str(path), "--size", size, option)
     ready = {name: server.read() for name, server in servers.items()}
     print(f"\n{size}: milliseconds of the window's thread from a change to its pixels; plots: {ready}")
     taken: dict[tuple[str, str], list[float]] = {}
@@ -211,18 +211,18 @@ def main() -> None:
     parser.add_argument("--no-start", action="store_true", help="leave out the first picture")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--serve-plain", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.serve or given.serve_plain:
-        width, height = (int(side) for side in given.size.split("x"))
-        serve(given.file, (width, height), plots=given.serve)
+    arguments = parser.parse_args()
+    if arguments.serve or arguments.serve_plain:
+        width, height = (int(side) for side in arguments.size.split("x"))
+        serve(arguments.file, (width, height), plots=arguments.serve)
         return
-    if given.before is None:
+    if arguments.before is None:
         parser.error("--before names a work tree of the commit to compare with")
-    trees = {"before": given.before.absolute(), "now": ROOT}
-    if not given.no_start:
-        measure_starts(trees, given.file, given.rounds)
-    for size in [given.size] if given.size else ["1280x800", "2560x1440"]:
-        compare_changes(trees, given.file, size, given.rounds)
+    trees = {"before": arguments.before.absolute(), "now": ROOT}
+    if not arguments.no_start:
+        measure_starts(trees, arguments.file, arguments.rounds)
+    for size in [arguments.size] if arguments.size else ["1280x800", "2560x1440"]:
+        compare_changes(trees, arguments.file, size, arguments.rounds)
 
 
 if __name__ == "__main__":

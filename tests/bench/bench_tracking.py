@@ -36,14 +36,14 @@ def render(number: int, renderer: Any) -> tuple[tuple[int, ...], dict[str, tuple
     drawn = []
     for frame in range(FRAMES):
         part = frame / (FRAMES - 1)
-        here = replace(scene, joints=scene.joints + part**2 * (3 - 2 * part) * (goal - scene.joints))
+        current = replace(scene, joints=scene.joints + part**2 * (3 - 2 * part) * (goal - scene.joints))
         if number % 3 == 0:
             look = scene.look.copy()
             look[:6] += 1.5 * np.sin(2 * np.pi * part + np.arange(6))
-            here = replace(here, look=look)
-        drawn.append(renderer.draw(here))
+            current = replace(current, look=look)
+        drawn.append(renderer.draw(current))
     cameras = {
-        name: (np.stack([one[name][0] for one in drawn]), np.stack([one[name][1] for one in drawn]))
+        name: (np.stack([shown[name][0] for shown in drawn]), np.stack([shown[name][1] for shown in drawn]))
         for name in drawn[0]
     }
     return scene.kinds, cameras
@@ -70,9 +70,9 @@ def main() -> None:
                 seconds += time.process_time() - begin
                 frames += len(found)
                 overlaps = [
-                    (one.mask & truth[one.frame]).sum() / max((one.mask | truth[one.frame]).sum(), 1)
-                    for one in found
-                    if one.mask is not None
+                    (tracked.mask & truth[tracked.frame]).sum() / max((tracked.mask | truth[tracked.frame]).sum(), 1)
+                    for tracked in found
+                    if tracked.mask is not None
                 ]
                 lengths.append(len(overlaps) / (FRAMES - 1))
                 medians.append(float(np.median(overlaps)) if overlaps else np.nan)

@@ -148,8 +148,8 @@ def measure_matplotlib(results: Results, pane_sizes: list[tuple[int, int]]) -> f
     taken = []
     for _ in range(8):
         start = time.perf_counter()
-        for one in drawn:
-            one.set_data(rng.random((16, 16)))
+        for image in drawn:
+            image.set_data(rng.random((16, 16)))
         canvas.draw()
         app.processEvents()
         taken.append((time.perf_counter() - start) * 1000)
@@ -220,26 +220,26 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=60)
     parser.add_argument("--napari", metavar="PYTHON", help="an interpreter that has napari, to be measured beside")
     parser.add_argument("--no-start", action="store_true", help="leave out the start-up times")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     app = QApplication([])
     theme.apply("dark")
     folder = tempfile.mkdtemp()
     settings = Settings(Path(folder) / "settings.ini")
     settings.set_text("toured", "yes")
     window = MainWindow(settings)
-    width, height = (int(side) for side in given.size.split("x"))
+    width, height = (int(side) for side in arguments.size.split("x"))
     window.resize(width, height)
     start = time.perf_counter()
-    results = Results(given.file)
+    results = Results(arguments.file)
     print(
-        f"opened {given.file.name} ({given.file.stat().st_size / 1e9:.1f} GB) "
+        f"opened {arguments.file.name} ({arguments.file.stat().st_size / 1e9:.1f} GB) "
         f"in {(time.perf_counter() - start) * 1000:.1f} ms"
     )
     window.show_results(results, False)
     window.show()
     calm()
     settle(app, 1.0)
-    dims, n = window.session.dims, given.changes
+    dims, n = window.session.dims, arguments.changes
     action = Query("action", (6 % dims.actions,))
     window.session.update(query=action)
     settle(app)
@@ -288,17 +288,17 @@ def main() -> None:
         f"matplotlib {other:.1f} ms ({other / panes:.0f} x slower)"
     )
     print(f"memory {memory:.0f} MB")
-    beside = measure_napari(given.napari, sizes[0], 30) if given.napari else None
+    beside = measure_napari(arguments.napari, sizes[0], 30) if arguments.napari else None
     if beside is not None:
         print(f"napari {beside:.1f} ms ({beside / panes:.0f} x slower)")
     window.close()
-    if not given.no_start:
-        arguments = (str(given.file), "--settings", str(Path(folder) / "start.ini"))
-        pairs = [(measure_startup(BARE), measure_startup(OURS, *arguments)) for _ in range(8)][
+    if not arguments.no_start:
+        command = (str(arguments.file), "--settings", str(Path(folder) / "start.ini"))
+        pairs = [(measure_startup(BARE), measure_startup(OURS, *command)) for _ in range(8)][
             1:
         ]  # the first one writes bytecode
         for index, since in enumerate(("the first line of Python", "the start of the process")):
-            bare, ours = (statistics.median(one[index] for one in side) for side in zip(*pairs, strict=True))
+            bare, ours = (statistics.median(times[index] for times in side) for side in zip(*pairs, strict=True))
             ratio = statistics.median(ours[index] / bare[index] for bare, ours in pairs)
             print(f"first paint from {since}: bare PySide6 {bare:.0f} ms, with data {ours:.0f} ms ({ratio:.2f} x)")
 

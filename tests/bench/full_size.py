@@ -57,10 +57,12 @@ def write_checkpoint(folder: Path, shards: int, seed: int = 0) -> None:
         stored = openpi_name(name).replace(".vision_tower.", ".vision_tower.vision_model.")
         stored = stored.replace("paligemma.model.language_model.embed_tokens", "paligemma.lm_head")
         std = 0.02 if parameter.ndim == 1 or "embed" in name else parameter[0].numel() ** -0.5
-        one = torch.empty(parameter.shape, dtype=torch.bfloat16, device=device).normal_(std=std, generator=generator)
+        weights = torch.empty(parameter.shape, dtype=torch.bfloat16, device=device).normal_(
+            std=std, generator=generator
+        )
         if name.endswith((".layer_norm1.weight", ".layer_norm2.weight", ".post_layernorm.weight")):
-            one += 1  # SigLIP's norms multiply by the weight itself
-        shard[stored] = one.cpu()
+            weights += 1  # SigLIP's norms multiply by the weight itself
+        shard[stored] = weights.cpu()
         written += parameter.numel()
         if written >= total * number / shards or name == parameters[-1][0]:
             flush()

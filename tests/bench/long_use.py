@@ -34,11 +34,11 @@ MOMENTS: Final = 10
 def measure(pid: int | str = "self") -> dict[str, float]:
     """Return the figures of a process and its descendants, summed."""
     figures = {"memory": 0.0, "threads": 0, "handles": 0, "processes": 0}
-    for one in [pid, *list_descendants(pid)]:
+    for process in [pid, *list_descendants(pid)]:
         try:
-            figures["memory"] += resident_megabytes(one)
-            figures["threads"] += count_threads(one)
-            figures["handles"] += count_handles(one)
+            figures["memory"] += resident_megabytes(process)
+            figures["threads"] += count_threads(process)
+            figures["handles"] += count_handles(process)
             figures["processes"] += 1
         except OSError:
             continue  # it has ended

@@ -39,7 +39,7 @@ def paint_scene(frame: int, camera: int, height: int, width: int) -> npt.NDArray
         table[..., None], np.array([150, 118, 74]) - 16 * checks, np.array([88, 98, 112]) - 30 * y[..., None]
     )
     shift = 0.06 * np.sin(frame / 4)
-    things = (
+    shapes = (
         ((0.72, 0.36), 0.075, (232, 196, 40)),
         ((0.80, 0.31), 0.04, (238, 206, 60)),
         ((0.52, 0.42), 0.055, (46, 84, 190)),
@@ -49,7 +49,7 @@ def paint_scene(frame: int, camera: int, height: int, width: int) -> npt.NDArray
         ((1.30 + shift, 0.20), 0.16, (60, 62, 68)),
         ((1.22 + shift, 0.34), 0.07, (38, 39, 44)),
     )
-    for (cx, cy), radius, colour in things:
+    for (cx, cy), radius, colour in shapes:
         if camera == 1:
             cx, cy = 1.55 - cx * 0.8, 0.25 + cy * 0.75
         gone = np.hypot(x - cx - 0.05 * radius, (y - cy - 0.35 * radius) * 1.3) < radius * 1.12
@@ -141,5 +141,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("path", type=Path)
     parser.add_argument("--frames", type=int, default=24)
-    given = parser.parse_args()
-    print(write(given.path, given.frames))
+    arguments = parser.parse_args()
+    print(write(arguments.path, arguments.frames))

@@ -62,17 +62,27 @@ def measure(name: str, path: Location, count: Callable[[], int]) -> None:
     view = initial_view.first_view(results)
     first, _ = time_call(lambda: (read_view(results, view), scene.compose(results, view)))
     print(f"{name}: first picture {opening + first:.3f} s (opening {opening:.3f} s), {(count() - start) / 1e6:.2f} MB")
-    for what, views in list_changes(view, results).items():
+    for change, views in list_changes(view, results).items():
         rows = []
-        for one in views:
+        for changed_view in views:
             before = count()
-            new, _ = time_call(lambda one=one: (read_view(results, one), scene.compose(results, one)))
-            again, _ = time_call(lambda one=one: (touch_view(results, one), scene.compose(results, one)))
-            rows.append((new * 1000, again * 1000, (count() - before) / 1000))
-        new, again, kilobytes = (list(column) for column in zip(*rows, strict=True))
+            new, _ = time_call(
+                lambda changed_view=changed_view: (
+                    read_view(results, changed_view),
+                    scene.compose(results, changed_view),
+                )
+            )
+            second, _ = time_call(
+                lambda changed_view=changed_view: (
+                    touch_view(results, changed_view),
+                    scene.compose(results, changed_view),
+                )
+            )
+            rows.append((new * 1000, second * 1000, (count() - before) / 1000))
+        new, second, kilobytes = (list(column) for column in zip(*rows, strict=True))
         print(
-            f"  {what:<7} not read yet: median {statistics.median(new):6.1f} ms, longest {max(new):6.1f} ms, "
-            f"at most {max(kilobytes):5.0f} kB; read before: {statistics.median(again):6.2f} ms"
+            f"  {change:<7} not read yet: median {statistics.median(new):6.1f} ms, longest {max(new):6.1f} ms, "
+            f"at most {max(kilobytes):5.0f} kB; read before: {statistics.median(second):6.2f} ms"
         )
     results.close()
 

@@ -116,9 +116,9 @@ def ask(folder: Path) -> dict[str, object]:
         "another score": replace(success, score="entropy"),
         "three prompts": replace(query(), group="prompt"),
     }
-    for name, one in changes.items():
+    for name, changed_query in changes.items():
         lap()
-        summary.atlas(one)
+        summary.atlas(changed_query)
         found[f"change to: {name}"] = lap()
     lap()
     summary.distribution(success, 9, 0)
@@ -142,21 +142,21 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--ask", action="store_true", help="only ask, in this process")
-    given = parser.parse_args()
-    if given.ask:
-        print(json.dumps(ask(given.folder)))
+    arguments = parser.parse_args()
+    if arguments.ask:
+        print(json.dumps(ask(arguments.folder)))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        folder = given.folder or Path(temporary) / "runs"
+        folder = arguments.folder or Path(temporary) / "runs"
         if not (folder / "index.json").exists():
-            write_summary(folder, given.episodes)
+            write_summary(folder, arguments.episodes)
         import subprocess
 
         command = [sys.executable, __file__, "--ask", "--folder", str(folder)]
         for name, value in json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout).items():
             shown = (
                 f"{value[0]} ms ({value[1]} ms of processor time)"
-                if isinstance(value, list) and len(value) == 2 and all(type(one) is int for one in value)
+                if isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value)
                 else value
             )
             print(f"{name}: {shown}")

@@ -79,7 +79,7 @@ class CallTimes:
 @contextlib.contextmanager
 def simulated_gpu(sizes: schema.Sizes) -> Iterator[CallTimes]:
     """Make runs on the CPU use the code path of a GPU, with results of these sizes."""
-    seen, call_all = CallTimes(), capture.pipeline.runner._Run._call_all
+    times, call_all = CallTimes(), capture.pipeline.runner._Run._call_all
 
     def watched(run: Any, *given: Any) -> None:
         start, (ran, queued) = time.perf_counter(), read_core_times()
@@ -87,7 +87,7 @@ def simulated_gpu(sizes: schema.Sizes) -> Iterator[CallTimes]:
             call_all(run, *given)
         finally:
             wall, now = time.perf_counter() - start, read_core_times()
-            seen.waited = (
+            times.waited = (
                 wall
                 - (now[0] - ran)
                 - (now[1] - queued)
@@ -124,7 +124,7 @@ def simulated_gpu(sizes: schema.Sizes) -> Iterator[CallTimes]:
     capture.checkpoints.policy_spec.Pi05Policy = StandInPolicy
     capture.pipeline.runner._Run._copy, capture.pipeline.runner._Run._call_all = copy, watched
     try:
-        yield seen
+        yield times
     finally:
         capture.checkpoints.policy_spec.Pi05Policy = Pi05Policy
         capture.pipeline.runner._Run._call_all = call_all

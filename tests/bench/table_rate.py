@@ -157,9 +157,9 @@ def main() -> None:
                 took[file_format].measure(lambda made=file_format: write_tables(folder, target, made))
     frames = EPISODES * FRAMES
     print(f"{frames} frames, {rows} rows of attention")
-    for name, one in took.items():
-        share = took["read"].work / one.work
-        print(f"{name:8} {1e3 * one.work / frames:6.0f} ms of processor time a frame, {share:5.0%} of reading's rate")
+    for name, rate in took.items():
+        share = took["read"].work / rate.work
+        print(f"{name:8} {1e3 * rate.work / frames:6.0f} ms of processor time a frame, {share:5.0%} of reading's rate")
 
 
 if __name__ == "__main__":

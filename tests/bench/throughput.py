@@ -81,9 +81,9 @@ def write_empty_checkpoint(folder: Path, config: Any, heads: int) -> Path:
     with (folder / "model.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         file.truncate(8 + len(text) + at)
-    told = {"action_dim": 32, "action_horizon": 15, "paligemma_variant": "gemma_2b"}
+    config_json = {"action_dim": 32, "action_horizon": 15, "paligemma_variant": "gemma_2b"}
     (folder / "config.json").write_text(
-        json.dumps({**told, "action_expert_variant": "gemma_300m", "precision": "bfloat16"})
+        json.dumps({**config_json, "action_expert_variant": "gemma_300m", "precision": "bfloat16"})
     )
     statistics = {"mean": [0.0] * 8, "std": [1.0] * 8, "q01": [-3.0] * 8, "q99": [3.0] * 8}
     assets = folder / "assets/droid"
@@ -99,11 +99,11 @@ def make_random_model(config: Any, device: str, dtype: torch.dtype) -> Pi05:
     weights = {}
     for name, parameter in model.named_parameters():
         std = 0.02 if parameter.ndim == 1 or "embed" in name else parameter[0].numel() ** -0.5
-        one = torch.empty(parameter.shape, dtype=parameter_dtype(name, dtype), device=device)
-        one.normal_(std=std, generator=generator)
+        tensor = torch.empty(parameter.shape, dtype=parameter_dtype(name, dtype), device=device)
+        tensor.normal_(std=std, generator=generator)
         if name.endswith((".layer_norm1.weight", ".layer_norm2.weight", ".post_layernorm.weight")):
-            one += 1
-        weights[name] = one
+            tensor += 1
+        weights[name] = tensor
     model.load_state_dict(weights, assign=True)
     model.refill_buffers(device)
     return model
@@ -121,10 +121,10 @@ def measure_writer(policy: Pi05Policy, ready: tuple[Prepared, int], sizes: schem
             writer.write(frame)
         stored = time.perf_counter()
         writer.finish({})
-    done = time.perf_counter()
+    end = time.perf_counter()
     path.unlink()
     each = (stored - start) / count * 1e3
-    return f"the writer alone on {folder}: {each:.1f} ms a frame, and {done - stored:.2f} s to end"
+    return f"the writer alone on {folder}: {each:.1f} ms a frame, and {end - stored:.2f} s to end"
 
 
 def measure_speed(call: Callable[[], object], frames: int, wait: Callable[[], None]) -> float:
@@ -159,11 +159,13 @@ def record_plain_graph(policy: Pi05Policy, prepared: Sequence[Prepared], seeds: 
     return call
 
 
-def describe_waits(seen: CallTimes | None, outcome: RunOutcome) -> str:
+def describe_waits(times: CallTimes | None, outcome: RunOutcome) -> str:
     """Describe how long the simulated calls waited for Python's lock."""
-    if seen is None:
+    if times is None:
         return ""
-    return f", for which calls waited {seen.waited / outcome.seconds:.1%} ({seen.waited / outcome.frames * 1e3:.2f} ms)"
+    return (
+        f", for which calls waited {times.waited / outcome.seconds:.1%} ({times.waited / outcome.frames * 1e3:.2f} ms)"
+    )
 
 
 def main() -> None:
@@ -215,8 +217,8 @@ def main() -> None:
         )
         return Setup(Pi05Spec(checkpoint, tokenizer), choices, "bench")
 
-    one = RandomEpisode("warm", 0, 64, height, width)
-    plan = make_plan(setup(1), one)
+    warm_up = RandomEpisode("warm", 0, 64, height, width)
+    plan = make_plan(setup(1), warm_up)
     ready = [item for moment in plan.moments_from() for item in moment][:32]
     print(f"{plan.sizes.tokens} text tokens, {plan.frame_bytes / 1e6:.1f} MB a frame, pictures {width} x {height}")
 
@@ -248,7 +250,7 @@ def main() -> None:
                 for number in range(-(-total // each))
             ]
             beside = time.process_time() - time.thread_time()
-            with simulated_gpu(plan.sizes) if options.stand_in else contextlib.nullcontext() as seen:
+            with simulated_gpu(plan.sizes) if options.stand_in else contextlib.nullcontext() as times:
                 outcome = capture.pipeline.runner.run_jobs(setup(batch), jobs, SilentProgress())
             beside = (time.process_time() - time.thread_time() - beside) / max(1, outcome.frames)
             bad = [written.failure for written in outcome.files if written.failure]
@@ -258,7 +260,7 @@ def main() -> None:
                 f"batch {batch:>2}: plain {plain:.2f} frames a second, recorded and written to {str(where)[:8]} {speed:.2f}: "
                 f"{speed / plain:.1%}; busy {outcome.busy_seconds / outcome.seconds:.1%}, waited for pictures "
                 f"{outcome.waits[0] / outcome.seconds:.1%}, for the writer {outcome.waits[1] / outcome.seconds:.1%}; "
-                f"beside the calls {beside * 1e3:.2f} ms a frame{describe_waits(seen, outcome)}; "
+                f"beside the calls {beside * 1e3:.2f} ms a frame{describe_waits(times, outcome)}; "
                 f"{outcome.frames} frames in {outcome.seconds:.1f} s, {size / 1e9:.1f} GB {bad[:1] if bad else ''}",
                 flush=True,
             )

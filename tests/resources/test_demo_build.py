@@ -61,9 +61,9 @@ def test_chunk_ends_at_goal_and_gripper_moves_on_arrival():
     goal = goals(ARRANGED)[0]
     chunk = arm.chunk(ARRANGED.joints, goal, 0.0, 15)
     np.testing.assert_allclose(chunk[-1, :7], goal)
-    apart = np.linalg.norm(arm.tip(chunk[:, :7]) - arm.tip(goal), axis=-1)
-    assert (np.diff(apart) < 0).all()
-    np.testing.assert_array_equal(chunk[:, 7], apart < 0.015)
+    distances = np.linalg.norm(arm.tip(chunk[:, :7]) - arm.tip(goal), axis=-1)
+    assert (np.diff(distances) < 0).all()
+    np.testing.assert_array_equal(chunk[:, 7], distances < 0.015)
     assert arm.chunk(ARRANGED.joints, goal, 1.0, 15)[-1, 7] == 0
 
 
@@ -141,14 +141,14 @@ def test_pointing_loss_is_minimal_when_split_between_cameras():
     target = torch.zeros(1, 2, 4)
     target[0, 0, 1] = target[0, 1, 2] = 0.8
     both = torch.ones(1, 2, dtype=torch.bool)
-    split, one, nothing = torch.zeros(3, 1, 8).unbind()
+    split, one_camera, nothing = torch.zeros(3, 1, 8).unbind()
     split[0, [1, 6]] = 0.5
-    one[0, 1] = 1.0
+    one_camera[0, 1] = 1.0
     nothing[0, 0] = 1.0
     assert pointing_loss(split, target, both) == pytest.approx(np.log(2))
-    assert pointing_loss(one, target, both) > 10
+    assert pointing_loss(one_camera, target, both) > 10
     assert pointing_loss(nothing, target, both) > 40
-    assert pointing_loss(one, target, torch.tensor([[True, False]])) == 0
+    assert pointing_loss(one_camera, target, torch.tensor([[True, False]])) == 0
 
 
 def test_training_pass_on_all_patches_equals_the_pass_of_the_policy():
@@ -259,9 +259,9 @@ def test_incomplete_split_is_refused(tmp_path):
     folder = tmp_path / "train"
     folder.mkdir()
     np.save(folder / "goal.npy", np.zeros((3, 6), np.int8))
-    for there in (None, np.array([True, False, True])):
-        if there is not None:
-            np.save(folder / "there.npy", there)
+    for present in (None, np.array([True, False, True])):
+        if present is not None:
+            np.save(folder / "there.npy", present)
         with pytest.raises(ValueError, match="not rendered to its end"):
             dataset.load(tmp_path, "train")
     np.save(folder / "there.npy", np.ones(3, np.bool_))
@@ -273,11 +273,11 @@ def renderer() -> Iterator[Renderer]:
     if importlib.util.find_spec("mujoco") is None:  # imported by the renderer, which first chooses its OpenGL
         pytest.skip("the package mujoco, which renders the demo's scenes, is not installed")
     try:
-        made = Renderer(width=64, height=36)
+        renderer = Renderer(width=64, height=36)
     except (AttributeError, ImportError, RuntimeError) as error:
         pytest.skip(f"no OpenGL for MuJoCo on this machine: {error}")
-    yield made
-    made.close()
+    yield renderer
+    renderer.close()
 
 
 def test_mujoco_and_numpy_arm_kinematics_agree(renderer):
@@ -294,10 +294,10 @@ def test_mujoco_and_numpy_arm_kinematics_agree(renderer):
 def test_resumed_rendering_renders_only_missing_frames(tmp_path):
     count = 6
     assert not dataset.render(DEMO, tmp_path, "test", count, 1, seconds=0, size=1)
-    there = np.load(tmp_path / "test" / "there.npy")
-    assert 1 <= there.sum() < count
+    present = np.load(tmp_path / "test" / "there.npy")
+    assert 1 <= present.sum() < count
     pictures = np.load(tmp_path / "test" / "pictures.npy", mmap_mode="r+")
-    kept = int(np.flatnonzero(there)[0])
+    kept = int(np.flatnonzero(present)[0])
     pictures[kept] = 77  # what is there is not drawn again
     pictures.flush()
     assert dataset.render(DEMO, tmp_path, "test", count, 1, size=1)
@@ -316,7 +316,7 @@ def test_card_tables_are_replaced_between_marks_only(tmp_path):
     camera = {"hit": 0.9876, "chance": 0.0812, "lift": 51.26, "scenes": 3}
     head = {"layer": 1, "head": 0, "exterior": camera, "wrist": camera}
     pointing = {key: {"best": head, "best unsupervised": head} for key in ("noun", "action 0", "action 5", "action 9")}
-    told = {
+    figures = {
         "goal nearest": 0.9875,
         "goal nearest by chance": 0.29,
         "median end point error in cm": 1.83,
@@ -328,9 +328,9 @@ def test_card_tables_are_replaced_between_marks_only(tmp_path):
     }
     path = tmp_path / "README.md"
     path.write_text(f"# Card\n{card.BEGIN}\nold\n{card.END}\nlimits\n")
-    card.write_figures(path, {"trained": told})
+    card.write_figures(path, {"trained": figures})
     once = path.read_text()
-    card.write_figures(path, {"trained": told})
+    card.write_figures(path, {"trained": figures})
     assert path.read_text() == once
     assert once.startswith(f"# Card\n{card.BEGIN}\n")
     assert once.endswith(f"{card.END}\nlimits\n")

@@ -152,10 +152,10 @@ def test_tokenizer_follows_paligemma_conventions():
 @pytest.mark.parametrize("name", ["duck", "mug", "bowl"])
 def test_masks_states_and_true_actions_of_an_episode_match(name):
     folder = DEMO / "episodes" / name
-    told = json.loads((folder / "episode.json").read_text())
+    episode = json.loads((folder / "episode.json").read_text())
     frames = read_episode(folder)
-    assert len(frames) == len(told["frames"])
-    for number, (frame, more) in enumerate(zip(frames, told["frames"], strict=True)):
+    assert len(frames) == len(episode["frames"])
+    for number, (frame, more) in enumerate(zip(frames, episode["frames"], strict=True)):
         assert frame.pictures["exterior"].shape == frame.pictures["wrist"].shape == (270, 480, 3)
         assert frame.state is not None
         assert frame.true_actions is not None
@@ -164,23 +164,23 @@ def test_masks_states_and_true_actions_of_an_episode_match(name):
         assert np.abs(frame.true_actions[0, :7] - frame.state[:7]).max() < 0.2  # the chunk starts where the arm is
         mask = np.asarray(Image.open(folder / more["masks"]["exterior"]))
         assert mask.shape == (270, 480)
-        assert (mask == told["mask_values"][more["goal"]]).sum() > 80
-        if number and more["goal"] == told["frames"][number - 1]["goal"]:
+        assert (mask == episode["mask_values"][more["goal"]]).sum() > 80
+        if number and more["goal"] == episode["frames"][number - 1]["goal"]:
             np.testing.assert_allclose(frame.state[:7], frames[number - 1].true_actions[5, :7], atol=2e-5)
-    place = bundle.ARRANGED.places[bundle.ARRANGED.kinds.index(NAMES.index(told["frames"][-1]["goal"]))]
+    place = bundle.ARRANGED.places[bundle.ARRANGED.kinds.index(NAMES.index(episode["frames"][-1]["goal"]))]
     np.testing.assert_allclose(arm.tip(frames[-1].true_actions[-1, :7].astype(np.float64))[:2], place, atol=1e-3)
 
 
 def test_masks_name_only_objects_in_the_picture():
     """A renderer that blends the samples of a pixel writes the numbers of other things along edges."""
     for name in ("duck", "mug", "bowl"):
-        there = {0, *(kind + 1 for kind in bundle.ARRANGED.kinds)}
+        allowed = {0, *(kind + 1 for kind in bundle.ARRANGED.kinds)}
         for path in (DEMO / "episodes" / name).glob("*_mask.png"):
-            assert set(np.unique(np.asarray(Image.open(path)))) <= there, path
+            assert set(np.unique(np.asarray(Image.open(path)))) <= allowed, path
     for number, scene in enumerate(SCENES):
         named = {NAMES.index(name) + 1 for name in scene["reach"]}
-        seen = set(np.unique(np.asarray(Image.open(HELD_OUT / f"{number:02d}_mask.png")))) - {0}
-        assert len(seen - named) <= 1, number  # what the gripper carries is not to be reached
+        present = set(np.unique(np.asarray(Image.open(HELD_OUT / f"{number:02d}_mask.png")))) - {0}
+        assert len(present - named) <= 1, number  # what the gripper carries is not to be reached
 
 
 def test_duck_mask_covers_yellow_pixels():
@@ -196,8 +196,8 @@ def test_arm_goes_to_the_object_that_the_prompt_names(answers):
     nearest, error = [], []
     for answer in answers:
         reach = {name: np.array(point) for name, point in SCENES[answer.scene]["reach"].items()}
-        apart = {name: np.linalg.norm(answer.tip[:2] - point[:2]) for name, point in reach.items()}
-        nearest.append(min(apart, key=lambda name: apart[name]) == answer.goal)
+        distances = {name: np.linalg.norm(answer.tip[:2] - point[:2]) for name, point in reach.items()}
+        nearest.append(min(distances, key=lambda name: distances[name]) == answer.goal)
         error.append(np.linalg.norm(answer.tip - reach[answer.goal]))
     assert len(answers) >= 30
     assert np.mean(nearest) >= 0.95
@@ -264,8 +264,8 @@ def test_card_figures_equal_measured_figures():
         for row in ("noun", "action 0", "action 5", "action 9"):
             for head in ("best", "best unsupervised"):
                 for camera in CAMERAS:
-                    told = figures[name][row][head][camera]
-                    assert f"{told['hit']:.3f} ({told['lift']:.1f})" in card, (name, row, head, camera)
+                    on_card = figures[name][row][head][camera]
+                    assert f"{on_card['hit']:.3f} ({on_card['lift']:.1f})" in card, (name, row, head, camera)
 
 
 def test_card_names_the_training_run():

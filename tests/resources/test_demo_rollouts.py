@@ -32,11 +32,11 @@ def read_json(folder):
 
 
 def test_rollouts_are_ten_successes_and_ten_failures_of_five_calls():
-    told = [read_json(folder) for folder in EPISODES]
+    episodes = [read_json(folder) for folder in EPISODES]
     assert [folder.name for folder in EPISODES] == [f"episode_{number:06d}" for number in range(20)]
-    assert sum(one["success"] for one in told) == 10
-    assert {len(one["frames"]) for one in told} == {evaluate.CALLS}
-    assert {one["prompt"] for one in told} == {"pick up the duck"}
+    assert sum(episode["success"] for episode in episodes) == 10
+    assert {len(episode["frames"]) for episode in episodes} == {evaluate.CALLS}
+    assert {episode["prompt"] for episode in episodes} == {"pick up the duck"}
 
 
 def test_rollouts_take_less_than_three_megabytes():
@@ -45,11 +45,11 @@ def test_rollouts_take_less_than_three_megabytes():
 
 @pytest.mark.parametrize("folder", EPISODES, ids=lambda folder: folder.name)
 def test_success_follows_from_states_and_actions(folder):
-    told = read_json(folder)
-    waypoints = np.array([*(frame["state"] for frame in told["frames"]), told["frames"][-1]["actions"][-1]])
-    distances = np.linalg.norm(arm.tip(waypoints[:, :7]) - told["goal"], axis=-1)
-    np.testing.assert_allclose(distances * 100, told["distance_cm"], atol=0.006)
-    assert told["success"] == (distances[-1] < evaluate.NEAR)
+    episode = read_json(folder)
+    waypoints = np.array([*(frame["state"] for frame in episode["frames"]), episode["frames"][-1]["actions"][-1]])
+    distances = np.linalg.norm(arm.tip(waypoints[:, :7]) - episode["goal"], axis=-1)
+    np.testing.assert_allclose(distances * 100, episode["distance_cm"], atol=0.006)
+    assert episode["success"] == (distances[-1] < evaluate.NEAR)
 
 
 def test_arm_goes_to_the_last_waypoint_that_was_followed():
@@ -61,13 +61,13 @@ def test_arm_goes_to_the_last_waypoint_that_was_followed():
 
 def test_selection_keeps_the_first_ten_of_each_outcome_in_the_order_of_seeds():
     drawn = SELECTION["drawn"]
-    assert [one["seed"] for one in drawn] == list(range(len(drawn)))
+    assert [rollout["seed"] for rollout in drawn] == list(range(len(drawn)))
     for outcome in (True, False):
-        those = [one["is_kept"] for one in drawn if one["success"] is outcome]
+        those = [rollout["is_kept"] for rollout in drawn if rollout["success"] is outcome]
         assert those == [True] * 10 + [False] * (len(those) - 10)
-    kept = [(one["seed"], one["success"]) for one in drawn if one["is_kept"]]
-    told = [read_json(folder) for folder in EPISODES]
-    assert kept == [(one["seed"], one["success"]) for one in told]
+    kept = [(rollout["seed"], rollout["success"]) for rollout in drawn if rollout["is_kept"]]
+    episodes = [read_json(folder) for folder in EPISODES]
+    assert kept == [(rollout["seed"], rollout["success"]) for rollout in episodes]
 
 
 def test_card_describes_the_drawn_scenes():
@@ -91,9 +91,9 @@ def test_masks_of_the_duck_lie_on_yellow_pixels():
 def test_policy_repeats_the_stored_actions(policy, number, frame):
     observation = read_episode(EPISODES[number])[frame]
     chunk = policy.plain([policy.prepare(observation)], seeds=[observation.index])
-    again = policy.to_robot(chunk.actions[0].numpy(), observation.state)
+    repeated = policy.to_robot(chunk.actions[0].numpy(), observation.state)
     assert observation.true_actions is not None
-    np.testing.assert_allclose(again[: rollouts.STRIDE], observation.true_actions[: rollouts.STRIDE], atol=1e-4)
+    np.testing.assert_allclose(repeated[: rollouts.STRIDE], observation.true_actions[: rollouts.STRIDE], atol=1e-4)
 
 
 def test_rollout_of_a_seed_is_reproducible(policy):
@@ -103,13 +103,15 @@ def test_rollout_of_a_seed_is_reproducible(policy):
         renderer = scenes.Renderer(width=rollouts.WIDTH, height=rollouts.HEIGHT)
     except (AttributeError, ImportError, RuntimeError) as error:
         pytest.skip(f"no OpenGL for MuJoCo on this machine: {error}")
-    told = read_json(EPISODES[2])  # which ends 1 cm from its goal
-    again = rollouts.roll_out(policy, renderer, told["seed"])
+    episode = read_json(EPISODES[2])  # which ends 1 cm from its goal
+    repeated = rollouts.roll_out(policy, renderer, episode["seed"])
     renderer.close()
-    assert list(again.names) == list(told["mask_values"])
-    assert again.success == told["success"]
-    states = np.array([frame["state"] for frame in told["frames"]])
-    np.testing.assert_allclose([call.state for call in again.calls], states, atol=0.02)  # drivers draw alike, not equal
+    assert list(repeated.names) == list(episode["mask_values"])
+    assert repeated.success == episode["success"]
+    states = np.array([frame["state"] for frame in episode["frames"]])
+    np.testing.assert_allclose(
+        [call.state for call in repeated.calls], states, atol=0.02
+    )  # drivers draw alike, not equal
 
 
 def test_choose_takes_ten_of_each_outcome():
@@ -118,5 +120,5 @@ def test_choose_takes_ten_of_each_outcome():
 
     drawn = [made(seed, success=seed % 3 == 0) for seed in range(36)]
     chosen = rollouts.choose(drawn)
-    assert [one.seed for one in chosen if one.success] == list(range(0, 30, 3))
-    assert [one.seed for one in chosen if not one.success] == [1, 2, 4, 5, 7, 8, 10, 11, 13, 14]
+    assert [rollout.seed for rollout in chosen if rollout.success] == list(range(0, 30, 3))
+    assert [rollout.seed for rollout in chosen if not rollout.success] == [1, 2, 4, 5, 7, 8, 10, 11, 13, 14]

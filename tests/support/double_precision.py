@@ -25,7 +25,9 @@ class DoublePrecision(TorchFunctionMode):
         if function is torch.Tensor.float:
             return arguments[0].double()
         arguments = tuple(torch.float64 if argument is torch.float32 else argument for argument in arguments)
-        kwargs = {name: torch.float64 if one is torch.float32 else one for name, one in (kwargs or {}).items()}
+        kwargs = {
+            name: torch.float64 if argument is torch.float32 else argument for name, argument in (kwargs or {}).items()
+        }
         result = function(*arguments, **kwargs)
         if function in (torch.Tensor.softmax, torch.nn.functional.softmax) and self._change is not None:
             result = self._change(self._count, result)

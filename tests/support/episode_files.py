@@ -153,21 +153,21 @@ def write_lerobot(
     state=("observation.state", 8),
     action=("action", 7),
     per_file: int = 2,
-    given=None,
+    contents=None,
     stamps=None,
     **options: str,
 ) -> Path:
     """Write a LeRobot data set in its published layout; `codec` None stores pictures in parquet.
 
     Frame t of episode e is picture 100 e + t (tints 0, 1), its state 100 e + t + 0.1 * dim, its action minus that; or
-    what `given` says of each episode: "task", "state" and "action" (frames, dims), and "pictures", a list a camera.
+    what `contents` gives for each episode: "task", "state" and "action" (frames, dims), and "pictures", a list a camera.
     `stamps(episode, frames)` gives the rows' times in seconds instead of a constant rate.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     old = version.startswith("2")
-    shape = list(given[0]["pictures"][0][0].shape) if given else [32, 80, 3]
+    shape = list(contents[0]["pictures"][0][0].shape) if contents else [32, 80, 3]
     features = {
         key: {
             "dtype": "video" if codec else "image",
@@ -189,19 +189,23 @@ def write_lerobot(
         info["video_path"] = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
     (folder / "meta").mkdir(parents=True)
     (folder / "meta/info.json").write_text(json.dumps(info))
-    tasks = [shown_picture["task"] for shown_picture in given] if given else ["pick up the duck", "put it in the bowl"]
+    tasks = (
+        [shown_picture["task"] for shown_picture in contents]
+        if contents
+        else ["pick up the duck", "put it in the bowl"]
+    )
 
     def shown(episode, tint):
-        if given:
-            return given[episode]["pictures"][tint]
+        if contents:
+            return contents[episode]["pictures"][tint]
         return [picture(100 * episode + number, tint=tint) for number in range(lengths[episode])]
 
     def table(episode):
         count = lengths[episode]
         values = 100 * episode + np.arange(count)[:, None] + 0.1 * np.arange(16)
         states, actions = values[:, : state[1]], -values[:, : action[1]]
-        if given:
-            states, actions = given[episode]["state"], given[episode]["action"]
+        if contents:
+            states, actions = contents[episode]["state"], contents[episode]["action"]
         columns = {
             state[0]: pa.array(list(states.astype(np.float32)), pa.list_(pa.float32(), state[1])),
             action[0]: pa.array(list(actions.astype(np.float32)), pa.list_(pa.float32())),

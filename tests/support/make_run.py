@@ -90,13 +90,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Write a run to look at.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--names", type=int, default=12, help="how many episodes the index names")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     sys.path.insert(0, str(TESTS / "bench"))
     import make_viewer_files
 
     make_results.scene = make_viewer_files.paint_scene
     write_mixed(
-        given.folder,
+        arguments.folder,
         frames=24,
         size=(360, 640),
         layers=18,
@@ -105,6 +105,6 @@ if __name__ == "__main__":
         horizon=10,
         plant=make_viewer_files._plant,
     )
-    if given.names > 12:
-        write_index(given.folder, [make_entry(number) for number in range(given.names)])
-    print(given.folder)
+    if arguments.names > 12:
+        write_index(arguments.folder, [make_entry(number) for number in range(arguments.names)])
+    print(arguments.folder)

@@ -313,11 +313,11 @@ def test_options_of_captures_are_refused(demo, capsys):
 
 
 def test_files_are_never_replaced_unasked(demo, tmp_path, capsys):
-    there = tmp_path / "effects.h5"
-    there.write_text("mine")
-    assert "exists" in capture_refusal(capsys, demo, "--map", "8", "-o", there)
+    existing = tmp_path / "effects.h5"
+    existing.write_text("mine")
+    assert "exists" in capture_refusal(capsys, demo, "--map", "8", "-o", existing)
     assert "is the results file" in capture_refusal(capsys, demo, "--map", "8", "-o", demo, "--overwrite")
-    assert there.read_text() == "mine"
+    assert existing.read_text() == "mine"
 
 
 @pytest.mark.parametrize("content", [b"", b"no HDF5", None])

@@ -106,8 +106,8 @@ def test_weights_are_stored_from_and_to_both_number_types(
 ) -> None:
     sizes = replace(SIZES, frames=1)
     frame = synthetic.make_frame(sizes, 0, bits=bits)
-    given = frame[schema.TEXT_TO_TEXT]
-    exact = schema.from_bfloat16(given) if bits else given
+    original = frame[schema.TEXT_TO_TEXT]
+    exact = schema.from_bfloat16(original) if bits else original
     expected = exact if weights == "float32" else schema.from_bfloat16(schema.to_bfloat16(exact))
     with h5py.File(written(tmp_path / "file.h5", sizes, [frame], weights=weights)) as file:
         np.testing.assert_array_equal(file[schema.TEXT_TO_TEXT][0], expected)

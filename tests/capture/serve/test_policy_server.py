@@ -165,8 +165,8 @@ def test_truncated_prompt_is_reported_and_stored(served: tuple[Any, Any], tmp_pa
         client = RawClient(server)
         assert client.infer(prompt="put the duck in the bowl and " * 40)["actions"].shape == (6, 4)
         client.close()
-    [told] = [decision for decision in server.lines.decisions if decision.subject == "length of the prompt"]
-    assert "were cut off, the state among them; shorten the task" in told.reason
+    [reported] = [decision for decision in server.lines.decisions if decision.subject == "length of the prompt"]
+    assert "were cut off, the state among them; shorten the task" in reported.reason
     with h5py.File(tmp_path / "episode_000000.h5") as file:
         assert "were cut off" in file.attrs[schema.PROVENANCE_ATTRIBUTE]
 

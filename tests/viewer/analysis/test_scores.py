@@ -156,15 +156,15 @@ def test_region_scores_of_bfloat16_bits_equal_those_of_floats(seed: int, rows: i
     assert (patches.count, patches.region_size) == (used.sum(), region.sum())
     if not region.any():
         return
-    for number, one in enumerate(maps):
-        least = np.sort(one[used])[-count_heaviest(int(used.sum()))]
-        heaviest = used & (one >= least) & (one > 0)
-        outside = one[used & ~region].max(initial=0)
+    for number, heat in enumerate(maps):
+        least = np.sort(heat[used])[-count_heaviest(int(used.sum()))]
+        heaviest = used & (heat >= least) & (heat > 0)
+        outside = heat[used & ~region].max(initial=0)
         assert patches.region_overlap[number] == (heaviest & region).sum() / (heaviest | region).sum()
-        if one[used].any():
-            assert patches.region_is_heaviest[number] == (one[region].max() > outside)
-        assert patches.region_total[number] == pytest.approx(one[region].sum(), rel=1e-6)
-        assert patches.total[number] == pytest.approx(one[used].sum(), rel=1e-6)
+        if heat[used].any():
+            assert patches.region_is_heaviest[number] == (heat[region].max() > outside)
+        assert patches.region_total[number] == pytest.approx(heat[region].sum(), rel=1e-6)
+        assert patches.total[number] == pytest.approx(heat[used].sum(), rel=1e-6)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4))

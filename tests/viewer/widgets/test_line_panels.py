@@ -85,16 +85,16 @@ def test_shift_and_wheel_or_the_middle_button_pan(window: MainWindow) -> None:
     turn_wheel(line, middle, -120, Qt.KeyboardModifier.ShiftModifier)
     moved = 60 * (high - low) / line.content_box().width()
     assert range_of(line) == pytest.approx((low + moved, high + moved))
-    held = Qt.MouseButton.MiddleButton
+    pressed = Qt.MouseButton.MiddleButton
     for kind, x in (
         (QEvent.Type.MouseButtonPress, 0),
         (QEvent.Type.MouseMove, 60),
         (QEvent.Type.MouseButtonRelease, 60),
     ):
         point = middle + QPointF(x, 0)
-        button = Qt.MouseButton.NoButton if kind == QEvent.Type.MouseMove else held
+        button = Qt.MouseButton.NoButton if kind == QEvent.Type.MouseMove else pressed
         QGuiApplication.sendEvent(
-            line, QMouseEvent(kind, point, line.mapToGlobal(point), button, held, Qt.KeyboardModifier.NoModifier)
+            line, QMouseEvent(kind, point, line.mapToGlobal(point), button, pressed, Qt.KeyboardModifier.NoModifier)
         )
     assert range_of(line) == pytest.approx((low, high))
     assert window.session.state.frame == 0

@@ -156,8 +156,8 @@ def test_strips_of_a_low_timeline_lie_above_its_chart(window: MainWindow) -> Non
     x, top = round(timeline.x_of(2.2)), round(timeline.content_box().top())
     colours = {image.pixelColor(x, y).name() for y in range(timeline.HEADING - 8, top)}
     assert len(colours) >= 3  # the ground, and the strips of the duck and the cup
-    alone = {image.pixelColor(x, y).name() for y in range(top - 3, top)}
-    assert alone == {image.pixelColor(x, timeline.HEADING - 8).name()}, "the ground lies between strips and chart"
+    background = {image.pixelColor(x, y).name() for y in range(top - 3, top)}
+    assert background == {image.pixelColor(x, timeline.HEADING - 8).name()}, "the ground lies between strips and chart"
 
 
 def test_click_on_a_lane_chooses_its_region_and_the_frame(window: MainWindow) -> None:
