@@ -91,7 +91,8 @@ def settle(window: MainWindow) -> None:
 
 
 def rest(window: MainWindow) -> None:
-    """Wait until the worker's answers are computed and shown."""
+    """Wait until the last changes are shown, with the worker's answers to them."""
+    spin(0.01)  # the session announces a change from its event loop, and what it needs is then asked of the worker
     until(lambda: not window.panels.frame_series._timer.isActive())
     if window.worker._pool is not None:
         window.worker._pool.submit(lambda: None).result(20)
