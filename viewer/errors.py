@@ -12,6 +12,10 @@ class UserError(Exception):
     """An error that the user can correct; its message is a full sentence: what, where, what to do."""
 
 
+class NotWrittenError(UserError):
+    """A file cannot be written, as on a full disk; nothing is wrong with what was read."""
+
+
 class MissingWordError(UserError):
     """The prompt of a frame lacks a word."""
 

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from viewer.errors import UserError
+from viewer.errors import NotWrittenError, UserError
+from viewer.io.temporary_files import remove_leftovers, temporary_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
-SUFFIX: Final = ".partial"
-
-
-def temporary_path(path: Path) -> Path:
-    """Return the name under which this process writes a file until it is complete."""
-    return path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
+__all__ = ["atomic_path", "remove_leftovers", "temporary_path", "write_bytes"]
 
 
 @contextlib.contextmanager
@@ -26,7 +21,8 @@ def atomic_path(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary name to write to; rename it to `path` if the block succeeds, else remove it.
 
     Raises:
-        UserError: The file cannot be written, or one of that name has appeared meanwhile and may not be replaced.
+        NotWrittenError: The file cannot be written.
+        UserError: One of that name has appeared meanwhile and may not be replaced.
     """
     unfinished = temporary_path(path)
     try:
@@ -34,7 +30,7 @@ def atomic_path(path: Path, *, overwrite: bool) -> Iterator[Path]:
         yield unfinished
         _rename(unfinished, path, overwrite=overwrite)
     except OSError as error:
-        raise UserError(
+        raise NotWrittenError(
             f"{path} cannot be written ({error.strerror or error}); choose another folder with -o."
         ) from error
     finally:
@@ -60,34 +56,3 @@ def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:
     """Write a file atomically; raise UserError as `atomic_path` does."""
     with atomic_path(path, overwrite=overwrite) as unfinished:
         unfinished.write_bytes(content)
-
-
-def remove_leftovers(paths: Iterable[Path]) -> None:
-    """Remove temporary files that a killed export left in the folders of `paths`; those of a running process stay."""
-    names: dict[Path, set[str]] = {}
-    for path in paths:
-        names.setdefault(path.parent, set()).add(path.name)
-    for folder, targets in names.items():
-        with contextlib.suppress(OSError):
-            for entry in list(folder.iterdir()):
-                match = re.fullmatch(r"\.(.+)\.(\d+)\.partial", entry.name)
-                if match and match[1] in targets and not _is_running(int(match[2])):
-                    entry.unlink(missing_ok=True)
-
-
-def _is_running(process: int) -> bool:
-    if process == os.getpid():
-        return False
-    if os.name != "posix":
-        return True  # unknown: on Windows os.kill would end the process
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    try:
-        state = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[:1]
-    except OSError:
-        return True
-    return state != ["Z"]  # a zombie has ended

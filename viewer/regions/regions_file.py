@@ -17,6 +17,7 @@ from capture.results import regions_schema, schema
 from viewer.errors import UserError
 from viewer.io import hdf5_guard, open_file
 from viewer.io.hdf5_guard import Guarded
+from viewer.io.temporary_files import remove_leftovers, temporary_path
 from viewer.model.plain_text import clean_text
 from viewer.regions.coverage import measure_coverage
 from viewer.regions.region import COLORS, ORIGINS, CameraMasks, Region, RegionSet, check_name
@@ -101,7 +102,8 @@ def replace_regions(path: Path, regions: RegionSet, results: Results) -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    remove_leftovers([path])
+    unfinished = temporary_path(path)
     try:
         write_regions(unfinished, regions, results)
         if path.exists():
@@ -124,15 +126,19 @@ def _exchange(path: Path) -> None:
     previous = previous_path(path)
     if not previous.exists():
         raise UserError(f"Nothing to undo: there is no {previous.name} beside the results file.")
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    remove_leftovers([path])
+    aside = temporary_path(path)
     try:
         if path.exists():
-            path.replace(aside)
+            shutil.copy2(path, aside)  # not moved: killed between two steps, the command must leave regions there
         previous.replace(path)
         if aside.exists():
             aside.replace(previous)
     except OSError as error:
         raise UserError(f"{path} cannot be exchanged with {previous.name} ({error.strerror or error}).") from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 def put_file(path: Path, content: Path | None) -> None:
@@ -143,8 +149,9 @@ def put_file(path: Path, content: Path | None) -> None:
     Raises:
         UserError: The file cannot be written, or another program is changing it.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    unfinished = temporary_path(path)
     with hold_folder(path, is_waiting=False):
+        remove_leftovers([path])
         try:
             if path.exists():
                 shutil.copy2(path, previous_path(path))

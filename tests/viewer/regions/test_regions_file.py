@@ -1,5 +1,9 @@
 """The file of regions: what is written comes back, a foreign or damaged one is refused with a sentence."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import h5py
 import make_results
 import numpy as np
@@ -92,6 +96,31 @@ def test_change_can_be_undone_and_redone(results, tmp_path):
     regions_file.restore_previous(path)
     assert len(list(regions_file.read_regions(path, results))) == 2
     assert sorted(file.name for file in tmp_path.iterdir()) == ["duck.h5", "r.h5", "r.previous.h5"]
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_undo_that_is_killed_between_two_steps_leaves_regions(results, tmp_path, monkeypatch, steps):
+    path, replace = tmp_path / "r.h5", Path.replace
+    regions_file.replace_regions(path, RegionSet(results.uuid), results)
+    regions_file.replace_regions(path, build_set(results), results)
+    done = []
+
+    def stop(self, target):
+        if len(done) == steps:
+            raise KeyboardInterrupt
+        done.append(target)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        regions_file.restore_previous(path)
+    assert len(list(regions_file.read_regions(path, results))) == (2, 0)[steps]
+    monkeypatch.undo()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".r.h5.{dead.pid}.partial").write_bytes(b"half")
+    regions_file.replace_regions(path, build_set(results), results)
+    assert sorted(file.name for file in tmp_path.iterdir() if file.name.startswith(".")) == []
 
 
 def test_nothing_to_undo_is_a_sentence(tmp_path):

@@ -27,6 +27,7 @@ from viewer.export.runs.folder_lock import lock_folder
 from viewer.export.tables import check_installed
 from viewer.io import run_index
 from viewer.io.open_file import read_stamp
+from viewer.io.temporary_files import remove_leftovers_in
 from viewer.model.plain_text import clean_text
 from viewer.runs import named_object
 from viewer.runs.episode_scores import OBJECTS_NAMES, check_subject, find_objects_file, regions_path
@@ -130,10 +131,11 @@ class SummaryBuilder:
         self._merge()
 
     def remove_unused(self) -> None:
-        """Delete data that no episode needs any more.
+        """Delete data that no episode needs any more, and what killed processes left.
 
         At the start of an update, not after it: a window may still ask the data that a change has made useless.
         """
+        remove_leftovers_in(self.folder, lambda name: name == LIST_NAME or name.startswith("data-"))
         used = {one.data for one in self.list.episodes.values()}
         for path in self.folder.glob("data-*.parquet*"):
             if path.name not in used:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from capture import __version__
 from capture.results import schema
-from viewer.errors import MissingWordError, UserError
+from viewer.errors import MissingWordError, NotWrittenError, UserError
 from viewer.export import atomic_write, cancellation
 from viewer.export.process_pool import count_cores
 from viewer.export.runs.episode_pool import call_in_processes
@@ -72,7 +72,8 @@ def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -
     """Write the table of every finished episode of a run that does not have one yet; `report` counts episodes.
 
     Raises:
-        UserError: The run cannot be read, holds no finished episode, or was exported there with other options.
+        UserError: The run cannot be read, holds no finished episode, or was exported there with other options; or a
+            table cannot be written.
     """
     run = run_index.read_run(arguments.file)
     folder = arguments.folder / file_slug(run.name)
@@ -85,6 +86,7 @@ def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -
     _check_options(folder, arguments)
     tasks = list(resolve_share(os.environ, arguments.share).of(tasks))
     todo = [task for task in tasks if arguments.overwrite or not task.target.exists()]
+    atomic_write.remove_leftovers([folder / OPTIONS_NAME, *(task.target for task in todo)])
     done: list[EpisodeOutcome] = []
     present = len(tasks) - len(todo)
 
@@ -95,7 +97,18 @@ def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -
     count = min(arguments.processes or count_cores(), max(len(todo), 1))
     call_in_processes(partial(_export_task, arguments), todo, count, lambda _, outcome: note(outcome))
     missing = tuple(outcome for outcome in done if outcome.left_out or outcome.failed)
+    _check_written(folder, tasks, {outcome.name for outcome in missing})
     return RunExport(folder, len(done) - len(missing), present, missing)
+
+
+def _check_written(folder: Path, tasks: list[EpisodeTask], missing: set[str]) -> None:
+    """Raise UserError where tables are gone that this call or an earlier one has written."""
+    gone = [task for task in tasks if task.name not in missing and not task.target.exists()]
+    if gone:
+        raise UserError(
+            f"{folder} was removed or emptied while its tables were written: {count_episodes(len(gone))} "
+            "without a table. Repeat the command."
+        )
 
 
 def _list_tasks(run: Run, folder: Path, file_format: str) -> list[EpisodeTask]:
@@ -144,7 +157,11 @@ def _check_options(folder: Path, arguments: ExportArguments) -> None:
 def export_episode(
     task: EpisodeTask, arguments: ExportArguments, check: Callable[[], None] = cancellation.check
 ) -> EpisodeOutcome:
-    """Write the table of one episode; `check` may raise to stop it between blocks."""
+    """Write the table of one episode; `check` may raise to stop it between blocks.
+
+    Raises:
+        NotWrittenError: The table cannot be written.
+    """
     from viewer.analysis.probe import early
     from viewer.export import tables
     from viewer.export.plan import build_plan
@@ -168,6 +185,8 @@ def export_episode(
             tables.write_table(build_plan(source, request), source.results, lambda *_: check())
     except (MissingWordError, UnknownRegionError) as error:
         return EpisodeOutcome(task.name, left_out=str(error))
+    except NotWrittenError:  # as on a full disk: the other episodes would fail alike
+        raise
     except UserError as error:
         return EpisodeOutcome(task.name, failed=str(error))
     return EpisodeOutcome(task.name)

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import shutil
+import subprocess
+import sys
 
 import make_run
 import numpy as np
@@ -13,6 +16,7 @@ from make_run import TASKS
 from viewer.errors import MissingWordError, UserError
 from viewer.export.__main__ import main
 from viewer.export.masks.__main__ import main as regions
+from viewer.export.runs import run_table
 from viewer.export.runs.share import resolve_share
 from viewer.runs.named_object import NamedObjects, read_objects
 
@@ -78,6 +82,44 @@ def test_broken_episode_is_reported_and_left_out_alone(run, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "1 episode that cannot be read (episode_000001): episode_000001.h5 " in captured.err
     assert captured.out == "3 episodes: out/runs\n"
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_table_that_cannot_be_written_ends_the_run_in_one_sentence(run, tmp_path, capsys, processes):
+    blocked = tmp_path / "out" / "runs" / "episode=episode_000001"
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("in the way")
+    assert main(["table", "runs", "-o", "out", "--processes", processes]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("pi0-export: out/runs/episode=episode_000001/table.csv cannot be written (")
+
+
+def test_leftovers_of_a_killed_call_are_removed(run, tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    folder = tmp_path / "out" / "runs" / "episode=episode_000002"
+    folder.mkdir(parents=True)
+    (folder / f".table.csv.{dead.pid}.partial").write_text("half")
+    assert main(["table", "runs", "-o", "out", "--processes", "1"]) == 0
+    assert [path.name for path in folder.iterdir()] == ["table.csv"]
+
+
+def test_folder_that_is_removed_meanwhile_is_a_sentence(run, tmp_path, capsys, monkeypatch):
+    export_episode, calls = run_table.export_episode, []
+
+    def remove_before_the_last(*arguments):
+        calls.append(arguments)
+        if len(calls) == 4:
+            shutil.rmtree(tmp_path / "out")
+        return export_episode(*arguments)
+
+    monkeypatch.setattr(run_table, "export_episode", remove_before_the_last)
+    assert main(["table", "runs", "-o", "out", "--processes", "1"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == (
+        "pi0-export: out/runs was removed or emptied while its tables were written: 3 episodes without a table. "
+        "Repeat the command."
+    )
 
 
 def test_object_of_each_prompt_is_the_query(run, tmp_path, capsys):
