@@ -90,7 +90,7 @@ def settle(window: MainWindow) -> None:
         stable, last = (stable + 1 if now == last else 0), now
 
 
-def rest(window: MainWindow) -> None:
+def wait_until_idle(window: MainWindow) -> None:
     """Wait until the last changes are shown, with the worker's answers to them."""
     spin(0.01)  # the session announces a change from its event loop, and what it needs is then asked of the worker
     until(lambda: not window.panels.frame_series._timer.isActive())
@@ -106,7 +106,7 @@ def check_screen(window: MainWindow, what: str) -> None:
     """
     screen = QApplication.primaryScreen()
     for _ in range(20):
-        rest(window)
+        wait_until_idle(window)
         shown = screen.grabWindow(window.winId()).toImage()
         whole = window.grab().toImage()
         if shown.convertToFormat(whole.format()) == whole:

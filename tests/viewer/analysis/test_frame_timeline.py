@@ -10,7 +10,7 @@ import numpy as np
 from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
-from window_driver import close, rest, show, spin, until
+from window_driver import close, show, spin, until, wait_until_idle
 
 from viewer.analysis.frame_timeline import FrameTimeline, build_frame_timeline, plain
 from viewer.controllers.playback import Playback
@@ -217,7 +217,7 @@ def test_timeline_shows_moments_and_goes_to_them(app: QApplication, tmp_path: Pa
     QTest.keyClick(line, Qt.Key.Key_Right)
     assert window.session.state.frame == 1
     until(lambda: line.values() is not None)
-    rest(window)
+    wait_until_idle(window)
     line.grab()
     before = line._still._pixmap.cacheKey()
     window.session.update(frame=2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import pytest
 from PySide6.QtWidgets import QApplication
-from window_driver import close, rest, show, spin
+from window_driver import close, show, spin, wait_until_idle
 
 from capture.results import schema
 from viewer.errors import UserError
@@ -52,7 +52,7 @@ def test_window_on_a_file_with_one_damaged_dataset_goes_on(
         for command in ("film", "curve", "score", "actions", "swap", "pin", "difference", "unpin"):
             window.perform_id(command)
             spin(0.0)
-        rest(window)
+        wait_until_idle(window)
         assert not window.grab().isNull()
         assert not render_view(window.panels).isNull()
     assert not [sentence for sentence in messages if "cannot be drawn" in sentence]

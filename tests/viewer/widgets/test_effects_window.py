@@ -12,7 +12,7 @@ import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
-from window_driver import close, press, rest, show, spin, until
+from window_driver import close, press, show, spin, until, wait_until_idle
 
 from viewer.controllers.effects.region_run import RegionRequest, write_command
 from viewer.io.demo_files import demo_path
@@ -37,7 +37,7 @@ def show_file(small: Path, folder: Path, **view: object) -> MainWindow:
     make_effects.write(folder / "small.effects.h5", path)
     window = show(path, folder, **view)
     until(lambda: window.session.results is not None and window.session.results.effects)
-    rest(window)
+    wait_until_idle(window)
     return window
 
 

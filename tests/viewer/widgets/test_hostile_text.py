@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
     QToolTip,
     QWidget,
 )
-from window_driver import close, rest, show, spin, until
+from window_driver import close, show, spin, until, wait_until_idle
 
 from capture.results import schema
 from viewer.widgets import menus
@@ -120,7 +120,7 @@ def test_no_widget_shows_hostile_text_as_rich_text(app: QApplication, tmp_path: 
     for frame in range(3):
         window.session.update(frame=frame)
         spin(0.05)
-        rest(window)
+        wait_until_idle(window)
         hostile += check_widgets(window)
         hover_everywhere(window)
         assert not window.grab().isNull()

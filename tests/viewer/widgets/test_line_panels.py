@@ -12,7 +12,7 @@ import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QGuiApplication, QMouseEvent, QWheelEvent
 from PySide6.QtTest import QTest
-from window_driver import close, rest, show, spin, until
+from window_driver import close, show, spin, until, wait_until_idle
 
 from viewer.model.view_state import Query
 from viewer.model.zoom import PER_NOTCH
@@ -39,7 +39,7 @@ def window(app: QApplication, long: Path, tmp_path: Path) -> Iterator[MainWindow
     window = show(long, tmp_path, curve="frames", query=Query("action", (1,)))
     until(lambda: window.plot_loader.is_done)
     until(lambda: window.panels.timeline.values() is not None and window.panels.timeline.timeline.timed)
-    rest(window)
+    wait_until_idle(window)
     yield window
     close(window)
 
@@ -180,7 +180,7 @@ def test_plots_have_the_pixels_of_the_first_picture(
     window = show(long, tmp_path, curve="frames", query=Query("action", (1,)))
     window.set_theme(theme)
     until(lambda: window.panels.timeline.values() is not None and window.panels.timeline.timeline.timed)
-    rest(window)
+    wait_until_idle(window)
     for panel in (window.panels.timeline, window.panels.curves):
         before = panel.grab().toImage()
         panel.build_plot()

@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QWidget
-from window_driver import close, press, rest, settle, show, spin, until
+from window_driver import close, press, settle, show, spin, until, wait_until_idle
 
 from viewer.analysis import scene as scene_module
 from viewer.controllers.settings import Settings
@@ -124,7 +124,7 @@ def test_no_panel_reads_while_painting(
         spin(0.01)
         window.session.update(layer=(window.session.state.layer + 1) % 3)
         spin(0.01)
-    rest(window)
+    wait_until_idle(window)
     for command in ("pin", "side", "difference", "side"):
         window.perform_id(command)
         window.session.update(frame=(window.session.state.frame + 1) % 3)
@@ -172,7 +172,7 @@ def test_no_panel_reads_while_painting_another_episode(
     press(window, Qt.Key.Key_PageDown)
     until(lambda: window.session.results is not first)
     window.session.update(layer=1)
-    rest(window)
+    wait_until_idle(window)
     settle(window)
     close(window)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent, QPointF, Qt
 from PySide6.QtTest import QTest
-from window_driver import close, press, rest, show, spin, until
+from window_driver import close, press, show, spin, until, wait_until_idle
 
 from viewer.analysis import scores
 from viewer.analysis.regions.regions_reading import RegionsReading
@@ -42,7 +42,7 @@ def copy_files(file: Path, folder: Path) -> Path:
 def show_regions(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: object) -> MainWindow:
     window = show(path, folder, size, **view)
     until(lambda: window.session.regions is not None or window.regions.problem)
-    rest(window)
+    wait_until_idle(window)
     return window
 
 
@@ -240,7 +240,7 @@ def test_timeline_has_the_mass_of_the_region_with_gaps(window: MainWindow) -> No
     session.update(region_name="duck")
     spin()
     until(lambda: window.panels.frame_series.region_curve is not None)
-    rest(window)
+    wait_until_idle(window)
     chart = window.panels.timeline._chart
     assert chart is not None
     line = chart.lines[-1]

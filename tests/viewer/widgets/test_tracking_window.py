@@ -11,7 +11,7 @@ from growing_results import GrowingResults
 from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
-from window_driver import close, press, rest, show, spin, until
+from window_driver import close, press, show, spin, until, wait_until_idle
 
 from viewer.analysis import scores
 from viewer.rendering.patches import patch_rect
@@ -77,7 +77,7 @@ def name_and_track(window: MainWindow, name: str = "") -> None:
     steps = len(window.session.history.past)
     QTest.keyClick(field, Qt.Key.Key_Return)
     until(lambda: len(window.session.history.past) > steps and not window.regions.process.is_running, 30)
-    rest(window)
+    wait_until_idle(window)
 
 
 def duck_of(window: MainWindow) -> NamedPatches:

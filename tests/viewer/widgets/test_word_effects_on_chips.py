@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import make_effects
 import numpy as np
 import pytest
-from window_driver import close, rest, show, spin, until
+from window_driver import close, show, spin, until, wait_until_idle
 
 from viewer.model.view_state import Query
 
@@ -29,7 +29,7 @@ def window(app: QApplication, small: Path, tmp_path: Path) -> Iterator[MainWindo
     make_effects.write(tmp_path / "small.effects.h5", path)
     shown = show(path, tmp_path, query=Query("action", (1,)), measure="effect")
     until(lambda: bool(shown.session.results and shown.session.results.effects), 20)
-    rest(shown)
+    wait_until_idle(shown)
     yield shown
     close(shown)
 
