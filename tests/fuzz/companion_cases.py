@@ -88,7 +88,7 @@ def write_run(folder: Path) -> Case:
     run = run_index.read_run(folder / "run")
     subject = Subject(WORDS, "", planted_run.BOX)
     build_summary.build(run, [subject], None, lambda _: None, processes=1)
-    summary = sorted(one for one in (folder / "run" / "summary").rglob("*") if one.suffix in {".json", ".parquet"})
+    summary = sorted(path for path in (folder / "run" / "summary").rglob("*") if path.suffix in {".json", ".parquet"})
     return Case(folder, (folder / "run" / "index.json", *summary, *summary, objects))
 
 

@@ -82,16 +82,16 @@ class CompanionCommands:
             code = main([str(word) for word in words])
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
-        said = os.pread(2, 1 << 20, 0).decode(errors="replace")
-        if code not in RIGHT_CODES or "Traceback" in said:
-            raise UncaughtError(f"{words[0]}: exit code {code}: {said[-500:]}")
-        if code == 2 and not said.strip():
+        stderr = os.pread(2, 1 << 20, 0).decode(errors="replace")
+        if code not in RIGHT_CODES or "Traceback" in stderr:
+            raise UncaughtError(f"{words[0]}: exit code {code}: {stderr[-500:]}")
+        if code == 2 and not stderr.strip():
             raise UncaughtError(f"{words[0]}: no sentence")
-        if any(len(line) > 2000 for line in said.splitlines()):
-            raise UncaughtError(f"{words[0]}: a sentence of {len(said)} characters: {said[:300]}")
+        if any(len(line) > 2000 for line in stderr.splitlines()):
+            raise UncaughtError(f"{words[0]}: a sentence of {len(stderr)} characters: {stderr[:300]}")
         self._codes.append(code)
         if code:
-            self._said = f"{words[0]}: {said[-300:]}"
+            self._said = f"{words[0]}: {stderr[-300:]}"
         self._note_step()
 
     def _try(self, read: Callable[[], object]) -> None:
@@ -156,10 +156,10 @@ class CompanionCommands:
         from viewer.export.__main__ import main as export
 
         run, out = folder / "run", ("-o", folder / "out", "--processes", "1")
-        asked = ("--words", WORDS, "--region", planted_run.BOX)
-        self._call(export, "run", run, *out, *asked, "--format", "csv")
+        query = ("--words", WORDS, "--region", planted_run.BOX)
+        self._call(export, "run", run, *out, *query, "--format", "csv")
         self._call(
-            export, "run", run, *out, *asked, "--compare", "--head", "1,0", "--frames", "0-50%", "--format", "csv"
+            export, "run", run, *out, *query, "--compare", "--head", "1,0", "--frames", "0-50%", "--format", "csv"
         )
         self._call(export, "table", run, *out, "--frames", "0", "--layers", "1", "--words", "{object}",
                    "--objects", run / "objects.json")  # fmt: skip

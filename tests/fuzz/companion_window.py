@@ -59,8 +59,8 @@ class CompanionWindow:
         self.window = MainWindow(settings)
         self.window.resize(1280, 800)
         self.window.show()
-        self.said: list[str] = []
-        self.window.session.noticed.connect(self.said.append)
+        self.messages: list[str] = []
+        self.window.session.noticed.connect(self.messages.append)
 
     def _note_error(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
         import traceback
@@ -71,7 +71,7 @@ class CompanionWindow:
     def __call__(self, folder: Path) -> str:
         """Return `opened` where the damaged file was shown, `refused` where not, or `uncaught` and an error."""
         self.errors.clear()
-        self.said.clear()
+        self.messages.clear()
         try:
             is_shown = self._act(folder)
         except UserError:
@@ -82,7 +82,7 @@ class CompanionWindow:
         self._spin()
         self.window.files.close()
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # only a running event loop sends them
-        failed = [one for one in self.said if "cannot be drawn" in one or "went wrong" in one]
+        failed = [message for message in self.messages if "cannot be drawn" in message or "went wrong" in message]
         if self.errors or failed:
             return f"uncaught {(self.errors + failed)[0]}"
         return "opened" if is_shown else "refused"
@@ -91,12 +91,12 @@ class CompanionWindow:
         spin(0.0)
         self._note_step()
 
-    def _wait(self, is_over: Callable[[], object], what: str) -> None:
+    def _wait(self, is_over: Callable[[], object], event: str) -> None:
         """Run the event loop until something has ended."""
         end = time.monotonic() + WAIT_SECONDS
         while not is_over():
             if time.monotonic() > end:
-                raise TimeoutError(f"{what} did not end")
+                raise TimeoutError(f"{event} did not end")
             QCoreApplication.processEvents()
             time.sleep(0.002)
         self._note_step()

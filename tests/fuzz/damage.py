@@ -16,32 +16,32 @@ METADATA: Final = re.compile(rb"OHDR|OCHK|FADB|FAHD|FRHP|FHDB|BTHD|BTLF|TREE|SNO
 def damage(source: bytes, rng: np.random.Generator) -> bytes:
     """Return the file with one random damage."""
     data = bytearray(source)
-    at = int(rng.integers(len(data)))
+    offset = int(rng.integers(len(data)))
     kind = int(rng.integers(9))
     if kind == 0:  # single bytes anywhere
-        for place in rng.integers(len(data), size=int(rng.integers(1, 40))):
-            data[place] ^= int(rng.integers(1, 256))
+        for position in rng.integers(len(data), size=int(rng.integers(1, 40))):
+            data[position] ^= int(rng.integers(1, 256))
     elif kind == 1:  # single bytes of the first metadata
-        for place in rng.integers(min(4096, len(data)), size=int(rng.integers(1, 10))):
-            data[place] ^= int(rng.integers(1, 256))
+        for position in rng.integers(min(4096, len(data)), size=int(rng.integers(1, 10))):
+            data[position] ^= int(rng.integers(1, 256))
     elif kind in (2, 3):  # single bits in a block of metadata, those of object headers with a right checksum
-        places = [found.start() for found in METADATA.finditer(data)]
-        begin = places[int(rng.integers(len(places)))]
-        place = begin + int(rng.integers(4, 200))
-        data[min(place, len(data) - 1)] ^= 1 << int(rng.integers(8))
+        headers = [found.start() for found in METADATA.finditer(data)]
+        begin = headers[int(rng.integers(len(headers)))]
+        position = begin + int(rng.integers(4, 200))
+        data[min(position, len(data) - 1)] ^= 1 << int(rng.integers(8))
         if kind == 3:
             correct_header(data, begin)
     elif kind == 4:  # pages that did not reach the disk
-        page = at // 4096 * 4096
+        page = offset // 4096 * 4096
         data[page : page + 4096 * int(rng.integers(1, 10))] = b""
         data[page:page] = bytes(len(source) - len(data))
     elif kind == 5:  # a torn copy
-        del data[max(at, 1) :]
+        del data[max(offset, 1) :]
     elif kind == 6:  # two places exchanged
-        other = int(rng.integers(len(data)))
-        data[at : at + 64], data[other : other + 64] = data[other : other + 64], data[at : at + 64]
+        second = int(rng.integers(len(data)))
+        data[offset : offset + 64], data[second : second + 64] = data[second : second + 64], data[offset : offset + 64]
     elif kind == 7:  # a part twice
-        data[at:at] = data[max(0, at - 200) : at]
+        data[offset:offset] = data[max(0, offset - 200) : offset]
     else:  # superblock with another end, root or flags, and a right checksum
         block = bytearray(data[: superblock.LENGTH])
         block[int(rng.integers(11, 44))] ^= 1 << int(rng.integers(8))

@@ -71,34 +71,36 @@ def run(kind: str, count: int, seed: int, targets: tuple[str, ...], keep: Path |
     }
     children = {target: start_target(kind, target) for target in targets}
     with tempfile.TemporaryDirectory() as name:
-        whole = Path(name) / "whole"
-        whole.mkdir()
-        case = WRITERS[kind](whole)
+        intact_folder = Path(name) / "whole"
+        intact_folder.mkdir()
+        case = WRITERS[kind](intact_folder)
         contents = {path: path.read_bytes() for path in case.victims}
         for target in targets:
-            answer, _ = children[target].open(shutil.copytree(whole, Path(name) / target))
+            answer, _ = children[target].open(shutil.copytree(intact_folder, Path(name) / target))
             if answer != "opened":
                 raise RuntimeError(f"{target}: {kind} without damage: {answer}")
         for number in range(count):
             victim = case.victims[int(rng.integers(len(case.victims)))]
             damage_file(victim, contents[victim], rng)
             for target in targets:
-                place = Path(name) / f"{target}{number}"
-                shutil.copytree(case.folder, place)
-                answer, taken = children[target].open(place)
-                what, tally = answer.split(maxsplit=1)[0], tallies[target]
+                target_folder = Path(name) / f"{target}{number}"
+                shutil.copytree(case.folder, target_folder)
+                answer, seconds = children[target].open(target_folder)
+                outcome, tally = answer.split(maxsplit=1)[0], tallies[target]
                 tally["files"] += 1
-                tally["slowest"] = round(max(tally["slowest"], taken), 2)
+                tally["slowest"] = round(max(tally["slowest"], seconds), 2)
                 tally["memory"] = round(max(tally["memory"], children[target].megabytes()))
-                tally[{"hang": "hangs", "crash": "crashes"}.get(what, what)] += 1
-                if what in ("hang", "crash", "uncaught") and keep is not None:
-                    shutil.copytree(case.folder, keep / f"{kind}-{target}-{what}-{seed}-{number}", dirs_exist_ok=True)
-                    where = f"{kind} {target} {victim.name} {seed}-{number}, {taken:.1f} s"
+                tally[{"hang": "hangs", "crash": "crashes"}.get(outcome, outcome)] += 1
+                if outcome in ("hang", "crash", "uncaught") and keep is not None:
+                    shutil.copytree(
+                        case.folder, keep / f"{kind}-{target}-{outcome}-{seed}-{number}", dirs_exist_ok=True
+                    )
+                    where = f"{kind} {target} {victim.name} {seed}-{number}, {seconds:.1f} s"
                     print(f"{where}: {answer[:600]}", file=sys.stderr, flush=True)
-                if what in ("hang", "crash"):
+                if outcome in ("hang", "crash"):
                     children[target].stop()
                     children[target] = start_target(kind, target)
-                shutil.rmtree(place, ignore_errors=True)
+                shutil.rmtree(target_folder, ignore_errors=True)
             victim.write_bytes(contents[victim])
     for child in children.values():
         child.stop()

@@ -102,18 +102,18 @@ def run(count: int, seed: int, keep: Path | None = None) -> dict[str, Any]:
         for _ in range(count):
             chosen = int(rng.integers(len(sources)))
             sources[chosen].write_bytes(damage(contents[chosen], rng))
-            answer, taken = reader.open(sources[chosen])
-            what = answer.split(maxsplit=1)[0]
+            answer, seconds = reader.open(sources[chosen])
+            outcome = answer.split(maxsplit=1)[0]
             tally["files"] += 1
-            tally[{"hang": "hangs", "crash": "crashes"}.get(what, what)] += 1
-            tally["slowest"] = round(max(tally["slowest"], taken), 2)
+            tally[{"hang": "hangs", "crash": "crashes"}.get(outcome, outcome)] += 1
+            tally["slowest"] = round(max(tally["slowest"], seconds), 2)
             tally["memory"] = round(max(tally["memory"], reader.megabytes()))
-            if what in ("hang", "crash", "uncaught") and keep is not None:
+            if outcome in ("hang", "crash", "uncaught") and keep is not None:
                 keep.mkdir(parents=True, exist_ok=True)
-                found = keep / f"{what}-{seed}-{tally['files']}-{sources[chosen].name}"
+                found = keep / f"{outcome}-{seed}-{tally['files']}-{sources[chosen].name}"
                 shutil.copy(sources[chosen], found)
-                print(f"{answer[:300]} ({found.name}, {taken:.1f} s)", file=sys.stderr, flush=True)
-            if what in ("hang", "crash"):
+                print(f"{answer[:300]} ({found.name}, {seconds:.1f} s)", file=sys.stderr, flush=True)
+            if outcome in ("hang", "crash"):
                 reader.stop()
                 reader = TargetProcess(command)
             sources[chosen].write_bytes(contents[chosen])

@@ -38,10 +38,10 @@ TARGETS: Final = ("probe", "info", "export", "window")
 def write_sources(folder: Path) -> list[bytes]:
     """Return results files in every state: complete, of a killed run, closed early, and compressed by nothing."""
     small = make_results.Recipe(frames=2, layers=2, heads=2, steps=2, horizon=3, size=(36, 64))
-    whole = make_results.write(folder / "whole.h5", small).read_bytes()
+    intact = make_results.write(folder / "whole.h5", small).read_bytes()
     early = make_results.Recipe(frames=3, layers=2, heads=2, steps=2, horizon=3, size=(36, 64), done=2, complete=False)
     part = make_results.write(folder / "part.h5", early).read_bytes()
-    return [whole, part, with_flags(part, 5), with_flags(part, superblock.WRITER)]
+    return [intact, part, with_flags(part, 5), with_flags(part, superblock.WRITER)]
 
 
 def with_flags(content: bytes, flags: int) -> bytes:
@@ -139,8 +139,8 @@ class WindowDriver:
         self.window = MainWindow(settings)
         self.window.resize(1280, 800)
         self.window.show()
-        self.said: list[str] = []
-        self.window.session.noticed.connect(self.said.append)
+        self.messages: list[str] = []
+        self.window.session.noticed.connect(self.messages.append)
 
     def __call__(self, path: Path) -> str:
         """Open the file, look at every frame, layer, step and head, grab the window and copy its picture."""
@@ -153,7 +153,7 @@ class WindowDriver:
 
         window, session = self.window, self.window.session
         self.errors.clear()
-        self.said.clear()
+        self.messages.clear()
         try:
             results = Results(path)
         except UserError:
@@ -177,7 +177,7 @@ class WindowDriver:
         spin(0.0)
         session.open(None)
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # only a running event loop sends them
-        failed = [one for one in self.said if "cannot be drawn" in one]
+        failed = [message for message in self.messages if "cannot be drawn" in message]
         return f"uncaught {(self.errors + failed)[0]}" if self.errors or failed else "opened"
 
 
@@ -212,20 +212,20 @@ def run(
             for target in targets:
                 if target in ("export", "window") and not is_intact:
                     continue
-                answer, taken = children[target].open(path)
-                what = answer.split(maxsplit=1)[0]
+                answer, seconds = children[target].open(path)
+                outcome = answer.split(maxsplit=1)[0]
                 tally = tallies[target]
                 tally["files"] += 1
-                tally["slowest"] = round(max(tally["slowest"], taken), 2)
+                tally["slowest"] = round(max(tally["slowest"], seconds), 2)
                 tally["memory"] = round(max(tally["memory"], children[target].megabytes()))
-                tally[{"hang": "hangs", "crash": "crashes"}.get(what, what)] += 1
+                tally[{"hang": "hangs", "crash": "crashes"}.get(outcome, outcome)] += 1
                 if target == "probe":
-                    is_intact = what == "opened"
-                if what in ("hang", "crash", "uncaught") and keep is not None:
+                    is_intact = outcome == "opened"
+                if outcome in ("hang", "crash", "uncaught") and keep is not None:
                     keep.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(path, keep / f"{target}-{what}-{path.name}")
-                    print(f"{target}: {answer[:300]} ({path.name}, {taken:.1f} s)", file=sys.stderr, flush=True)
-                if what in ("hang", "crash", "ended"):
+                    shutil.copy(path, keep / f"{target}-{outcome}-{path.name}")
+                    print(f"{target}: {answer[:300]} ({path.name}, {seconds:.1f} s)", file=sys.stderr, flush=True)
+                if outcome in ("hang", "crash", "ended"):
                     children[target].stop()
                     children[target] = start_target(target)
             path.unlink()

@@ -102,46 +102,46 @@ def read_effects(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def count_differences(found: dict[str, dict[str, Any]], wanted: dict[str, dict[str, Any]]) -> int:
+def count_differences(found: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> int:
     """Return how many files are missing, too many, or have other contents."""
-    files = {*found, *wanted}
-    return sum(not _are_equal(found.get(name, {}), wanted.get(name, {})) for name in files)
+    files = {*found, *expected}
+    return sum(not _are_equal(found.get(name, {}), expected.get(name, {})) for name in files)
 
 
-def _are_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return one.keys() == other.keys() and all(_is_same(one[name], other[name]) for name in one)
+def _are_equal(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    return first.keys() == second.keys() and all(_is_same(first[name], second[name]) for name in first)
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    is_number = np.asarray(one).dtype.kind == "f"
-    return bool(np.array_equal(one, other, equal_nan=True) if is_number else np.array_equal(one, other))
+def _is_same(first: Any, second: Any) -> bool:
+    is_number = np.asarray(first).dtype.kind == "f"
+    return bool(np.array_equal(first, second, equal_nan=True) if is_number else np.array_equal(first, second))
 
 
-def measure_in_parts(folder: Path, how: str) -> list[str]:
+def measure_in_parts(folder: Path, launcher: str) -> list[str]:
     """Measure the effects of a folder in two processes; return what each printed."""
     command = ["effects", str(folder), *MEASURES]
-    if how == "torchrun":
+    if launcher == "torchrun":
         return finish(
             start(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "capture", *command])
         )
-    if how == "srun":
+    if launcher == "srun":
         tasks = [{"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": task, "SLURM_LOCALID": task} for task in "01"]
         return finish(*(start(["-m", "capture", *command], task) for task in tasks))
     return finish(*(start(["-m", "capture", *command, "--share", f"{part}/2"]) for part in (1, 2)))
 
 
-def compare_parts(run: Path, place: Path, wanted: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def compare_parts(run: Path, parent: Path, expected: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Return a tally of each way to start two processes."""
     tallies = []
-    for how in ("torchrun", "srun", "share"):
-        folder = copy_results(run, place / how)
-        printed = "\n".join(measure_in_parts(folder, how))
+    for launcher in ("torchrun", "srun", "share"):
+        folder = copy_results(run, parent / launcher)
+        printed = "\n".join(measure_in_parts(folder, launcher))
         shares = [int(found) for found in re.findall(r"part \d of 2 \([^)]*\): (\d+) of", printed)]
-        different = count_differences(read_effects(folder), wanted)
+        different = count_differences(read_effects(folder), expected)
         # The first process reports for both where they can talk, else each for itself.
         measured = sum(int(found) for found in re.findall(r"effects of (\d+) files? measured", printed))
         left = [path.name for path in folder.iterdir() if path.name.endswith((".partial", ".lock"))]
-        tallies.append({"how": how, "shares": shares, "different": different, "twice": measured - len(wanted),
+        tallies.append({"how": launcher, "shares": shares, "different": different, "twice": measured - len(expected),
                         "left": left})  # fmt: skip
     return tallies
 
@@ -167,28 +167,28 @@ def start_forked(server: ForkServerContext, folder: Path, errors: Path) -> BaseP
 
 
 def end_and_resume(
-    run: Path, place: Path, wanted: dict[str, dict[str, Any]], kills: int, rng: random.Random
+    run: Path, parent: Path, expected: dict[str, dict[str, Any]], kills: int, rng: random.Random
 ) -> dict[str, Any]:
     """End runs over a folder by signals at random moments, and resume each until its files are done."""
     os.environ["OMP_NUM_THREADS"] = "1"
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(LOADED)
-    errors = place / "errors"
+    errors = parent / "errors"
     seconds = 0.0
     for _ in range(2):  # the first run also waits for what is loaded before it is forked
-        folder = copy_results(run, place / "whole")
+        folder = copy_results(run, parent / "whole")
         begin = time.monotonic()
         process = start_forked(server, folder, errors)
         process.join()
         seconds = time.monotonic() - begin
-        if process.exitcode != 0 or count_differences(read_effects(folder), wanted):
+        if process.exitcode != 0 or count_differences(read_effects(folder), expected):
             raise RuntimeError(f"exit code {process.exitcode}: {errors.read_text()[-2000:]}")
         shutil.rmtree(folder)
     tally: dict[str, Any] = {"how": "ended", "runs": 0, "codes": Counter(), "lost": 0, "half": 0, "different": 0,
                              "sentences": Counter(), "slowest_end": 0.0}  # fmt: skip
     ended = number = 0
     while ended < kills:
-        folder = copy_results(run, place / f"ended{number}")
+        folder = copy_results(run, parent / f"ended{number}")
         number += 1
         finished: dict[str, dict[str, Any]] = {}
         while True:
@@ -206,20 +206,20 @@ def end_and_resume(
                 raise RuntimeError(f"a run went on for {LONGEST:g} s after it was asked to end")
             if process.exitcode == 0:
                 break
-            said = errors.read_text()
-            assert code is not None, said
+            printed = errors.read_text()
+            assert code is not None, printed
             tally["slowest_end"] = round(max(tally["slowest_end"], time.monotonic() - begin), 2)
             ended += 1
             is_right = process.exitcode == CODES[code]
             tally["codes"][f"{code.name} {process.exitcode}{'' if is_right else ' wrong'}"] += 1
             if code != signal.SIGKILL:
-                lines = [line for line in said.splitlines() if "stopped" in line or "Traceback" in line]
-                tally["sentences"][" | ".join(lines) or f"none: {said[-300:]}"] += 1
+                lines = [line for line in printed.splitlines() if "stopped" in line or "Traceback" in line]
+                tally["sentences"][" | ".join(lines) or f"none: {printed[-300:]}"] += 1
             now = read_effects(folder)
             tally["half"] += sum(not values["complete"] for values in now.values())
             tally["lost"] += sum(name not in now for name in finished)
             finished = now
-        tally["different"] += count_differences(read_effects(folder), wanted)
+        tally["different"] += count_differences(read_effects(folder), expected)
         shutil.rmtree(folder)
     return tally
 
@@ -239,17 +239,17 @@ def main() -> None:
     parser.add_argument("--no-parts", dest="parts", action="store_false", help="end runs alone")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        run = place / "run"
+        parent = Path(name)
+        run = parent / "run"
         capture_run(run)
         finish(start(["-m", "capture", "effects", str(run), *MEASURES]))
-        wanted = read_effects(run)
+        expected = read_effects(run)
         if arguments.parts:
-            for tally in compare_parts(run, place, wanted):
+            for tally in compare_parts(run, parent, expected):
                 print(json.dumps(tally), flush=True)
         if arguments.kills:
             rng = random.Random(arguments.seed)
-            print(json.dumps(end_and_resume(run, place, wanted, arguments.kills, rng)), flush=True)
+            print(json.dumps(end_and_resume(run, parent, expected, arguments.kills, rng)), flush=True)
 
 
 if __name__ == "__main__":

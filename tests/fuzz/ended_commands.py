@@ -39,9 +39,9 @@ EPISODES: Final = 12
 """Of the run whose table is written."""
 
 
-def command_of(name: str, place: Path) -> list[str]:
-    """Return the words of a command that writes into the folder `out` of `place`; `run` in it holds a run."""
-    out = place / "out"
+def command_of(name: str, parent: Path) -> list[str]:
+    """Return the words of a command that writes into the folder `out` of `parent`; `run` in it holds a run."""
+    out = parent / "out"
     if name == "capture":
         return ["-m", "capture", "--checkpoint", str(DEMO), "--dataset", str(DEMO / "episodes"), "--frames", "0:2",
                 "--layers", "3", "-o", str(out)]  # fmt: skip
@@ -52,27 +52,27 @@ def command_of(name: str, place: Path) -> list[str]:
                 str(out / "things.regions.h5")]  # fmt: skip
     if name == "effects":
         return ["-m", "capture", "effects", str(out / "run"), *MEASURES]
-    return ["-m", "viewer.export", "table", str(place / "run"), "-o", str(out), "--processes", "2"]
+    return ["-m", "viewer.export", "table", str(parent / "run"), "-o", str(out), "--processes", "2"]
 
 
-def write_run(place: Path, commands: list[str]) -> None:
+def write_run(parent: Path, commands: list[str]) -> None:
     """Write the run that some commands read: more episodes for the table, which is fast."""
     if {"table", "effects"} & {*commands}:
-        capture_run(place / "captured")
+        capture_run(parent / "captured")
     if "table" in commands:
-        (place / "run").mkdir()
-        sources = [path for path in sorted((place / "captured").glob("*.h5")) if "." not in path.stem]
+        (parent / "run").mkdir()
+        sources = [path for path in sorted((parent / "captured").glob("*.h5")) if "." not in path.stem]
         for number in range(EPISODES):
-            shutil.copy(sources[number % len(sources)], place / "run" / f"episode_{number:06d}.h5")
+            shutil.copy(sources[number % len(sources)], parent / "run" / f"episode_{number:06d}.h5")
 
 
-def empty(name: str, place: Path) -> None:
+def empty(name: str, parent: Path) -> None:
     """Put the folder `out` back as it is before the first run."""
-    out = place / "out"
+    out = parent / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     if name == "effects":
-        shutil.copytree(place / "captured", out / "run")
+        shutil.copytree(parent / "captured", out / "run")
 
 
 def count_half(folder: Path) -> int:
@@ -140,22 +140,22 @@ def is_right(number: signal.Signals, code: int) -> bool:
     return code in ((0, -signal.SIGKILL) if number == signal.SIGKILL else (0, 130))
 
 
-def end_command(name: str, place: Path, count: int, rng: random.Random) -> dict[str, Any]:
+def end_command(name: str, parent: Path, count: int, rng: random.Random) -> dict[str, Any]:
     """End a command `count` times, and return what happened."""
-    out = place / "out"
+    out = parent / "out"
     tally: dict[str, Any] = {"command": name, "codes": Counter(), "wrong": 0, "sentences": Counter(), "tracebacks": [],
                              "half": 0, "lost": 0, "running": 0, "left": [], "slowest_end": 0.0}  # fmt: skip
-    empty(name, place)
+    empty(name, parent)
     longest = 8.0
     if name != "serve":
         begin = time.monotonic()
-        finish(start(command_of(name, place)))
+        finish(start(command_of(name, parent)))
         longest = time.monotonic() - begin
-        empty(name, place)
+        empty(name, parent)
     finished: dict[Path, tuple[int, int]] = list_finished(out)
     for _ in range(count):
         mark = uuid.uuid4().hex
-        process = start(command_of(name, place), {MARK: mark})
+        process = start(command_of(name, parent), {MARK: mark})
         number = rng.choice(SIGNALS)
         wait_for_handlers(process)
         with_timeout(process, rng.uniform(0, longest))
@@ -177,16 +177,16 @@ def end_command(name: str, place: Path, count: int, rng: random.Random) -> dict[
         finished = now
         if process.returncode == 0:
             tally["left"] += list_temporary(out)
-            empty(name, place)
+            empty(name, parent)
             finished = list_finished(out)
             continue
         if "Traceback" in errors:
-            tally["tracebacks"].append(errors[-3000:].replace(str(place), "…"))
+            tally["tracebacks"].append(errors[-3000:].replace(str(parent), "…"))
         if number != signal.SIGKILL:
             lines = errors.strip().splitlines() or [""]
-            tally["sentences"][lines[-1].replace(str(place), "…")[:160]] += 1
+            tally["sentences"][lines[-1].replace(str(parent), "…")[:160]] += 1
     if name != "serve":  # the last one comes to its end
-        finish(start(command_of(name, place)))
+        finish(start(command_of(name, parent)))
         tally["half"] += count_half(out)
     tally["left"] += list_temporary(out)
     return tally
@@ -202,11 +202,11 @@ def main() -> None:
     rng = random.Random(arguments.seed)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        write_run(place, arguments.commands)
+        parent = Path(name)
+        write_run(parent, arguments.commands)
         for command in arguments.commands:
-            print(json.dumps(end_command(command, place, arguments.count, rng)), flush=True)
-            shutil.rmtree(place / "out")
+            print(json.dumps(end_command(command, parent, arguments.count, rng)), flush=True)
+            shutil.rmtree(parent / "out")
 
 
 if __name__ == "__main__":

@@ -76,26 +76,26 @@ def change_json(value: Any, rng: np.random.Generator) -> Any:
 def _list_places(value: Any) -> Any:
     """Yield every container of a value with each of its keys."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, one in list(items):
+    for key, item in list(items):
         yield value, key
-        yield from _list_places(one)
+        yield from _list_places(item)
 
 
 def damage_text(content: bytes, rng: np.random.Generator) -> bytes:
     """Return a text with single bytes changed, cut off, or with a part twice or of zeros."""
-    data, at = bytearray(content), int(rng.integers(len(content)))
+    data, offset = bytearray(content), int(rng.integers(len(content)))
     kind = int(rng.integers(5))
     if kind == 0:
-        for place in rng.integers(len(data), size=int(rng.integers(1, 20))):
-            data[place] ^= 1 << int(rng.integers(8))
+        for position in rng.integers(len(data), size=int(rng.integers(1, 20))):
+            data[position] ^= 1 << int(rng.integers(8))
     elif kind == 1:
-        del data[at:]
+        del data[offset:]
     elif kind == 2:
-        data[at:at] = data[max(0, at - 100) : at]
+        data[offset:offset] = data[max(0, offset - 100) : offset]
     elif kind == 3:
-        data[at : at + 512] = bytes(len(data[at : at + 512]))
+        data[offset : offset + 512] = bytes(len(data[offset : offset + 512]))
     else:
-        data[at:at] = b"[" * 100_000  # deeper than a parser of JSON goes
+        data[offset:offset] = b"[" * 100_000  # deeper than a parser of JSON goes
     return bytes(data)
 
 

@@ -44,17 +44,17 @@ MOST_KILLS = 4
 def write(path: Path, output: int) -> None:
     """Write or resume the file; one byte to `output` for each frame that is finished."""
     with ResultsWriter(path, SIZES, model=synthetic.MODEL, generator="test", run=RUN) as writer:
-        told = writer.frames_done
-        os.write(output, b"." * told)
-        for number in range(told, SIZES.frames):
+        reported = writer.frames_done
+        os.write(output, b"." * reported)
+        for number in range(reported, SIZES.frames):
             writer.write(FRAMES[number])
-            os.write(output, b"." * (writer.frames_done - told))
-            told = writer.frames_done
+            os.write(output, b"." * (writer.frames_done - reported))
+            reported = writer.frames_done
         writer.finish({schema.CHECK_ROW_SUM: 0.001})
 
 
 def run_forked(path: Path, seconds: float | None) -> tuple[bool, int, float]:
-    """Write in another process, killed after `seconds`; whether it was, frames that it told of, and its time."""
+    """Write in another process, killed after `seconds`; return whether it was, the frames that it reported, and its time."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # this process has no threads when it forks
@@ -74,14 +74,14 @@ def run_forked(path: Path, seconds: float | None) -> tuple[bool, int, float]:
     if seconds is not None:
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
-    told = 0
+    reported = 0
     while part := os.read(reading, 4096):
-        told += len(part)
+        reported += len(part)
     os.close(reading)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status not in (0, -signal.SIGKILL):
         raise RuntimeError(f"the writer of {path} ended with {status}")
-    return status != 0, told, time.monotonic() - start
+    return status != 0, reported, time.monotonic() - start
 
 
 def count_done(path: Path) -> int:
@@ -103,28 +103,28 @@ def run(count: int, seed: int) -> dict[str, Any]:
     """Kill `count` times; return what became of the files."""
     writer_module.ask_run_state = read_run_state  # a process for each look would take most of the time
     rng = random.Random(seed)
-    tally = {"seed": seed, "kills": 0, "files": 0, "told": 0, "lost": 0, "different": 0}
+    tally = {"seed": seed, "kills": 0, "files": 0, "reported": 0, "lost": 0, "different": 0}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _, _, duration = run_forked(folder / "whole.h5", None)
-        whole = content(folder / "whole.h5")
+        expected = content(folder / "whole.h5")
         while tally["kills"] < count:
             path = folder / f"{tally['files']}.h5"
             partial = path.with_name(path.name + schema.PARTIAL_SUFFIX)
             finished = 0
             for _ in range(rng.randint(1, MOST_KILLS)):
-                was_killed, told, _ = run_forked(path, rng.uniform(0, 1.1 * duration))
+                was_killed, reported, _ = run_forked(path, rng.uniform(0, 1.1 * duration))
                 if path.exists():
                     break
                 tally["kills"] += was_killed
-                tally["told"] += max(0, told - finished)
-                finished = max(finished, told)
+                tally["reported"] += max(0, reported - finished)
+                finished = max(finished, reported)
                 done = count_done(partial) if partial.exists() else 0
                 tally["lost"] += max(0, finished - done)
                 finished = max(finished, done)
             if not path.exists():
                 run_forked(path, None)
-            tally["different"] += content(path) != whole
+            tally["different"] += content(path) != expected
             tally["files"] += 1
             path.unlink()
     return tally

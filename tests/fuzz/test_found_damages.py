@@ -64,7 +64,7 @@ def test_damaged_effects_files_are_refused_in_a_sentence(tmp_path: Path) -> None
     path.rename(resumed.partial)
     resumed.resume()
     assert len(resumed.frames) == 2
-    rng, refused = np.random.default_rng(20), 0
+    rng, refusals = np.random.default_rng(20), 0
     for _ in range(15):
         damage_file(path, content, rng)
         path.rename(resumed.partial)
@@ -73,6 +73,6 @@ def test_damaged_effects_files_are_refused_in_a_sentence(tmp_path: Path) -> None
         except UserError as error:
             assert "begin anew with --overwrite" in str(error)
             assert "\n" not in str(error)
-            refused += 1
+            refusals += 1
         is_finished(resumed.partial, run)
-    assert refused > 0
+    assert refusals > 0
