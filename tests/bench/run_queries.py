@@ -108,7 +108,9 @@ def ask(folder: Path) -> dict[str, object]:
         "success against failure": success,
         "one prompt": replace(success, prompts=(summary.prompts[1],)),
         "failures alone": replace(query(), outcomes=("failure",)),
-        "second half": replace(success, times=(0.5, 1.0)),
+        "second half, before its parts are read ahead": replace(success, times=(0.5, 1.0)),
+        "read the parts ahead": None,
+        "first half": replace(success, times=(0.0, 0.5)),
         "second half, one prompt": replace(success, times=(0.5, 1.0), prompts=(summary.prompts[0],)),
         "frames 10 to 39": replace(success, frames=(10, 39)),
         "another step": replace(success, step=3),
@@ -118,6 +120,10 @@ def ask(folder: Path) -> dict[str, object]:
     }
     for name, changed_query in changes.items():
         lap()
+        if changed_query is None:
+            summary.read_parts_ahead(success)
+            found[name] = lap()
+            continue
         summary.atlas(changed_query)
         found[f"change to: {name}"] = lap()
     lap()

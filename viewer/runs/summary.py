@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from viewer.analysis.scores import find_score
 from viewer.errors import UserError
 from viewer.io import run_index
-from viewer.runs import statistics
+from viewer.runs import part_table, statistics
 from viewer.runs.answers import (
     Contrast,
     Distribution,
@@ -24,12 +25,14 @@ from viewer.runs.answers import (
     RunCurve,
 )
 from viewer.runs.database import CLOSED, Database
+from viewer.runs.part_table import count_parts, find_parts
 from viewer.runs.summary_files import PARTS, WHOLE, SummaryEpisode, SummaryList, find_data, find_list
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from viewer.io.run_index import Run
+    from viewer.runs.part_table import PartTable
     from viewer.runs.query import RunQuery, Subject
 
 Doubles = npt.NDArray[np.float64]
@@ -114,6 +117,7 @@ class RunSummary:
         self._is_closed = False
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[object, ...], _Values] = OrderedDict()
+        self._part_table: tuple[tuple[str, int], PartTable | None] | None = None  # of a score and step
 
     @classmethod
     def open(cls, run: Run, subject: Subject) -> Self | None:
@@ -128,6 +132,7 @@ class RunSummary:
             if self._database is not None:
                 self._database.close()
                 self._database = None
+            self._part_table = None
 
     @property
     def state(self) -> SummaryState:
@@ -194,7 +199,7 @@ class RunSummary:
         """
         self._find_cell(layer, head)
         values = self._values(query, (layer, head))
-        values = values.merged(_count_parts(values.frames))
+        values = values.merged(count_parts(values.frames))
         everything, groups = self._choose(query, values)
         found = []
         for group in groups or [everything]:
@@ -210,7 +215,7 @@ class RunSummary:
         problem = query.find_problem()
         if problem:
             raise UserError(problem)
-        step = WHOLE if query.step is None or not self.steps or "steps" in find_score(query.score).needs else query.step
+        step = self._find_step(query)
         key = (query.score, step, query.times, query.frames, cell)
         with self._lock:
             if key in self._cache:
@@ -235,6 +240,8 @@ class RunSummary:
             return _Values(nothing, nothing, np.zeros((0, cells)), np.zeros((0, cells), np.int64))
         name = find_score(query.score).name  # of the registry, not of the data
         is_whole = query.is_whole and cell is None
+        if not is_whole and (table := self._find_part_table(query)) is not None:
+            return self._take_from_table(table, query, cell)
         conditions = ["step = ?", "part = ?" if is_whole else "part BETWEEN ? AND ?"]
         values: list[float] = [step, *((WHOLE,) if is_whole else find_parts(query.times))]
         if cell is not None:
@@ -254,6 +261,49 @@ class RunSummary:
             self._files,
         )
         return self._arrange(rows, cells, is_over_parts=cell is not None)
+
+    def read_parts_ahead(self, query: RunQuery) -> None:
+        """Read the parts of all episodes for the score and step of a query, unless they are too many or there.
+
+        Every range of time and frames, and the curve of every head, is answered from memory then.
+
+        Raises:
+            UserError: The summary cannot be read.
+        """
+        cells = list(itertools.product(self.layers, range(self.heads)))
+        key = query.score, self._find_step(query)
+        if not self._files or len(self.episodes) * PARTS * len(cells) > part_table.MOST_ROWS:
+            return
+        with self._lock:
+            database = self._database
+            if database is None or (self._part_table is not None and self._part_table[0] == key):
+                return
+        found = part_table.read_part_table(database, self._files, find_score(query.score).name, key[1], cells)
+        with self._lock:
+            self._part_table = None if self._is_closed else (key, found)
+
+    def _find_part_table(self, query: RunQuery) -> PartTable | None:
+        with self._lock:
+            kept = self._part_table
+        return kept[1] if kept is not None and kept[0] == (query.score, self._find_step(query)) else None
+
+    def _find_step(self, query: RunQuery) -> int:
+        """Return the denoise step as the summary has it."""
+        has_no_step = query.step is None or not self.steps or "steps" in find_score(query.score).needs
+        return WHOLE if has_no_step else int(query.step or 0)
+
+    def _take_from_table(self, table: PartTable, query: RunQuery, cell: tuple[int, int] | None) -> _Values:
+        """Return the values of a query; of one head the parts, else the sums over them."""
+        chosen = table.choose(*find_parts(query.times), query.frames)
+        if cell is None:
+            total, frames = table.add_parts(chosen)
+        else:
+            total, frames = table.take_cell(self._find_cell(*cell), chosen)
+        is_known = (table.number >= 0) & (table.number < len(self._place_of)) & (table.prompt < len(self.prompts))
+        place = np.where(is_known, self._place_of[np.where(is_known, table.number, 0)], -1)
+        kept = np.flatnonzero((place >= 0) & chosen.any(1))
+        kept = kept[np.argsort(place[kept] * len(self.prompts) + table.prompt[kept])]
+        return _Values(place[kept], table.prompt[kept], total[kept], frames[kept])
 
     def _arrange(self, rows: dict[str, npt.NDArray[Any]], cells: int, *, is_over_parts: bool) -> _Values:
         """Return rows of a query as a table of units and cells; rows that do not fit the list are left out."""
@@ -342,29 +392,6 @@ class RunSummary:
                 f"Time is counted in {PARTS} parts of each episode: a part counts where its middle is in the range."
             )
         return tuple(notes)
-
-
-def _count_parts(frames: npt.NDArray[np.int64]) -> int:
-    """Return into how many parts a curve divides an episode: as many as most of the episodes have frames in.
-
-    `frames`: (units, PARTS). Parts without a frame at either end of a filtered range do not count.
-    """
-    there = frames.any(0)
-    if not there.any():
-        return PARTS
-    first, last = np.flatnonzero(there)[[0, -1]]
-    for parts in (20, 10, 5, 4, 2):
-        merged = frames.reshape(len(frames), parts, -1).sum(-1)
-        inside = merged[:, first * parts // PARTS : last * parts // PARTS + 1] > 0
-        if np.mean(inside.all(1)) >= 0.5:
-            return parts
-    return 1
-
-
-def find_parts(times: tuple[float, float]) -> tuple[int, int]:
-    """Return the first and last part whose middle lies between two times, 0 to 1; backwards where there is none."""
-    first, last = (times[0] * PARTS - 0.5, times[1] * PARTS - 0.5)
-    return int(np.ceil(first - 1e-9)), int(np.floor(last + 1e-9))
 
 
 def _sum_rows(rows: npt.NDArray[Any], where: npt.NDArray[np.int64], count: int) -> npt.NDArray[Any]:

@@ -18,6 +18,7 @@ from viewer.io import run_index
 from viewer.io.results import Results
 from viewer.model.view_state import Query
 from viewer.regions.boxes import parse_region
+from viewer.runs import part_table
 from viewer.runs.episode_scores import find_scores
 from viewer.runs.frame_ranking import rank_frames
 from viewer.runs.query import RunQuery
@@ -72,6 +73,41 @@ def test_mean_of_steps_and_half_of_the_time(run, folder):
     np.testing.assert_allclose(atlas.all.mean, np.mean(episodes, axis=0).mean(1), rtol=1e-5)
     frames = replace(ACTIONS, step=None, frames=(0, 2))
     np.testing.assert_array_equal(RunSummary.open(run, query.subject).atlas(frames).all.mean, atlas.all.mean)
+
+
+RANGES = ({"times": (0.0, 0.5)}, {"times": (0.3, 0.9)}, {"frames": (1, 4)}, {"frames": (2, 2), "times": (0.2, 1.0)}, {})
+
+
+@pytest.mark.parametrize("query", [WORDS, ACTIONS, replace(ACTIONS, step=None), replace(ACTIONS, score="hit")])
+def test_answers_from_parts_in_memory_are_those_of_the_database(run, query, monkeypatch):
+    plain, ahead = RunSummary.open(run, query.subject), RunSummary.open(run, query.subject)
+    ahead.atlas(query)  # which starts the database
+    ahead.read_parts_ahead(query)
+    questions = [replace(query, **changes) for changes in RANGES]
+    wanted = [(plain.atlas(one), plain.curve(one, 1, 0)) for one in questions]
+    monkeypatch.setattr(ahead._database, "ask", None)  # nothing is read any more
+    for question, (atlas, curve) in zip(questions, wanted, strict=True):
+        if question.frames or question.times != (0.0, 1.0):
+            found = ahead.atlas(question)
+            np.testing.assert_allclose(found.all.mean, atlas.all.mean, rtol=1e-6)
+            np.testing.assert_allclose(found.all.high, atlas.all.high, rtol=1e-6)
+            np.testing.assert_array_equal(found.all.frames, atlas.all.frames)
+            assert found.notes == atlas.notes
+        curve_ahead = ahead.curve(question, 1, 0)
+        np.testing.assert_array_equal(curve_ahead.times, curve.times)
+        for one, other in zip(curve_ahead.groups, curve.groups, strict=True):
+            np.testing.assert_allclose(one.mean, other.mean, rtol=1e-6)
+            np.testing.assert_array_equal(one.episodes, other.episodes)
+
+
+def test_parts_of_too_many_episodes_are_not_kept(run, monkeypatch):
+    monkeypatch.setattr(part_table, "MOST_ROWS", 4 * PARTS * 4 - 1)
+    summary = RunSummary.open(run, ACTIONS.subject)
+    half = replace(ACTIONS, times=(0.0, 0.5))
+    summary.atlas(ACTIONS)
+    summary.read_parts_ahead(ACTIONS)
+    assert summary._part_table is None
+    assert summary.atlas(half).all.frames.tolist() == [[12, 12], [12, 12]]
 
 
 def test_success_against_failure_has_the_difference_of_the_groups(run):

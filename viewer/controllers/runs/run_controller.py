@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from viewer.controllers.runs.parts_ahead import PartsAhead
 from viewer.controllers.runs.slow_mark import SlowMark
 from viewer.controllers.runs.stages import (
     CellAnswer,
@@ -81,6 +82,7 @@ class RunController(QObject):
         self._made: tuple[Subject | None, int] = None, 0
         """The subject whose summary was last made, and how many episodes were finished then."""
         self.slow_mark = SlowMark(self)
+        self._parts_ahead = PartsAhead(self, lambda: self._summary)
         self._update_timer = QTimer(self)
         self._update_timer.setSingleShot(True)
         self._update_timer.setInterval(UPDATE_MILLISECONDS)

@@ -41,6 +41,17 @@ def test_words_that_no_prompt_has_give_the_reason(page: RunPage) -> None:
     assert page.upper.isVisible(), "another question can be asked"
 
 
+def test_parts_are_read_once_the_page_is_idle(page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    controller, ranges = page.controller, ((0.0, 0.5), (0.5, 1.0))
+    database = controller._summary._database
+    until(lambda: controller._summary._part_table is not None, 60)
+    monkeypatch.setattr(database, "ask", None)  # nothing more is read for ranges of time and frames
+    for times in ranges:
+        controller.show_view(replace(controller.view, query=replace(controller.view.query, times=times)))
+        until(lambda asked=times: has_answer(controller) and controller.atlas.query.times == asked, 60)
+    assert controller.stage.kind == "ready"
+
+
 def test_impossible_query_is_explained_on_the_page(page: RunPage) -> None:
     page.controls.region.chosen.emit("")
     assert page.controller.stage.kind == "problem"

@@ -1,0 +1,152 @@
+"""A score of every part of every episode in memory, so that another range of time or frames reads nothing. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from viewer.runs.summary_files import PARTS, WHOLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from viewer.runs.database import Database
+
+MOST_ROWS: Final = 6_000_000
+"""Of a score at one step, about 100 MB while they are read: 2,000 episodes of the full-size policy. Of longer runs the
+database adds up each range."""
+LAYER_BITS: Final = 12
+HEAD_BITS: Final = 12
+PART_BITS: Final = 8
+PROMPT_BITS: Final = 16
+"""Bits of a row's key; results files have at most 4096 layers and heads."""
+
+
+@dataclass(frozen=True, eq=False)
+class PartTable:
+    """Sums of one score at one step over the frames of each part; a unit is an episode with one prompt."""
+
+    number: npt.NDArray[np.int64]
+    """(units,): the episode's number in the summary."""
+    prompt: npt.NDArray[np.int64]
+    """(units,): place among the summary's prompts."""
+    total: npt.NDArray[np.float32]
+    """(units, PARTS, cells)"""
+    frames: npt.NDArray[np.int32]
+    """(units, PARTS, cells): frames behind each sum."""
+    middle_frame: npt.NDArray[np.float64]
+    """(units, PARTS): mean of the part's first and last frame; NaN where it has none."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, in bytes."""
+        return self.total.nbytes + self.frames.nbytes + self.middle_frame.nbytes
+
+    def choose(self, first: int, last: int, frames: tuple[int, int] | None) -> npt.NDArray[np.bool_]:
+        """Return which parts from `first` to `last` have their middle in a range of frames, if any: (units, PARTS)."""
+        parts = np.arange(PARTS)
+        chosen: npt.NDArray[np.bool_] = np.isfinite(self.middle_frame) & (parts >= first) & (parts <= last)
+        if frames is not None:
+            chosen &= (self.middle_frame >= frames[0]) & (self.middle_frame <= frames[1])
+        return chosen
+
+    def add_parts(self, chosen: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Return sums and frames over chosen parts: (units, cells) each."""
+        within = np.flatnonzero(chosen.any(0))
+        parts = slice(within[0], within[-1] + 1) if len(within) else slice(0, 0)
+        total, frames, chosen = self.total[:, parts], self.frames[:, parts], chosen[:, parts]
+        if not chosen.all():
+            total, frames = np.where(chosen[..., None], total, 0), np.where(chosen[..., None], frames, 0)
+        return total.sum(1, dtype=np.float64), frames.sum(1, dtype=np.int64)
+
+    def take_cell(
+        self, cell: int, chosen: npt.NDArray[np.bool_]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Return sums and frames of one cell in chosen parts, 0 in the others: (units, PARTS) each."""
+        total, frames = self.total[:, :, cell], self.frames[:, :, cell]
+        return np.where(chosen, total, 0).astype(np.float64), np.where(chosen, frames, 0).astype(np.int64)
+
+
+def read_part_table(
+    database: Database, files: Sequence[Path], score: str, step: int, cells: Sequence[tuple[int, int]]
+) -> PartTable | None:
+    """Read the table of a score at a step.
+
+    `cells` are the layers and heads in the order in which a summary has them. None where its rows come in another
+    order, or are not all there.
+
+    Raises:
+        UserError: The files cannot be read.
+    """
+    low = LAYER_BITS + HEAD_BITS
+    rows = database.ask(
+        f"SELECT (((episode::BIGINT << {PROMPT_BITS}) + prompt << {PART_BITS}) + part << {low})"  # noqa: S608 - ours
+        f' + (layer::BIGINT << {HEAD_BITS}) + head AS key, "{score}" AS mean, "{score} frames" AS frames'
+        " FROM FILES WHERE step = ? AND part BETWEEN 0 AND ?",
+        [step, PARTS - 1],
+        files,
+    )
+    middle = database.ask(
+        'SELECT episode, prompt, part, "middle frame" AS middle FROM FILES'
+        " WHERE step = ? AND part BETWEEN 0 AND ? AND layer = ? AND head = ?",
+        [WHOLE, PARTS - 1, *cells[0]],
+        files,
+    )
+    key = rows["key"].astype(np.int64, copy=False)
+    if not len(key) or len(key) % len(cells):
+        return None
+    key = key.reshape(-1, len(cells))
+    offsets = np.array([(layer << HEAD_BITS) + head for layer, head in cells], np.int64)
+    first = key[:, 0] - offsets[0]
+    if (first & ((1 << low) - 1)).any() or not np.array_equal(key, first[:, None] + offsets):
+        return None
+    moment = first >> low
+    unit, part = moment >> PART_BITS, moment & ((1 << PART_BITS) - 1)
+    units, where = np.unique(unit, return_inverse=True)
+    if len(np.unique(moment)) < len(moment):
+        return None
+    shape = len(units), PARTS, len(cells)
+    total, frames = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
+    counted = np.nan_to_num(rows["frames"]).astype(np.int32, copy=False).reshape(key.shape)
+    mean = rows["mean"].astype(np.float32, copy=False).reshape(key.shape)
+    total[where, part] = np.where(counted > 0, np.nan_to_num(mean) * counted, np.float32(0))
+    frames[where, part] = counted
+    number, prompt = units >> PROMPT_BITS, units & ((1 << PROMPT_BITS) - 1)
+    return PartTable(number, prompt, total, frames, _find_middles(middle, units))
+
+
+def _find_middles(rows: dict[str, npt.NDArray[Any]], units: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    found = np.full((len(units), PARTS), np.nan)
+    unit = (rows["episode"].astype(np.int64) << PROMPT_BITS) + rows["prompt"].astype(np.int64)
+    place = np.searchsorted(units, unit)
+    place[place == len(units)] = 0
+    is_known = units[place] == unit
+    found[place[is_known], rows["part"].astype(np.int64)[is_known]] = rows["middle"][is_known].astype(np.float64)
+    return found
+
+
+def count_parts(frames: npt.NDArray[np.int64]) -> int:
+    """Return into how many parts a curve divides an episode: as many as most of the episodes have frames in.
+
+    `frames`: (units, PARTS). Parts without a frame at either end of a filtered range do not count.
+    """
+    there = frames.any(0)
+    if not there.any():
+        return PARTS
+    first, last = np.flatnonzero(there)[[0, -1]]
+    for parts in (20, 10, 5, 4, 2):
+        merged = frames.reshape(len(frames), parts, -1).sum(-1)
+        inside = merged[:, first * parts // PARTS : last * parts // PARTS + 1] > 0
+        if np.mean(inside.all(1)) >= 0.5:
+            return parts
+    return 1
+
+
+def find_parts(times: tuple[float, float]) -> tuple[int, int]:
+    """Return the first and last part whose middle lies between two times, 0 to 1; backwards where there is none."""
+    first, last = (times[0] * PARTS - 0.5, times[1] * PARTS - 0.5)
+    return int(np.ceil(first - 1e-9)), int(np.floor(last + 1e-9))
