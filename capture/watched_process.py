@@ -20,7 +20,7 @@ from capture.child_process import ignore_stop_signals, start_python
 from capture.results.progress_clock import LONGEST_SECONDS, ProgressClock
 
 CPU_SECONDS: Final = 1.5
-"""Processor time of one step. The system ends the process then, also if nobody is left who watches the clock."""
+"""Processor time of one step, in seconds, after which the system ends the process, also without its parent."""
 MEMORY_BYTES: Final = 1 << 30
 """Bytes by which the process may grow, so that a forged file cannot fill the machine."""
 
@@ -34,7 +34,7 @@ class NoAnswerError(Exception):
 
 
 class WatchedProcess:
-    """A Python process that answers requests one at a time; started by the first one, and anew after one that failed.
+    """A Python process that answers requests one at a time; started by the first one, and again after one that failed.
 
     `code` must call `serve`. `longest_seconds`: longest time of one answer, with progress. Thread-safe.
     """

@@ -82,7 +82,7 @@ def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Calla
 
 
 async def _serve(service: PolicyService, console: Console) -> None:
-    """Serve until a signal asks for the end, and show what goes on. Raises UserError where it cannot listen."""
+    """Serve until a signal asks for the end, and show the state. Raises UserError where it cannot listen."""
     loop = asyncio.get_running_loop()
     has_asked = False
 

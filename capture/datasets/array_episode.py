@@ -80,7 +80,7 @@ class ArrayEpisode(ABC):
     def _observe(
         self, data: EpisodeData, frame: int, pictures: Mapping[str, Pixels8], *, is_finite: bool
     ) -> Observation:
-        """Return one frame; `is_finite` where no number of the episode has to be looked at."""
+        """Return one frame; `is_finite` where the numbers are known to be finite."""
         stop = None if self._horizon is None else frame + self._horizon
         actions = None if data.actions is None else data.actions[frame:stop]
         if not is_finite:

@@ -180,7 +180,7 @@ class EffectEngine:
         return found
 
     def _keys(self, target: Target) -> Tensor:
-        """Return which prefix keys (K,) a region or word takes up."""
+        """Return a mask (K,) of the prefix keys of a region or word."""
         keys = torch.zeros(self.layout.text.stop, dtype=torch.bool)
         if target.patches is not None:
             for mask, place in zip(target.patches, self.layout.patches, strict=True):

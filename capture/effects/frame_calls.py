@@ -55,7 +55,7 @@ class PreparingPolicy(InterveningPolicy, Protocol):
 
 @dataclass
 class Progress:
-    """Number of interventions that were run, and a function that is told."""
+    """Number of interventions that were run, and a function that is called with it."""
 
     tell: Callable[[int], None] = lambda _: None
     done: int = field(default=0)

@@ -1,4 +1,4 @@
-"""Memory that several processes map: the GPU or a reader process fills it, writer processes read it, nobody copies it.
+"""Memory that several processes map: the GPU or a reader process fills it, writer processes read it, without a copy.
 
 A `SharedBuffer` holds the arrays of one call, or, in a `PicturePool`, the pictures of many moments. Processes send each
 other the `ArrayLocation` of an array, and look it up with `BufferMappings`. Linux only: buffers are anonymous files

@@ -166,7 +166,7 @@ def _make_kind_error(where: object) -> UserError:
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in a `tokenizer.json` or SentencePiece `.model` file, told apart by content, or in a folder.
+    """The tokenizer in a `tokenizer.json` or SentencePiece `.model` file, distinguished by content, or in a folder.
 
     Raises UserError where there is none, or where it cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Connections to servers: one for each user and host, made anew when it is lost, and what they are asked for.
+"""Connections to servers: one for each user and host, made again when it is lost, and the requests to them.
 
 A server that cannot be reached is asked `TRIES` times. The functions here wait; call them from a thread that may.
 """
@@ -38,7 +38,7 @@ MAX_ENTRIES: Final = 200_000
 PACKAGES: Final = {"botocore": "s3fs"}
 """Packages that another one brings."""
 LOST: Final = (ConnectionError, TimeoutError, EOFError, asyncio.IncompleteReadError)
-"""Errors after which the connection is made anew."""
+"""Errors after which the connection is made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class RemoteStat:
 
     @property
     def version(self) -> str:
-        """A text that changes with the content; empty where the server tells nothing that would."""
+        """A text that changes with the content; empty where the server sends no such header."""
         if not self.tag and not self.modified_ns:
             return ""
         return f"{self.size} {self.tag or self.modified_ns}"
@@ -100,7 +100,7 @@ class Handle(Protocol):
 
 
 class Server(Protocol):
-    """A connection to one server. Errors in `LOST` mean that it is to be made anew."""
+    """A connection to one server. Errors in `LOST` mean that it is to be made again."""
 
     generation: int
     """Number of times that the connection was dropped."""

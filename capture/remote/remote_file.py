@@ -32,7 +32,7 @@ RUN_BLOCKS: Final = 64
 MEMORY_BLOCKS: Final = 1024
 """Blocks that a `RemoteFile` keeps in memory: 16 MB."""
 SETTLED_SECONDS: Final = 5
-"""Age from which on a modification time, which may count whole seconds, tells two versions apart."""
+"""Age from which on a modification time, which may count whole seconds, distinguishes two versions."""
 
 
 class RemoteSource:
@@ -79,7 +79,7 @@ class RemoteSource:
     # Requests, in the event loop's thread
 
     async def _try(self, ask: Callable[[Handle], Awaitable[T]]) -> T:
-        """Return `ask(handle)`; the file is opened anew after a lost connection."""
+        """Return `ask(handle)`; the file is opened again after a lost connection."""
 
         async def ask_server(server: Server) -> T:
             handle = self._handle
@@ -200,7 +200,7 @@ class RemoteSource:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the server is told without waiting for it."""
+        """Close the file; the server is notified without waiting for it."""
         handle, self._handle = self._handle, None
         if handle is not None:
             event_loop.start(handle.close())

@@ -1,4 +1,4 @@
-"""The partial file of a writer: create, lock, reserve, publish. Its content is not looked at."""
+"""The partial file of a writer: create, lock, reserve, publish. Its content is not read."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class ServeOptions:
     port: int = 8000
     """0 takes a free one."""
     key: str | None = None
-    """API key that clients have to send; None lets in whoever reaches the address."""
+    """API key that clients have to send; None lets in every client that reaches the address."""
     prompt: str | None = None
     """Task of observations that bring none."""
     seed: int = 0
@@ -94,7 +94,7 @@ class PolicyService:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What a client is told when it connects."""
+        """Metadata that a client gets when it connects."""
         sizes = self._setup.policy.sizes
         about = {
             "version": __version__,
@@ -120,7 +120,7 @@ class PolicyService:
 
     @property
     def progress(self) -> str:
-        """One line about what goes on."""
+        """One line about the state of the server."""
         counts, recorded = self._server.counts, self.recorded
         rate, mean = counts.rate()
         parts = [f"{counts.clients} client{'s' * (counts.clients != 1)}", f"{counts.calls} calls"]

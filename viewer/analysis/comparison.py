@@ -57,7 +57,7 @@ def put_on_one_range(one: Scene, two: Scene, shown: ViewState, pinned: ViewState
 
 
 def caption_of_side(results: Results, state: ViewState) -> Caption:
-    """Return the caption of one side of a comparison, with all that tells it from the other.
+    """Return the caption of one side of a comparison, with all in which it differs from the other.
 
     Word or action, denoise step, layer, heads, measure, what is left out, frame, file and prompt; the scale is not
     named, as both sides have one.

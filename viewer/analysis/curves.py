@@ -36,7 +36,7 @@ class Curves:
     at: tuple[int, ...]
     """Their places on the axis."""
     starts: tuple[int, ...] = (0,)
-    """Points at which the lines begin anew: at episodes and gaps."""
+    """Points at which the lines are interrupted: at episodes and gaps."""
 
 
 def merge_bars(masses: Floats, results: Results) -> tuple[tuple[str, ...], Floats]:

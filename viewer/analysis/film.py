@@ -160,7 +160,7 @@ def view_of_thumbnail(results: Results, view: ViewState, film: Film, row: int, c
 
 
 def read_shares(results: Results, view: ViewState, film: Film, row: int, column: int) -> list[float]:
-    """Return the share of a thumbnail's row on each camera, as a pane's title tells it.
+    """Return the share of a thumbnail's row on each camera, as a pane's title gives it.
 
     NaN for a missing word, and where the row cannot be read. The sum of the thumbnail's weights differs from the share:
     they may be rounded to bfloat16, and some lie on the letterbox bars.

@@ -103,7 +103,7 @@ class Probe:
         return self._process.poll()
 
     def poll(self) -> str | None:
-        """None while it looks; then the sentence that says what is wrong with the file, empty if nothing is."""
+        """Return None while the file is being read, then the sentence about its fault; empty if there is none."""
         if self._answer is None:
             self._answer = self._ask()
         return self._answer

@@ -19,7 +19,7 @@ MOST_CHARACTERS: Final = 400
 
 
 class ChildCommand(QObject):
-    """Runs one process at a time; one that was stopped is killed if it goes on."""
+    """Runs one process at a time; one that was stopped is killed if it does not end."""
 
     line_read = Signal(str)
     """A line of the standard output."""

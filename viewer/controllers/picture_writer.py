@@ -38,7 +38,7 @@ class PictureWriter(QObject):
         return bool(self._paths)
 
     def write(self, path: Path, image: QImage, view: str) -> None:
-        """Begin to write a picture; `told` is emitted when it is done.
+        """Begin to write a picture; `noticed` is emitted when it is done.
 
         Args:
             path: JPEG for `.jpg` and `.jpeg`, PNG for any other suffix; an existing file is replaced.

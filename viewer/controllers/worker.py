@@ -58,7 +58,7 @@ class Worker(QObject):
             self._requests.pop(name, None)
 
     def renew(self) -> None:
-        """Cancel all requests, and go on with another thread: this one may wait for a slow file."""
+        """Cancel all requests, and continue in another thread: this one may wait for a slow file."""
         self.drop()
         if self._pool is not None:
             self._pool.close(wait=False)

@@ -62,7 +62,7 @@ class Guarded:
         return value if isinstance(value, dict) else {}
 
     def find(self, name: str, axes: int, *, grow: bool = False) -> h5py.Dataset | None:
-        """Return a dataset, None if absent; `grow` reads its length anew.
+        """Return a dataset, None if absent; `grow` reads its length again.
 
         UserError if it has another number of axes, or is a link or something else that a results file may not contain.
         """

@@ -75,7 +75,7 @@ class Run:
     source: str = ""
     """The data set's name."""
     is_rollouts: bool = False
-    """Whether its episodes are recorded while a policy acts, so that nobody knows how many will come."""
+    """Whether its episodes are recorded while a policy acts, so that their final number is unknown."""
     statuses: tuple[Status, ...] | None = None
     stamp: RunStamp | None = None
     """Of a run on another machine, what `statuses` and `changes` returned when it was read; else None."""

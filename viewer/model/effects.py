@@ -27,7 +27,7 @@ FILLS: Final = {
 
 @dataclass(frozen=True)
 class Method:
-    """How something was taken away, as the effects file tells."""
+    """How something was taken away, as the effects file says."""
 
     mode: str = "knockout"
     """`knockout` of attention edges, `occlude` for patches that are covered in the picture, or another one."""

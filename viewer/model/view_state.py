@@ -55,7 +55,7 @@ class Word:
     role: str
     text: str
     ordinal: int = 0
-    """Its number among the chips of its role, from 0, which tells two equal words apart."""
+    """Its number among the chips of its role, from 0, which distinguishes equal words."""
     state_index: int = -1
     """Which value of the state it is, from 0; -1 for none."""
 

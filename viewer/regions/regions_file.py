@@ -46,11 +46,11 @@ def previous_path(path: Path) -> Path:
 
 
 Stamp = tuple[int, int, int]
-"""Time of the last change in nanoseconds, size in bytes and number on its disk: what tells two versions apart."""
+"""Time of the last change in nanoseconds, size in bytes and inode: what distinguishes two versions of a file."""
 
 
 def read_stamp(path: Path) -> Stamp | None:
-    """Return what tells the present version of a file from others; None if there is no file that can be looked at."""
+    """Return what identifies the present version of a file; None if there is no readable file."""
     try:
         found = path.stat()
     except OSError:

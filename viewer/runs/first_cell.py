@@ -1,4 +1,4 @@
-"""The head of an answer over a run that is looked at first. No Qt."""
+"""The head of an answer over a run that is shown first. No Qt."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ MOST: Final = 100_000
 
 @dataclass(frozen=True)
 class RunView:
-    """A view of a run: what is asked, and the head that is looked at."""
+    """A view of a run: the query, and the chosen head."""
 
     query: RunQuery = field(default_factory=RunQuery)
     is_contrast: bool = False
@@ -28,7 +28,7 @@ class RunView:
 
     @property
     def cell(self) -> tuple[int, int] | None:
-        """Layer and head that are looked at, by number; None for none."""
+        """Number of the chosen layer and head; None for none."""
         return None if self.layer is None or self.head is None else (self.layer, self.head)
 
     @property

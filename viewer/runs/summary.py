@@ -85,13 +85,13 @@ class SummaryState:
     total: int
     """Finished episodes of the run."""
     done: int
-    """Those that the summary has looked at, with numbers or not."""
+    """Those that the summary has read, with numbers or not."""
     left_out: tuple[SummaryEpisode, ...]
     """Those without numbers, and why."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether every finished episode was looked at."""
+        """Whether every finished episode was read."""
         return self.done >= self.total
 
 

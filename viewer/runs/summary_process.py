@@ -31,7 +31,7 @@ class BuildProgress:
     total: int = 0
     """Finished episodes of the run."""
     is_written: bool = False
-    """Whether the summary on the disk has changed: `RunSummary.open` reads it anew."""
+    """Whether the summary on the disk has changed: `RunSummary.open` reads it again."""
     is_finished: bool = False
     """Whether all finished episodes are in it."""
     error: str = ""

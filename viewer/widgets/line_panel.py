@@ -243,7 +243,7 @@ class LinePanel(HoverPanel):
             draw_crosshair(painter, box, self.x_of(self.hovered), chart, self.hovered)
 
     def read_out_rows(self, point: int) -> list[tuple[str, str, str]]:
-        """Return colour, name and value of each line at a point; none where the heading tells them."""
+        """Return colour, name and value of each line at a point; none where the heading shows them."""
         lines = self._chart.lines if self._chart is not None else ()
         return [(line.colour, line.name, format_share(float(line.values[point]))) for line in lines]
 

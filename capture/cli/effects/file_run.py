@@ -179,7 +179,7 @@ def _request(own: argparse.Namespace, frames: ResultsFrames, batch: int) -> Effe
 
 
 def _describe_regions(path: Path | None) -> str | None:
-    """Return what tells one file of regions from another: its text, or of HDF5 a digest; None without one."""
+    """Return what identifies a file of regions: its text, or a digest of HDF5; None without one."""
     if path is None:
         return None
     if path.suffix == ".h5":

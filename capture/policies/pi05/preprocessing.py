@@ -166,9 +166,9 @@ class Preprocessing:
     state_dim: int | None = None
     """Required length of a state; None derives it from the statistics."""
     max_state_dim: int | None = None
-    """Largest length of a state whose exact length nothing tells; None for no limit."""
+    """Largest length of a state whose exact length is unknown; None for no limit."""
     has_robot_units: bool = True
-    """False where actions stay in the model's units, or nothing tells how many of their dimensions are the robot's."""
+    """False where actions stay in the model's units, or it is unknown how many of their dimensions are the robot's."""
 
     def picture(self, image: Pixels8, *, turned: bool = False) -> Picture:
         """Return the model's picture of a camera picture (H, W, 3) uint8 RGB. Raises UserError for other arrays.

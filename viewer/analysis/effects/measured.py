@@ -97,7 +97,7 @@ def find_region_effect(results: Results, frame: int, region: tuple[Cell, ...]) -
 
 
 def name_actions(query: Query) -> tuple[str, str]:
-    """Return whose effect is told for a query, and the verb: `action 7`, `moves`; all actions for words."""
+    """Return the subject whose effect a query shows, and the verb: `action 7`, `moves`; all actions for words."""
     if query.kind != "action":
         return "the actions", "move"
     if len(query.items) == 1:
@@ -157,7 +157,7 @@ def _name_removed(found: EffectMap) -> str:
 
 
 def name_of_map(view: ViewState, found: EffectMap) -> tuple[str, str]:
-    """Return whose effect a map tells, and the verb; of one dimension that of all actions together."""
+    """Return the subject whose effect a map shows, and the verb; of one dimension that of all actions together."""
     if found.dims is not None and not found.is_gradient:
         return f"{name_dims(found.dims)} of the actions", "moves"
     return name_actions(view.query)

@@ -250,7 +250,7 @@ class Episodes(QObject):
 
 
 def look_again(run: Run, stamp: RunStamp) -> tuple[Run, tuple[Status, ...], RunStamp] | None:
-    """Return the run read anew, its episodes' statuses and the new stamp; None if unchanged since `stamp`."""
+    """Return the run read again, its episodes' statuses and the new stamp; None if unchanged since `stamp`."""
     now = run_index.changes(run)
     if now == stamp:
         return None

@@ -27,7 +27,7 @@ STOP_MILLISECONDS: Final = 3000
 
 
 class Demos(QObject):
-    """Opens what is bundled; captures the run in a process of its own, which goes on where an earlier one stopped."""
+    """Opens the bundled files; captures the run in a process of its own, which resumes an earlier one."""
 
     def __init__(self, files: FileController) -> None:
         super().__init__(files)

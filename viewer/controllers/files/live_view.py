@@ -1,4 +1,4 @@
-"""Keep the newest frame of a policy that is acting in sight, until the user looks at another one."""
+"""Show the newest frame of a policy that is acting, until the user chooses another one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIVE_MILLISECONDS: Final = 200
 RATE_FRAMES: Final = 10
 """Last frames over which the rate of calls is counted."""
 IDLE_SECONDS: Final = 3.0
-"""Time without a frame, or three times that between two frames, after which the last call's age is told instead."""
+"""Time without a frame, or three times that between two frames, after which the last call's age is shown instead."""
 
 
 class LiveView(QObject):

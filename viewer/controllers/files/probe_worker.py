@@ -72,7 +72,7 @@ class ProbeWorker(QObject):
         return request
 
     def give_up(self, request: ProbeRequest) -> None:
-        """Remove a check from the queue; one that is running goes on."""
+        """Remove a check from the queue; a running one continues."""
         if request in self._waiting and not request.since:
             self._waiting.remove(request)
 

@@ -56,7 +56,7 @@ class LoadingNote(QObject):
 
 
 def describe_awaited(results: Results, shown: ViewState, requested: ViewState) -> str:
-    """Return `loading layer 12…`: what tells the view that is being read from the shown one."""
+    """Return `loading layer 12…`: what distinguishes the view that is being read from the shown one."""
     names = differing(shown, requested)
     if "frame" in names:
         return f"loading frame {requested.frame}…"

@@ -38,7 +38,7 @@ def read_view(results: Results, view: ViewState, prompt_frame: int | None = None
 
 
 def touch_view(results: Results, view: ViewState) -> None:
-    """Ask for everything that the first picture of a view needs; read errors are left to whoever shows it.
+    """Ask for everything that the first picture of a view needs; read errors are left to the caller that shows it.
 
     NotLoadedError where a part is not in memory and this thread must not wait.
     """

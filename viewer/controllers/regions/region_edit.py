@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def read_digest(path: Path) -> str:
-    """Return what tells the content of a file from others; empty if there is no such file."""
+    """Return what identifies the content of a file; empty if there is no such file."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:

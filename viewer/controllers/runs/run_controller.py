@@ -78,7 +78,7 @@ class RunController(QObject):
         """What `_summary` is about."""
         self._history = ViewHistory()
         self._is_cell_chosen = False
-        """Whether the user chose the head that is looked at; else each answer shows its most telling one."""
+        """Whether the user chose the shown head; else each answer shows its most significant one."""
         self._made: tuple[Subject | None, int] = None, 0
         """The subject whose summary was last made, and how many episodes were finished then."""
         self.slow_mark = SlowMark(self)
@@ -125,7 +125,7 @@ class RunController(QObject):
 
     @property
     def kept_view(self) -> RunView:
-        """The view to be kept: without the head that is looked at, unless the user chose it."""
+        """The view to be kept: without the shown head, unless the user chose it."""
         return self.view if self._is_cell_chosen else replace(self.view, layer=None, head=None)
 
     def set_active(self, active: bool) -> None:
@@ -218,7 +218,7 @@ class RunController(QObject):
             self._set_stage(Stage("building"))
 
     def build_again(self) -> None:
-        """Go on with a summary that was stopped or failed; make one anew that cannot be read."""
+        """Resume a summary that was stopped or failed; rebuild one that cannot be read."""
         if self.run is None:
             return
         if self.stage.kind == "failed" and self._summary is not None:

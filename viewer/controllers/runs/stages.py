@@ -48,7 +48,7 @@ def find_missing() -> str:
 
 
 def open_summary(run: Run, subject: Subject) -> tuple[RunSummary | None, int, int]:
-    """Return the summary of a subject, and how many of how many finished episodes it has looked at."""
+    """Return the summary of a subject, and how many of how many finished episodes it has read."""
     from viewer.runs.summary import RunSummary
 
     summary = RunSummary.open(run, subject)
@@ -76,7 +76,7 @@ def explain_left_out(summary: RunSummary | None, total: int) -> str:
 
 
 def forget_episodes(summary: RunSummary) -> None:
-    """Delete the list of a summary whose data cannot be read, so that it is made anew; what it lists is derived."""
+    """Delete the list of a summary whose data cannot be read, so that it is rebuilt from the results files."""
     from viewer.runs.summary_files import LIST_NAME
 
     with contextlib.suppress(OSError):  # the next summary then says why it cannot be written

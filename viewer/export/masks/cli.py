@@ -59,7 +59,7 @@ class RegionsArguments:
     """The file of regions; None for the one beside the results file."""
     drawn: tuple[DrawnBox, ...] = ()
     track: tuple[str, ...] = ()
-    """Names of regions to track anew from masks that the file has."""
+    """Names of regions to track again from masks that the file has."""
     source: str = ""
     camera: str = ""
     names: str = ""

@@ -49,7 +49,7 @@ class TrackedFrame:
     likeness: float
     """Correlation with the picture in which the region was drawn, within [-1, 1]; NaN where nothing was compared."""
     reason: str = ""
-    """Why tracking stopped here, as the end of a sentence; empty where it goes on."""
+    """Why tracking stopped here, as the end of a sentence; empty where it continues."""
 
 
 def track_region(

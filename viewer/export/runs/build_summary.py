@@ -57,7 +57,7 @@ NICENESS: Final = 5
 ALIVE_SECONDS: Final = 5.0
 """After so long without a line, an empty one says that the process is not hung."""
 WRITE_SECONDS: Final = 10.0
-"""After so long, what is read so far is written, so that it can be looked at and survives the process."""
+"""Seconds after which what has been read is written, so that it can be queried and survives the process."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ COLOURS: Final = "inferno"
 
 @dataclass(frozen=True, eq=False)
 class RunAnswer:
-    """An answer over a run with the head that is looked at."""
+    """An answer over a run with the chosen head."""
 
     view: RunView
     atlas: RunAtlas

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 
 
 class FlowLayout(QLayout):
-    """Puts widgets beside each other at the sizes that they ask for, and goes on in a new line where one has no room.
+    """Puts widgets beside each other at their preferred sizes, and begins a new line where one does not fit.
 
     A hidden widget takes no room. A line is as high as its highest widget, and the others are centred in it.
     """

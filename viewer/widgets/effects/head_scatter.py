@@ -33,7 +33,7 @@ NEAR: Final = 14.0
 """Pixels from the pointer within which a head is hovered."""
 COLOURS_ON_DARK: Final = (0.3, 0.95)
 COLOURS_ON_LIGHT: Final = (0.05, 0.75)
-"""Where on the colour map the first and the last layer lie, so that they can be told from the background."""
+"""Where on the colour map the first and the last layer lie, so that they stand out from the background."""
 
 
 class HeadScatter(PlotPanel):

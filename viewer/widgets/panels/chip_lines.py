@@ -24,17 +24,17 @@ MOST_LETTERS: Final = 40
 
 
 class ChipLines:
-    """Chips flowed into lines, and the places of those in sight."""
+    """Chips flowed into lines, and the places of the visible ones."""
 
     def __init__(self) -> None:
         self.count: dict[Kind, int] = {"text": 0, "action": 0}
         """Number of lines of each strip."""
         self.first = 0
-        """The first line of the prompt that is in sight."""
+        """The first visible line of the prompt."""
         self.places: list[ChipBox] = []
         """All chips; the boxes of those that are scrolled out of sight are empty."""
         self.in_sight: list[int] = []
-        """Indices in `places` of the chips in sight."""
+        """Indices in `places` of the visible chips."""
         self._flowed: list[ChipBox] = []
         """The chips with the x and width that they have."""
         self._line_of: list[int] = []
@@ -87,7 +87,7 @@ class ChipLines:
             self.in_sight.append(number)
 
     def shown(self) -> list[ChipBox]:
-        """Return the chips in sight."""
+        """Return the visible chips."""
         return [self.places[number] for number in self.in_sight]
 
     def line_of_word(self, item: int) -> int | None:
@@ -96,7 +96,7 @@ class ChipLines:
         return next((line for chip, line in chips if chip.kind == "text" and chip.item == item), None)
 
     def neighbour(self, here: int, *, down: bool) -> int:
-        """Return the index of the chip above or below a chip, in sight or not; the chip itself where there is none."""
+        """Return the index of the chip above or below a chip, visible or not; the chip itself where there is none."""
         rows = [
             line + (self.count["text"] if chip.kind == "action" else 0)
             for chip, line in zip(self._flowed, self._line_of, strict=True)

@@ -40,7 +40,7 @@ class Panel(QWidget):
     OPAQUE: ClassVar[bool] = True
     """Whether `paint` covers the whole panel: Qt then paints nothing underneath."""
     READ_ORDER: ClassVar[int] = 5
-    """Place among the panels in the order in which their parts of a slow file are read: what is looked at first."""
+    """Place among the panels in the order in which their parts of a slow file are read: the most important first."""
     HAS_LOADING_MARK: ClassVar[bool] = False
     """Whether a mark is painted on the content of an earlier view, while that of the shown one is being read."""
     HEADING = 26

@@ -174,13 +174,13 @@ class TokenStrips(Panel):
         self.update()
 
     def scroll_to(self, line: int) -> None:
-        """Scroll so that a line of the prompt is the first in sight."""
+        """Scroll so that a line of the prompt is the first visible one."""
         before, self.lines.first = self.lines.first, line
         if before != line:
             self._place()
 
     def scroll_to_selection(self) -> None:
-        """Scroll as little as possible so that the last selected word is in sight."""
+        """Scroll as little as possible so that the last selected word is visible."""
         query, visible = self.session.state.query, self.lines.visible(self.height())
         line = self.lines.line_of_word(query.items[-1]) if query.kind == "text" else None
         if line is not None:
