@@ -16,7 +16,9 @@ from capture.effects.effects_file import EffectsFile, is_finished
 from capture.errors import UserError
 from viewer.analysis import probe
 from viewer.analysis.probe import Probe
+from viewer.errors import UserError as ViewerError
 from viewer.export.masks.__main__ import main as change_regions
+from viewer.export.masks.mask_import import MaskSource, read_masks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,3 +78,16 @@ def test_damaged_effects_files_are_refused_in_a_sentence(tmp_path: Path) -> None
             refusals += 1
         is_finished(resumed.partial, run)
     assert refusals > 0
+
+
+@pytest.mark.parametrize("can_fork", [True, False])
+def test_masks_in_hdf5_are_read_by_another_process_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_fork: bool
+) -> None:
+    monkeypatch.setattr(probe, "can_fork", lambda: can_fork)
+    path = tmp_path / "d.hdf5"
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+        file.create_dataset("x", data=np.zeros((4, 30, 40), np.int32), chunks=(1, 30, 40), compression=4)
+    damage_header(path, "x")
+    with pytest.raises(ViewerError, match="d.hdf5 is damaged so badly that reading it fails"):
+        list(read_masks(MaskSource(path, "x")))

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from viewer.errors import UserError
-from viewer.export.masks import run_length
+from viewer.export.masks import mask_check, run_length
+from viewer.export.masks.mask_check import is_inside
 from viewer.io import hdf5_guard, open_file
 from viewer.io.hdf5_guard import Guarded
 from viewer.model.plain_text import clean_text
@@ -30,6 +34,11 @@ MAX_JSON: Final = 500 << 20
 MAX_ARRAY: Final = 4 << 30
 """Bytes of one array of an npz file."""
 MAX_LABELS: Final = 1000
+_NPZ_ERRORS: Final = (
+    *(OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError, EOFError, OverflowError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, tokenize.TokenError),
+)
+"""What numpy, zipfile and zlib raise for a damaged npz; the header of an array is text that numpy parses."""
 _PICTURES: Final = frozenset({".png", ".tif", ".tiff", ".bmp", ".webp"})
 """Of label pictures; JPEG changes labels."""
 
@@ -181,7 +190,7 @@ def _read_npz(source: MaskSource) -> Iterator[FoundMask]:
                         "(frames, height, width)."
                     )
                 yield from _read_array(source, key, archive[key])
-    except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile, EOFError) as error:
+    except _NPZ_ERRORS as error:
         raise UserError(f"{source.path.name} cannot be read as npz ({open_file.short(error)}).") from None
 
 
@@ -209,9 +218,10 @@ def _read_hdf5(source: MaskSource) -> Iterator[FoundMask]:
             f"Say which data set of {source.path.name} holds the labels: "
             f"{source.path.name}:data/demo_0/obs/agentview_segmentation_instance"
         )
+    mask_check.check_dataset(source.path, source.dataset)
     with open_file.open_hdf5(source.path) as file:
         guard = Guarded(file, source.path)
-        found = file.get(source.dataset)
+        found: Any = file.get(source.dataset) if is_inside(file, source.dataset) else None
         axes = found.ndim if hasattr(found, "ndim") else 3
         dataset = guard.find(source.dataset, axes)
         if (
@@ -250,7 +260,7 @@ def _read_coco(source: MaskSource) -> Iterator[FoundMask]:
             key = _place_of(image, source)
             mask = _decode_segmentation(annotation["segmentation"], *_size_of(image))
             joined[categories[annotation["category_id"]], *key] |= mask
-    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, OSError) as error:
         raise UserError(f"{path.name} cannot be read as COCO’s JSON ({open_file.short(error)}).") from None
     for (name, camera, frame), mask in joined.items():
         yield FoundMask(name, camera, frame, mask)

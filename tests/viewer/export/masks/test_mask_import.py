@@ -151,6 +151,35 @@ def test_segmentation_of_an_hdf5_file_is_read(tmp_path):
         read(tmp_path / "d.hdf5", dataset="data/x")
 
 
+def test_links_of_an_hdf5_file_are_not_followed(tmp_path):
+    with h5py.File(tmp_path / "other.hdf5", "w") as file:
+        file["x"] = np.stack([square_mask()]).astype(np.int32)
+    with h5py.File(tmp_path / "d.hdf5", "w") as file:
+        file["x"] = h5py.ExternalLink("other.hdf5", "/x")
+    with pytest.raises(UserError, match="x is a link to somewhere else, which is not followed"):
+        read(tmp_path / "d.hdf5", dataset="x")
+
+
+def test_npz_with_a_damaged_stream_is_a_sentence(tmp_path):
+    np.savez_compressed(tmp_path / "m.npz", duck=np.random.default_rng(0).random((2, 9, 16)) > 0.5)
+    content = bytearray((tmp_path / "m.npz").read_bytes())
+    begin = 30 + int.from_bytes(content[26:28], "little") + int.from_bytes(content[28:30], "little")
+    content[begin] |= 0b110  # a block of a type that deflate does not have
+    (tmp_path / "m.npz").write_bytes(content)
+    with pytest.raises(UserError, match="m.npz cannot be read as npz .*invalid block type"):
+        read(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize("height", ["1e999", '"x"', "[]", "null"])
+def test_coco_of_impossible_sizes_is_a_sentence(tmp_path, height):
+    image = f'{{"id": 1, "file_name": "000000.png", "height": {height}, "width": 4}}'
+    (tmp_path / "c.json").write_text(
+        f'{{"images": [{image}], "categories": [{{"id": 1, "name": "a"}}], "annotations": []}}'
+    )
+    with pytest.raises(UserError, match="cannot be read as COCO"):
+        read(tmp_path / "c.json")
+
+
 def test_unknown_form_and_missing_file_are_sentences(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(UserError, match="of no form that is known"):
