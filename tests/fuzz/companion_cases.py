@@ -77,7 +77,12 @@ def write_masks(folder: Path) -> Case:
             raise RuntimeError(f"the masks were not exported as {form}")
     path.with_name("a.regions.h5").unlink()
     pictures = sorted(one for one in (folder / "labels").rglob("*") if one.is_file())
-    return Case(folder, (folder / "coco.json", folder / "coco.json", folder / "masks.npz", *pictures[:2]))
+    labels = np.zeros((FRAMES, *moving_regions.SIZE), np.int32)
+    labels[:, 60:90, 40:80] = 7
+    with h5py.File(folder / "segmentation.h5", "w") as file:
+        file.create_dataset("exterior/labels", data=labels, chunks=(1, *moving_regions.SIZE), compression=4)
+    files = [folder / name for name in ("coco.json", "coco.json", "masks.npz", "segmentation.h5", "segmentation.h5")]
+    return Case(folder, (*files, *pictures[:2]))
 
 
 def write_run(folder: Path) -> Case:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import h5py
 import planted_run
 from companion_cases import EFFECTS_RUN, FIGURES, WORDS
-from moments import SyntheticEpisode
+from synthetic_episodes import SyntheticEpisode
 
 from capture.errors import UserError as CaptureError
 from viewer.analysis import probe
@@ -148,9 +148,11 @@ class CompanionCommands:
     def _import_masks(self, folder: Path) -> None:
         from viewer.export.masks.__main__ import main as regions
 
-        for number, name in enumerate(("coco.json", "masks.npz", "labels")):
+        for number, name in enumerate(("coco.json", "masks.npz", "labels", "segmentation.h5:exterior/labels")):
             file = folder / f"{number}.regions.h5"
-            self._call(regions, "import", folder / "a.h5", folder / name, "--regions", file, "--camera", "exterior")
+            self._call(
+                regions, "import", folder / "a.h5", f"{folder}/{name}", "--regions", file, "--camera", "exterior"
+            )
 
     def _ask_run(self, folder: Path) -> None:
         from viewer.export.__main__ import main as export

@@ -11,6 +11,7 @@ seed decides every damage. Half of the files are whole as HDF5, JSON or Parquet,
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -73,7 +74,8 @@ def run(kind: str, count: int, seed: int, targets: tuple[str, ...], keep: Path |
     with tempfile.TemporaryDirectory() as name:
         intact_folder = Path(name) / "whole"
         intact_folder.mkdir()
-        case = WRITERS[kind](intact_folder)
+        with contextlib.redirect_stdout(None):  # what commands print
+            case = WRITERS[kind](intact_folder)
         contents = {path: path.read_bytes() for path in case.victims}
         for target in targets:
             answer, _ = children[target].open(shutil.copytree(intact_folder, Path(name) / target))

@@ -44,6 +44,21 @@ def write_sources(folder: Path) -> list[bytes]:
     return [intact, part, with_flags(part, 5), with_flags(part, superblock.WRITER)]
 
 
+def write_sources_without_maps(folder: Path) -> list[bytes]:
+    """Return results files of captures that keep summaries alone, or the maps of every third frame; with regions."""
+    from captured_regions import capture, draw_regions
+
+    from capture.datasets.regions.region_files import RegionFiles
+
+    capture(folder / "maps.h5")
+    regions = RegionFiles(draw_regions(folder / "maps.regions.h5", folder / "maps.h5"))
+    files = []
+    for name, every in (("summaries.h5", 0), ("some.h5", 3)):
+        capture(folder / name, maps_every=every, regions=regions)
+        files.append((folder / name).read_bytes())
+    return files
+
+
 def with_flags(content: bytes, flags: int) -> bytes:
     """Return the file as a writer leaves it that is killed while these flags are set."""
     block = bytearray(content[: superblock.LENGTH])
@@ -192,7 +207,12 @@ def start_target(target: str) -> TargetProcess:
 
 
 def run(
-    count: int, seed: int, targets: tuple[str, ...] = TARGETS, keep: Path | None = None
+    count: int,
+    seed: int,
+    targets: tuple[str, ...] = TARGETS,
+    keep: Path | None = None,
+    *,
+    has_maps: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Send `count` damaged files through the targets; return a tally for each."""
     rng = np.random.default_rng(seed)
@@ -203,10 +223,11 @@ def run(
     children = {target: start_target(target) for target in targets}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sources = write_sources(folder)
+        sources = write_sources(folder) if has_maps else write_sources_without_maps(folder)
         for number in range(count):
             source = sources[int(rng.integers(len(sources)))]
-            path = folder / f"damaged{number}.h5{'.partial' if source is not sources[0] else ''}"
+            is_partial = has_maps and source is not sources[0]
+            path = folder / f"damaged{number}.h5{'.partial' * is_partial}"
             path.write_bytes(damage(source, rng))
             is_intact = True
             for target in targets:
@@ -240,13 +261,17 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS)
+    parser.add_argument("--no-maps", action="store_false", dest="has_maps", help="files of `--keep summaries`")
     parser.add_argument("--keep", type=Path, help="folder for files that did what must not be")
     parser.add_argument("--serve", choices=TARGETS[1:], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.serve)
         return
-    for target, tally in run(arguments.count, arguments.seed, tuple(arguments.targets), arguments.keep).items():
+    tallies = run(
+        arguments.count, arguments.seed, tuple(arguments.targets), arguments.keep, has_maps=arguments.has_maps
+    )
+    for target, tally in tallies.items():
         print(json.dumps({"target": target, **tally}))
 
 

@@ -80,11 +80,7 @@ def test_damaged_effects_files_are_refused_in_a_sentence(tmp_path: Path) -> None
     assert refusals > 0
 
 
-@pytest.mark.parametrize("can_fork", [True, False])
-def test_masks_in_hdf5_are_read_by_another_process_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_fork: bool
-) -> None:
-    monkeypatch.setattr(probe, "can_fork", lambda: can_fork)
+def test_masks_in_hdf5_are_read_by_another_process_first(tmp_path: Path) -> None:
     path = tmp_path / "d.hdf5"
     with h5py.File(path, "w", libver=("v110", "v110")) as file:
         file.create_dataset("x", data=np.zeros((4, 30, 40), np.int32), chunks=(1, 30, 40), compression=4)

@@ -46,6 +46,11 @@ def test_damaged_data_sets_hang_and_crash_nothing() -> None:
     assert tally["refused"] > 0, tally
 
 
+def test_damaged_masks_of_other_programs_hang_and_crash_nothing() -> None:
+    [tally] = run_script("damaged_companions.py", "--count", "2", "--seed", "5", "--kinds", "masks")
+    assert (tally["files"], tally["hangs"], tally["crashes"], tally["uncaught"]) == (2, 0, 0, 0), tally
+
+
 def test_growing_and_replaced_file_raises_nothing_in_the_window() -> None:
     [tally] = run_script("growing_file.py", "--count", "40", "--seed", "5")
     assert (tally["events"], tally["errors"]) == (40, 0), tally
