@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -34,6 +36,15 @@ def write_atomically(path: Path, content: str | bytes, *, keep_existing: bool = 
         return True
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of `write_atomically(path, …)`; the caller holds a lock on `path`."""
+    named = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")
+    with contextlib.suppress(OSError):
+        for entry in list(path.parent.iterdir()):
+            if named.fullmatch(entry.name):
+                entry.unlink(missing_ok=True)
 
 
 def _read_umask() -> int:

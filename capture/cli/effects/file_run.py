@@ -26,6 +26,8 @@ from capture.effects.run import check_words, measure_frame
 from capture.effects.targets import Target, parse_box, read_regions
 from capture.effects.workload import count_calls
 from capture.errors import UserError
+from capture.results.atomic_write import remove_leftovers
+from capture.results.schema import PARTIAL_SUFFIX
 from capture.stop_request import check_stop
 
 if TYPE_CHECKING:
@@ -82,7 +84,11 @@ def measure_file(
         _check_output(output, path, overwrite=own.overwrite)
         with FileLock(output):
             # Another run may have written it since.
+            if is_one_of_many and not own.overwrite and is_finished(output, run):
+                return FileReport(output, is_skipped=True)
             _check_output(output, path, overwrite=own.overwrite)
+            for one in (output, output.with_name(output.name + PARTIAL_SUFFIX)):
+                remove_leftovers(one)
             return _measure(own, request, frames, chosen, output, source, dtype, run, console)
 
 

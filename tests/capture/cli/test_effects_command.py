@@ -249,6 +249,7 @@ def test_interrupted_run_resumes_to_the_same_file(demo, tmp_path, monkeypatch, c
         patch.setattr(EffectsFile, "write", stop)
         assert main([*command, str(output)]) == 130
     assert {path.name for path in tmp_path.iterdir()} == {"whole.h5", "again.h5.partial"}
+    (tmp_path / ".again.h5.partial.ab12cd_9").write_bytes(b"of a process that was killed amid a write")
     capsys.readouterr()
     assert main([*command, str(output)]) == 0
     assert "resuming" in capsys.readouterr().err

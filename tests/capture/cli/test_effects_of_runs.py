@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import episode_files
@@ -10,6 +11,7 @@ import pytest
 
 from capture.__main__ import main
 from capture.cli.effects.command import effects_path
+from capture.effects.file_lock import FileLock
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MEASURES = "--region exterior:4-7,4-7 --heads actions --controls 2 --seeds 3"
@@ -39,7 +41,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_capture_with_effects_measures_every_episode_with_the_loaded_policy(capture_run, tmp_path, capsys):
+def test_capture_with_effects_measures_every_episode_with_the_loaded_policy(capture_run, tmp_path, capsys, monkeypatch):
     assert main([*capture_run, "--episodes", "0,2", "--effects", MEASURES]) == 0
     printed = capsys.readouterr()
     assert "effects of 2 files measured" in printed.out
@@ -53,6 +55,13 @@ def test_capture_with_effects_measures_every_episode_with_the_loaded_policy(capt
         assert file.attrs["complete"]
         assert file["heads/effect"].shape[0] == 1
         assert file["targets/multiple"][0, 0] > 0
+    # Another run measures one of them while this one waits for it.
+    output = next((tmp_path / "runs").glob("*.effects.h5"))
+    moved = output.rename(tmp_path / "measured.h5")
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLock, "__enter__", lambda self: shutil.copy(moved, output))
+        assert main([*capture_run, "--episodes", "0,2", "--effects", MEASURES]) == 0
+    assert "effects of 0 files measured; 2 measured before" in capsys.readouterr().out
     # The same command again: captured and measured before.
     assert main([*capture_run, "--episodes", "0,2", "--effects", MEASURES]) == 0
     assert "effects of 0 files measured; 2 measured before" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from capture.results.atomic_write import write_atomically
+from capture.results.atomic_write import remove_leftovers, write_atomically
 
 
 def test_write_atomically_replaces_the_content_and_leaves_no_other_file(tmp_path: Path) -> None:
@@ -57,3 +57,11 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_remove_leftovers_takes_those_of_one_file(tmp_path: Path) -> None:
+    names = [".a.h5.ab12cd_9", ".a.h5.lock", ".b.h5.ab12cd_9", "a.h5", "a.h5.partial"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    remove_leftovers(tmp_path / "a.h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == names[1:]
