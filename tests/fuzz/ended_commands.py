@@ -13,6 +13,7 @@ runs of a command, as a user would who resumes, and is emptied when a run ended 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -114,23 +115,31 @@ def wait_for_handlers(process: subprocess.Popen[str]) -> None:
         time.sleep(0.002)
 
 
-def count_running(mark: str) -> int:
-    """Return how many processes carry a mark in their environment."""
-    count = 0
+def find_running(mark: str) -> list[int]:
+    """Return the ids of the processes that carry a mark in their environment."""
+    found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             is_there = f"{MARK}={mark}".encode() in path.read_bytes()
             state = (path.parent / "stat").read_text().rpartition(")")[2].split()[0]
         except (OSError, IndexError):  # it has ended meanwhile
             continue
-        count += is_there and state != "Z"
-    return count
+        if is_there and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def kill_left(mark: str) -> None:
+    """Kill the processes that a command has left."""
+    for process in find_running(mark):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def count_left_running(mark: str) -> int:
     """Return how many processes still run after LEFT_SECONDS."""
     end = time.monotonic() + LEFT_SECONDS
-    while (count := count_running(mark)) and time.monotonic() < end:
+    while (count := len(find_running(mark))) and time.monotonic() < end:
         time.sleep(0.05)
     return count
 
@@ -161,16 +170,19 @@ def end_command(name: str, parent: Path, count: int, rng: random.Random) -> dict
         with_timeout(process, rng.uniform(0, longest))
         process.send_signal(number)
         begin = time.monotonic()
+        process.wait(120)
+        ended = time.monotonic() - begin
+        tally["running"] += count_left_running(mark)
         try:
-            _, errors = process.communicate(timeout=120)
+            _, errors = process.communicate(timeout=10)
         except subprocess.TimeoutExpired:
             process.kill()
+            kill_left(mark)  # they hold the pipes
             _, errors = process.communicate()
             tally["codes"]["hangs"] += 1
-        tally["slowest_end"] = round(max(tally["slowest_end"], time.monotonic() - begin), 2)
+        tally["slowest_end"] = round(max(tally["slowest_end"], ended), 2)
         tally["codes"][f"{number.name} {process.returncode}"] += 1
         tally["wrong"] += not is_right(number, process.returncode)
-        tally["running"] += count_left_running(mark)
         tally["half"] += count_half(out)
         now = list_finished(out)
         tally["lost"] += sum(now.get(path) != state for path, state in finished.items())

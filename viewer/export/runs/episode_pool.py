@@ -10,7 +10,7 @@ import sys
 import threading
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from viewer import child_process
 from viewer.errors import UserError
@@ -89,18 +89,36 @@ def _call_in_pool(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+PARENT_SECONDS: Final = 1.0
+"""Time between two looks of an idle process at whether its parent is still there."""
+
+
 class _Worker:
     """What a process that reads episodes keeps between its tasks."""
 
     stop: multiprocessing.synchronize.Event
     parent: int
+    is_busy = False
+    """Whether it reads an episode, and so asks `_check_worker`."""
 
 
 def _start_worker(stop: multiprocessing.synchronize.Event, parent: int) -> None:
-    """Prepare a process that reads episodes. Ctrl-C is left to its parent."""
+    """Prepare a process that reads episodes. Ctrl-C is left to its parent.
+
+    A parent that is killed leaves it waiting for the next task for ever, as the other processes hold the same pipe
+    open. A timer ends it then: with a thread in its place, episodes could not be test read in a fork of this process.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _Worker.stop, _Worker.parent = stop, parent
+    if sys.platform != "win32":
+        signal.signal(signal.SIGALRM, _exit_without_parent)
+        signal.setitimer(signal.ITIMER_REAL, PARENT_SECONDS, PARENT_SECONDS)
+
+
+def _exit_without_parent(*_: object) -> None:
+    if not _Worker.is_busy and os.getppid() != _Worker.parent:
+        os._exit(1)
 
 
 def _check_worker() -> None:
@@ -110,7 +128,11 @@ def _check_worker() -> None:
 
 def _call_in_worker(function: Callable[[T, Callable[[], None]], R], task: T) -> list[R]:
     """Return the result in a list, which is empty where the work was stopped."""
-    with contextlib.suppress(cancellation.Cancelled):
-        _check_worker()
-        return [function(task, _check_worker)]
-    return []
+    _Worker.is_busy = True
+    try:
+        with contextlib.suppress(cancellation.Cancelled):
+            _check_worker()
+            return [function(task, _check_worker)]
+        return []
+    finally:
+        _Worker.is_busy = False

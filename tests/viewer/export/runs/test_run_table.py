@@ -5,6 +5,8 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import make_run
 import numpy as np
@@ -13,6 +15,7 @@ import pyarrow.parquet
 import pytest
 from make_run import TASKS
 
+from viewer import child_process
 from viewer.errors import MissingWordError, UserError
 from viewer.export.__main__ import main
 from viewer.export.masks.__main__ import main as regions
@@ -102,6 +105,35 @@ def test_leftovers_of_a_killed_call_are_removed(run, tmp_path):
     (folder / f".table.csv.{dead.pid}.partial").write_text("half")
     assert main(["table", "runs", "-o", "out", "--processes", "1"]) == 0
     assert [path.name for path in folder.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the processes are found in /proc")
+def test_processes_end_with_a_killed_parent(run, tmp_path):
+    words = ["table", str(run), "-o", str(tmp_path / "out"), "--processes", "2"]
+    command = subprocess.Popen(
+        child_process.python_command("viewer.export", *words), env=child_process.python_environment()
+    )
+    until(lambda: len(find_processes(tmp_path)) >= 3)
+    command.kill()
+    command.wait()
+    until(lambda: not find_processes(tmp_path))
+
+
+def find_processes(folder):
+    """Return the running processes whose command line names a folder."""
+    return [
+        path
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if str(folder).encode() in (path.read_bytes() if path.exists() else b"")
+    ]
+
+
+def until(condition, seconds=60):
+    """Wait until a condition holds; fail after so many seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_folder_that_is_removed_meanwhile_is_a_sentence(run, tmp_path, capsys, monkeypatch):
