@@ -19,10 +19,6 @@ from capture.results import schema
 from capture.results.read_access import find_dataset, open_for_reading, read_row
 from capture.results.scores_schema import HAS_MAPS
 
-ACTION_LIMITS = {"float32": 1e-3, "bfloat16": 2e-2}
-"""How far a repeated call's actions may lie from the stored ones, by the policy's number type: other devices round
-differently, most of all in bfloat16."""
-
 
 @dataclass(frozen=True, eq=False)
 class StoredFrame:

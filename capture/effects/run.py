@@ -18,11 +18,12 @@ from capture.effects.frame_calls import EffectsRequest, FrameCalls, PreparingPol
 from capture.effects.gradient_maps import gradient_datasets
 from capture.effects.measures import count_smaller, noise_floor, root_mean_square
 from capture.effects.random_masks import measure_masks
-from capture.effects.results_frames import ACTION_LIMITS, ResultsFrames, StoredFrame
+from capture.effects.results_frames import ResultsFrames, StoredFrame
 from capture.effects.targets import Target, find_word, random_controls, replace_word
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
 from capture.policies.base import Prepared
+from capture.results.effects_schema import ACTION_LIMITS, STRICTEST
 
 HEAD_PHASES: Final[dict[str, Literal["prefix", "suffix"]]] = {"actions": "suffix", "words": "prefix"}
 """Stack whose heads are silenced -> the phase in which it runs."""
@@ -69,7 +70,7 @@ def measure_frame(
     state = stored.observation.state
     robot = policy.to_robot(baseline, state)  # (H, dims)
     error = float(np.abs(robot - stored.predicted).max())
-    limit = ACTION_LIMITS.get(str(frames.model.get("dtype")), 1e-3)
+    limit = ACTION_LIMITS.get(str(frames.model.get("dtype")), STRICTEST)
     if not error <= limit:
         raise UserError(
             f"repeating frame {number} without a change gives other actions than the file holds (by {error:.2g}, limit "

@@ -13,6 +13,12 @@ SUFFIX: Final = ".effects.h5"
 FORMAT: Final = "pi0-attention-effects"
 FORMAT_VERSION: Final = (1, 0)
 
+ACTION_LIMITS: Final = {"float32": 1e-3, "bfloat16": 2e-2}
+"""How far a repeated call's actions may lie from the stored ones, by the policy's number type: other devices round
+differently, most of all in bfloat16."""
+STRICTEST: Final = ACTION_LIMITS["float32"]
+"""The limit of other number types."""
+
 DESCRIPTIONS: Final[dict[str, tuple[str, str]]] = {
     "frames/number": ("frame", "position of the frame in the results file, from 0"),
     "frames/repeat_error": (

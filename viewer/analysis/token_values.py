@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from viewer.analysis.effects.word_effects import find_word_effects
+from viewer.analysis.effects.word_effects import find_word_effects, find_word_relevances
 from viewer.model import attention
+from viewer.model.view_state import FROM_EFFECTS
 
 if TYPE_CHECKING:
     from viewer.analysis.effects.word_effects import WordEffects
@@ -31,14 +32,14 @@ class Strips:
     """(H,)"""
     subject: str
     """What the values are the weight on: `pictures`, `patch` or `region`. Of `effect`, the values of words are
-    multiples of the noise, those of actions NaN."""
+    multiples of the noise, of `gradient` relevances; those of actions are NaN."""
     effects: WordEffects | None = None
     """Where the values of words come from, if they are effects; None if none was measured."""
 
     @cached_property
     def low(self) -> float:
         """Lower end of the colour range: the smallest value of both strips, and half the largest at most."""
-        if self.subject == "effect":
+        if self.subject in FROM_EFFECTS:
             return 0.0
         values = np.concatenate([self.words, self.actions])
         values = values[np.isfinite(values)]
@@ -123,8 +124,14 @@ def _joining(results: Results, frame: int) -> Floats:
 def strips(results: Results, state: ViewState, pointer: Cell | None) -> Strips:
     """Return the weight on the patch under the pointer, else on the region, else on the pictures.
 
-    With the measure `effect`, the effect of leaving out each word on the actions of the view's query.
+    With the measure `effect`, the effect of leaving out each word on the actions of the view's query; with `gradient`
+    its relevance for them.
     """
+    if state.measure == "gradient":
+        relevances = find_word_relevances(results, state.frame, state.query, state.dim)
+        none = np.full(len(results.chips(state.frame)), np.nan, np.float32)
+        words = none if relevances is None else _joining(results, state.frame) @ np.nan_to_num(relevances)
+        return Strips(words, np.full(results.horizon, np.nan, np.float32), "gradient")
     if state.measure == "effect":
         effects = find_word_effects(results, state.frame, state.query)
         none = np.full(len(results.chips(state.frame)), np.nan, np.float32)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, Signal
 
+from viewer.analysis.effects.measured import measured_frames
 from viewer.analysis.film import (
     FILM_FIELDS,
     MAX_FRAMES,
@@ -70,6 +71,8 @@ class FilmReader(QObject):
                 # Keep the last film of this mode until the next is ready, so that the row does not flash.
                 before = self._film
                 return before[1] if before is not None and before[0][:2] == key[:2] else None
+            if "frames" in shown.film:  # none has a map
+                return None
             try:
                 self._film = key, read_film(results, shown)
             except READ_ERRORS:
@@ -83,8 +86,19 @@ class FilmReader(QObject):
         results = self.session.results
         if series is None or results is None:
             return ()
-        has_effects = shown.film == "frames" and shown.measure in FROM_EFFECTS
-        return select_frames(series.frames if has_effects else choose_with_maps(results, series.frames), most)
+        return select_frames(self._choose(results, series.frames), most)
+
+    def _choose(self, results: Results, frames: tuple[int, ...]) -> tuple[int, ...]:
+        """Return those of the frames that have maps: of effects where the film shows them, else of attention."""
+        shown = self.session.shown
+        if self._shows_effects:
+            measured = frozenset(measured_frames(results, shown.measure))
+            return tuple(frame for frame in frames if frame in measured)
+        return choose_with_maps(results, frames)
+
+    @property
+    def _shows_effects(self) -> bool:
+        return self.session.shown.film == "frames" and self.session.shown.measure in FROM_EFFECTS
 
     def _find_series(self) -> QuerySeries | None:
         """Return the frames whose prompts have the words; None in a mode without frames."""
@@ -95,10 +109,11 @@ class FilmReader(QObject):
         """Return how many frames a film over frames leaves out, and `after` behind that; empty for none."""
         results, series = self.session.results, self._find_series()
         text = series.describe_left_out() if series is not None else ""
-        if results is not None and results.done and self.session.shown.measure not in FROM_EFFECTS:
+        if results is not None and results.done:
             frames = series.frames if series is not None else (self.session.shown.frame,)
-            without = len(frames) - len(choose_with_maps(results, frames))
-            kept = f"{without} without maps" if series is not None else "this frame’s maps were not kept"
+            without = len(frames) - len(self._choose(results, frames))
+            what = f"{self.session.shown.measure}s" if self._shows_effects else "maps"
+            kept = f"{without} without {what}" if series is not None else "this frame’s maps were not kept"
             text = "; ".join(part for part in (text, kept if without else "") if part)
         return f"{text}{after}" if text else ""
 

@@ -51,9 +51,10 @@ class ExportSource:
             for path in reversed((*effects, *beside)):
                 try:
                     attach(results, Effects(path))
-                except UserError:
+                except UserError as error:
                     if path in effects:
                         raise
+                    results.effects_left_out += (str(error),)
             return cls(results, None if other is None else Results(other))
         except BaseException:
             results.close()

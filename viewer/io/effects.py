@@ -13,6 +13,7 @@ from capture.results import effects_schema, schema
 from viewer.errors import UserError
 from viewer.io import hdf5_guard, open_file
 from viewer.io.cache import Cache
+from viewer.io.effects_check import check_actions
 from viewer.io.hdf5_guard import Guarded
 from viewer.model.attention import Floats, widened
 from viewer.model.effects import EffectMap, Method, TargetEffect, multiple_of, root_mean_square
@@ -241,13 +242,21 @@ class Effects:
         `dim` is the action dimension that was differentiated; None for the mean over all of them. Returns None where
         there is none.
         """
-        values, dims = self.row("gradient/relevance", frame), self.gradient_dims(frame)
+        values = self._read_relevance("gradient/relevance", frame, actions, dim)
+        dims = self.gradient_dims(frame) if dim is None else (dim,)
+        return None if values is None else EffectMap(values, self.method, 0, float("nan"), dims, is_gradient=True)
+
+    def word_relevances(self, frame: int, actions: tuple[int, ...] = (), dim: int | None = None) -> Floats | None:
+        """Return the relevance of each text token by gradients, (T,); actions and `dim` as for `gradient_map`."""
+        return self._read_relevance("gradient/text_relevance", frame, actions, dim)
+
+    def _read_relevance(self, name: str, frame: int, actions: tuple[int, ...], dim: int | None) -> Floats | None:
+        values, dims = self.row(name, frame), self.gradient_dims(frame)
         if values is None or not dims or (dim is not None and dim not in dims):
             return None
-        if dim is not None:
-            values, dims = values[[dims.index(dim)]], (dim,)
-        values = (values[:, list(actions)] if actions else values).mean((0, 1), dtype=np.float32)
-        return EffectMap(values, self.method, 0, float("nan"), dims, is_gradient=True)
+        values = values if dim is None else values[[dims.index(dim)]]
+        mean: Floats = (values[:, list(actions)] if actions else values).mean((0, 1), dtype=np.float32)
+        return mean
 
     def word_effects(self, frame: int, actions: tuple[int, ...] = ()) -> Floats | None:
         """Return the effect of leaving out the word of each text token, (T,) multiples of the noise.
@@ -307,9 +316,10 @@ def attach(results: ResultsFile, effects: Effects) -> None:
     The same file, opened earlier, is closed.
 
     Raises:
-        UserError: The effects are about another results file, or damaged.
+        UserError: The effects are about another results file or other calls, or damaged.
     """
     effects.attach_to(results)
+    check_actions(effects, results)
     kept = []
     for effect in results.effects:
         if effect.path == effects.path or (effect.uuid and effect.uuid == effects.uuid):

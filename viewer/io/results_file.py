@@ -53,6 +53,7 @@ class ResultsFile:
         self._source = source
         self.effects: tuple[Effects, ...] = ()
         """Effects files about this file, the one to prefer first."""
+        self.effects_left_out: tuple[str, ...] = ()  # why each effects file beside it is not among them: sentences
         self._open()
 
     def _open(self) -> None:

@@ -104,8 +104,7 @@ class HeadsWallPanel(Panel):
                 for camera in range(len(results.cameras))
             ]
             shown = caption(results, view_of_attention(state))
-            note = " · attention, as no head has a map of that" if state.measure in FROM_EFFECTS else ""
-            self._subject = f"{shown.subject} {shown.place.removesuffix(f' {LOOKS}')} · frame {state.frame}{note}"
+            self._subject = f"{shown.subject} {shown.place.removesuffix(f' {LOOKS}')} · frame {state.frame}"
         except UserError as error:
             self._wall, self._reason = None, split_library_words(str(error))[0]
             return
@@ -157,7 +156,11 @@ class HeadsWallPanel(Panel):
 
     def describe_scale(self) -> str:
         """Return the one scale of all tiles in words."""
-        return "" if self._wall is None else describe_wall_scale(self._wall, self.session.state)
+        if self._wall is None:
+            return ""
+        measure = self.session.state.measure
+        note = f"attention, as {measure}s have no heads · " if measure in FROM_EFFECTS else ""
+        return note + describe_wall_scale(self._wall, self.session.state)
 
     # Painting
 

@@ -109,6 +109,29 @@ def test_difference_of_effects_gives_the_largest_change_of_a_patch(measured: Pat
     assert "minus action 0 of 0–4, frame 0 small.h5" in text, "no layer, step or head"
 
 
+def test_captions_name_the_effects_file_the_method_and_the_noise(measured: Path, tmp_path: Path) -> None:
+    with h5py.File(measured.with_name("small.effects.h5"), "a") as file:
+        file.attrs["complete"] = False
+    words = ["-o", str(tmp_path), "--actions", "4", "--format", "svg"]
+    source = "small.effects.h5 (its run has not finished)"
+    assert main(["summary", str(measured), *words, "--measure", "effect"]) == 0
+    text = read_text(tmp_path / "small" / "effect_summary_action4.svg")
+    assert "noise 2.5 (root mean square, normalised units, 2 seeds)" in text
+    assert f"prompt “put the duck in the bowl” · {source} · measured effects, not attention" in text
+    for score, said in (
+        ("agreement", "effects of blocks of 2 × 2 patches hidden from the actions, "),
+        ("deletion", "effects of the whole chunk of blocks of 2 × 2 patches hidden from the actions, "),
+        ("knockout", "action 4 without each head of the action expert, × noise 2.5 (root mean square, normalised units, "
+                     "2 seeds), "),
+    ):  # fmt: skip
+        assert main(["atlas", str(measured), *words, "--score", score]) == 0
+        atlas = read_text(tmp_path / "small" / f"suffix_atlas_{score}_action4.svg")
+        assert f"{said}{source}" in atlas, score
+    assert main(["wall", str(measured), *words, "--score", "knockout", "--layers", "1"]) == 0
+    [wall] = (tmp_path / "small").glob("suffix_wall_L*_knockout_action4.svg")
+    assert "sorted by effect of the head · action 4 without each head of the action expert, × noise" in read_text(wall)
+
+
 def test_table_has_the_scores_of_the_effects_file(measured: Path, tmp_path: Path) -> None:
     words = ["--frames", "0,1", "--actions", "2", "--layers", "1", "--steps", "1"]
     assert main(["table", str(measured), "-o", str(tmp_path), *words]) == 0
@@ -176,6 +199,9 @@ def test_named_effects_of_another_file_are_refused(
     default_path = measured.with_name("small.effects.h5")
     default_path.write_bytes(other_effects.read_bytes())
     assert main(["summary", str(measured), "-o", str(tmp_path), "--actions", "4"]) == 0, "one beside it is left out"
+    capsys.readouterr()
+    why = "There is no effect map of this file (small.effects.h5 holds effects on duck.h5, not on small.h5: their "
+    assert why in refuse(capsys, "summary", str(measured), "-o", str(tmp_path), "--measure", "effect")
 
 
 def export_arrays(path: Path, folder: Path, *words: str) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ import make_results
 import numpy as np
 import pytest
 
+from capture.results import effects_schema
 from viewer.analysis.probe import Probe
 from viewer.errors import UserError
 from viewer.io.effects import Effects, attach, find_effects_files, find_numbered_path, find_results_file
@@ -92,6 +93,46 @@ def test_effects_of_another_file_are_refused(path: Path, tmp_path: Path) -> None
     assert other_results.effects == ()
     effects.close()
     other_results.close()
+
+
+@pytest.mark.parametrize("changed", ["results", "effects"])
+def test_effects_on_other_calls_are_refused(path: Path, small: Path, tmp_path: Path, changed: str) -> None:
+    copy = tmp_path / "copy.h5"
+    shutil.copy(small, copy)
+    file, name = (copy, "action/predicted") if changed == "results" else (path, "baseline/robot_actions")
+    with h5py.File(file, "a") as opened:
+        opened[name][0, 0, 0] += 0.5  # as of a file that was edited, or of a call with other noise
+    copied, effects = Results(copy), Effects(path)
+    limit = effects_schema.ACTION_LIMITS[str(copied.model["dtype"])]
+    with pytest.raises(UserError) as error:
+        attach(copied, effects)
+    assert str(error.value) == (
+        "small.effects.h5 holds effects on other calls than copy.h5: the actions of frame 0 differ by 0.5, and "
+        f"{limit:g} is allowed. One of the files was changed; measure copy.h5 again."
+    )
+    assert copied.effects == ()
+    effects.close()
+    copied.close()
+
+
+def test_renamed_results_file_keeps_its_effects(path: Path, small: Path, tmp_path: Path) -> None:
+    renamed = tmp_path / "renamed.h5"
+    shutil.copy(small, renamed)
+    results, effects = Results(renamed), Effects(path)
+    attach(results, effects)
+    assert results.effects == (effects,)
+    results.close()
+
+
+def test_relevance_of_words_is_that_of_actions_and_dimension(attached: Effects) -> None:
+    mean = attached.word_relevances(0, (4,))
+    second = attached.word_relevances(0, (4,), 2)
+    assert mean is not None
+    assert second is not None
+    token = int(np.nanargmax(mean))
+    assert mean[token] == pytest.approx(token / 10 * 5 * 0.002)
+    assert second[token] == pytest.approx(token / 10 * 5 * 0.003)
+    assert attached.word_relevances(0, (4,), 1) is None, "dimension 1 was not differentiated"
 
 
 def test_later_file_comes_first_and_replaces_itself(results: Results, path: Path, small: Path, tmp_path: Path) -> None:

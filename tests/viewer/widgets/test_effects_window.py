@@ -229,6 +229,21 @@ def test_effects_of_another_file_are_refused_in_a_sentence(measured: MainWindow,
     assert measured.session.results.effects == before  # type: ignore[union-attr]
 
 
+def test_film_and_wall_say_that_effects_have_no_layers_and_heads(measured: MainWindow) -> None:
+    film = measured.panels.film
+    measured.session.update(measure="gradient", film="layers")
+    spin()
+    assert film.note.text == "attention, as gradients have no layers; each on its own scale, from 1 × uniform"
+    measured.session.update(film="frames", dim=2)
+    until(lambda: film.reader.film() is not None)
+    spin()
+    assert film.reader.frames() == (0,), "frames without gradients would look like frames without relevance"
+    assert film.note.text == "2 without gradients · gradients of dimension 2, each on its own scale"
+    measured.session.update(measure="effect", wall="layer")
+    spin()
+    assert measured.panels.wall.describe_scale().startswith("attention, as effects have no heads · one scale for all")
+
+
 def test_dropped_effects_are_opened_and_described(small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path)
     window.open(make_effects.write(tmp_path / "mine.effects.h5", small))

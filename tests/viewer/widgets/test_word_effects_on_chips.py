@@ -80,6 +80,22 @@ def test_tooltip_has_value_noise_floor_and_the_other_words(window: MainWindow) -
     assert f"{np.median(others):.1f} ×" in text
 
 
+def test_chips_have_relevances_where_gradients_are_shown(window: MainWindow) -> None:
+    strips, session = window.panels.strips, window.session
+    session.update(measure="gradient", dim=2)
+    spin()
+    values, chips = strips.values(), strips.chips()
+    assert values is not None
+    prompt = [place for place, chip in enumerate(chips) if chip.role == "prompt"]
+    wanted = [np.mean(chips[place].tokens) / 10 * 2 * 0.003 for place in prompt]
+    np.testing.assert_allclose(values.words[prompt], wanted, rtol=1e-5)
+    assert strips.legend.startswith("colour: relevance of the word by the gradient, 0 to 0.0")
+    assert strips.explain(strips.places[prompt[0]]).endswith("by the gradient")
+    session.update(dim=1)
+    spin()
+    assert strips.legend == "no gradients of words in the file"
+
+
 def test_frame_without_effects_says_how_to_measure_them(window: MainWindow) -> None:
     strips = window.panels.strips
     window.session.update(frame=1)

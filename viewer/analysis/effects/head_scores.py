@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from viewer.model.effects import multiple_of
+from viewer.analysis.effects.measured import name_file
+from viewer.model.effects import format_noise, multiple_of
+from viewer.model.number_ranges import format_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from viewer.io.effects import Effects
     from viewer.io.results import Results
     from viewer.model.attention import Floats
+    from viewer.model.view_state import Query
 
 AGREEMENT: Final = "agreement/spearman"
 AGREEMENT_OF_CHUNK: Final = "agreement/spearman_of_chunk"
@@ -96,6 +99,28 @@ def find_missing_head_effect(results: Results, frame: int, kind: str) -> str:
     """Return why there is no effect of silencing the heads that a query runs through; empty if there is."""
     name = HEADS["text" if kind == "text" else "action"]
     return "" if _find(results, frame, name) is not None else _describe_missing(results, frame, name)
+
+
+def describe_source(results: Results, frame: int, query: Query, score: str) -> str:
+    """Return how a score of heads was measured, and in which file; empty for a score that is not from one.
+
+    blocks of 2 × 2 patches hidden from the actions, demo.effects.h5
+    """
+    names = {"agreement": AGREEMENT, "deletion": DELETION, "insertion": INSERTION, "knockout": HEADS[query.kind]}
+    name = names.get(score, "")
+    effects = _find(results, frame, name) if name else None
+    if effects is None:
+        return ""
+    if score != "knockout":
+        size = f"blocks of {effects.block} × {effects.block} patches" if effects.block > 1 else "single patches"
+        against = " of the whole chunk" if score in {"deletion", "insertion"} else ""
+        return f"effects{against} of {size} {effects.method.phrase}, {name_file(effects)}"
+    actions = query.items if query.kind == "action" and effects.has(f"{name}_of_action") else ()
+    who = f"actions {format_numbers(actions)}" if actions and len(actions) < results.horizon else "all actions"
+    who = f"action {actions[0]}" if len(actions) == 1 else who
+    stack = "action expert" if query.kind == "action" else "language model"
+    noise = format_noise(effects.floor(frame, actions), effects.count_seeds(frame))
+    return f"{who} without each head of the {stack}, × {noise}, {name_file(effects)}"
 
 
 def _find_missing(results: Results, frame: int, kind: str, name: str) -> str:

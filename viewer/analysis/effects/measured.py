@@ -39,13 +39,14 @@ def find_map_unavailable_reason(results: Results, frame: int, measure: str = "ef
         return f"frame {frame} has no {what} of action dimension {dim}, but {have}"
     how = HOW_TO_MAP[measure].format(name=results.path.name, frame=frame)
     mapped = measured_frames(results, measure)
+    left_out = "".join(f" ({sentence.partition('. ')[0]})" for sentence in results.effects_left_out[:1])
     if measure == "gradient":
-        return f"frame {frame} has no gradients; {how}"
+        return f"frame {frame} has no gradients{left_out}; {how}"
     if mapped:
         some = format_numbers(mapped[:MOST_NAMED]) + (" …" if len(mapped) > MOST_NAMED else "")
         have = f"frames {some} have one" if len(mapped) > 1 else f"frame {some} has one"
         return f"frame {frame} has no effect map, {have}; {how}"
-    return f"there is no effect map of this file; {how}"
+    return f"there is no effect map of this file{left_out}; {how}"
 
 
 def find_dims(results: Results, frame: int, measure: str) -> tuple[int, ...]:
@@ -190,6 +191,23 @@ def measured_frames(results: Results, measure: str = "effect") -> tuple[int, ...
     return tuple(sorted({frame for one in maps for frame in one.frames}))
 
 
+def name_source(results: Results, view: ViewState) -> str:
+    """Return the name of the effects file that a view's map comes from, and whether its run has finished.
+
+    Empty for attention, and where there is no map.
+    """
+    if view.measure not in FROM_EFFECTS:
+        return ""
+    name = MAPS[view.measure]
+    found = next((effect for effect in results.effects if view.frame in effect.frames and effect.has(name)), None)
+    return "" if found is None else name_file(found)
+
+
+def name_file(effects: Effects) -> str:
+    """Return the name of an effects file for a caption; that its run has not finished, where it has not."""
+    return f"{effects.path.name}{'' if effects.complete else ' (its run has not finished)'}"
+
+
 def describe_file(effects: Effects) -> str:
     """Return what an effects file holds, as a sentence."""
     count = len(effects.frames)
@@ -208,4 +226,4 @@ def describe_file(effects: Effects) -> str:
     if effects.has("heads/effect"):
         parts.append("every head")
     what = ", ".join(parts) if parts else "nothing that can be shown"
-    return f"Effects of {effects.path.name} on {where}: {what}."
+    return f"Effects of {name_file(effects)} on {where}: {what}."

@@ -57,6 +57,16 @@ def find_word_effects(results: Results, frame: int, query: Query) -> WordEffects
     return next((one for one in found if one is not None), None)
 
 
+def find_word_relevances(results: Results, frame: int, query: Query, dim: int | None) -> Floats | None:
+    """Return the relevance by gradients of each text token for a query's actions, (T,); for words for all actions.
+
+    `dim`: the action dimension that was differentiated, None for the mean of those measured. None where there is none.
+    """
+    actions = query.items if query.kind == "action" else ()
+    found = (effect.word_relevances(frame, actions, dim) for effect in results.effects)
+    return next((one for one in found if one is not None), None)
+
+
 def _read(results: Results, effects: Effects, frame: int, actions: tuple[int, ...]) -> WordEffects | None:
     chips = results.chips(frame)
     mapped = effects.word_effects(frame, actions)

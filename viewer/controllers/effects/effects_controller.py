@@ -160,7 +160,10 @@ class EffectsController(QObject):
         self._stop_probe()
         answer = answer or self._attach(candidate)
         if answer:
-            self.session.noticed.emit(split_library_words(answer)[0])
+            sentence = split_library_words(answer)[0]
+            if not candidate.is_requested:
+                candidate.results.effects_left_out += (sentence,)
+            self.session.noticed.emit(sentence)
         else:
             self.session.effects_changed.emit()
             if candidate.is_requested:

@@ -14,6 +14,7 @@ from viewer.analysis import scores
 from viewer.analysis.atlas import score_heads
 from viewer.analysis.caption import LOOK, LOOKS, Caption, spoken
 from viewer.analysis.curves import Curves, merge_bars, read_curves, read_frame_masses
+from viewer.analysis.effects.head_scores import describe_source
 from viewer.analysis.frame_timeline import build_frame_timeline
 from viewer.analysis.query_series import find_line_starts
 from viewer.analysis.region_boxes import find_boxes
@@ -124,7 +125,8 @@ def describe_scores(source: ExportSource, view: ViewState) -> Caption:
     if score.needs_region:
         name = f"{clean_text(view.region_name)}: " if view.region_name else ""
         details.append(name + describe_region(source.results, view.region))
-    return replace(caption, details=" · ".join(details))
+    how = describe_source(source.results, view.frame, view.query, view.score)
+    return replace(caption, details=" · ".join([*details, how] if how else details))
 
 
 def describe_region(results: Results, region: tuple[Cell, ...]) -> str:

@@ -13,7 +13,7 @@ from PySide6.QtGui import QImage, QPageSize, QPainter, QPdfWriter
 from capture.results import schema
 from viewer.analysis.caption import Caption, describe_prompts, elide, heads_of, words_of
 from viewer.analysis.caption import caption as create_caption
-from viewer.analysis.effects.measured import find_warning
+from viewer.analysis.effects.measured import find_warning, name_source
 from viewer.errors import UserError
 from viewer.export import encoding, metadata
 from viewer.export.figures import color_bar
@@ -233,6 +233,7 @@ def describe_origin(results: Results, view: ViewState, series: QuerySeries | Non
         elide(results.path.name, MOST_CHARACTERS_OF_NAME),
         elide(results.checkpoint_name, MOST_CHARACTERS_OF_NAME),
         f"{where}, {prompt}" if prompt else where,
+        name_source(results, view),
         find_warning(view),
     ]
     return " · ".join(part for part in parts if part)

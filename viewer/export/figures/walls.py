@@ -10,6 +10,7 @@ import numpy as np
 from PySide6.QtCore import QPointF, QRectF
 from PySide6.QtGui import QImage, QPainter
 
+from viewer.analysis.effects.head_scores import describe_source
 from viewer.analysis.heads_wall import read_heads_wall
 from viewer.analysis.scores import find_score, find_unavailable_scores
 from viewer.errors import UserError
@@ -109,6 +110,8 @@ def _describe(source: ExportSource, view: ViewState, wall: HeadsWall) -> Caption
     caption = describe_view(source, replace(view, compare="off"))
     kept = [part for part in caption.details.split(" · ") if part.startswith(("raw", "weight", "times", "without"))]
     parts = [f"{which}, sorted by {score.title}", *kept]
+    if how := describe_source(results, view.frame, view.query, view.score):
+        parts.insert(1, how)
     if score.needs_region:
         parts.append(describe_region(results, view.region))
     return replace(caption, details=" · ".join([*parts, describe_wall_scale(wall, view)]))

@@ -186,10 +186,9 @@ class Atlas(ZoomPanel):
         self.place_right(self.score, self.thumbs)
 
     def _title(self) -> str:
-        """Return the title that fits before the buttons."""
-        return "Layers × heads" if drawing.width_of("Layers × heads", 12, bold=True) + 6 < self.thumbs.x() else "Heads"
-
-    # Layout
+        """Return the title that fits before the buttons; empty where none does."""
+        room, titles = self.thumbs.x() - 6, ("Layers × heads", "Heads")
+        return next((title for title in titles if drawing.width_of(title, 12, bold=True) < room), "")
 
     def content_box(self) -> QRectF:
         """Return the rectangle of the cells."""

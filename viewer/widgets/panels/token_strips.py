@@ -15,11 +15,11 @@ from viewer.analysis.effects.word_effects import describe_word
 from viewer.analysis.token_values import Strips, strips
 from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS
-from viewer.model.effects import format_multiple
-from viewer.model.number_ranges import format_numbers, format_place
+from viewer.model.number_ranges import format_place
 from viewer.model.plain_text import plain_tooltip
-from viewer.model.view_state import Kind, Query
+from viewer.model.view_state import FROM_EFFECTS, Kind, Query
 from viewer.rendering import drawing, theme, ticks
+from viewer.widgets.panels.chip_legend import NOT_MEASURED, SUBJECTS, describe_chip, describe_colours
 from viewer.widgets.panels.chip_lines import LINE, SPACE, ChipLines
 from viewer.widgets.panels.chip_painting import CHIP, CORNER, ChipBox, ChipPainter, colours, levels
 from viewer.widgets.panels.panel import Panel
@@ -32,26 +32,14 @@ if TYPE_CHECKING:
     from viewer.model.words import Chip
 
 LABEL: Final = 64
-VALUE_FIELDS: Final = frozenset({"frame", "step", "layer", "heads", "reduce", "region", "measure"})
+VALUE_FIELDS: Final = frozenset({"frame", "step", "layer", "heads", "reduce", "region", "measure", "dim"})
 """Fields of the view that the chips' values depend on; of effects the query is one of them too."""
-NO_EFFECTS: Final = "effects of words were not measured"
-LEGENDS: Final = {
-    "pictures": "weight on the pictures",
-    "patch": "looks at the hovered patch",
-    "region": "looks at the region",
-    "effect": "effect without the word",
-}
 SCROLL_WIDTH: Final = 12
 """Pixels at the right that the scroll bar takes where there is one."""
 NOTCH: Final = 120
 """Degrees, in eighths, of a notch of the wheel: one line."""
 LEGEND_RAMP: Final = 48
 """Width of the legend's colours in pixels."""
-SUBJECTS: Final = {
-    "pictures": "of its weight on the pictures",
-    "patch": "on the patch under the pointer",
-    "region": "on the region",
-}
 
 
 class TokenStrips(Panel):
@@ -105,7 +93,7 @@ class TokenStrips(Panel):
             self._lay_out()
         if "colours" in names:
             self.update()
-        depends = VALUE_FIELDS | ({"query"} if after.measure == "effect" else set())
+        depends = VALUE_FIELDS | ({"query"} if after.measure in FROM_EFFECTS else set())
         if names & depends and not self._read_now(self._update_values) and "frame" in names:
             self._clear_values()  # those of the last frame are not of these words
         if "query" in names:
@@ -241,7 +229,7 @@ class TokenStrips(Panel):
         at = [0] * len(self.places)
         if values is not None and len(values.words) + len(values.actions) == len(at):
             at = levels(np.concatenate([values.words, values.actions]), values.low, values.top)
-        description = self._describe_colours(values) if values is not None else ""
+        description = describe_colours(values) if values is not None else ""
         if (at, description) != (self._at, self.legend):
             self._at, self.legend = at, description
             self.update()
@@ -277,15 +265,6 @@ class TokenStrips(Panel):
             if self.hasFocus() or not t.dark:
                 drawing.ring(painter, ring.adjusted(2, 2, -2, -2), theme.colour(t.window), 1, CORNER - 1)
 
-    @staticmethod
-    def _describe_colours(values: Strips) -> str:
-        if values.subject == "effect":
-            if values.effects is None:
-                return NO_EFFECTS
-            return f"colour: {LEGENDS['effect']}, 0 to {format_multiple(values.top)} noise"
-        ends = [ticks.format_share(end) for end in (values.low, values.top)]
-        return f"colour: {LEGENDS[values.subject]}, {ends[0].removesuffix(' %')} to {ends[1]}"
-
     def _paint_legend(self, painter: QPainter) -> None:
         """Paint the legend at the right of the last line, where it has room."""
         if not self.lines.in_sight:
@@ -296,7 +275,7 @@ class TokenStrips(Panel):
         if width + LEGEND_RAMP + 8 > room.width():
             return
         drawing.write(painter, room, text, t.secondary, 12, align="right")
-        if not self.legend or self.legend == NO_EFFECTS:
+        if not self.legend or self.legend in NOT_MEASURED.values():
             return
         ramp = QRectF(room.right() - width - 8 - LEGEND_RAMP, last.top() + 8, LEGEND_RAMP, 10)
         painter.drawImage(ramp, _make_ramp(self.session.shown.colours, t.raised))
@@ -365,14 +344,14 @@ class TokenStrips(Panel):
     def explain(self, place: ChipBox) -> str:
         """Return the tooltip of a chip: what it is, and its value."""
         values, chips = self.values(), self.chips()
-        if values is not None and values.subject == "effect":
+        if values is not None and values.subject in FROM_EFFECTS:
             return self._explain_effect(values, place)
         row = (values.words if place.kind == "text" else values.actions) if values else ()
         number = ticks.format_share(float(row[place.item])) if values and place.item < len(row) else "–"
         subject = SUBJECTS[values.subject] if values else ""
         if place.kind == "action":
             return f"Action {format_place(place.item, range(len(row)))}: {number} {subject}"
-        return f"{_describe_chip(chips[place.item])}: {number} {subject}"
+        return f"{describe_chip(chips[place.item])}: {number} {subject}"
 
     def _explain_effect(self, values: Strips, place: ChipBox) -> str:
         """Return the tooltip of a chip where effects are shown."""
@@ -380,15 +359,15 @@ class TokenStrips(Panel):
         if place.kind == "action" or session.results is None:
             return f"Action {format_place(place.item, range(len(values.actions)))}; a click shows the effects on it"
         chip, frame = self.chips()[place.item], session.shown.frame
+        if values.subject == "gradient":
+            value = ticks.format_number(float(values.words[place.item]))
+            is_measured = bool(np.isfinite(values.words).any())
+            told = f"relevance {value} by the gradient" if is_measured else NOT_MEASURED["gradient"]
+            return f"{describe_chip(chip)}: {told}"
         if values.effects is None:
             how = f"“pi0-capture effects {session.results.path.name} --frames {frame} --map 2” measures all"
-            return f"{_describe_chip(chip)}: {NO_EFFECTS}; {how}"
-        return f"{_describe_chip(chip)}: {describe_word(values.effects, place.item, session.shown.query)}"
-
-
-def _describe_chip(chip: Chip) -> str:
-    tokens = f"{'tokens' if len(chip.tokens) > 1 else 'token'} {format_numbers(chip.tokens)}"
-    return f"“{chip.label}” ({chip.role}, {tokens}; tokenised as “{chip.text}”)"
+            return f"{describe_chip(chip)}: {NOT_MEASURED['effect']}; {how}"
+        return f"{describe_chip(chip)}: {describe_word(values.effects, place.item, session.shown.query)}"
 
 
 @lru_cache(maxsize=4)
