@@ -54,15 +54,18 @@ def show_window(path: Path, size: tuple[int, int], *, plots: bool = True) -> Any
 
     app = QApplication([])
     try:
+        from viewer.startup import calm, plain_imports
+    except ImportError:  # commit 605d2eb
+        from viewer.start import calm, plain_imports
+    plain_imports()  # as the program does: PySide keeps the source of each module that is imported without it
+    try:
         from viewer.controllers.settings import Settings
         from viewer.io.results import Results
         from viewer.rendering import theme
-        from viewer.startup import calm
         from viewer.widgets.main_window import MainWindow as Window
     except ImportError:  # commit 605d2eb
         from viewer.results import Results
         from viewer.settings import Settings
-        from viewer.start import calm
         from viewer.window import Window
 
         from viewer import theme
