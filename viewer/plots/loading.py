@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import os
-import time
-from typing import TYPE_CHECKING, Final
+import sys
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
 from viewer.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PIECE_SECONDS: Final = 0.006
-"""Shortest piece after which control returns to the event loop."""
+QT_MODULES: Final = ("QtCore", "QtGui", "QtWidgets")
 OLDEST: Final = (0, 14)
 """pyqtgraph 0.13.7 crashes on PySide6 6.10."""
 REQUIREMENT: Final = "pyqtgraph>=0.14,<0.16"
@@ -31,7 +32,6 @@ def import_pyqtgraph() -> Iterator[None]:
         UserError: It is not installed, too old, or fails; the sentence says how to install it.
     """
     os.environ["PYQTGRAPH_QT_LIB"] = "PySide6"  # a user's setting for other programs would load a second Qt
-    yield from _initialise_qt_names()
     for name in IMPORTED_EARLY:
         try:
             importlib.import_module(name)
@@ -39,7 +39,8 @@ def import_pyqtgraph() -> Iterator[None]:
             continue  # pyqtgraph itself decides whether it needs it
         yield
     try:
-        import pyqtgraph
+        with _take_names_at_first_use():
+            import pyqtgraph
     except Exception as error:  # of any kind: an unsuitable release fails with AttributeError or TypeError
         raise UserError(unavailable(f"{type(error).__name__}: {error}")) from error
     release = pyqtgraph.__version__
@@ -58,16 +59,40 @@ def unavailable(reason: str) -> str:
     )
 
 
-def _initialise_qt_names() -> Iterator[None]:
-    """Access every name of PySide's modules, in pieces.
+class _NamesAtFirstUse(ModuleType):
+    """Module of pyqtgraph that has the names of one of PySide's modules, each from its first use on."""
 
-    PySide sets up a class at the first access to it, and `pyqtgraph.Qt` copies all 721 names: 110 of its 180 ms.
+    def __init__(self, name: str, source: ModuleType) -> None:
+        super().__init__(name)
+        self._source = source
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._source, name)
+        setattr(self, name, value)
+        return value
+
+
+@contextmanager
+def _take_names_at_first_use() -> Iterator[None]:
+    """Let pyqtgraph take PySide's names when it uses them.
+
+    `pyqtgraph.Qt` copies all 721 names of three modules into empty ones of its own, and PySide sets up a class at the
+    first access to it: 110 of 180 ms, and 8 MB. Here those modules are there already and PySide's list no names.
     """
-    started = time.perf_counter()
-    for name in ("QtCore", "QtGui", "QtWidgets"):
-        module = importlib.import_module(f"PySide6.{name}")
-        for attribute in dir(module):
-            getattr(module, attribute)
-            if time.perf_counter() - started > PIECE_SECONDS:
-                yield
-                started = time.perf_counter()
+    modules = {f"pyqtgraph.Qt.{name}": importlib.import_module(f"PySide6.{name}") for name in QT_MODULES}
+    added = [] if "pyqtgraph" in sys.modules else list(modules)
+    listings = {name: vars(modules[name]).get("__dir__") for name in added}
+    for name in added:
+        sys.modules[name] = _NamesAtFirstUse(name, modules[name])
+        vars(modules[name])["__dir__"] = list
+    try:
+        yield
+    except BaseException:
+        for name in added:
+            sys.modules.pop(name, None)
+        raise
+    finally:
+        for name, listing in listings.items():
+            del vars(modules[name])["__dir__"]
+            if listing is not None:
+                vars(modules[name])["__dir__"] = listing

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import make_results
+import PySide6.QtWidgets
 import pytest
 import shiboken6
 from PySide6.QtCore import QCoreApplication, QEvent
@@ -79,6 +80,18 @@ def test_import_is_split_into_pieces() -> None:
     assert pyqtgraph.getConfigOption("imageAxisOrder") == "row-major"
 
 
+def test_names_of_qt_are_taken_at_their_first_use() -> None:
+    script = (
+        "import PySide6.QtWidgets as there; every = dir(there)\n"
+        "from viewer.plots.loading import import_pyqtgraph\n"
+        "list(import_pyqtgraph())\n"
+        "from pyqtgraph.Qt import QtWidgets\n"
+        "print('QCalendarWidget' in vars(QtWidgets), QtWidgets.QCalendarWidget is there.QCalendarWidget,\n"
+        "      'QCalendarWidget' in vars(QtWidgets), hasattr(QtWidgets, 'QNothing'), dir(there) == every)"
+    )
+    assert run_python(script) == "False True True False True"
+
+
 def test_old_release_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     import pyqtgraph
 
@@ -97,6 +110,8 @@ def test_any_error_of_the_import_becomes_the_sentence(monkeypatch: pytest.Monkey
     with pytest.raises(UserError) as error:
         list(import_pyqtgraph())
     assert str(error.value) == unavailable("AttributeError: no QtWidgets")
+    assert not any(name.startswith("pyqtgraph.Qt") for name in sys.modules)
+    assert "QWidget" in dir(PySide6.QtWidgets)
 
 
 def test_panes_replaced_while_plots_are_built_cause_no_error(app: QApplication, small: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 
 def read_digest(path: Path) -> str:
     """Return what identifies the content of a file; empty if there is no such file."""
+    import hashlib  # late: OpenSSL takes 3.4 MB
+
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
