@@ -48,6 +48,14 @@ def turn_wheel(widget: QWidget, point: QPointF, notches: float) -> None:
     spin(0.02)
 
 
+def double_click(widget: QWidget, point: QPoint | None = None) -> None:
+    """Double-click with the left button, in the middle of the widget without `point`."""
+    point = widget.rect().center() if point is None else point
+    button, no_modifier = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    QTest.mouseDClick(widget, button, no_modifier, point)
+    QTest.mouseRelease(widget, button, no_modifier, point)  # else Qt holds it pressed, for all windows of later tests
+
+
 def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     """Run the event loop until a condition holds; fail after `seconds`."""
     end = time.monotonic() + seconds

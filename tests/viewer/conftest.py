@@ -12,6 +12,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 import make_results
 import make_run
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 from window_driver import close, show
 
@@ -38,6 +39,23 @@ def dark_theme(app: QApplication) -> None:
     """Begin each test in the dark theme, whichever one the test before it left to the application."""
     if theme.active() is not theme.DARK:
         theme.apply("dark")
+
+
+@pytest.fixture(autouse=True)
+def no_window_left(app: QApplication) -> Iterator[None]:
+    """Close windows that a test left open, and fail it, also for a mouse button held: later tests would meet both."""
+    before = list_windows()
+    yield
+    left = [window for window in list_windows() if window not in before]
+    for window in left:
+        close(window)
+    assert not left, f"the test left {len(left)} windows open"
+    assert app.mouseButtons() == Qt.MouseButton.NoButton, "the test left a mouse button pressed"
+
+
+def list_windows() -> list[MainWindow]:
+    """Return the main windows that exist."""
+    return [widget for widget in QApplication.topLevelWidgets() if isinstance(widget, MainWindow)]
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from planted_results import CELL, Plant, expected_patch_rectangle, write_planted
 from PySide6.QtCore import QPoint, QPointF, QRect, Qt
 from PySide6.QtTest import QTest
-from window_driver import close, show, spin
+from window_driver import close, double_click, show, spin
 
 from viewer.model.view_state import Query
 from viewer.rendering.drawing import width_of
@@ -215,7 +215,7 @@ def test_wheel_zooms_about_the_pointer_and_patches_keep_their_place(app: QApplic
     assert pane.zoom.factor > 2
     assert pane.cell_at(point) == (0, *CELL[0])
     assert heated_pixels(window, pane)[int(point.y() - pane.area().top()), int(point.x() - pane.area().left())]
-    QTest.mouseDClick(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, point.toPoint())
+    double_click(pane, point.toPoint())
     assert pane.zoom.is_whole
     close(window)
 

@@ -9,7 +9,7 @@ import make_results
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
-from window_driver import close, show, spin, turn_wheel
+from window_driver import close, double_click, show, spin, turn_wheel
 
 from viewer.model.zoom import Zoom
 from viewer.rendering import region_handles
@@ -85,7 +85,7 @@ def test_double_click_shows_the_whole_picture_and_does_nothing_else(
     QTest.mouseClick(pane, Qt.MouseButton.LeftButton, no_modifier, point.toPoint())
     spin(0)
     assert window.session.state.region != region
-    QTest.mouseDClick(pane, Qt.MouseButton.LeftButton, no_modifier, point.toPoint())
+    double_click(pane, point.toPoint())
     spin(0)
     assert pane.zoom.is_whole
     assert window.session.state.region == region
@@ -137,7 +137,7 @@ def test_plain_pane_zooms_and_resizes_a_box_too(app: QApplication, small: Path, 
     assert (box.center() - middle).manhattanLength() < 1, "the point under the pointer stays"
     drag(pane, box.bottomRight().toPoint(), QPoint(round(box.width() / 3), 0))
     assert window.session.state.region == tuple((0, row, col) for row in (5, 6, 7) for col in (4, 5, 6, 7))
-    QTest.mouseDClick(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, middle.toPoint())
+    double_click(pane, middle.toPoint())
     assert pane.zoom.is_whole
     close(window)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from window_driver import close, press, settle, show, spin
+from window_driver import close, double_click, press, settle, show, spin
 
 from viewer.model.view_state import Query
 from viewer.widgets.left_column import (
@@ -308,7 +308,7 @@ def test_handles_set_heights_that_the_next_window_has_again(app: QApplication, t
     close(window)
     window = show(path, tmp_path, (1280, 800))
     assert abs(window.panels.camera_grid.height() - chosen) <= 1
-    QTest.mouseDClick(window.panels.handles.under_pictures, Qt.MouseButton.LeftButton)
+    double_click(window.panels.handles.under_pictures)
     window.perform_id("heights")
     settle(window)
     assert window.panels.camera_grid.height() == before

@@ -12,7 +12,7 @@ import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QGuiApplication, QMouseEvent, QWheelEvent
 from PySide6.QtTest import QTest
-from window_driver import close, show, spin, until, wait_until_idle
+from window_driver import close, double_click, show, spin, until, wait_until_idle
 
 from viewer.model.view_state import Query
 from viewer.model.zoom import PER_NOTCH
@@ -73,7 +73,7 @@ def test_wheel_zooms_about_the_pointer_and_a_double_click_shows_everything(windo
     assert range_of(line) == (0, 39), "not beyond the first and last frame"
     turn_wheel(line, point, 120 * 99, Qt.KeyboardModifier.NoModifier)
     assert range_of(line)[1] - range_of(line)[0] == pytest.approx(4)
-    QTest.mouseDClick(line, Qt.MouseButton.LeftButton, pos=point.toPoint())
+    double_click(line, point.toPoint())
     assert range_of(line) == (0, 39)
 
 
