@@ -229,6 +229,17 @@ def test_effects_of_another_file_are_refused_in_a_sentence(measured: MainWindow,
     assert measured.session.results.effects == before  # type: ignore[union-attr]
 
 
+def test_long_sentence_is_smaller_in_a_narrow_window(measured: MainWindow) -> None:
+    sentence = measured.panels.sentence
+    assert sentence.find_size() == 14.5
+    measured.session.update(measure="effect", region=make_effects.BOX)
+    spin()
+    sentence.resize(3000, sentence.height())
+    assert sentence.find_size() == 14.5
+    sentence.resize(300, sentence.height())
+    assert sentence.find_size() == 12.5
+
+
 def test_film_and_wall_say_that_effects_have_no_layers_and_heads(measured: MainWindow) -> None:
     film = measured.panels.film
     measured.session.update(measure="gradient", film="layers")

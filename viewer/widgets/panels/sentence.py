@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from viewer.controllers.session import Session
 
+SIZES: Final = (14.5, 13.5, 12.5)
+"""Font sizes of a single sentence in pixels: a smaller one where its end, such as the controls, would be cut off."""
 LABEL: Final = 66.0
 """Width of the labels of both sides, in pixels."""
 
@@ -115,7 +117,7 @@ class Sentence(Panel):
         if self.is_aside:
             self._paint_aside(painter)
             return
-        size, top = (14.5, 0.0) if len(self._lines) == 1 else (13.0, 3.0)
+        size, top = (self.find_size(), 0.0) if len(self._lines) == 1 else (13.0, 3.0)
         for label, sentence, is_seen in self._lines:
             x, box = 0.0, QRectF(0, top, self.width(), self.LINE if not label else self.SECOND_LINE)
             if label:
@@ -130,6 +132,16 @@ class Sentence(Panel):
             ):
                 x += drawing.write(painter, box.adjusted(x, 0, 0, 0), text, colour, pixels, bold=bold) + 7
             top += self.SECOND_LINE
+
+    def find_size(self) -> float:
+        """Return the largest font size in pixels at which a single sentence fits, without its details."""
+        [(_, sentence, _)] = self._lines
+        for size in SIZES[:-1]:
+            note = drawing.width_of(self._note, size) + 7 if self._note else 0.0
+            subject = drawing.width_of(sentence.subject, size, bold=True) + 7
+            if note + subject + drawing.width_of(sentence.place, size) <= self.width():
+                return size
+        return SIZES[-1]
 
     def _paint_aside(self, painter: QPainter) -> None:
         """Paint the words of each side beside its row of pictures, broken into lines."""
