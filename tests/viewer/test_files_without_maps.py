@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -17,12 +19,14 @@ from viewer.analysis.film import read_film_over_frames
 from viewer.analysis.region_ranking import rank_by_region
 from viewer.analysis.regions.region_curve import read_region_curve
 from viewer.analysis.scene import compare, compose
-from viewer.analysis.scores import find_unavailable_scores
+from viewer.analysis.scores import describe_value, find_score, find_unavailable_scores
 from viewer.analysis.token_values import strips
 from viewer.errors import NoMapsError, UserError
 from viewer.export.__main__ import main
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
+from viewer.runs.answers import describe_counted
+from viewer.runs.query import RunQuery
 
 COUNT = 2 * FRAMES
 
@@ -228,3 +232,48 @@ def test_regions_with_impossible_names_are_refused(folder: Path, tmp_path: Path)
         file["scores/coverage"].attrs["regions"] = ["cup", "cup", "a/b"]
     with pytest.raises(UserError, match="its regions have names that cannot be"):
         Results(path)
+
+
+def test_atlas_tooltip_says_why_the_mean_of_heads_has_no_value(folder: Path) -> None:
+    without, with_maps = Results(folder / "summaries.h5"), Results(folder / "maps.h5")
+    entropy, nan = find_score("entropy"), float("nan")
+    reason = "none, of the mean of heads it needs maps, which were not kept"
+    assert describe_value(without, 0, entropy, nan, is_mean=True) == reason
+    assert describe_value(with_maps, 0, entropy, nan, is_mean=True) == "none, no weight on the picture"
+    assert describe_value(without, 0, entropy, nan, is_mean=False) == "none, no weight on the picture"
+    assert describe_value(without, 0, entropy, 1.5, is_mean=True) == "1.50 nats"
+
+
+def test_table_of_a_run_says_which_numbers_need_maps(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("summaries.h5", "maps.h5"):
+        shutil.copy(folder / name, tmp_path / name)  # links are not followed
+    options = ["--actions", "0-2", "--layers", "1", "-o", str(tmp_path / "out"), "--processes", "1"]
+    assert main(["table", str(tmp_path), *options]) == 0
+    captured = capsys.readouterr()
+    assert (
+        "1 episode with numbers that are not there (summaries): Entropy, hit and IoU90 of several words or actions "
+        "together need maps and are nan in frames 0–7." in captured.err
+    )
+    assert captured.out.startswith("2 episodes: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"actions": "all"}, "2 of them have no entropy of several actions together: "),
+        ({"actions": "0"}, ""),
+        ({"actions": "", "words": "yellow duck"}, "2 of them have no entropy of several words together: "),
+        ({"actions": "", "words": "duck"}, ""),
+        ({"actions": "all", "score": "picture"}, ""),
+    ],
+)
+def test_run_answer_says_which_episodes_have_no_value(changes: dict[str, str], note: str) -> None:
+    query = replace(RunQuery(score="entropy", region=""), **changes)
+    values = np.array([[1.0, np.nan], [np.nan, np.nan], [np.nan, np.nan]])
+    [counted, *others] = describe_counted(query, values, 4)
+    assert counted == "3 of 4 episodes are counted, each once, by its mean over frames."
+    assert len(others) == bool(note)
+    assert not others or others[0].startswith(note)
+    assert not describe_counted(query, values[:1], 4)[1:]

@@ -331,6 +331,10 @@ SCORES: Final[dict[str, Score]] = {
 """Every score by its name, in the order in which they are offered."""
 
 
+NEED_MAPS_OF_SEVERAL: Final = frozenset({"entropy", "hit", "iou", "change"})
+"""Scores of several words, actions or heads together that their scores one by one do not tell."""
+
+
 def find_score(name: str) -> Score:
     """Return the score of this name; UserError if there is none."""
     if name not in SCORES:
@@ -364,6 +368,13 @@ def find_unavailable_scores(results: Results, view: ViewState) -> dict[str, str]
         score.name: score.find_missing(results, view.frame, kind) for score in SCORES.values() if score.find_missing
     }
     return {name: reason for name, reason in found.items() if reason}
+
+
+def describe_value(results: Results, frame: int, score: Score, value: float, *, is_mean: bool) -> str:
+    """Return a score with its unit, or why there is none; `is_mean`: of the mean of the heads."""
+    if is_mean and not np.isfinite(value) and score.name in NEED_MAPS_OF_SEVERAL and not results.has_maps(frame):
+        return "none, of the mean of heads it needs maps, which were not kept"
+    return score.format_value(value)
 
 
 def _find_not_captured(results: Results, view: ViewState, bars: Mask) -> dict[str, str]:

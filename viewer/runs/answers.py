@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from viewer.analysis.scores import NEED_MAPS_OF_SEVERAL, find_score
+from viewer.runs.query import OBJECT
+from viewer.runs.summary_files import PARTS
+
 if TYPE_CHECKING:
     from viewer.runs.query import RunQuery
 
@@ -169,3 +173,26 @@ class FrameRanking:
     def lowest(self) -> FrameValue | None:
         """The frame with the smallest value; the first of equals."""
         return min(self.values, key=lambda one: one.value, default=None)
+
+
+def describe_counted(query: RunQuery, values: Doubles, total: int) -> tuple[str, ...]:
+    """Return sentences about what an answer counts: episodes, time, and which episodes have no value and why.
+
+    `values` (episodes, cells) of the counted episodes, of `total` in all.
+    """
+    notes = [f"{len(values)} of {total} episodes are counted, each once, by its mean over frames."]
+    ends = [end * PARTS for end in query.times]
+    if query.frames is not None or any(abs(end - round(end)) > 1e-9 for end in ends):
+        notes.append(
+            f"Time is counted in {PARTS} parts of each episode: a part counts where its middle is in the range."
+        )
+    without = int((~np.isfinite(values).any(1)).sum())
+    is_several = not query.actions.isdecimal() if query.actions else query.words == OBJECT or " " in query.words.strip()
+    if without and is_several and query.score in NEED_MAPS_OF_SEVERAL:
+        what = "actions" if query.actions else "words"
+        notes.append(
+            f"{without} of them {'has' if without == 1 else 'have'} no {find_score(query.score).title} of several "
+            f"{what} together: that needs attention maps, which a capture with --keep summaries leaves out; ask for "
+            f"one {what[:-1]}."
+        )
+    return tuple(notes)

@@ -23,6 +23,7 @@ from viewer.runs.answers import (
     GroupCurve,
     RunAtlas,
     RunCurve,
+    describe_counted,
 )
 from viewer.runs.database import CLOSED, Database
 from viewer.runs.part_table import count_parts, find_parts
@@ -162,7 +163,7 @@ class RunSummary:
             self._describe(everything),
             tuple(self._describe(group) for group in groups),
             contrast,
-            self._notes(query, everything),
+            describe_counted(query, everything.values, len(self.episodes)),
         )
 
     def distribution(self, query: RunQuery, layer: int, head: int) -> Distribution:
@@ -381,17 +382,6 @@ class RunSummary:
         if layer not in self.layers or not 0 <= head < self.heads:
             raise UserError(f"The run has no head {head} in layer {layer}.")
         return self.layers.index(layer) * self.heads + head
-
-    def _notes(self, query: RunQuery, everything: _Group) -> tuple[str, ...]:
-        notes = []
-        counted = len(everything.places)
-        notes.append(f"{counted} of {len(self.episodes)} episodes are counted, each once, by its mean over frames.")
-        ends = [end * PARTS for end in query.times]
-        if query.frames is not None or any(abs(end - round(end)) > 1e-9 for end in ends):
-            notes.append(
-                f"Time is counted in {PARTS} parts of each episode: a part counts where its middle is in the range."
-            )
-        return tuple(notes)
 
 
 def _sum_rows(rows: npt.NDArray[Any], where: npt.NDArray[np.int64], count: int) -> npt.NDArray[Any]:

@@ -54,6 +54,13 @@ class EpisodeOutcome:
     """Why it has no table although nothing is wrong: no frame of it has the words or the region that are asked for."""
     failed: str = ""
     """Why its file cannot be read."""
+    undefined: str = ""
+    """Which numbers its table does not have, and why."""
+
+    @property
+    def has_table(self) -> bool:
+        """Whether a table was written."""
+        return not self.left_out and not self.failed
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class RunExport:
     present: int
     """Episodes that an earlier call had written."""
     outcomes: tuple[EpisodeOutcome, ...]
-    """Of the episodes that have no table."""
+    """Of the episodes that have no table, or lack numbers in it."""
 
 
 def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -> RunExport:
@@ -96,9 +103,10 @@ def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -
 
     count = min(arguments.processes or count_cores(), max(len(todo), 1))
     call_in_processes(partial(_export_task, arguments), todo, count, lambda _, outcome: note(outcome))
-    missing = tuple(outcome for outcome in done if outcome.left_out or outcome.failed)
-    _check_written(folder, tasks, {outcome.name for outcome in missing})
-    return RunExport(folder, len(done) - len(missing), present, missing)
+    missing = {outcome.name for outcome in done if not outcome.has_table}
+    _check_written(folder, tasks, missing)
+    told = tuple(outcome for outcome in done if not outcome.has_table or outcome.undefined)
+    return RunExport(folder, len(done) - len(missing), present, told)
 
 
 def _check_written(folder: Path, tasks: list[EpisodeTask], missing: set[str]) -> None:
@@ -167,6 +175,7 @@ def export_episode(
     from viewer.export.plan import build_plan
     from viewer.export.resolve import resolve_request
     from viewer.export.scenes import ExportSource
+    from viewer.export.selection import describe_undefined
     from viewer.regions.in_frames import UnknownRegionError
 
     probe = early(task.file)
@@ -183,13 +192,14 @@ def export_episode(
                 resolve_request(source, asked), folder=task.target.parent, overwrite=True, outcome=task.outcome
             )
             tables.write_table(build_plan(source, request), source.results, lambda *_: check())
+            undefined = " ".join(describe_undefined(source.results, request.frames, request.queries))
     except (MissingWordError, UnknownRegionError) as error:
         return EpisodeOutcome(task.name, left_out=str(error))
     except NotWrittenError:  # as on a full disk: the other episodes would fail alike
         raise
     except UserError as error:
         return EpisodeOutcome(task.name, failed=str(error))
-    return EpisodeOutcome(task.name)
+    return EpisodeOutcome(task.name, undefined=undefined)
 
 
 def _export_task(arguments: ExportArguments, task: EpisodeTask, check: Callable[[], None]) -> EpisodeOutcome:
@@ -202,9 +212,13 @@ def count_episodes(count: int) -> str:
 
 
 def describe_export(export: RunExport) -> list[str]:
-    """Return sentences about episodes that have no table, those of one kind together."""
+    """Return sentences about episodes that have no table, or lack numbers in it, those of one kind together."""
     sentences = []
-    for kind, heading in (("left_out", "without anything that is asked for"), ("failed", "that cannot be read")):
+    for kind, heading in (
+        ("left_out", "without anything that is asked for"),
+        ("failed", "that cannot be read"),
+        ("undefined", "with numbers that are not there"),
+    ):
         found = [(one.name, getattr(one, kind)) for one in export.outcomes if getattr(one, kind)]
         if found:
             names = ", ".join(clean_text(name)[:60] for name, _ in found[:5]) + (" …" if len(found) > 5 else "")

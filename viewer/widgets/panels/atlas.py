@@ -11,7 +11,7 @@ from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QResizeE
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis.atlas import RankWalk, find_rank, rank_heads, score_heads
-from viewer.analysis.scores import SCORES, Score, find_score, find_unavailable_scores
+from viewer.analysis.scores import SCORES, Score, describe_value, find_score, find_unavailable_scores
 from viewer.errors import READ_ERRORS
 from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import colormaps, drawing, theme
@@ -384,7 +384,7 @@ class Atlas(ZoomPanel):
             return ""
         score, mean = self._shown_score, head == scores.shape[1] - 1
         reason, value = self.unavailable_reason, float(scores[layer, head])
-        text = f"none, {reason}" if reason else score.format_value(value)
+        text = f"none, {reason}" if reason else describe_value(results, self.shown.frame, score, value, is_mean=mean)
         who = "mean of heads" if mean else f"head {head}"
         text_of_cell = f"Layer {results.layers[layer]}, {who}: {score.title} {text}"
         if reason or mean or not np.isfinite(value):
