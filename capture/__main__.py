@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from capture.errors import UserError
-from capture.stop_request import check_stop, forget_stop, handle_stop_signals, ignore_stop_signals_at_exit
+from capture.stop_request import (
+    Handlers,
+    check_stop,
+    handle_stop_signals,
+    ignore_stop_signals_at_exit,
+    restore_handlers,
+)
 from capture.terminal_text import replace_control_characters
 
 if TYPE_CHECKING:
@@ -31,8 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal can encode all token pieces and paths
         sys.stdout.reconfigure(errors="backslashreplace")
+    handlers: Handlers = {}
     try:
-        handle_stop_signals()
+        handlers = handle_stop_signals()
         if words[:1] == ["info"]:
             return _info(words[1:])
         if words[:1] == ["sources"]:
@@ -65,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments is None:  # only this process's exit follows, which takes torch a second: nothing is left to stop
             ignore_stop_signals_at_exit()
         else:
-            forget_stop()
+            restore_handlers(handlers)
 
 
 def _print_output(text: str) -> None:

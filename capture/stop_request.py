@@ -7,7 +7,12 @@ runs for long therefore asks `check_stop` where nothing is half done.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
+
+Handlers = dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None]
+"""What the process does on each signal, as `signal.signal` takes and returns it."""
 
 
 class _State:
@@ -16,11 +21,18 @@ class _State:
     """Whether the command has ended, so that a signal is to be ignored."""
 
 
-def handle_stop_signals() -> None:
-    """Let SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt from now on, and forget earlier ones."""
-    forget_stop()
-    for number in stop_signals():
-        signal.signal(number, _stop)
+def handle_stop_signals() -> Handlers:
+    """Let SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt from now on; return the handlers before."""
+    _State.is_requested = False
+    return {number: signal.signal(number, _stop) for number in stop_signals()}
+
+
+def restore_handlers(handlers: Handlers) -> None:
+    """Put the handlers back that were there before a command that another program called, and forget its stop."""
+    for number, handler in handlers.items():
+        if handler is not None:  # None: of C code, which Python cannot put back
+            signal.signal(number, handler)
+    _State.is_requested = False
 
 
 def stop_signals() -> list[signal.Signals]:
@@ -37,11 +49,6 @@ def check_stop() -> None:
     """Raise KeyboardInterrupt if a signal has asked to stop, also one whose own exception was lost."""
     if _State.is_requested:
         raise KeyboardInterrupt
-
-
-def forget_stop() -> None:
-    """Forget a stop that was asked for, as the command that it ended is over."""
-    _State.is_requested = False
 
 
 def ignore_stop_signals_at_exit() -> None:
