@@ -14,6 +14,7 @@ from capture.errors import UserError
 from capture.stop_request import (
     Handlers,
     check_stop,
+    exit_at_once,
     handle_stop_signals,
     ignore_stop_signals_at_exit,
     restore_handlers,
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as stop:
         _print_error("; ".join(["stopped", *getattr(stop, "__notes__", [])]))
+        if arguments is None:
+            exit_at_once(130)
         return 130
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]

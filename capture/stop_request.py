@@ -6,10 +6,14 @@ runs for long therefore asks `check_stop` where nothing is half done.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import signal
+import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 Handlers = dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None]
 """What the process does on each signal, as `signal.signal` takes and returns it."""
@@ -64,6 +68,20 @@ def ignore_stop_signals_at_exit() -> None:
         import ctypes
 
         ctypes.pythonapi.PyRun_SimpleString(b"")
+
+
+def exit_at_once(code: int) -> NoReturn:
+    """End a process that was stopped, after Python's own exit handlers.
+
+    What C++ destroys at a usual exit may still be in use by threads that the stop interrupted: the process then aborts
+    ("terminate called without an active exception") in place of ending with its code.
+    """
+    ignore_stop_signals_at_exit()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # gone, closed, or never there
+            stream.flush()
+    os._exit(code)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

@@ -48,6 +48,17 @@ def test_signal_after_a_command_stops_nothing_that_the_program_runs_next(tmp_pat
     check_stop()
 
 
+def test_exit_at_once_runs_exit_handlers_and_writes_what_is_buffered() -> None:
+    code = (
+        "import atexit, sys; from capture.stop_request import exit_at_once\n"
+        "atexit.register(print, 'cleaned')\n"
+        "sys.stdout.write('written ')\n"
+        "exit_at_once(130)"
+    )
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (completed.returncode, completed.stdout, completed.stderr) == (130, "written cleaned\n", "")
+
+
 def test_first_line_is_printed_before_numpy_and_torch_are_imported(tmp_path: Path) -> None:
     """They take seconds, and from a cold disk many; until then the user would see nothing."""
     code = (
