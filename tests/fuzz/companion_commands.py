@@ -55,7 +55,7 @@ class CompanionCommands:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this process
         os.dup2(self._errors.fileno(), 2)
         self._codes: list[int] = []
-        self._said = ""
+        self._refusal = ""
         """The last sentence with which a command refused a file."""
 
     def __call__(self, folder: Path) -> str:
@@ -71,8 +71,8 @@ class CompanionCommands:
             where = traceback.extract_tb(error.__traceback__)[-1]
             return f"uncaught {type(error).__name__}: {error} ({Path(where.filename).name} {where.lineno})"
         if 0 not in self._codes:
-            return f"refused {self._said}"
-        return f"partly {self._said}" if any(self._codes) else "opened"
+            return f"refused {self._refusal}"
+        return f"partly {self._refusal}" if any(self._codes) else "opened"
 
     def _call(self, main: Callable[[Sequence[str]], int], *words: str | Path) -> None:
         """Run a command: it must end with a code of ours, and where it fails with sentences alone."""
@@ -91,7 +91,7 @@ class CompanionCommands:
             raise UncaughtError(f"{words[0]}: a sentence of {len(stderr)} characters: {stderr[:300]}")
         self._codes.append(code)
         if code:
-            self._said = f"{words[0]}: {stderr[-300:]}"
+            self._refusal = f"{words[0]}: {stderr[-300:]}"
         self._note_step()
 
     def _try(self, read: Callable[[], object]) -> None:
@@ -103,7 +103,7 @@ class CompanionCommands:
             if "\n" in str(error) or not str(error):
                 raise UncaughtError(f"a message of several lines: {error}") from None
             self._codes.append(2)
-            self._said = str(error)
+            self._refusal = str(error)
         self._note_step()
 
     def _read_effects(self, folder: Path) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from capture.remote.address import RemotePath, parse_location
 from capture.results.progress_clock import ProgressClock
 from viewer import child_process
+from viewer.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,6 +129,15 @@ class Probe:
             time.sleep(0.005)
         return answer
 
+    def check(self) -> None:
+        """Wait for the other process, and raise UserError where it finds a fault."""
+        try:
+            reason = self.wait()
+        finally:
+            self.stop()
+        if reason:
+            raise UserError(reason)
+
     def stop(self) -> None:
         """End the process."""
         self._process.kill()
@@ -223,12 +233,12 @@ def look(
     `note_progress` is called after each step, and repeatedly while a server is waited for; `limit_again` once there is
     a connection, which takes processor time that says nothing about the file.
     """
-    from viewer.errors import UserError
+    from viewer.analysis.effects.effects_look import is_effects_file, look_at_effects
 
     try:
         results = _open(path, note_progress, limit_again)
     except UserError as error:
-        if isinstance(path, Path) and _is_effects_file(path):
+        if isinstance(path, Path) and is_effects_file(path):
             return look_at_effects(path, note_progress)
         return str(error)
     note_progress()
@@ -271,43 +281,6 @@ def _read_first_picture(results: Results, note_progress: Callable[[], object]) -
             with contextlib.suppress(*READ_ERRORS):
                 results.picture(0, camera, "model")
         note_progress()
-
-
-def _is_effects_file(path: Path) -> bool:
-    from capture.results.effects_schema import FORMAT
-    from viewer.errors import READ_ERRORS
-    from viewer.io.hdf5_guard import Guarded
-    from viewer.io.open_file import open_hdf5
-
-    with contextlib.suppress(*READ_ERRORS), open_hdf5(path) as file:
-        return bool(Guarded(file, path).attribute("format") == FORMAT)
-    return False
-
-
-def look_at_effects(path: Path, note_progress: Callable[[], object] = lambda: None) -> str:
-    """Read every dataset of an effects file at some frames; the sentence if it cannot be shown."""
-    from capture.results.effects_schema import DESCRIPTIONS
-    from viewer.errors import READ_ERRORS, UserError
-    from viewer.io.effects import Effects
-
-    try:
-        effects = Effects(path)
-    except UserError as error:
-        return str(error)
-    note_progress()
-    try:
-        count = min(len(effects.frames), MOST_FRAMES)
-        for place in range(count):
-            frame = effects.frames[place * len(effects.frames) // count]
-            for name in DESCRIPTIONS:
-                with contextlib.suppress(*READ_ERRORS):  # it only matters that it returns
-                    effects.row(name, frame)
-            note_progress()
-    except MemoryError:
-        return f"{path.name} is damaged: a part of it needs more than 1 GB. Measure it again, or copy it again."
-    finally:
-        effects.close()
-    return ""
 
 
 def _read_parts(results: Results, note_progress: Callable[[], object]) -> None:
@@ -364,7 +337,7 @@ def about(
     `note_progress` and `limit_again` are called as by `look`.
     """
     from capture.results import schema
-    from viewer.errors import READ_ERRORS, UserError
+    from viewer.errors import READ_ERRORS
 
     try:
         results = _open(path, note_progress, limit_again)
@@ -398,13 +371,22 @@ def _note_progress() -> None:
     sys.stdout.flush()
 
 
+def print_answer(read: Callable[[Callable[[], object]], dict[str, Any]]) -> None:
+    """Print what `read` returns of a file as a line of JSON, in a process of its own, within the limits.
+
+    `read` gets what it calls after each step.
+    """
+    limit_memory()
+    limit()
+    _note_progress()
+    sys.stdout.write(json.dumps(read(_note_progress)))
+
+
 if __name__ == "__main__":
     from viewer.analysis import scene as _loaded  # noqa: F401 - imports do not count
 
-    limit_memory()
     if len(sys.argv) > 1:
-        limit()
-        _note_progress()
-        sys.stdout.write(json.dumps({"error": look(parse_location(sys.argv[1]), _note_progress, limit)}))
+        print_answer(lambda note_progress: {"error": look(parse_location(sys.argv[1]), note_progress, limit)})
     else:
+        limit_memory()
         serve()

@@ -2,7 +2,7 @@
 
 `python -m viewer.analysis.regions.regions_reading RESULTS REGIONS` prints what is wrong with the file, or the patches
 of its regions, as one line of JSON, after an empty line for each step, as `viewer.analysis.probe` does. With `masks` as
-a third argument it test reads what the commands read, and prints only what is wrong.
+a third argument it reads what the commands read, and prints only what is wrong.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from viewer.analysis import probe
 from viewer.analysis.probe import ForkedProbe, Probe
-from viewer.errors import UserError
 from viewer.regions.known_patches import KnownPatches, from_plain
 from viewer.regions.regions_file import read_decisive_parts, read_regions, read_stamp
 
@@ -94,13 +93,7 @@ def check_regions(path: Path, results: Results) -> None:
     key = str(path.absolute()), str(results.path), read_stamp(path)
     if key in _checked:
         return
-    running = (ForkedRegionsCheck if probe.can_fork() else RegionsCheck)(path, results.path)
-    try:
-        reason = running.wait()
-    finally:
-        running.stop()
-    if reason:
-        raise UserError(reason)
+    (ForkedRegionsCheck if probe.can_fork() else RegionsCheck)(path, results.path).check()
     _checked.add(key)
 
 
@@ -114,7 +107,7 @@ def check(
     note_progress: Callable[[], object] = lambda: None,
     limit_again: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """Test read a regions file; return what is wrong with it under `error`. The rest is as for `read`."""
+    """Read a regions file; return what is wrong with it under `error`. The rest is as for `read`."""
 
     def go_on() -> None:
         note_progress()
@@ -163,16 +156,8 @@ def _read_with(results: Location, path: Path, act: Callable[[Results], dict[str,
         return {"error": " ".join(str(error).split())}
 
 
-def _note_progress() -> None:
-    sys.stdout.write("\n")
-    sys.stdout.flush()
-
-
 if __name__ == "__main__":
     from viewer.io import results as _loaded  # noqa: F401 - imports do not count
 
-    probe.limit_memory()
-    probe.limit()
-    _note_progress()
     _act = check if sys.argv[3:] == ["masks"] else read
-    sys.stdout.write(json.dumps(_act(Path(sys.argv[1]), Path(sys.argv[2]), _note_progress, probe.limit)))
+    probe.print_answer(lambda note: _act(Path(sys.argv[1]), Path(sys.argv[2]), note, probe.limit))

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from viewer.analysis import probe
 from viewer.analysis.probe import ForkedProbe, Probe
-from viewer.errors import READ_ERRORS, UserError
+from viewer.errors import READ_ERRORS
 from viewer.io import hdf5_guard, open_file
 from viewer.io.hdf5_guard import Guarded
 
@@ -41,13 +40,7 @@ class ForkedMaskCheck(MaskCheck, ForkedProbe):
 
 def check_dataset(path: Path, dataset: str) -> None:
     """Raise UserError where another process cannot read a data set of an HDF5 file."""
-    running = (ForkedMaskCheck if probe.can_fork() else MaskCheck)(path, dataset)
-    try:
-        reason = running.wait()
-    finally:
-        running.stop()
-    if reason:
-        raise UserError(reason)
+    (ForkedMaskCheck if probe.can_fork() else MaskCheck)(path, dataset).check()
 
 
 def look(path: Path, dataset: str, note_progress: Callable[[], object] = lambda: None) -> str:
@@ -86,13 +79,5 @@ def is_inside(file: object, dataset: str) -> bool:
     return True
 
 
-def _note_progress() -> None:
-    sys.stdout.write("\n")
-    sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    probe.limit_memory()
-    probe.limit()
-    _note_progress()
-    sys.stdout.write(json.dumps({"error": look(Path(sys.argv[1]), sys.argv[2], _note_progress)}))
+    probe.print_answer(lambda note: {"error": look(Path(sys.argv[1]), sys.argv[2], note)})

@@ -106,7 +106,7 @@ def _start_worker(stop: multiprocessing.synchronize.Event, parent: int) -> None:
     """Prepare a process that reads episodes. Ctrl-C is left to its parent.
 
     A parent that is killed leaves it waiting for the next task for ever, as the other processes hold the same pipe
-    open. A timer ends it then: with a thread in its place, episodes could not be test read in a fork of this process.
+    open. A timer ends it then: with a thread in its place, episodes could not be read in a fork of this process first.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
