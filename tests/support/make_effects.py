@@ -26,9 +26,9 @@ def write(path: Path, results: Path, frames: tuple[int, ...] = (0,), *, block: i
 
     The effect of patch (camera, row, col) on the chunk is row + col / 100 within the picture's middle rows, NaN
     elsewhere; that on action n is n + 1 times as large, that on dimension d of the chunk d + 1 times as large. Two
-    untouched calls differ by FLOOR in multiples dimension. Relevances of dimensions 0 and 2 are 0.001 and 0.003 of the effect
+    untouched calls differ by FLOOR in every dimension. Relevances of dimensions 0 and 2 are 0.001 and 0.003 of the effect
     on the chunk, and those of words as those of patches.
-    The region moves the chunk by 2, action n by 2 * (n + 1). The word of text token t moves the chunk by t / 10, action
+    The region moves the chunk by 2, action n by 2 * (n + 1), dimension d by d + 1. The word of text token t moves the chunk by t / 10, action
     n by (n + 1) times as much; tokens of no word have NaN.
     """
     with h5py.File(results, locking=False) as file:  # which a test may have open
@@ -60,6 +60,7 @@ def write(path: Path, results: Path, frames: tuple[int, ...] = (0,), *, block: i
         "targets/tokens": np.zeros((count, 1, text), bool),
         "targets/effect": np.full((count, 1), 2, np.float32),
         "targets/effect_of_action": np.broadcast_to(2 * multiples, (count, 1, horizon)),
+        "targets/change": np.broadcast_to(np.arange(1, dims + 1, dtype=np.float32), (count, 1, horizon, dims)),
         "targets/robot_change": np.full((count, 1, horizon, dims), 0.25, np.float32),
         "controls/effect": controls,
         "controls/effect_of_action": controls[..., None] * multiples,
@@ -80,6 +81,8 @@ def write(path: Path, results: Path, frames: tuple[int, ...] = (0,), *, block: i
         "heads/effect_of_action": np.broadcast_to(of_heads[..., None] * multiples, (count, layers, heads, horizon)),
         "agreement/spearman_of_chunk": np.broadcast_to(agreement, (count, layers, steps, heads)),
         "agreement/spearman": np.broadcast_to(agreement / 2, (count, horizon, layers, steps, heads)),
+        "agreement/gradient": np.broadcast_to(np.float32([0.25, 0.5]), (count, 2)),
+        "agreement/relevance": np.broadcast_to(np.float32([-0.25, 0.75]), (count, 2)),
         "agreement/deletion": np.broadcast_to(agreement / 4, (count, layers, steps, heads)),
         "agreement/insertion": np.broadcast_to(agreement / 8, (count, layers, steps, heads)),
     }

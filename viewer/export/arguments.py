@@ -84,6 +84,11 @@ class ExportArguments:
         return self.kind in NUMBERS
 
     @property
+    def is_table_of_effects(self) -> bool:
+        """Whether a table of effects is exported, which are of actions, and of no layer, step and head."""
+        return self.kind == "table" and self.table_of == "effects"
+
+    @property
     def asks_for_words(self) -> bool:
         """Whether queries of the prefix are named."""
         return bool(self.words or self.tokens)

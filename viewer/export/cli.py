@@ -109,7 +109,12 @@ def create_parser() -> argparse.ArgumentParser:
             sub.add_argument("--format", choices=FORMATS[kind], default="", help=f"{FORMATS[kind][0]} by default")
         if kind == "table":
             sub.add_argument("--of", dest="table_of", choices=get_args(TableUnit), default="rows",
-                             help="a line for each head's row of attention, or for each patch of its maps")  # fmt: skip
+                             help="a line for each head's row of attention (rows), for each patch of its maps (maps), "
+                             "or for each patch, word and target whose effect was measured, with all action dimensions "
+                             "together and each by itself (effects)")  # fmt: skip
+            sub.add_argument("--dim", type=_parse_dim, default=None, metavar="N|all",
+                             help="of --of maps and effects: the one action dimension whose effect and gradient are "
+                             "written")  # fmt: skip
         if kind not in NUMBERS:
             _add_look(sub, kind)
     answers = kinds.add_parser(
@@ -299,8 +304,12 @@ def check_values(arguments: ExportArguments) -> None:
         *names, last = (score.name for score in SCORES.values() if score.needs_region)
         raise UserError(f"The score “{arguments.score}” is not about a region; take {', '.join(names)} or {last}, or "
                         "drop --region.")  # fmt: skip
-    is_shown = arguments.measure in FROM_EFFECTS or (
-        arguments.measure is None and arguments.view is not None and arguments.view.measure in FROM_EFFECTS
+    if arguments.kind == "table":
+        _check_table(arguments)
+    is_shown = (
+        arguments.kind == "table"
+        or arguments.measure in FROM_EFFECTS
+        or (arguments.measure is None and arguments.view is not None and arguments.view.measure in FROM_EFFECTS)
     )
     if arguments.dim is not None and not is_shown:
         raise UserError(f"--dim {arguments.dim} is a dimension of effects or gradients; add --measure effect or "
@@ -315,3 +324,18 @@ def check_values(arguments: ExportArguments) -> None:
         raise UserError(f"--rate {arguments.rate:g} cannot be; take between 0.1 and 120 pictures a second.")
     if not 0 <= arguments.processes <= 256:
         raise UserError(f"--processes {arguments.processes} cannot be; take between 1 and 256.")
+
+
+def _check_table(arguments: ExportArguments) -> None:
+    """Raise UserError for options that a table does not have."""
+    if arguments.dim is not None and arguments.table_of == "rows":
+        raise UserError(f"--dim {arguments.dim} is a dimension of effects or gradients, and no head’s row has one; add "
+                        "--of effects or --of maps.")  # fmt: skip
+    if not arguments.is_table_of_effects:
+        return
+    for name in ("layers", "steps", "heads", "words", "tokens"):
+        if getattr(arguments, name):
+            what = "of actions" if name in {"words", "tokens"} else f"of no {name.removesuffix('s')}"
+            raise UserError(f"Effects are {what}; leave out --{name}, or take --of rows or maps.")
+    if "prefix" in arguments.phases:
+        raise UserError("Effects are of actions; leave out --phase prefix, or take --of rows or maps.")

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 Kind = Literal["summary", "heads", "wall", "atlas", "film", "curves", "difference", "video", "table", "arrays"]
 Phase = Literal["prefix", "suffix"]
 Axis = Literal["frame", "layer", "step"]
-TableUnit = Literal["rows", "maps"]
-"""What a table holds a line of: a head's row of attention, or a patch of its maps."""
+TableUnit = Literal["rows", "maps", "effects"]
+"""What a table holds a line of: a head's row of attention, a patch of its maps, or a patch, word or target and what was
+measured of it."""
 
 KINDS: Final[tuple[Kind, ...]] = (
     "summary", "heads", "wall", "atlas", "film", "curves", "difference", "video", "table", "arrays",
@@ -124,6 +125,8 @@ class ExportRequest:
     outcome: str | None
     """Of the episode in a run, in a column of its table; None for a file by itself."""
     table_of: TableUnit
+    dim: int | None
+    """Action dimension of the effects and gradients in a table; None for all of them."""
     width: int
     """Of one picture, cell, thumbnail or plot in px."""
     scale: float

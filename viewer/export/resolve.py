@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from viewer.export.arguments import ExportArguments
     from viewer.export.request import Phase
     from viewer.export.scenes import ExportSource
-    from viewer.io.results import Results
     from viewer.model.view_state import Kind, Wall
 
     FindQuery = Callable[[int], NamedQuery]
@@ -99,7 +98,7 @@ class _Resolver:
             file=results.path,
             other=None if self.other is None else self.other.path,
             effects=tuple(effect.path for effect in results.effects),
-            folder=arguments.folder / _folder_name(results),
+            folder=arguments.folder / selection.name_folder(results),
             format=arguments.format,
             overwrite=arguments.overwrite,
             processes=arguments.processes,
@@ -118,6 +117,7 @@ class _Resolver:
             region=region,
             outcome=None,
             table_of=arguments.table_of,
+            dim=effect_maps.choose_dim_of_table(results, arguments, frames),
             width=arguments.size or SIZES.get(arguments.kind, 480),
             scale=arguments.scale or SCALES.get(arguments.kind, 2.0),
             theme=arguments.theme,
@@ -319,7 +319,8 @@ class _Resolver:
         actions: tuple[Phase, ...] = ("suffix",)
         available = (words if results.chips(0) else ()) + (actions if results.horizon else ())
         needed = (words if arguments.asks_for_words else ()) + (actions if arguments.actions else ())
-        if self.is_of_effects and not (arguments.phases or needed or self.start):
+        is_default = self.is_of_effects and not (arguments.phases or needed or self.start)
+        if is_default or arguments.is_table_of_effects:
             return actions
         if not arguments.phases:
             return needed or ((PHASES[self.start.query.kind],) if self.start is not None else available)
@@ -384,7 +385,7 @@ class _Resolver:
             return [Query("action", parse_positions(text, range(horizon), "action")) for text in arguments.actions]
         if self.start is not None and self.start.query.kind == "action":
             return [self.start.query]
-        if arguments.is_numbers and self.start is None:
+        if arguments.is_numbers and self.start is None and not arguments.is_table_of_effects:
             return [Query("action", (item,)) for item in range(horizon)]
         return [Query("action", tuple(range(horizon)))]
 
@@ -393,8 +394,3 @@ class _Resolver:
         numbers = format_numbers(query.items, "-", "+")
         name = f"action {numbers}" if self.arguments.is_numbers else f"action{numbers}"
         return NamedQuery(query, name, frame, is_default=len(query.items) == self.results.horizon)
-
-
-def _folder_name(results: Results) -> str:
-    name = results.path.name.removesuffix(".partial")
-    return selection.file_slug(name.rpartition(".")[0] or name)

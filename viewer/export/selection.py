@@ -152,3 +152,9 @@ def name_slug(name: str) -> str:
     if slug == name.replace(" ", "_"):
         return slug
     return f"{slug[: MOST_CHARACTERS - 7]}-{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:6]}"
+
+
+def name_folder(results: Results) -> str:
+    """Return the name of the folder for what is exported from a file."""
+    name = results.path.name.removesuffix(".partial")
+    return file_slug(name.rpartition(".")[0] or name)

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.results import schema
+from viewer.analysis.effects.effect_rows import COLUMNS as EFFECT_COLUMNS
+from viewer.analysis.effects.effect_rows import read_effect_rows, read_map_columns
 from viewer.analysis.query_attention import QueryAttention
 from viewer.analysis.region_boxes import find_boxes
 from viewer.analysis.scores import SCORES, Score
@@ -52,9 +54,9 @@ COLUMNS: Final = {
     "region name": "Of the region that --region names, which pi0-regions made; no column where boxes are given.",
     "region": "The patches that --region or the view named, as they are in this frame: camera:rows,columns. "
     "Where all of them lie in the letterbox’s bars there is no lift, hit or IoU90: nan.",
-    "camera": "Of the patch, where --of maps writes a line a patch.",
-    "row": "Of the patch, from 0 at the top.",
-    "col": "Of the patch, from 0 at the left.",
+    "camera": "Of the patch, where --of maps or effects writes a line a patch; empty for words and targets.",
+    "row": "Of the patch, from 0 at the top; -1 for words and targets.",
+    "col": "Of the patch, from 0 at the left; -1 for words and targets.",
     "bar": "Whether the patch lies in the letterbox’s bars.",
     "in region": "Whether the patch is in the region.",
     "weight": "On the patch; mean of the query’s tokens.",
@@ -64,7 +66,8 @@ COLUMNS: Final = {
 
 def describe_columns() -> dict[str, str]:
     """Return what each column of a table holds, by name; for the help, and in Parquet beside the column."""
-    return COLUMNS | {score.column: score.description for score in SCORES.values() if score.column}
+    scores = {score.column: score.description for score in SCORES.values() if score.column}
+    return COLUMNS | scores | EFFECT_COLUMNS
 
 
 def find_column_scores(*, has_region: bool, has_effects: bool = False) -> list[Score]:
@@ -108,6 +111,8 @@ class Block:
     """(layers, steps, heads, groups)"""
     scores: dict[str, Floats]
     """Column of the table -> the score: (layers, steps, heads)."""
+    effects: dict[str, Column]
+    """Columns of a table of effects, of one length; those of each patch in a table of maps; else none."""
 
     @property
     def rows(self) -> int:
@@ -124,12 +129,13 @@ class BlockReader:
         """A frame, and the region there as `name_boxes` returns it."""
         self.has_region = bool(request.view.region) or request.region is not None
         self.has_maps = request.kind == "arrays" or request.table_of == "maps"
+        self.is_of_effects = request.kind == "table" and request.table_of == "effects"
         has_effects = bool(results.effects)
         found = find_column_scores(has_region=self.has_region, has_effects=has_effects)
         if request.kind == "arrays":
             self.scores = [SCORES["entropy"], *(score for score in found if score.needs_effects)]
         else:
-            self.scores = [] if self.has_maps else found
+            self.scores = [] if self.has_maps or self.is_of_effects else found
 
     def blocks(self) -> Iterator[Block]:
         """Yield all blocks: phases outermost, then frames, then queries.
@@ -145,10 +151,12 @@ class BlockReader:
                     yield block
 
     def _read_block(self, phase: Phase, frame: int, number: int, named: NamedQuery) -> Block:
+        region, dim = self.request.region_at(frame), self.request.dim
+        if self.is_of_effects:
+            nothing, effects = np.zeros(0, np.float32), read_effect_rows(self.results, frame, named.query, region, dim)
+            return Block(frame, phase, named.name, number, (1, 1, 1), None, nothing, {}, effects)
         layers, steps, heads = self.request.layers, self.request.phase_steps(phase), self.request.heads
-        attention = QueryAttention(
-            self.results, frame, named.query, self.request.region_at(frame), layers=layers, steps=steps, heads=heads
-        )
+        attention = QueryAttention(self.results, frame, named.query, region, layers=layers, steps=steps, heads=heads)
         return Block(
             frame,
             phase,
@@ -158,6 +166,7 @@ class BlockReader:
             attention.maps if self.has_maps else None,
             attention.mass,
             {score.column: attention.compute_or_nan(score.compute) for score in self.scores},
+            read_map_columns(self.results, frame, named.query, dim) if self.request.table_of == "maps" else {},
         )
 
     def name_boxes(self, frame: int) -> str:
@@ -167,8 +176,13 @@ class BlockReader:
         return self._boxes[1]
 
     def count_rows(self) -> int:
-        """Return how many heads' rows of attention all blocks have: of every query, layer and step."""
+        """Return how many heads' rows of attention all blocks have: of every query, layer and step.
+
+        A block of effects counts as one.
+        """
         request = self.request
+        if self.is_of_effects:
+            return sum(len(named_queries) for queries in request.queries for named_queries in queries.by_frame)
         passes = sum(
             len(named_queries) * len(request.phase_steps(queries.phase))
             for queries in request.queries
@@ -205,22 +219,20 @@ def write_blocks(plan: ExportPlan, results: Results, report: Report, write: Writ
 
 
 def table_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
-    """Return a block as columns of one length: a line for each layer, step and head, or for each of their patches."""
+    """Return a block as columns of one length.
+
+    A line for each layer, step and head, or for each of their patches; of effects for each patch, word and target.
+    """
     results, request = reader.results, reader.request
+    if reader.is_of_effects:
+        return _effect_columns(reader, block)
     layers = np.array([results.layers[layer] for layer in request.layers])
     steps = np.array([results.steps[step] for step in request.steps] if block.phase == "suffix" else [0])
     grid = np.broadcast_arrays(layers[:, None, None], steps[None, :, None], np.array(request.heads)[None, None, :])
     per_map = 1 if block.maps is None else math.prod(block.maps.shape[3:])
     lines = block.rows * per_map
-    of_run: dict[str, Column] = {}
-    if request.outcome is not None:
-        prompt = results.string(schema.FRAMES_PROMPT, block.frame)
-        of_run = {
-            "outcome": _repeat(request.outcome, lines),
-            "prompt": _repeat(prompt, lines),
-        }
     columns: dict[str, Column] = {
-        **of_run,
+        **_run_columns(reader, block, lines),
         "frame": np.broadcast_to(block.frame, lines),
         "phase": _repeat(block.phase, lines),
         "query": _repeat(block.query, lines),
@@ -231,6 +243,25 @@ def table_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
     if block.maps is not None:
         return columns | _map_columns(reader, block, block.maps)
     return columns | _score_columns(reader, block)
+
+
+def _run_columns(reader: BlockReader, block: Block, lines: int) -> dict[str, Column]:
+    """Return the columns that tables of runs have alone."""
+    if reader.request.outcome is None:
+        return {}
+    prompt = reader.results.string(schema.FRAMES_PROMPT, block.frame)
+    return {"outcome": _repeat(reader.request.outcome, lines), "prompt": _repeat(prompt, lines)}
+
+
+def _effect_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
+    lines = len(block.effects["dim"])
+    own = {name: column for name, column in block.effects.items() if name != "in region" or reader.has_region}
+    return {
+        **_run_columns(reader, block, lines),
+        "frame": np.broadcast_to(block.frame, lines),
+        "query": _repeat(block.query, lines),
+        **own,
+    }
 
 
 def _map_columns(reader: BlockReader, block: Block, maps: Floats) -> dict[str, Column]:
@@ -247,7 +278,8 @@ def _map_columns(reader: BlockReader, block: Block, maps: Floats) -> dict[str, C
         for cell in reader.request.region_at(block.frame):
             inside[cell] = True
         columns["in region"] = np.tile(inside.ravel(), block.rows)
-    return columns | {"weight": maps.ravel()}
+    measured = {name: np.tile(values, block.rows) for name, values in block.effects.items()}
+    return columns | {"weight": maps.ravel()} | measured
 
 
 def _score_columns(reader: BlockReader, block: Block) -> dict[str, Column]:

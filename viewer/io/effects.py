@@ -20,8 +20,6 @@ from viewer.model.effects import EffectMap, Method, TargetEffect, multiple_of, r
 from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from capture.remote.address import Location
     from viewer.io.results_file import ResultsFile
 
@@ -170,10 +168,7 @@ class Effects:
                     return None
                 return widened(np.asarray(hdf5_guard.read(dataset, (place,))))
 
-        return self._kept((name, place), make, lambda values: 0 if values is None else values.nbytes)
-
-    def _kept(self, key: tuple[object, ...], make: Callable[[], T], size: Callable[[T], int]) -> T:
-        return self._cache.get(key, make, size)
+        return self._cache.get((name, place), make, lambda values: 0 if values is None else values.nbytes)
 
     def floor(self, frame: int, actions: tuple[int, ...] = ()) -> float:
         """Return the noise floor of some actions or, without any, of the whole chunk; NaN where it is not measured."""
@@ -275,12 +270,16 @@ class Effects:
         """Return what was measured of each region and word in a frame."""
         if frame not in self._places or not self.targets:
             return ()
-        return self._kept(("targets", frame), lambda: self._read_targets(frame), lambda targets: 4096 * len(targets))
+        return self._cache.get(
+            ("targets", frame), lambda: self._read_targets(frame), lambda targets: 4096 * len(targets)
+        )
 
     def _read_targets(self, frame: int) -> tuple[TargetEffect, ...]:
         names = ("targets/effect", "targets/effect_of_action", "targets/patches", "targets/tokens",
-                 "controls/effect", "targets/robot_change", "baseline/robot_actions")  # fmt: skip
-        effect, of_action, patches, tokens, controls, change, baseline = (self.row(name, frame) for name in names)
+                 "controls/effect", "targets/robot_change", "targets/change", "baseline/robot_actions")  # fmt: skip
+        effect, of_action, patches, tokens, controls, change, model_change, baseline = (
+            self.row(name, frame) for name in names
+        )
         floor, floor_of_action = self.row("noise/floor", frame), self.row("noise/floor_of_action", frame)
         if effect is None or of_action is None or floor is None or floor_of_action is None:
             return ()
@@ -299,6 +298,7 @@ class Effects:
                     controls=np.zeros(0, np.float32) if controls is None else controls[number][kept],
                     controls_of_action=of_controls, baseline=baseline,
                     change=None if change is None else change[number], control_changes=control_changes,
+                    model_change=None if model_change is None else model_change[number],
                     seeds=self.count_seeds(frame),
                 )
             )  # fmt: skip

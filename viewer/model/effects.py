@@ -112,6 +112,8 @@ class TargetEffect:
     """(H, dims) change of the actions, robot units."""
     control_changes: Floats | None
     """(controls, H, dims) changes without each random region, robot units."""
+    model_change: Floats | None = None
+    """(H, model dims) change of the actions, model units; None where the file does not hold it."""
     seeds: int = 0
     """Untouched calls with other noise that the noise floors are from; 0 if unknown."""
 

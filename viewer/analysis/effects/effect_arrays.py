@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from viewer.analysis.effects.measured import find_map
-from viewer.analysis.effects.word_effects import find_word_effects
+from viewer.analysis.effects.effect_rows import find_measured_dims
+from viewer.analysis.effects.measured import find_dims, find_map
+from viewer.analysis.effects.word_effects import find_word_effects, find_word_relevances
+from viewer.model.effects import multiple_of, root_mean_square
 from viewer.model.view_state import Query
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 DESCRIPTIONS: Final = {
     "noise_floor": "how far other noise alone moves the actions of the chunk, in the policy's normalised units",
     "effect_of_chunk": "how far all actions move without each patch or its block, × noise",
+    "effect_dim": "action dimensions of whose changes there are effects",
+    "effect_of_dim": "how far each dimension of all actions moves without each patch or its block, × its own noise",
+    "noise_floor_of_dim": "how far other noise alone moves each dimension of the actions, in normalised units",
     "effect_block": "side in patches of the blocks that were taken away together; 0 without a map",
     "effect_method": "how patches were taken away for the map",
     "text_effect_of_chunk": "how far all actions move without the word of each text token, × noise",
@@ -38,6 +43,10 @@ DESCRIPTIONS: Final = {
     "target_method": "how each was taken away",
     "target_patches": "patches of a region",
     "target_effect": "how far all actions move without the target, × noise",
+    "target_effect_of_dim": "how far each dimension of all actions moves without the target, × its own noise",
+    "robot_actions": "actions of the untouched call, in the robot's units",
+    "target_change": "how much each action changes without the target, in the robot's units",
+    "control_change": "the same for random regions of the target's shape",
     "control_effect": "the same for random regions of the target's shape, × noise; none for words",
     "suffix_effect": "how far the query's actions move without each patch or its block, × their noise",
     "suffix_noise_floor": "how far other noise alone moves the query's actions, in normalised units",
@@ -45,8 +54,13 @@ DESCRIPTIONS: Final = {
     "suffix_target_effect": "how far the query's actions move without the target, × their noise",
     "suffix_control_effect": "the same for random regions of the target's shape, × their noise",
     "gradient_dim": "action dimensions whose gradient weights the attention",
-    "suffix_relevance": "relevance of each patch for the query's actions in each of those dimensions (Chefer et al. "
-    "2021), mean of the actions",
+    "relevance_of_chunk": "relevance of each patch for all actions in each of those dimensions (Chefer et al. 2021), "
+    "mean of the actions",
+    "text_relevance_of_chunk": "the same of each text token",
+    "gradient_agreement": "rank correlation over blocks of attention x gradient with the effect on that dimension",
+    "relevance_agreement": "the same of the relevance",
+    "suffix_relevance": "relevance of each patch for the query's actions, mean of the actions",
+    "suffix_text_relevance": "the same of each text token",
 }
 """What each array holds; an effect is the root mean square change of the actions."""
 _PATCH: Final = ("camera", "row", "col")
@@ -58,7 +72,8 @@ class _Targets:
 
     keys: tuple[tuple[str, str, str], ...]
     """Kind, name and method of each."""
-    by_frame: tuple[dict[tuple[str, str, str], TargetEffect], ...]
+    by_frame: tuple[dict[tuple[str, str, str], tuple[TargetEffect, Effects]], ...]
+    """What was measured of each, and the file that holds it."""
 
 
 def read_effect_arrays(results: Results, frames: Sequence[int], queries: Queries) -> Arrays:
@@ -92,6 +107,9 @@ def _read_maps(results: Results, frames: Sequence[int], queries: Queries) -> Arr
     query_floors = np.full((len(frames), count), np.nan)
     chunk = np.full((len(frames), *shape), np.nan, np.float32)
     maps = np.full((len(frames), count, *shape), np.nan, np.float32)
+    dims = _find_dims(results, frames)
+    of_dim = np.full((len(frames), len(dims), *shape), np.nan, np.float32)
+    floors_of_dim = np.full((len(frames), len(dims)), np.nan)
     blocks, methods = np.zeros(len(frames), np.int64), [""] * len(frames)
     for place, frame in enumerate(frames):
         measured = next((effect for effect in results.effects if frame in effect.frames), None)
@@ -100,6 +118,11 @@ def _read_maps(results: Results, frames: Sequence[int], queries: Queries) -> Arr
             chunk[place], blocks[place], methods[place] = whole.values, whole.block, whole.method.phrase
         if measured is None:
             continue
+        for axis, dim in enumerate(dims):
+            floors_of_dim[place, axis] = measured.floor_of_dim(frame, dim)
+            one = find_map(results, frame, Query("text", (0,)), dim=dim)
+            if one is not None:
+                of_dim[place, axis], floors_of_dim[place, axis] = one.values, one.floor
         floors[place] = measured.floor(frame)
         for number, query in enumerate(queries[place] if queries else ()):
             query_floors[place, number] = measured.floor(frame, _actions(query, results.horizon))
@@ -107,6 +130,13 @@ def _read_maps(results: Results, frames: Sequence[int], queries: Queries) -> Arr
             if own is not None:
                 maps[place, number] = own.values
     found: Arrays = {"noise_floor": (("frame",), floors), "suffix_noise_floor": (("frame", "query"), query_floors)}
+    if dims:
+        found |= {
+            "effect_dim": (("effect_dim",), np.array(dims)),
+            "noise_floor_of_dim": (("frame", "effect_dim"), floors_of_dim),
+        }
+    if np.isfinite(of_dim).any():
+        found["effect_of_dim"] = (("frame", "effect_dim", *_PATCH), of_dim)
     if blocks.any():
         found |= {
             "effect_of_chunk": (("frame", *_PATCH), chunk),
@@ -117,14 +147,16 @@ def _read_maps(results: Results, frames: Sequence[int], queries: Queries) -> Arr
     return found
 
 
+def _find_dims(results: Results, frames: Sequence[int]) -> tuple[int, ...]:
+    """Return the dimensions of which any of the frames has effects, ascending."""
+    return tuple(sorted({dim for frame in frames for dim in find_measured_dims(results, frame)}))
+
+
 def _read_words(results: Results, frames: Sequence[int], queries: Queries) -> Arrays:
     count = _count(queries)
     chunk = np.full((len(frames), results.tokens), np.nan, np.float32)
     by_query = np.full((len(frames), count, results.tokens), np.nan, np.float32)
-    pieces = np.full((len(frames), results.tokens), "", object)
     for place, frame in enumerate(frames):
-        own = results.pieces(frame)[: results.tokens]
-        pieces[place, : len(own)] = own
         whole = find_word_effects(results, frame, Query("text", (0,)))
         if whole is None:
             continue
@@ -136,19 +168,27 @@ def _read_words(results: Results, frames: Sequence[int], queries: Queries) -> Ar
     if not np.isfinite(chunk).any():
         return {}
     return {
-        "text_piece": (("frame", "token"), pieces.astype(str)),
+        "text_piece": (("frame", "token"), _read_pieces(results, frames)),
         "text_effect_of_chunk": (("frame", "token"), chunk),
         "suffix_text_effect": (("frame", "query", "token"), by_query),
     }
 
 
+def _read_pieces(results: Results, frames: Sequence[int]) -> Array:
+    pieces = np.full((len(frames), results.tokens), "", object)
+    for place, frame in enumerate(frames):
+        own = results.pieces(frame)[: results.tokens]
+        pieces[place, : len(own)] = own
+    return pieces.astype(str)
+
+
 def _gather_targets(results: Results, frames: Sequence[int]) -> _Targets:
     by_frame = []
     for frame in frames:
-        own: dict[tuple[str, str, str], TargetEffect] = {}
+        own: dict[tuple[str, str, str], tuple[TargetEffect, Effects]] = {}
         for effects in results.effects:
             for target in effects.target_effects(frame):
-                own.setdefault((target.kind, target.name, target.method.phrase), target)
+                own.setdefault((target.kind, target.name, target.method.phrase), (target, effects))
         by_frame.append(own)
     return _Targets(tuple(dict.fromkeys(key for own in by_frame for key in own)), tuple(by_frame))
 
@@ -157,17 +197,23 @@ def _read_targets(results: Results, frames: Sequence[int], queries: Queries) -> 
     targets = _gather_targets(results, frames)
     if not targets.keys:
         return {}
-    controls = max(target.controls.size for own in targets.by_frame for target in own.values())
+    controls = max(target.controls.size for own in targets.by_frame for target, _ in own.values())
     lead, count = (len(frames), len(targets.keys)), _count(queries)
     patches = np.zeros((*lead, len(results.cameras), *results.grid.shape), bool)
     effects, control_effects = np.full(lead, np.nan), np.full((*lead, controls), np.nan)
+    dims = _find_dims(results, frames)
+    of_dim = np.full((*lead, len(dims)), np.nan)
     by_query = np.full((len(frames), count, len(targets.keys)), np.nan)
     control_by_query = np.full((*by_query.shape, controls), np.nan)
     for place, own in enumerate(targets.by_frame):
         for number, key in enumerate(targets.keys):
-            target = own.get(key)
-            if target is None:
+            if key not in own:
                 continue
+            target, source = own[key]
+            for axis, dim in enumerate(dims):
+                if target.model_change is not None and dim < target.model_change.shape[1]:
+                    change = root_mean_square(target.model_change[:, dim])
+                    of_dim[place, number, axis] = multiple_of(change, source.floor_of_dim(frames[place], dim))
             for cell in target.cells:
                 patches[place, number][cell] = True
             whole = target.against_noise()
@@ -184,33 +230,86 @@ def _read_targets(results: Results, frames: Sequence[int], queries: Queries) -> 
         "target_method": (("target",), methods),
         "target_patches": (("frame", "target", *_PATCH), patches),
         "target_effect": (("frame", "target"), effects),
+        "target_effect_of_dim": (("frame", "target", "effect_dim"), of_dim),
         "control_effect": (("frame", "target", "control"), control_effects),
         "suffix_target_effect": (("frame", "query", "target"), by_query),
         "suffix_control_effect": (("frame", "query", "target", "control"), control_by_query),
+        **_read_changes(targets, controls),
+    }
+
+
+def _read_changes(targets: _Targets, controls: int) -> Arrays:
+    """Return the actions of the untouched calls and their changes, robot units; none where no file holds them."""
+    lead = len(targets.by_frame), len(targets.keys)
+    known = [target.change.shape for own in targets.by_frame for target, _ in own.values() if target.change is not None]
+    if not known:
+        return {}
+    shape = known[0]
+    actions, changes = np.full((lead[0], *shape), np.nan, np.float32), np.full((*lead, *shape), np.nan, np.float32)
+    of_controls = np.full((*lead, controls, *shape), np.nan, np.float32)
+    for place, own in enumerate(targets.by_frame):
+        for number, key in enumerate(targets.keys):
+            target = own[key][0] if key in own else None
+            if target is None or target.change is None:
+                continue
+            changes[place, number] = target.change
+            if target.baseline is not None:
+                actions[place] = target.baseline
+            if target.control_changes is not None:
+                of_controls[place, number, : len(target.control_changes)] = target.control_changes
+    axes = ("action", "robot_dim")
+    return {
+        "robot_actions": (("frame", *axes), actions),
+        "target_change": (("frame", "target", *axes), changes),
+        "control_change": (("frame", "target", "control", *axes), of_controls),
     }
 
 
 def _read_relevances(results: Results, frames: Sequence[int], queries: Queries) -> Arrays:
-    """Return the gradient-weighted attention; all frames have the dimensions of the first that has some."""
-    sources = [_find_gradients(results.effects, frame) for frame in frames]
-    dims = next((one.gradient_dims(frame) for one, frame in zip(sources, frames, strict=True) if one is not None), ())
-    if not dims or not queries:
+    """Return the gradient-weighted attention for all actions and for each query, and how far it agrees with effects."""
+    dims = tuple(sorted({dim for frame in frames for dim in find_dims(results, frame, "gradient")}))
+    if not dims:
         return {}
-    shape = len(frames), _count(queries), len(dims), len(results.cameras), *results.grid.shape
-    values = np.full(shape, np.nan, np.float32)
-    for place, (source, frame) in enumerate(zip(sources, frames, strict=True)):
-        if source is None:
-            continue
-        for number, query in enumerate(queries[place]):
-            for axis, dim in enumerate(dims):
-                found = source.gradient_map(frame, query.items, dim)
+    lead, count = (len(frames), len(dims)), _count(queries)
+    patches = len(results.cameras), *results.grid.shape
+    of_query = len(frames), count, len(dims)
+    chunk, text = (np.full((*lead, *shape), np.nan, np.float32) for shape in (patches, (results.tokens,)))
+    maps, words = (np.full((*of_query, *shape), np.nan, np.float32) for shape in (patches, (results.tokens,)))
+    agreements = {name: np.full(lead, np.nan, np.float32) for name in ("gradient", "relevance")}
+    whole = Query("text", (0,))
+    for place, frame in enumerate(frames):
+        own = queries[place] if queries else ()
+        for axis, dim in enumerate(dims):
+            targets = [(whole, chunk[place], text[place])]
+            targets += [(query, maps[place, number], words[place, number]) for number, query in enumerate(own)]
+            for query, to_patches, to_text in targets:
+                found = find_map(results, frame, query, "gradient", dim)
                 if found is not None:
-                    values[place, number, axis] = found.values
+                    to_patches[axis] = found.values
+                relevances = find_word_relevances(results, frame, query, dim)
+                if relevances is not None:
+                    to_text[axis] = relevances
+            for name, values in agreements.items():
+                values[place, axis] = _find_agreement(results, frame, dim, name)
     return {
-        "gradient_dim": (("dim",), np.array(dims)),
-        "suffix_relevance": (("frame", "query", "dim", *_PATCH), values),
+        "gradient_dim": (("gradient_dim",), np.array(dims)),
+        "text_piece": (("frame", "token"), _read_pieces(results, frames)),
+        "relevance_of_chunk": (("frame", "gradient_dim", *_PATCH), chunk),
+        "text_relevance_of_chunk": (("frame", "gradient_dim", "token"), text),
+        "suffix_relevance": (("frame", "query", "gradient_dim", *_PATCH), maps),
+        "suffix_text_relevance": (("frame", "query", "gradient_dim", "token"), words),
+        **{
+            f"{name}_agreement": (("frame", "gradient_dim"), values)
+            for name, values in agreements.items()
+            if np.isfinite(values).any()
+        },
     }
 
 
-def _find_gradients(effects: Sequence[Effects], frame: int) -> Effects | None:
-    return next((effect for effect in effects if effect.gradient_dims(frame)), None)
+def _find_agreement(results: Results, frame: int, dim: int, name: str) -> float:
+    """Return the rank correlation of gradients of one dimension with its effects; NaN where it was not measured."""
+    for effects in results.effects:
+        values = effects.row(f"agreement/{name}", frame)
+        if values is not None and dim in effects.gradient_dims(frame):
+            return float(values[effects.gradient_dims(frame).index(dim)])
+    return float("nan")

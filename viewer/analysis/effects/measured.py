@@ -27,6 +27,13 @@ MAPS: Final = {"effect": "map/effect_of_chunk", "gradient": "gradient/relevance"
 """Dataset of the map of each measure."""
 
 
+def find_measured_frames(results: Results) -> tuple[int, ...]:
+    """Return the frames with effects or gradients of patches, words or targets, ascending."""
+    names = (*MAPS.values(), "map/text_effect_of_chunk", "targets/effect")
+    found = (effects for effects in results.effects if any(effects.has(name) for name in names))
+    return tuple(sorted({frame for effects in found for frame in effects.frames}))
+
+
 def find_map_unavailable_reason(results: Results, frame: int, measure: str = "effect", dim: int | None = None) -> str:
     """Return why a frame has no effect map, or none of the measure `gradient` or of a dimension; empty if it has."""
     name = MAPS[measure]
@@ -43,8 +50,7 @@ def find_map_unavailable_reason(results: Results, frame: int, measure: str = "ef
     if measure == "gradient":
         return f"frame {frame} has no gradients{left_out}; {how}"
     if mapped:
-        some = format_numbers(mapped[:MOST_NAMED]) + (" …" if len(mapped) > MOST_NAMED else "")
-        have = f"frames {some} have one" if len(mapped) > 1 else f"frame {some} has one"
+        have = f"{name_frames(mapped)} {'have' if len(mapped) > 1 else 'has'} one"
         return f"frame {frame} has no effect map, {have}; {how}"
     return f"there is no effect map of this file{left_out}; {how}"
 
@@ -60,6 +66,12 @@ def find_dims(results: Results, frame: int, measure: str) -> tuple[int, ...]:
 def name_dims(dims: tuple[int, ...]) -> str:
     """Return `dimension 2` or `dimensions 0–3, 6`."""
     return f"dimension{'s' * (len(dims) > 1)} {format_numbers(dims)}"
+
+
+def name_frames(frames: tuple[int, ...]) -> str:
+    """Return `frame 2` or `frames 0–3, 6 …`: at most MOST_NAMED of them."""
+    more = " …" if len(frames) > MOST_NAMED else ""
+    return f"frame{'s' * (len(frames) > 1)} {format_numbers(frames[:MOST_NAMED])}{more}"
 
 
 def find_map(

@@ -1,10 +1,16 @@
-"""Which figures show effect maps, and whether the file has them. No Qt."""
+"""Which exports show effect maps, and whether the file has them. No Qt."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from viewer.analysis.effects.measured import find_map_unavailable_reason
+from viewer.analysis.effects.measured import (
+    find_dims,
+    find_map_unavailable_reason,
+    find_measured_frames,
+    name_dims,
+    name_frames,
+)
 from viewer.errors import UserError
 from viewer.model.view_state import FROM_EFFECTS, ViewState
 
@@ -37,11 +43,13 @@ def choose_frames(
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the frames that have a map, and a sentence on how many a figure over frames leaves out, if it does.
 
-    All frames where no effects are shown.
+    All frames where no effects are shown. Of a table of effects those on which anything was measured.
 
     Raises:
         UserError: The kind has no effects, or a frame has no map; along the frames, all of them have none.
     """
+    if arguments.is_table_of_effects:
+        return _choose_measured_frames(results, arguments, frames)
     if not is_of_effects(arguments, over):
         return frames, ()
     if _lacks_maps(arguments, over):
@@ -59,6 +67,49 @@ def choose_frames(
     if len(kept) == len(frames):
         return frames, ()
     what = "gradients" if measure == "gradient" else "effect map"
-    count = len(frames) - len(kept)
-    return kept, (f"{count} of {len(frames)} frames {'is' if count == 1 else 'are'} left out, which "
-                  f"{'has' if count == 1 else 'have'} no {what}.",)  # fmt: skip
+    return kept, (_describe_left_out(len(frames) - len(kept), len(frames), what),)
+
+
+def _describe_left_out(count: int, total: int, what: str) -> str:
+    are, have = ("is", "has") if count == 1 else ("are", "have")
+    return f"{count} of {total} frames {are} left out, which {have} no {what}."
+
+
+def _choose_measured_frames(
+    results: Results, arguments: ExportArguments, frames: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    measured = find_measured_frames(results)
+    if measured and arguments.view is None and not arguments.frames:
+        return measured, ()
+    kept = tuple(frame for frame in frames if frame in measured)
+    if not kept:
+        whose = f"frame {frames[0]}" if len(frames) == 1 else f"any of the {len(frames)} frames"
+        have = f", but of {name_frames(measured)}" if measured else ""
+        left_out = "".join(f" ({sentence.partition('. ')[0]})" for sentence in results.effects_left_out[:1])
+        raise UserError(
+            f"There are no effects of {whose}{have}{left_out}; “pi0-capture effects {results.path.name} --frames "
+            f"{frames[0]} --map 2” measures them{', or name other --frames' if measured else ''}."
+        )
+    missing = len(frames) - len(kept)
+    return kept, ((_describe_left_out(missing, len(frames), "effects"),) if missing else ())
+
+
+def choose_dim_of_table(results: Results, arguments: ExportArguments, frames: tuple[int, ...]) -> int | None:
+    """Return the action dimension of the effects and gradients in a table: the named one, else that of the view.
+
+    None for all of them.
+
+    Raises:
+        UserError: No frame has effects or gradients of the named one.
+    """
+    view = arguments.view
+    if arguments.dim is None and view is not None and view.measure in FROM_EFFECTS and arguments.table_of == "maps":
+        return view.dim
+    if not isinstance(arguments.dim, int) or arguments.kind != "table":
+        return None
+    found = {dim for frame in frames for measure in FROM_EFFECTS for dim in find_dims(results, frame, measure)}
+    if arguments.dim not in found:
+        have = f"those of {name_dims(tuple(sorted(found)))}" if found else "none of any single dimension"
+        raise UserError(f"There are no effects or gradients of action dimension {arguments.dim}, but {have}; name "
+                        "another --dim, or all.")  # fmt: skip
+    return arguments.dim
