@@ -12,6 +12,7 @@ import make_effects
 import numpy as np
 import pytest
 
+from viewer.analysis.effects.effect_rows import COLUMNS
 from viewer.export.__main__ import main
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def test_table_of_effects_has_each_patch_and_dimension(measured: Path, tmp_path:
     mean = known["gradient/relevance"][:, ACTION].mean(0)
     np.testing.assert_allclose(column(whole, "gradient"), mean.ravel(), rtol=1e-5)
     assert {row["method"] for row in whole} == {"hidden from the actions"}
+    assert set(rows[0]) - {"frame", "query", "camera", "row", "col", "bar"} == set(COLUMNS)
     last = np.argwhere(np.ones(known["map/effect_of_chunk"].shape))[-1]
     assert (whole[-1]["row"], whole[-1]["col"]) == (str(last[1]), str(last[2]))
 

@@ -16,6 +16,7 @@ import pytest
 from export_driver import plan_export
 
 from viewer.analysis import scores
+from viewer.analysis.effects.effect_rows import COLUMNS as EFFECT_COLUMNS
 from viewer.errors import UserError
 from viewer.export import tables
 from viewer.export.__main__ import main
@@ -135,7 +136,7 @@ def test_every_column_is_described_in_the_help(small: Path, tmp_path: Path, caps
     )
     groups = {name for name in columns if name.startswith("mass ") and name != "mass region"}
     of_some = {score.column for score in scores.SCORES.values() if score.needs_effects}  # of files with effects
-    of_some |= {"region name", "outcome", "prompt"}  # of named regions, and of runs
+    of_some |= {"region name", "outcome", "prompt", *EFFECT_COLUMNS}  # of named regions, of runs, and of effects
     assert columns - groups == set(tables.describe_columns()) - {"mass …"} - of_some
     with pytest.raises(SystemExit):
         main(["table", "-h"])
