@@ -20,6 +20,10 @@ class MissingWordError(UserError):
     """The prompt of a frame lacks a word."""
 
 
+class NoEffectsError(UserError):
+    """Nothing was measured on the frames that are asked for, and nothing is wrong with the file."""
+
+
 class NoMapsError(UserError):
     """The attention maps of a frame were not kept: it has summaries alone, and nothing is wrong with the file."""
 

@@ -79,7 +79,11 @@ class ExportParser(argparse.ArgumentParser):
         from viewer.export import arrays, tables  # here, for they take long to import
 
         columns = self._get_formatter()
-        columns.start_section("columns" if kind == "table" else "arrays; those of effects where some were measured")
+        columns.start_section(
+            "columns; nan is null in Parquet"
+            if kind == "table"
+            else "arrays; those of effects where some were measured"
+        )
         described = tables.describe_columns() if kind == "table" else arrays.describe_arrays()
         for name, description in described.items():
             columns.add_argument(argparse.Action((), "", metavar=name, help=description.replace("%", "%%")))

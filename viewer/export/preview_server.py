@@ -22,6 +22,7 @@ from viewer.export import arrays, cli, tables
 from viewer.export.encoding import pixels
 from viewer.export.figures import text_layout
 from viewer.export.figures.figure import Figure
+from viewer.export.formats.csv_lines import csv_values
 from viewer.export.plan import ExportPlan, build_plan
 from viewer.export.renderer import FigureRenderer
 from viewer.export.resolve import resolve_request
@@ -163,9 +164,7 @@ def _preview_table(reader: tables.BlockReader) -> tuple[Figure, int]:
         names = [*names[:6], *names[-4:]]
     lines = len(columns["frame"])
     rows = [tuple(_format_value(columns[name][line]) for name in names) for line in range(min(MOST_ROWS, lines))]
-    sampled = sum(
-        len(str(text)) + 1 for column in columns.values() for text in tables.csv_values(column[:SAMPLED_LINES])
-    )
+    sampled = sum(len(str(text)) + 1 for column in columns.values() for text in csv_values(column[:SAMPLED_LINES]))
     per_row = round(sampled * max(lines / SAMPLED_LINES, 1) / block.rows)
     return Figure(TablePreview((tuple(names), *rows)), ViewState(), "table"), per_row * reader.count_rows()
 

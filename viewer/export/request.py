@@ -124,6 +124,8 @@ class ExportRequest:
     """Named regions, which lie elsewhere in each frame; None for the view's patches in all frames."""
     outcome: str | None
     """Of the episode in a run, in a column of its table; None for a file by itself."""
+    has_effect_columns: bool
+    """Whether a table has columns of effects where the file has none, as it does where other episodes of a run have."""
     table_of: TableUnit
     dim: int | None
     """Action dimension of the effects and gradients in a table; None for all of them."""

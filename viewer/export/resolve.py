@@ -116,6 +116,7 @@ class _Resolver:
             notes=(*unmeasured, *left_out, *notes, *selection.describe_undefined(results, frames, queries)),
             region=region,
             outcome=None,
+            has_effect_columns=False,
             table_of=arguments.table_of,
             dim=effect_maps.choose_dim_of_table(results, arguments, frames),
             width=arguments.size or SIZES.get(arguments.kind, 480),

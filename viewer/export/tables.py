@@ -5,26 +5,24 @@ Numbers are read in blocks of one query in one frame, so that memory does not gr
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from capture.results import schema
 from viewer.analysis.effects.effect_rows import COLUMNS as EFFECT_COLUMNS
-from viewer.analysis.effects.effect_rows import read_effect_rows, read_map_columns
+from viewer.analysis.effects.effect_rows import measures_with_maps, read_effect_rows, read_map_columns
 from viewer.analysis.query_attention import QueryAttention
 from viewer.analysis.region_boxes import find_boxes
 from viewer.analysis.scores import SCORES, Score
 from viewer.errors import UserError
 from viewer.export import atomic_write
+from viewer.export.formats.csv_lines import format_csv_lines, is_repeated, quote_cell
 from viewer.export.scenes import explain_read_errors
-from viewer.model.plain_text import csv_cell
+from viewer.model.view_state import FROM_EFFECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from viewer.export.request import ExportRequest, NamedQuery, Phase
     from viewer.io.results import Results
     from viewer.model.attention import Floats
+    from viewer.model.view_state import Query
 
     Column = npt.NDArray[Any]
     Write = Callable[[Path, "BlockReader", Iterator["Block"]], None]
@@ -130,7 +129,7 @@ class BlockReader:
         self.has_region = bool(request.view.region) or request.region is not None
         self.has_maps = request.kind == "arrays" or request.table_of == "maps"
         self.is_of_effects = request.kind == "table" and request.table_of == "effects"
-        has_effects = bool(results.effects)
+        has_effects = bool(results.effects) or request.has_effect_columns
         found = find_column_scores(has_region=self.has_region, has_effects=has_effects)
         if request.kind == "arrays":
             self.scores = [SCORES["entropy"], *(score for score in found if score.needs_effects)]
@@ -148,7 +147,8 @@ class BlockReader:
                 for number, named in enumerate(named_queries):
                     with explain_read_errors(self.results, frame):
                         block = self._read_block(queries.phase, frame, number, named)
-                    yield block
+                    if not self.is_of_effects or len(block.effects["dim"]):
+                        yield block
 
     def _read_block(self, phase: Phase, frame: int, number: int, named: NamedQuery) -> Block:
         region, dim = self.request.region_at(frame), self.request.dim
@@ -166,8 +166,14 @@ class BlockReader:
             attention.maps if self.has_maps else None,
             attention.mass,
             {score.column: attention.compute_or_nan(score.compute) for score in self.scores},
-            read_map_columns(self.results, frame, named.query, dim) if self.request.table_of == "maps" else {},
+            self._read_effects_of_patches(frame, named.query),
         )
+
+    def _read_effects_of_patches(self, frame: int, query: Query) -> dict[str, Column]:
+        if self.request.kind != "table" or self.request.table_of != "maps":
+            return {}
+        measures = FROM_EFFECTS if self.request.has_effect_columns else measures_with_maps(self.results)
+        return read_map_columns(self.results, frame, query, self.request.dim, measures)
 
     def name_boxes(self, frame: int) -> str:
         """Return the patches of the region in a frame, as boxes."""
@@ -307,53 +313,13 @@ def _repeat(text: str, lines: int) -> Column:
     return np.broadcast_to(np.array(text, dtype=object), lines)
 
 
-def _is_repeated(column: Column) -> bool:
-    """Return whether all lines of a column are the same for certain."""
-    return column.strides == (0,)
-
-
-def csv_values(column: Column) -> list[Any]:
-    """Return a column as it is written to CSV: floats with seven digits, which tell float32 numbers apart.
-
-    Texts that a spreadsheet would take for formulas begin with an apostrophe.
-    """
-    if column.dtype.kind == "f":
-        return cast("list[Any]", np.char.mod("%.7g", column).tolist())
-    return [csv_cell(value) for value in column.tolist()]
-
-
 def _write_csv(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         for number, block in enumerate(blocks):
             columns = table_columns(reader, block)
             if number == 0:
-                stream.write(",".join(map(_quote_cell, columns)) + "\n")
+                stream.write(",".join(map(quote_cell, columns)) + "\n")
             stream.writelines(format_csv_lines(list(columns.values())))
-
-
-def format_csv_lines(columns: list[Column]) -> Iterator[str]:
-    """Yield the lines of a block, as the csv module writes `csv_values`.
-
-    They are made of one text with places for what changes, which took a third of the time of writing cell by cell.
-    """
-    cells, values = [], []
-    for column in columns:
-        if _is_repeated(column):
-            cells.append(_quote_cell(column[0]).replace("%", "%%"))
-            continue
-        cells.append({"f": "%.7g", "i": "%d"}.get(column.dtype.kind, "%s"))
-        is_text = column.dtype.kind == "O"
-        values.append([_quote_cell(text) for text in column.tolist()] if is_text else column.tolist())
-    template = ",".join(cells) + "\n"
-    return map(template.__mod__, zip(*values, strict=True))
-
-
-@lru_cache(1024, typed=True)
-def _quote_cell(value: object) -> str:
-    """Return a cell of CSV, in quotation marks where it needs them; see `csv_cell`."""
-    made = io.StringIO()
-    csv.writer(made, lineterminator="").writerow([csv_cell(value), ""])
-    return made.getvalue().removesuffix(",")
 
 
 def _write_parquet(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> None:
@@ -372,9 +338,12 @@ def _write_parquet(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> 
     try:
         for block in blocks:
             columns = table_columns(reader, block)
+            # What was not measured is null: averages leave it out, and DuckDB takes no NaN for a number.
             table = pyarrow.table(
                 {
-                    name: pyarrow.repeat(column[0], len(column)) if _is_repeated(column) else pyarrow.array(column)
+                    name: pyarrow.repeat(column[0], len(column))
+                    if is_repeated(column)
+                    else pyarrow.array(column, from_pandas=True)
                     for name, column in columns.items()
                 }
             )

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from capture.remote.address import RemotePath
+from capture.results import effects_schema, regions_schema
+from viewer.io.open_file import ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from capture.remote.address import Location
 
 MAX_NAME: Final = 300
+COMPANIONS: Final = (effects_schema.SUFFIX, regions_schema.SUFFIX, regions_schema.SUFFIX.replace(".h5", ".previous.h5"))
+"""Endings of files that lie beside results files."""
 
 
 def list_names(folder: Location) -> Iterator[str]:
@@ -24,6 +28,11 @@ def list_names(folder: Location) -> Iterator[str]:
         return
     with os.scandir(folder) as found:
         yield from (entry.name for entry in found)
+
+
+def is_results_name(name: str) -> bool:
+    """Return whether a name in a folder, without `.partial`, can be that of a results file."""
+    return name.endswith(ENDINGS) and not name.endswith(COMPANIONS) and not name.startswith(".")
 
 
 def is_inside(path: Location, folder: Location) -> bool:

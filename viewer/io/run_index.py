@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from capture.remote.address import RemotePath
 from capture.results import schema
 from viewer.errors import UserError
-from viewer.io.open_file import ENDINGS, Stamp, read_stamp
-from viewer.io.run_folder import MAX_NAME, is_inside, list_links, list_names, natural_key
+from viewer.io.open_file import Stamp, read_stamp
+from viewer.io.run_folder import MAX_NAME, is_inside, is_results_name, list_links, list_names, natural_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -254,7 +254,7 @@ def _from_folder(folder: Location) -> Run:
     try:
         for entry in list_names(folder):
             name = entry.removesuffix(schema.PARTIAL_SUFFIX)
-            if name.endswith(ENDINGS) and not name.startswith(".") and len(names) < MAX_EPISODES:
+            if is_results_name(name) and len(names) < MAX_EPISODES:
                 names.add(name)
     except OSError as error:
         if isinstance(folder, RemotePath):

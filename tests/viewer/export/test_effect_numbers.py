@@ -161,8 +161,35 @@ def test_table_of_effects_in_parquet_says_what_its_columns_hold(measured: Path, 
     assert main(["table", str(measured), "-o", str(tmp_path), *words]) == 0
     table = parquet.read_table(tmp_path / "small" / "table.parquet")
     assert b"multiple of what other noise" in table.schema.field("effect").metadata[b"description"]
-    described = [field.name for field in table.schema if not field.metadata]
-    assert not described, "each column has its description"
+    assert not [field.name for field in table.schema if not field.metadata], "each column has its description"
+    assert table["effect"].null_count, "NaN is null"
+
+
+def test_tables_of_a_run_have_the_effects_beside_each_file(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("a.h5", "b.h5"):
+        shutil.copy(measured, run / name)
+    shutil.copy(measured.with_name("small.effects.h5"), run / "a.effects.h5")
+    words = ["table", str(run), "--processes", "1", "-o"]
+    assert main([*words, str(tmp_path / "long"), "--of", "effects"]) == 0
+    assert "1 episode without anything that is asked for (b): There are no effects of" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "long" / "run").glob("episode=*")] == ["episode=a"]
+    assert main([*words, str(tmp_path / "maps"), "--of", "maps", "--frames", "0", "--layers", "1", "--heads", "0",
+                 "--steps", "1", "--actions", "2"]) == 0  # fmt: skip
+    tables = []
+    for path in sorted((tmp_path / "maps" / "run").glob("*/table.csv")):
+        with path.open(encoding="utf-8", newline="") as stream:
+            tables.append(list(csv.DictReader(stream)))
+    assert [list(rows[0])[-3:] for rows in tables] == [["weight", "effect", "gradient"]] * 2, "one schema"
+    effects, none = (column(rows, "effect") for rows in tables)
+    assert np.isfinite(effects).any()
+    assert np.isnan(none).all()
+    assert "lie beside each of its files" in refuse(
+        capsys, *words, str(tmp_path), "--effects", str(run / "a.effects.h5")
+    )
 
 
 def test_arrays_have_dimensions_words_and_changes_of_the_effects_file(measured: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from viewer.analysis.effects.effect_rows import COLUMNS as EFFECT_COLUMNS
 from viewer.errors import UserError
 from viewer.export import tables
 from viewer.export.__main__ import main
+from viewer.export.formats import csv_lines
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
@@ -260,8 +261,8 @@ def test_csv_lines_are_those_that_the_csv_module_writes() -> None:
         "outcome": np.broadcast_to(np.array("", dtype=object), 5),
     }
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(zip(*map(tables.csv_values, columns.values()), strict=True))
-    assert "".join(tables.format_csv_lines(list(columns.values()))) == stream.getvalue()
+    csv.writer(stream, lineterminator="\n").writerows(zip(*map(csv_lines.csv_values, columns.values()), strict=True))
+    assert "".join(csv_lines.format_csv_lines(list(columns.values()))) == stream.getvalue()
 
 
 def test_messages_of_export_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

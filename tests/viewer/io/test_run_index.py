@@ -79,7 +79,9 @@ def test_states_of_episodes_follow_from_their_files(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_an_index_is_a_list_of_its_files(tmp_path: Path) -> None:
-    for name in ("b_10.h5", "b_9.h5", "c.hdf5.partial", "notes.txt", ".hidden.h5", "b_9.h5.partial"):
+    for name in ("b_10.h5", "b_9.h5", "c.hdf5.partial", "notes.txt", ".hidden.h5", "b_9.h5.partial",
+                 "b_9.effects.h5", "b_9.1.effects.h5", "c.effects.h5.partial", "b_9.regions.h5",
+                 "b_9.regions.previous.h5"):  # fmt: skip
         (tmp_path / name).touch()
     run = run_index.read_run(tmp_path)
     assert [episode.name for episode in run.episodes] == ["b_9", "b_10", "c"]

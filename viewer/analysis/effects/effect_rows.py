@@ -92,11 +92,13 @@ def read_effect_rows(
     return lines.columns()
 
 
-def read_map_columns(results: Results, frame: int, query: Query, dim: int | None) -> dict[str, Column]:
-    """Return effect and gradient of each patch, (patches,) each, of those measures that any frame has; NaN without."""
+def read_map_columns(
+    results: Results, frame: int, query: Query, dim: int | None, measures: Sequence[str]
+) -> dict[str, Column]:
+    """Return the effect or gradient of each patch by name, (patches,) each; NaN where it was not measured."""
     shape = len(results.cameras), *results.grid.shape
     found = {}
-    for measure in measures_with_maps(results):
+    for measure in measures:
         own = find_map(results, frame, query, measure, dim)
         found[measure] = (np.full(shape, np.nan, np.float32) if own is None else own.values).ravel()
     return found

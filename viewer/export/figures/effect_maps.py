@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from viewer.analysis.effects.effect_rows import find_measured_dims
 from viewer.analysis.effects.measured import (
     find_dims,
     find_map_unavailable_reason,
@@ -11,7 +12,7 @@ from viewer.analysis.effects.measured import (
     name_dims,
     name_frames,
 )
-from viewer.errors import UserError
+from viewer.errors import NoEffectsError, UserError
 from viewer.model.view_state import FROM_EFFECTS, ViewState
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _choose_measured_frames(
         whose = f"frame {frames[0]}" if len(frames) == 1 else f"any of the {len(frames)} frames"
         have = f", but of {name_frames(measured)}" if measured else ""
         left_out = "".join(f" ({sentence.partition('. ')[0]})" for sentence in results.effects_left_out[:1])
-        raise UserError(
+        raise NoEffectsError(
             f"There are no effects of {whose}{have}{left_out}; “pi0-capture effects {results.path.name} --frames "
             f"{frames[0]} --map 2” measures them{', or name other --frames' if measured else ''}."
         )
@@ -107,7 +108,8 @@ def choose_dim_of_table(results: Results, arguments: ExportArguments, frames: tu
         return view.dim
     if not isinstance(arguments.dim, int) or arguments.kind != "table":
         return None
-    found = {dim for frame in frames for measure in FROM_EFFECTS for dim in find_dims(results, frame, measure)}
+    found = {dim for frame in frames for dim in find_measured_dims(results, frame)}
+    found |= {dim for frame in frames for dim in find_dims(results, frame, "gradient")}
     if arguments.dim not in found:
         have = f"those of {name_dims(tuple(sorted(found)))}" if found else "none of any single dimension"
         raise UserError(f"There are no effects or gradients of action dimension {arguments.dim}, but {have}; name "

@@ -11,13 +11,14 @@ from urllib.parse import quote
 
 from capture import __version__
 from capture.results import schema
-from viewer.errors import MissingWordError, NotWrittenError, UserError
+from viewer.errors import MissingWordError, NoEffectsError, NotWrittenError, UserError
 from viewer.export import atomic_write, cancellation
 from viewer.export.process_pool import count_cores
 from viewer.export.runs.episode_pool import call_in_processes
 from viewer.export.runs.share import resolve_share
 from viewer.export.selection import file_slug
 from viewer.io import run_index
+from viewer.io.effects import find_effects_files
 from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class EpisodeTask:
     outcome: str
     """`success`, `failure`, or empty where it is unknown."""
     target: Path
+    has_effect_columns: bool
+    """Whether its table has columns of effects: those of all episodes have where one has an effects file."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,9 @@ def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -
         raise UserError(
             f"{arguments.file} holds no finished episode; wait until one is, or name an unfinished file{unfinished}."
         )
-    _check_options(folder, arguments)
+    if arguments.effects:
+        raise UserError("Effects of a run lie beside each of its files, where they are found; leave out --effects.")
+    _check_options(folder, arguments, has_effect_columns=tasks[0].has_effect_columns)
     tasks = list(resolve_share(os.environ, arguments.share).of(tasks))
     todo = [task for task in tasks if arguments.overwrite or not task.target.exists()]
     atomic_write.remove_leftovers([folder / OPTIONS_NAME, *(task.target for task in todo)])
@@ -128,8 +133,11 @@ def _list_tasks(run: Run, folder: Path, file_format: str) -> list[EpisodeTask]:
         target = folder / f"episode={quote(_unique_name(episode), safe=' ')[:200]}" / f"table.{file_format}"
         if target in tasks:
             raise UserError(f"Two episodes of {run.name} are called {episode.name}; give them names of their own.")
-        tasks[target] = EpisodeTask(run_index.path_of(run, episode), episode.name, run_index.outcome(episode), target)
-    return list(tasks.values())
+        tasks[target] = EpisodeTask(
+            run_index.path_of(run, episode), episode.name, run_index.outcome(episode), target, False
+        )
+    has_effects = any(find_effects_files(task.file) for task in tasks.values())
+    return [replace(task, has_effect_columns=has_effects) for task in tasks.values()]
 
 
 def _unique_name(episode: Episode) -> str:
@@ -137,13 +145,15 @@ def _unique_name(episode: Episode) -> str:
     return episode.file.removesuffix(".h5")
 
 
-def _check_options(folder: Path, arguments: ExportArguments) -> None:
+def _check_options(folder: Path, arguments: ExportArguments, *, has_effect_columns: bool) -> None:
     """Store the options beside the tables; raise UserError where tables of other options lie there."""
     options = {
         field.name: json.loads(json.dumps(getattr(arguments, field.name), default=str))
         for field in fields(arguments)
         if field.name not in NOT_OPTIONS
     }
+    if has_effect_columns:
+        options["effect columns"] = True
     path = folder / OPTIONS_NAME
     try:
         if path.exists() and not arguments.overwrite:
@@ -178,22 +188,26 @@ def export_episode(
     from viewer.export.selection import describe_undefined
     from viewer.regions.in_frames import UnknownRegionError
 
-    probe = early(task.file)
+    beside = find_effects_files(task.file)
+    probes = [early(path) for path in (task.file, *beside)]
     try:
-        reason = probe.wait()
+        reason, *of_effects = [probe.wait() for probe in probes]
     finally:
-        probe.stop()
+        for probe in probes:
+            probe.stop()
     if reason:
         return EpisodeOutcome(task.name, failed=reason)
     try:
         asked = replace(arguments, file=task.file, frames=arguments.frames or "all")
-        with ExportSource.open(task.file) as source:
+        usable = [path for path, unusable in zip(beside, of_effects, strict=True) if not unusable]
+        with ExportSource.open(task.file, beside=usable) as source:
             request = replace(
-                resolve_request(source, asked), folder=task.target.parent, overwrite=True, outcome=task.outcome
-            )
+                resolve_request(source, asked), folder=task.target.parent, overwrite=True, outcome=task.outcome,
+                has_effect_columns=task.has_effect_columns,
+            )  # fmt: skip
             tables.write_table(build_plan(source, request), source.results, lambda *_: check())
             undefined = " ".join(describe_undefined(source.results, request.frames, request.queries))
-    except (MissingWordError, UnknownRegionError) as error:
+    except (MissingWordError, NoEffectsError, UnknownRegionError) as error:
         return EpisodeOutcome(task.name, left_out=str(error))
     except NotWrittenError:  # as on a full disk: the other episodes would fail alike
         raise
