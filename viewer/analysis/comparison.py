@@ -33,6 +33,11 @@ def take_side(shown: ViewState, pinned: ViewState) -> ViewState:
     return replace(side, range="uniform") if is_other and shown.range == "locked" else side
 
 
+def in_measure_of(shown: ViewState, side: ViewState) -> ViewState:
+    """Return what is subtracted from the shown view, in its measure: numbers of two measures have no difference."""
+    return side if side.measure == shown.measure else replace(side, measure=shown.measure, dim=shown.dim)
+
+
 def has_other_unit(one: Measure, other: Measure) -> bool:
     """Return whether numbers of two measures are in different units."""
     return one != other and (one in FROM_EFFECTS or other in FROM_EFFECTS)

@@ -39,6 +39,8 @@ class QuerySeries:
     """Frames that have the words, but no counterpart in the file that is subtracted."""
     other: str = ""
     """Name of that file."""
+    measured: str = ""
+    """`effects` or `gradients`, where they are what is subtracted."""
 
     def describe_left_out(self, before: str = "") -> str:
         """Return how many frames are left out and why: `8 left out, whose prompts lack “ball”`; empty for none.
@@ -50,11 +52,16 @@ class QuerySeries:
             whose = "prompts lack" if len(self.left_out) > 1 else "prompt lacks"
             parts.append(f"{len(self.left_out)} left out, whose {whose} {self.words}")
         if self.unpaired:
-            parts.append(f"{len(self.unpaired)} left out, which {self.other} lacks{self._with_words()}")
+            parts.append(
+                f"{len(self.unpaired)} left out, which {self.other} lacks{self._with_words()}{self._with_effects()}"
+            )
         return f"{before}{'; '.join(parts)}" if parts else ""
 
     def _with_words(self) -> str:
         return f" or whose prompt there lacks {self.words}" if self.words else ""
+
+    def _with_effects(self) -> str:
+        return f" or has no {self.measured} of" if self.measured else ""
 
     def describe_unpaired(self, total: int) -> str:
         """Return a sentence about the frames without a counterpart, of so many; empty if there are none."""
@@ -62,7 +69,8 @@ class QuerySeries:
             return ""
         frames = f"frame{'s' * (len(self.unpaired) > 1)} {_list_frames(self.unpaired)}"
         what = f"whose prompt has {self.words}" if self.words else "of that number"
-        return f"{self.other} has no frame {what} for {len(self.unpaired)} of {total} frames; left out: {frames}."
+        with_effects = f" and with {self.measured}" if self.measured else ""
+        return f"{self.other} has no frame {what}{with_effects} for {len(self.unpaired)} of {total} frames; left out: {frames}."
 
 
 def find_same_query(query: Query, results: Results, frame: int, other_frame: int) -> Query | None:
@@ -107,7 +115,9 @@ def find_query_series(
 
 
 def name_words(results: Results, frame: int, query: Query) -> str:
-    """Return the words of a query in quotation marks, the first few of many."""
+    """Return the words of a query in quotation marks, the first few of many; empty for actions, which have none."""
+    if query.kind == "action":
+        return ""
     chips = results.chips(frame)
     labels = [f"“{elide(chips[item].label)}”" for item in query.items if item < len(chips)]
     if len(labels) > MOST_NAMED:

@@ -330,7 +330,13 @@ def compare(one: Scene, two: Scene, state: ViewState) -> Scene:
     text = one.text - two.text if one.text.shape == two.text.shape else one.text
     action = one.action - two.action if one.action.shape == two.action.shape else one.action
     ranges = ((-reach, reach),) * len(maps)
-    return replace(one, maps=np.nan_to_num(maps), text=text, action=action, ranges=ranges, difference=True)
+    effect = one.effect
+    if one.effect is not None and two.effect is not None and one.maps.shape == two.maps.shape:
+        measured = one.effect.values - two.effect.values  # NaN where one of them was not measured
+        maps, effect = np.where(np.isnan(measured), np.float32(0), maps), replace(one.effect, values=measured)
+    return replace(
+        one, maps=np.nan_to_num(maps), text=text, action=action, ranges=ranges, difference=True, effect=effect
+    )
 
 
 def on_one_range(one: Scene, two: Scene) -> tuple[Scene, Scene]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -74,6 +73,8 @@ class ShownScenes(QObject):
             return None
         if self._pinned is not None:
             side = comparison.take_side(self._current, self._pinned)
+            if self._current.compare == "difference" and not self.blinking and self._blinked is None:
+                side = comparison.in_measure_of(self._current, side)
             return self.results, place_region(side, self.regions, self._current.frame)
         if self.other is None:
             return None
@@ -121,8 +122,7 @@ class ShownScenes(QObject):
         if self.blinking or self._current.compare != "difference":
             return pair[1] if self.blinking else pair[0]
         pin, one = self.pin, self.plain_scene()
-        # A difference is of one measure, the shown one.
-        second = self.scene_of(pin[0], replace(pin[1], measure=self._current.measure)) if pin is not None else None
+        second = self.scene_of(*pin) if pin is not None else None
         return one if one is None or second is None else scenes.compare(one, second, self._current)
 
     def side_by_side(self) -> tuple[Scene, Scene] | None:

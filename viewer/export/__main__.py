@@ -95,7 +95,8 @@ def open_source(arguments: ExportArguments) -> Iterator[ExportSource]:
 
     files = [path for path in (arguments.file, arguments.other) if path is not None]
     beside = [path for path in find_effects_files(arguments.file) if path not in arguments.effects]
-    probes = [_start_probe(path) for path in (*files, *arguments.effects, *beside)]
+    beside_other = [] if arguments.other is None else find_effects_files(arguments.other)
+    probes = [_start_probe(path) for path in (*files, *arguments.effects, *beside, *beside_other)]
     try:
         if len(probes) == 1 and not arguments.is_numbers:
             process_pool.load_qt()  # while the probe reads
@@ -103,13 +104,14 @@ def open_source(arguments: ExportArguments) -> Iterator[ExportSource]:
             named = len(files) + len(arguments.effects)
             paths = [_wait_for_probe(probe) for probe in probes[:named]]
             # One that was not named and cannot be read, or is of another file, must not stop an export.
-            found = [probe.path for probe in probes[named:] if not probe.wait()]
+            found = {probe.path for probe in probes[named:] if not probe.wait()}
     finally:
         for probe in probes:
             probe.stop()
     file, other = paths[0], paths[1] if arguments.other is not None else None
     local = [path for path in paths[len(files) :] if isinstance(path, Path)]
-    with ExportSource.open(file, other, local, [path for path in found if isinstance(path, Path)]) as source:
+    usable = [[path for path in one if path in found] for one in (beside, beside_other)]
+    with ExportSource.open(file, other, local, *usable) as source:
         yield source
 
 

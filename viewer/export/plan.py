@@ -17,8 +17,9 @@ from viewer.analysis.query_series import (
 )
 from viewer.errors import UserError
 from viewer.export import scenes, selection
-from viewer.export.figures import file_names
+from viewer.export.figures import effect_maps, file_names
 from viewer.export.resolve import resolve_request
+from viewer.model.view_state import FROM_EFFECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -145,6 +146,7 @@ def build_plan(source: ExportSource, request: ExportRequest) -> ExportPlan:
                         reduce=reduction,
                     )
                     view = _set_comparison(source, request, view)
+                    effect_maps.check_subtracted(source, view)
                     name = file_names.name_figure(source, request, view, queries.phase, named, series)
                     sweep = _sweep_views(source, request, view, series)
                     files.append(PlannedFile(request.folder / name, view, sweep, series))
@@ -155,7 +157,8 @@ def build_plan(source: ExportSource, request: ExportRequest) -> ExportPlan:
         words = next(iter(unpaired))
         with_words = f" with {words}" if words else ""
         raise UserError(f"{other} has none of these frames{with_words}; name words or frames that both files have.")
-    gone = [QuerySeries((), (), words, tuple(frames), other) for words, frames in unpaired.items()]
+    measured = _name_measured(request.view)
+    gone = [QuerySeries((), (), words, tuple(frames), other, measured) for words, frames in unpaired.items()]
     return ExportPlan(request, tuple(files), tuple(one.describe_unpaired(len(request.frames)) for one in gone))
 
 
@@ -176,7 +179,13 @@ def _leave_out_unpaired(source: ExportSource, view: ViewState, series: QuerySeri
     if not kept:
         words = f" with {series.words}" if series.words else ""
         raise UserError(f"{source.other.path.name} has none of these frames{words}; name words or frames of both.")
-    return replace(series, frames=kept, unpaired=tuple(unpaired), other=source.other.path.name)
+    return replace(
+        series, frames=kept, unpaired=tuple(unpaired), other=source.other.path.name, measured=_name_measured(view)
+    )
+
+
+def _name_measured(view: ViewState) -> str:
+    return f"{view.measure}s" if view.measure in FROM_EFFECTS else ""
 
 
 def _start_in_series(results: Results, view: ViewState, series: QuerySeries) -> ViewState:
@@ -224,6 +233,8 @@ def _subtracted_view(results: Results, view: ViewState, comparison: Comparison) 
     for name in ("layer", "step", "reduce"):
         if (value := getattr(comparison, name)) is not None:
             changes[name] = value
+    if comparison.dim is not None:
+        changes["dim"] = None if comparison.dim == "all" else comparison.dim
     if comparison.heads:
         changes["heads"] = comparison.heads
     return replace(view, **changes)

@@ -94,7 +94,8 @@ class PreviewServer:
         if self._source is not None:
             self._source.close()
             self._source = self._renderer = None
-        self._source, self._paths = ExportSource.open(*paths, find_effects_files(arguments.file)), paths
+        beside = [find_effects_files(file) if file is not None else [] for file in (arguments.file, arguments.other)]
+        self._source, self._paths = ExportSource.open(*paths, *beside), paths
         return self._source
 
     def answer(self, ask: dict[str, Any]) -> tuple[dict[str, Any], bytes]:

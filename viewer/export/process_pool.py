@@ -155,7 +155,8 @@ def _start_worker(request: ExportRequest, stop: Any) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     from viewer.export.renderer import FigureRenderer
 
-    _Worker.renderer = FigureRenderer(ExportSource.open(request.file, request.other, request.effects), request)
+    source = ExportSource.open(request.file, request.other, request.effects, beside_other=request.other_effects)
+    _Worker.renderer = FigureRenderer(source, request)
     _Worker.stop = stop
 
 

@@ -84,6 +84,8 @@ class Comparison:
     word: str = ""
     """Looked up in the prompt of the frame that is subtracted."""
     reduce: Reduction | None = None
+    dim: int | Literal["all"] | None = None
+    """Action dimension of effects or gradients."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class ExportRequest:
     """The file that is subtracted."""
     effects: tuple[Path, ...]
     """Effects files about the file, the one to prefer first."""
+    other_effects: tuple[Path, ...]
+    """Effects files about the file that is subtracted."""
     folder: Path
     """Where files are written: a folder named after the results file."""
     format: str

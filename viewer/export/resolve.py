@@ -98,6 +98,7 @@ class _Resolver:
             file=results.path,
             other=None if self.other is None else self.other.path,
             effects=tuple(effect.path for effect in results.effects),
+            other_effects=() if self.other is None else tuple(effect.path for effect in self.other.effects),
             folder=arguments.folder / selection.name_folder(results),
             format=arguments.format,
             overwrite=arguments.overwrite,
@@ -240,12 +241,14 @@ class _Resolver:
                     f"{self._suggest_comparison(layers, frames)[0]}, or give --other FILE."
                 )
             return None
+        suggestions = self._suggest_comparison(layers, frames)
         return parse_comparison(
-            self.results, self.arguments.against, self.phases(), self._suggest_comparison(layers, frames)
+            self.results, self.arguments.against, self.phases(), suggestions, is_of_effects=self.is_of_effects
         )
 
     def _suggest_comparison(self, layers: tuple[int, ...], frames: tuple[int, ...]) -> list[str]:
-        return suggest_comparison(self.results, layers, self.heads(), frames)
+        places = layers, self.heads(), frames
+        return suggest_comparison(self.results, *places, is_of_effects=self.is_of_effects)
 
     # Queries
 

@@ -10,14 +10,15 @@ import numpy as np
 
 from viewer.analysis import scene
 from viewer.analysis.carried_query import align_view, describe_not_aligned
-from viewer.analysis.comparison import take_side
+from viewer.analysis.comparison import in_measure_of, take_side
+from viewer.analysis.effects.measured import find_map_unavailable_reason
 from viewer.analysis.scene import Scene
 from viewer.errors import READ_ERRORS, NoMapsError, UserError
 from viewer.export import cancellation
 from viewer.io.effects import Effects, attach
 from viewer.io.results import Results
 from viewer.model import attention
-from viewer.model.view_state import SHARED_RANGES
+from viewer.model.view_state import FROM_EFFECTS, SHARED_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,29 +37,32 @@ class ExportSource:
 
     @classmethod
     def open(
-        cls, file: Location, other: Location | None = None, effects: Sequence[Path] = (), beside: Sequence[Path] = ()
+        cls,
+        file: Location,
+        other: Location | None = None,
+        effects: Sequence[Path] = (),
+        beside: Sequence[Path] = (),
+        beside_other: Sequence[Path] = (),
     ) -> Self:
         """Open the files.
 
         `effects` are effects files about `file`, the one to prefer first; those in `beside` come after them, and are
-        left out where they are about another file or damaged.
+        left out where they are about another file or damaged, as those of `beside_other` are, about `other`.
 
         Raises:
             UserError: A file cannot be opened.
         """
-        results = Results(file)
-        try:
-            for path in reversed((*effects, *beside)):
-                try:
-                    attach(results, Effects(path))
-                except UserError as error:
-                    if path in effects:
-                        raise
-                    results.effects_left_out += (str(error),)
-            return cls(results, None if other is None else Results(other))
-        except BaseException:
-            results.close()
-            raise
+        with contextlib.ExitStack() as opened:
+            results = Results(file)
+            opened.callback(results.close)
+            _attach_all(results, (*effects, *beside), required=effects)
+            second = None
+            if other is not None:
+                second = Results(other)
+                opened.callback(second.close)
+                _attach_all(second, beside_other)
+            opened.pop_all()
+            return cls(results, second)
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +80,10 @@ class ExportSource:
         """Return whether a view has no counterpart in the other file: no such frame, or a prompt without the words."""
         if self.other is None:
             return False
-        return view.frame >= self.other.done or align_view(view, self.results, self.other) is None
+        if view.frame >= self.other.done or align_view(view, self.results, self.other) is None:
+            return True
+        is_of_effects = view.measure in FROM_EFFECTS and bool(self.other.effects)
+        return is_of_effects and bool(find_map_unavailable_reason(self.other, view.frame, view.measure, view.dim))
 
     def subtracted(self, view: ViewState) -> tuple[Results, ViewState] | None:
         """Return the file and the view that a view is compared with; None where it has none.
@@ -90,7 +97,9 @@ class ExportSource:
                 reason = describe_not_aligned(view, self.results, self.other)
                 raise UserError(f"{reason}; name a word that both prompts have, or another frame.")
             return self.other, aligned
-        return None if view.pinned is None else (self.results, take_side(view.bare(), view.pinned))
+        if view.pinned is None:
+            return None
+        return self.results, in_measure_of(view, take_side(view.bare(), view.pinned))
 
     def compose(self, view: ViewState) -> Scene:
         """Return the scene of a view, whatever it is compared with."""
@@ -112,6 +121,17 @@ class ExportSource:
         if view.compare == "difference" and self.subtracted(view) is not None:
             return scene.compare(*self.compose_both(view), view)
         return self.compose(view)
+
+
+def _attach_all(results: Results, effects: Sequence[Path], required: Sequence[Path] = ()) -> None:
+    """Open effects files, the one to prefer first. Raises UserError for a required one that cannot be read."""
+    for path in reversed(effects):
+        try:
+            attach(results, Effects(path))
+        except UserError as error:
+            if path in required:
+                raise
+            results.effects_left_out += (str(error),)
 
 
 @contextlib.contextmanager

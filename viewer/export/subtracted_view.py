@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from viewer.analysis.effects.measured import measured_frames
 from viewer.errors import UserError
 from viewer.export.request import Comparison
 from viewer.export.selection import parse_positions
@@ -14,13 +15,24 @@ if TYPE_CHECKING:
     from viewer.export.request import Phase
     from viewer.io.results import Results
 
+FIELDS: Final = "frame=, word=, action=, step=, layer=, head=, reduce= or, of effects, dim="
+OF_ATTENTION: Final = frozenset({"word", "step", "layer", "head", "reduce"})
+"""Fields in which effects and gradients cannot differ."""
+MOST_DIGITS: Final = 9
+
 
 def parse_comparison(
-    results: Results, against: Sequence[str], phases: Sequence[Phase], suggestions: Sequence[str]
+    results: Results,
+    against: Sequence[str],
+    phases: Sequence[Phase],
+    suggestions: Sequence[str],
+    *,
+    is_of_effects: bool,
 ) -> Comparison:
     """Return what differs in the subtracted view, read from texts such as `layer=4`.
 
     `phases` are those of the export; `suggestions` are named in the message about a text that cannot be read.
+    `is_of_effects`: whether effects or gradients are subtracted, which have dimensions, and no layer, step or head.
 
     Raises:
         UserError: A text cannot be read, or names what the file does not have.
@@ -28,7 +40,17 @@ def parse_comparison(
     fields = dict[str, Any]()
     for part in against:
         field, _, value = part.partition("=")
-        if field == "frame":
+        if is_of_effects and field in OF_ATTENTION:
+            what = "are on the actions" if field == "word" else f"have no {field}"
+            raise UserError(
+                f"--against {part} is of attention, and effects and gradients {what}; write frame=, action= or dim=, "
+                f"such as {' or '.join(suggestions[:2])}."
+            )
+        if field == "dim" and not is_of_effects:
+            raise UserError(f"--against {part} is of effects or gradients; add --measure effect or --measure gradient.")
+        if field == "dim" and _is_dim(value):
+            fields["dim"] = "all" if value == "all" else int(value)
+        elif field == "frame":
             fields["frame"] = parse_positions(value, range(results.done), "frame")[0]
         elif field == "layer":
             fields["layer"] = parse_positions(value, results.layers, "layer")[0]
@@ -45,20 +67,24 @@ def parse_comparison(
         elif field == "reduce" and value in {"mean", "max"}:
             fields["reduce"] = value
         else:
-            raise UserError(
-                f"--against {part} cannot be read; write frame=, word=, action=, step=, layer=, head= or reduce=, "
-                f"such as {' or '.join(suggestions[:2])}."
-            )
+            raise UserError(f"--against {part} cannot be read; write {FIELDS}, such as {' or '.join(suggestions[:2])}.")
     return Comparison(**fields)
 
 
+def _is_dim(text: str) -> bool:
+    return text == "all" or (text.isascii() and text.isdigit() and len(text) < MOST_DIGITS)
+
+
 def suggest_comparison(
-    results: Results, layers: Sequence[int], heads: Sequence[int], frames: Sequence[int]
+    results: Results, layers: Sequence[int], heads: Sequence[int], frames: Sequence[int], *, is_of_effects: bool
 ) -> list[str]:
     """Return values for --against that the file has and the view does not show, the best first; never empty.
 
     `layers`, `heads` and `frames` are the places that the view shows.
     """
+    if is_of_effects:
+        measured = [frame for frame in measured_frames(results) if frame not in set(frames)][:1]
+        return [*(f"frame={frame}" for frame in measured), "action=0", "dim=0"]
     shown = {
         "layer": {results.layers[layer] for layer in layers},
         "head": set(heads) if len(heads) == 1 else set(),

@@ -176,6 +176,14 @@ def name_of_map(view: ViewState, found: EffectMap) -> tuple[str, str]:
     return name_actions(view.query)
 
 
+def name_shown(view: ViewState) -> str:
+    """Return what effects or gradients a view shows, in a few words: action 4, or all actions, dimension 2."""
+    actions = "all actions" if view.query.kind != "action" else name_actions(view.query)[0]
+    if view.dim is None:
+        return actions
+    return f"{actions}, gradient of dimension {view.dim}" if view.measure == "gradient" else f"dimension {view.dim}"
+
+
 def _name_largest(results: Results, found: EffectMap) -> str:
     if not np.isfinite(found.values).any():
         return ""

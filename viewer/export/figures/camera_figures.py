@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PySide6.QtCore import QRectF
 
-from viewer.analysis.caption import heading_of, heads_of, words_of
+from viewer.analysis.caption import heading_of, heads_of
 from viewer.analysis.scene import on_one_range
 from viewer.export import scenes
 from viewer.export.figures import color_bar, text_layout
 from viewer.export.figures.color_bar import ColourScale
-from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
+from viewer.export.figures.figure import Figure, build_figure, describe_view, name_side, set_scale_text
 from viewer.model.view_state import FROM_EFFECTS, SHARED_RANGES
 from viewer.rendering import theme, ticks
 from viewer.rendering.patches import describe_weight
@@ -286,7 +286,7 @@ def describe_difference(source: ExportSource, view: ViewState) -> tuple[str, str
             step, f"layer {results.layers[side.layer]}", heads_of(side, results.heads)
         )  # fmt: skip
         sides.append((
-            results.path.name if source.other is not None else "", words_of(results, side.frame, side.query)[0],
+            results.path.name if source.other is not None else "", name_side(results, side),
             f"frame {side.frame}", *place,
         ))  # fmt: skip
     different = [(a, b) for a, b in zip(*sides, strict=True) if a != b]

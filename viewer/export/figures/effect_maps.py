@@ -17,6 +17,7 @@ from viewer.model.view_state import FROM_EFFECTS, ViewState
 
 if TYPE_CHECKING:
     from viewer.export.arguments import ExportArguments
+    from viewer.export.scenes import ExportSource
     from viewer.io.results import Results
 
 WEIGHTS = frozenset({"summary", "heads", "wall", "film", "difference", "video"})
@@ -69,6 +70,17 @@ def choose_frames(
         return frames, ()
     what = "gradients" if measure == "gradient" else "effect map"
     return kept, (_describe_left_out(len(frames) - len(kept), len(frames), what),)
+
+
+def check_subtracted(source: ExportSource, view: ViewState) -> None:
+    """Raise UserError where effects are subtracted that were not measured: a difference would show the others alone."""
+    pair = source.subtracted(view) if view.compare == "difference" and view.measure in FROM_EFFECTS else None
+    if pair is None:
+        return
+    results, other = pair
+    reason = find_map_unavailable_reason(results, other.frame, other.measure, other.dim)
+    if reason:
+        raise UserError(f"There is nothing to subtract from {results.path.name}: {reason}; or take --measure weight.")
 
 
 def _describe_left_out(count: int, total: int, what: str) -> str:

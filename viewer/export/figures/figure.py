@@ -13,7 +13,7 @@ from PySide6.QtGui import QImage, QPageSize, QPainter, QPdfWriter
 from capture.results import schema
 from viewer.analysis.caption import Caption, describe_prompts, elide, heads_of, words_of
 from viewer.analysis.caption import caption as create_caption
-from viewer.analysis.effects.measured import find_warning, name_source
+from viewer.analysis.effects.measured import find_warning, name_shown, name_source
 from viewer.errors import UserError
 from viewer.export import encoding, metadata
 from viewer.export.figures import color_bar
@@ -208,8 +208,15 @@ def describe_subtracted(source: ExportSource, view: ViewState) -> str:
         return ""
     results, other = pair
     where = f"frame {other.frame}" if view.measure in FROM_EFFECTS else describe_position(results, other)
-    words = f"{words_of(results, other.frame, other.query)[0]}, {where}"
+    words = f"{name_side(results, other)}, {where}"
     return f"{words} of {results.path.name}" if source.other is not None else words
+
+
+def name_side(results: Results, view: ViewState) -> str:
+    """Return whose attention, effects or gradients a side of a comparison has: action 4 of 0–14, or dimension 2."""
+    if view.measure in FROM_EFFECTS and (view.dim is not None or view.query.kind == "text"):
+        return name_shown(view)
+    return words_of(results, view.frame, view.query)[0]
 
 
 def describe_position(results: Results, view: ViewState) -> str:
