@@ -70,7 +70,8 @@ class QuerySeries:
         frames = f"frame{'s' * (len(self.unpaired) > 1)} {_list_frames(self.unpaired)}"
         what = f"whose prompt has {self.words}" if self.words else "of that number"
         with_effects = f" and with {self.measured}" if self.measured else ""
-        return f"{self.other} has no frame {what}{with_effects} for {len(self.unpaired)} of {total} frames; left out: {frames}."
+        count = f"{len(self.unpaired)} of {total} frames"
+        return f"{self.other} has no frame {what}{with_effects} for {count}; left out: {frames}."
 
 
 def find_same_query(query: Query, results: Results, frame: int, other_frame: int) -> Query | None:

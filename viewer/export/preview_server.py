@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from viewer.export.arguments import ExportArguments
 
 MOST_ROWS: Final = 16
+MOST_ARRAYS: Final = 24
+ASIDE: Final = frozenset({"bar", "in region", "noise", "method", "controls", "control median", "controls smaller"})
+"""Columns of a table of effects that its preview leaves out."""
 SAMPLED_LINES: Final = 256
 """Lines of a table from which the size of the file is estimated."""
 MOST_COLUMNS: Final = 12
@@ -152,26 +155,33 @@ def _preview_arrays(reader: tables.BlockReader) -> tuple[Figure, int]:
         ("query, layer, step, head, camera, group", "what the axes are called"),
         *((name, ", ".join(axes)) for name, axes in effects.items() if len(axes) > 1),
     )
-    return Figure(TablePreview(rows[:MOST_ROWS]), ViewState(), "arrays"), reader.count_rows() * block.maps[
-        0, 0, 0
-    ].nbytes
+    if len(rows) > MOST_ARRAYS:
+        rows = (*rows[: MOST_ARRAYS - 1], (f"and {len(rows) - MOST_ARRAYS + 1} more", "pi0-export arrays -h"))
+    size = reader.count_rows() * block.maps[0, 0, 0].nbytes
+    return Figure(TablePreview(rows), ViewState(), "arrays"), size
 
 
 def _preview_table(reader: tables.BlockReader) -> tuple[Figure, int]:
     block = next(reader.blocks())
     columns = tables.table_columns(reader, block)
     names = list(columns)
-    if len(names) > MOST_COLUMNS:
-        names = [*names[:6], *names[-4:]]
     lines = len(columns["frame"])
-    rows = [tuple(_format_value(columns[name][line]) for name in names) for line in range(min(MOST_ROWS, lines))]
+    first = 0
+    if reader.is_of_effects:
+        names = [name for name in names if name not in ASIDE]
+        measured = np.flatnonzero(np.isfinite(columns["effect"]) | np.isfinite(columns["gradient"]))
+        first = int(measured[0]) if measured.size else 0
+    elif len(names) > MOST_COLUMNS:
+        names = [*names[:6], *names[-4:]]
+    shown = range(first, min(first + MOST_ROWS, lines))
+    rows = [tuple(_format_value(columns[name][line]) for name in names) for line in shown]
     sampled = sum(len(str(text)) + 1 for column in columns.values() for text in csv_values(column[:SAMPLED_LINES]))
     per_row = round(sampled * max(lines / SAMPLED_LINES, 1) / block.rows)
     return Figure(TablePreview((tuple(names), *rows)), ViewState(), "table"), per_row * reader.count_rows()
 
 
 def _format_value(value: object) -> str:
-    return f"{float(value):.4f}" if isinstance(value, float | np.floating) else str(value)
+    return f"{float(value):.4g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def main() -> int:

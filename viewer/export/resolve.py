@@ -198,11 +198,11 @@ class _Resolver:
         """The view that all figures vary; its own position on an axis stays where it is among the chosen ones."""
         arguments = self.arguments
         view = self.start or ViewState(colours="viridis" if arguments.kind == "heads" else "inferno")
+        view = effect_maps.unlock_other_unit(view, arguments, self.over)
         view = replace(view, **self._look(), **selection.parse_colour_range(arguments.range), wall=self._wall())
         if view.wall != "off":
             view = replace(view, thumbnails=False, compare="off", pinned=None)
-        if not self.is_of_effects:
-            view = view_of_attention(view)
+        view = view if self.is_of_effects else view_of_attention(view)
         if arguments.left_out:
             view = replace(view, left_out=selection.parse_groups(self.results, arguments.left_out))
         if arguments.region:

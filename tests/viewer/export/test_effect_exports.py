@@ -177,6 +177,11 @@ def test_atlas_of_the_heads_effect(measured: Path, tmp_path: Path, capsys: pytes
             "--dim 1 is a dimension of effects or gradients; add --measure effect or --measure gradient.",
         ),
         ("summary --measure effect --dim x", "'x' is no action dimension; take a number from 0, or all"),
+        (
+            "summary --measure effect --layers 1,2",
+            "are of no layer, step or head; leave out --layers, or take --measure",
+        ),
+        ("summary --measure gradient --reduce mean max", "leave out --reduce, or take --measure weight."),
         ("film --measure effect", "of its own; take --over frames, or --measure weight."),
         ("summary --measure effect --frames 1", "Frame 1 has no effect map, frame 0 has one; “pi0-capture effects"),
     ],

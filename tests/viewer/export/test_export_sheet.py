@@ -77,6 +77,7 @@ def test_every_kind_has_its_own_preview_and_command_line(sheet: ExportSheet) -> 
         assert sheet.preview.reply["first"].endswith(options.format)
         assert sheet.preview.image is not None
         previews.add(pixels(sheet.preview.image).tobytes())
+        assert [name for name, one in sheet.kinds.items() if one.isChecked()] == [kind]
     assert len(previews) == len(KINDS) - 1
 
 
@@ -142,7 +143,7 @@ def test_copied_command_writes_the_same_files(sheet: ExportSheet, tmp_path: Path
 
 def test_form_puts_measure_unit_and_scale_into_the_command(sheet: ExportSheet) -> None:
     for name, value in (("measure", "contribution"), ("unit", "uniform"), ("colour_scale", "log")):
-        sheet.form._segments[name].buttons[value].click()  # type: ignore[union-attr]
+        sheet.form._segments[name].chosen.emit(value)
     options = cli.parse_arguments(sheet.form.arguments())
     assert (options.measure, options.unit, options.colour_scale) == ("contribution", "uniform", "log")
     sheet.kinds["atlas"].click()

@@ -54,9 +54,9 @@ class _Lines:
     def add(self, count: int, **columns: object) -> None:
         """Add some lines; a single value of a column is that of all of them, and columns without one are empty."""
         values = {
-            "what": "", "name": "", "method": "", "camera": "", "row": -1, "col": -1, "bar": False, "in region": False,
-            "dim": ALL_DIMS, "effect": np.nan, "noise": np.nan, "controls": 0, "control median": np.nan,
-            "controls smaller": 0, "gradient": np.nan,
+            "what": "", "name": "", "camera": "", "row": -1, "col": -1, "bar": False, "in region": False,
+            "dim": ALL_DIMS, "effect": np.nan, "gradient": np.nan, "noise": np.nan, "method": "",
+            "controls": 0, "control median": np.nan, "controls smaller": 0,
         }  # fmt: skip
         self.parts.append(
             {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from viewer.analysis.comparison import has_other_unit
 from viewer.analysis.effects.effect_rows import find_measured_dims
 from viewer.analysis.effects.measured import (
     find_dims,
@@ -54,6 +56,11 @@ def choose_frames(
         return _choose_measured_frames(results, arguments, frames)
     if not is_of_effects(arguments, over):
         return frames, ()
+    for name in ("layers", "steps", "heads", "reduce"):
+        if getattr(arguments, name) and not _lacks_maps(arguments, over):
+            raise UserError(
+                f"Effects and gradients are of no layer, step or head; leave out --{name}, or take --measure weight."
+            )
     if _lacks_maps(arguments, over):
         frames_too = "; take --over frames" if arguments.kind in {"film", "video"} else ""
         raise UserError(f"No head, layer or step has an effect map of its own{frames_too}, or --measure weight.")
@@ -70,6 +77,16 @@ def choose_frames(
         return frames, ()
     what = "gradients" if measure == "gradient" else "effect map"
     return kept, (_describe_left_out(len(frames) - len(kept), len(frames), what),)
+
+
+def unlock_other_unit(view: ViewState, arguments: ExportArguments, over: str) -> ViewState:
+    """Return the view without its locked range, where that is in the unit of another measure than what is shown."""
+    shown = arguments.measure or (
+        view.measure if is_of_effects(arguments, over) or view.measure not in FROM_EFFECTS else "weight"
+    )
+    if view.range != "locked" or arguments.view is None or not has_other_unit(view.measure, shown):
+        return view
+    return replace(view, range="uniform")
 
 
 def check_subtracted(source: ExportSource, view: ViewState) -> None:

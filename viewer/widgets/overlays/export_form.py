@@ -3,96 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, cast
 
-from PySide6.QtCore import QRectF, Signal
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from viewer.analysis import scores
+from viewer.analysis.comparison import has_other_unit
 from viewer.analysis.heads_wall import MOST_HEADS
+from viewer.controllers import export_measures
 from viewer.errors import READ_ERRORS
 from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
 from viewer.io.effects import find_effects_files
-from viewer.model.view_state import CHOICES
+from viewer.model.number_ranges import format_numbers
+from viewer.model.view_state import CHOICES, FROM_EFFECTS
 from viewer.regions.regions_file import default_path
-from viewer.rendering import drawing, theme
+from viewer.rendering import theme
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.segmented_control import SegmentedControl
+from viewer.widgets.overlays.export_rows import (
+    ALL_DIMS,
+    FIGURES,
+    KINDS_OF_ROWS,
+    LIST,
+    NOT_OF_EFFECTS,
+    OPTION,
+    FormNote,
+    FormRow,
+    axis_options,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from viewer.controllers.session import Session
-
-TITLES: Final = {
-    "summary": "Summary", "heads": "Heads", "wall": "Wall", "atlas": "Atlas", "film": "Film", "curves": "Curves",
-    "difference": "Difference", "video": "Video", "table": "Table", "arrays": "Arrays",
-}  # fmt: skip
-FIGURES: Final = frozenset(KINDS) - {"table", "arrays"}
-KINDS_OF_ROWS: Final = {
-    "over": frozenset(OVER),
-    "frames": frozenset(KINDS),
-    "layers": frozenset(KINDS) - {"atlas"},
-    "steps": frozenset(KINDS),
-    "heads": frozenset({"heads", "table", "arrays"}),
-    "queries": frozenset(KINDS) - {"difference"},
-    "reduce": frozenset({"summary", "film", "difference", "video"}),
-    "score": frozenset({"atlas"}),
-    "wall": frozenset({"wall"}),
-    "sorted": frozenset({"wall"}),
-    "lines": frozenset({"table"}),
-    "measure": frozenset({"summary", "heads", "wall", "film", "difference", "video"}),
-    "unit": frozenset({"summary", "heads", "wall", "difference", "video"}),
-    "colours": FIGURES - {"curves"},
-    "colour_scale": frozenset({"summary", "heads", "wall", "difference", "video"}),
-    "range": frozenset({"summary", "heads", "difference"}),
-    "rate": frozenset({"video"}),
-    "size": FIGURES,
-    "scale": FIGURES,
-    "theme": FIGURES,
-    "caption": FIGURES,
-}
-"""Kinds that have each row of the form; rows that are not listed belong to all kinds."""
-OPTION: Final = {
-    "over": "--over", "frames": "--frames", "layers": "--layers", "steps": "--steps", "heads": "--heads",
-    "lines": "--of", "wall": "--heads-of", "sorted": "--score", "measure": "--measure", "unit": "--unit",
-    "colours": "--colours",
-    "colour_scale": "--colour-scale", "range": "--range",
-    "rate": "--rate", "size": "--size", "scale": "--scale", "theme": "--theme",
-}  # fmt: skip
-
-LIST: Final = "such as 4,10,15-17 or all"
-
-
-def _axis_options(kind: str) -> list[tuple[str, str]]:
-    """Return the axes that a kind can run over, as (value, label) pairs."""
-    words = {"layers": "layers", "steps": "denoise steps", "frames": "frames", "layers-frames": "layers × frames"}
-    if kind == "film":
-        words["steps"] = "layers × denoise steps"
-    return [(name, words[name]) for name in OVER.get(kind, OVER["film"])]
-
-
-class FormRow(QWidget):
-    """A label and its control."""
-
-    LABEL_WIDTH = 72
-
-    def __init__(self, label: str, control: QWidget) -> None:
-        super().__init__()
-        self.label = label
-        row = QHBoxLayout(self)
-        row.setContentsMargins(self.LABEL_WIDTH, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(control)
-        if isinstance(control, DropDown):
-            row.addStretch()
-        self.setFixedHeight(28)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        box = QRectF(0, 0, self.LABEL_WIDTH - 8, self.height())
-        drawing.write(QPainter(self), box, self.label, theme.active().secondary, 12)
+    from viewer.model.view_state import Kind, Measure
 
 
 class ExportForm(QWidget):
@@ -105,10 +51,13 @@ class ExportForm(QWidget):
         self.session = session
         self.kind = kind
         self.unavailable_scores = self._find_unavailable_scores()
+        self.unavailable_measures: dict[str, str] = {}
+        self.has_effects = self.has_dims = False
         self.values: dict[str, str] = {"queries": "this", "reduce": session.state.reduce, "score": self._cells(),
                                        "wall": "best" if session.state.wall == "best" else "layer",
                                        "sorted": self._sort_score(),
                                        "lines": "rows", "range": session.state.range, "measure": session.state.measure,
+                                       "dim": ALL_DIMS if session.state.dim is None else str(session.state.dim),
                                        "unit": session.state.unit,
                                        "colours": session.state.colours, "colour_scale": session.state.scale,
                                        "theme": "light", "caption": "shown", "existing": "keep"}  # fmt: skip
@@ -147,7 +96,7 @@ class ExportForm(QWidget):
         self._formats = QHBoxLayout(self.format)
         self._formats.setContentsMargins(0, 0, 0, 0)
         self._add("format", "Format", self.format)
-        self._choice("over", "Over", _axis_options(self.kind))
+        self._choice("over", "Over", axis_options(self.kind))
         self._words("queries", "Queries", (("this", "This one"), ("both", "Words and actions")))
         for name, word in (("frames", "Frames"), ("layers", "Layers"), ("steps", "Steps"), ("heads", "Heads")):
             self._field(name, word, self._chosen(name), LIST)
@@ -163,8 +112,14 @@ class ExportForm(QWidget):
         by = self._segments["sorted"]
         assert isinstance(by, DropDown)
         by.disable(self.unavailable_scores)
-        self._words("lines", "Lines", (("rows", "A head"), ("maps", "A patch")))
-        self._words("measure", "Measure", (("weight", "Weight"), ("contribution", "× value norm")))
+        self._choice("lines", "Lines", (("rows", "heads"), ("maps", "patches of each head"), ("effects", "effects")))
+        self._choice("measure", "Measure", (
+            ("weight", "attention weight"), ("contribution", "weight × value norm"), ("effect", "effect"),
+            ("gradient", "attention × gradient"),
+        ))  # fmt: skip
+        self._choice("dim", "Dimension", ((ALL_DIMS, "all together"),))
+        self.note = FormNote()
+        self.column.addWidget(self.note)
         self._words("unit", "Unit", (("weight", "Weight"), ("uniform", "Times uniform")))
         self._choice("colours", "Colours", [(name, name) for name in CHOICES["colours"]])
         self._words("colour_scale", "Scale", (("linear", "Linear"), ("log", "Log"), ("rank", "Rank")))
@@ -259,7 +214,7 @@ class ExportForm(QWidget):
             self.values["over"] = self._default_axis()
             over = self._segments["over"]
             assert isinstance(over, DropDown)
-            over.set_options(_axis_options(kind))
+            over.set_options(axis_options(kind))
             over.show_value(self.values["over"])
         if kind in FIGURES:
             self.fields["size"].setText(str(SIZES[kind]))
@@ -273,22 +228,106 @@ class ExportForm(QWidget):
         own = {"film": str(state.film), "curves": str(state.curve)}.get(self.kind, OVER[self.kind][0])
         return OVER[self.kind][0] if own == "steps" and state.query.kind == "text" else own
 
+    @property
+    def measure(self) -> str:
+        """What the product draws: the chosen measure, or attention weights where it cannot draw that."""
+        if self.kind not in KINDS_OF_ROWS["measure"] or self.values["measure"] in self.unavailable_measures:
+            return "weight"
+        return self.values["measure"]
+
+    @property
+    def _is_of_effects(self) -> bool:
+        return self.measure in FROM_EFFECTS or (self.kind == "table" and self.values["lines"] == "effects")
+
+    def _show_choices(self) -> None:
+        """Show which measures, axes, lines and dimensions the product has, and in a sentence what it draws instead."""
+        session, kind = self.session, self.kind
+        shown: tuple[Kind, ...] = (session.state.query.kind,)
+        kinds = ("text", "action") if kind in KINDS_OF_ROWS["queries"] and self.values["queries"] == "both" else shown
+        try:
+            self._choose_axis(export_measures.find_unavailable_axes(kind, kinds))
+            over = self.values["over"] if kind in OVER else ""
+            self.unavailable_measures = export_measures.find_unavailable_measures(session, kind, over, kinds)
+            of_table = kind == "table" and self.values["lines"] != "rows"
+            dims = export_measures.find_table_dims(session) if of_table else export_measures.find_figure_dims(
+                session, self.measure, over)  # fmt: skip
+            self.has_effects = bool(export_measures.find_table_frames(session))
+        except READ_ERRORS:
+            self.unavailable_measures, dims, self.has_effects = dict.fromkeys(FROM_EFFECTS, "not readable"), (), False
+        self._disable("measure", self.unavailable_measures, self.measure)
+        if not self.has_effects and self.values["lines"] == "effects":
+            self.values["lines"] = "rows"
+        self._disable("lines", {} if self.has_effects else {"effects": "none in this file"}, self.values["lines"])
+        self._set_dims(dims)
+        wanted = self.values["measure"]
+        reason = self.unavailable_measures.get(wanted, "") if kind in KINDS_OF_ROWS["measure"] else ""
+        self.note.show_sentence(export_measures.describe_substitute(kind, wanted, reason, self.values["lines"]))
+
+    def _disable(self, name: str, reasons: dict[str, str], shown: str) -> None:
+        choice = self._segments[name]
+        assert isinstance(choice, DropDown)
+        choice.disable(reasons)
+        choice.show_value(shown)
+
+    def _choose_axis(self, lacking: dict[str, str]) -> None:
+        if self.kind in OVER and self.values["over"] in lacking:
+            self.values["over"] = next(axis for axis in OVER[self.kind] if axis not in lacking)
+        self._disable("over", lacking, self.values.get("over", ""))
+
+    def _set_dims(self, dims: tuple[int, ...]) -> None:
+        """Offer these dimensions, and all together; the chosen one gives way where it is none of them."""
+        if self.values["dim"] != ALL_DIMS and int(self.values["dim"]) not in dims:
+            self.values["dim"] = ALL_DIMS
+        choice = self._segments["dim"]
+        assert isinstance(choice, DropDown)
+        together = (
+            "all, and each by itself" if self.kind == "table" and self.values["lines"] == "effects" else "all together"
+        )
+        choice.set_options(((ALL_DIMS, together), *((str(dim), str(dim)) for dim in dims)))
+        choice.show_value(self.values["dim"])
+        self.has_dims = bool(dims)
+
     def _show_rows(self) -> None:
         """Show the rows of the kind, and `all` for the axis that it runs over unless the user typed a list."""
+        self._show_choices()
+        is_of_effects = self._is_of_effects
         along = self.values.get("over", "").split("-") if self.kind in OVER else ()
         film = self.kind == "film" and self.values["over"] == "steps"
         actions = self.session.state.query.kind == "action" or self.values["queries"] == "both"
         for name, line in self.rows.items():
             line.setVisible(self.kind in KINDS_OF_ROWS.get(name, frozenset(KINDS)) and (name != "steps" or actions))
+            if is_of_effects and (name in NOT_OF_EFFECTS or (name == "queries" and self.kind == "table")):
+                line.hide()
         if self.kind == "wall" and self.values["wall"] == "best":
             self.rows["layers"].hide()
+        if not self.has_dims or not (is_of_effects or self.values["lines"] == "maps"):
+            self.rows["dim"].hide()
+        self._disable("range", self._find_unavailable_ranges(), self._range())
         for name in ("frames", "layers", "steps"):
             if not self.fields[name].isModified():
                 whole = name in along or (film and name == "layers")
                 # Frames with the shown prompt, which a list of numbers cannot express.
                 own = whole and name == "frames" and self.kind in {"film", "video"}
-                self.fields[name].setText("" if own else "all" if whole else self._chosen(name))
+                chosen = "" if own else "all" if whole else self._chosen(name)
+                if name == "frames" and self.kind == "table" and is_of_effects:
+                    chosen = format_numbers(export_measures.find_table_frames(self.session), "-", ",")
+                self.fields[name].setText(chosen)
                 self.fields[name].setPlaceholderText("those of this prompt" if own else LIST)
+
+    def _find_unavailable_ranges(self) -> dict[str, str]:
+        """Return the ranges that the product cannot have, and why."""
+        state = self.session.state
+        lacks = {"uniform": "of attention alone"} if self.measure in FROM_EFFECTS else {}
+        if state.range != "locked":
+            lacks["locked"] = "the window’s is not locked"
+        elif has_other_unit(state.measure, cast("Measure", self.measure)):
+            lacks["locked"] = "the window’s is in another unit"
+        return lacks
+
+    def _range(self) -> str:
+        """Return the chosen range, or the usual one where the product cannot have it."""
+        usual = "shared" if self.measure in FROM_EFFECTS else "uniform"
+        return usual if self.values["range"] in self._find_unavailable_ranges() else self.values["range"]
 
     def _choose_folder(self) -> None:
         from PySide6.QtWidgets import QFileDialog
@@ -313,13 +352,14 @@ class ExportForm(QWidget):
             if self.rows[name].isHidden():
                 continue
             value = self.fields[name].text().strip() if name in self.fields else self.values[name]
+            value = {"measure": self.measure, "range": self._range()}.get(name, value)
             if name == "range" and value == "locked":
                 continue  # the view has the locked range
             if value:
                 arguments += [option, value]
-        if kind in KINDS_OF_ROWS["queries"] and self.values["queries"] == "both":
+        if not self.rows["queries"].isHidden() and self.values["queries"] == "both":
             arguments += ["--phase", "prefix", "suffix"]
-        if kind in KINDS_OF_ROWS["reduce"]:
+        if not self.rows["reduce"].isHidden():
             arguments += [
                 "--reduce",
                 *(("mean", "max") if self.values["reduce"] == "both" else (self.values["reduce"],)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRectF, QStandardPaths, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QKeyEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from viewer.controllers.export_run import ExportRun
 from viewer.export.request import KINDS
@@ -19,8 +19,9 @@ from viewer.io.open_file import read_identity
 from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
-from viewer.widgets.overlays.export_form import TITLES, ExportForm
+from viewer.widgets.overlays.export_form import ExportForm
 from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS, ExportPreview
+from viewer.widgets.overlays.export_rows import TITLES
 from viewer.widgets.overlays.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -87,10 +88,12 @@ class ExportSheet(Overlay):
     def _build(self) -> None:
         names = QVBoxLayout()
         names.setSpacing(2)
+        # Auto-exclusive buttons would exclude those of the form, too: Qt looks for them in all children.
+        exclusive = QButtonGroup(self)
         for kind in KINDS:
             button = Button(TITLES[kind], kind="quiet")
             button.setCheckable(True)
-            button.setAutoExclusive(True)
+            exclusive.addButton(button)
             button.setChecked(kind == self.form.kind)
             button.setProperty("kind", kind)
             reason = self.reason(kind)
