@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from capture.number_ranges import format_numbers
 from capture.remote.address import Location
-from capture.results.effects_schema import DESCRIPTIONS
+from capture.results.effects_schema import DESCRIPTIONS, describe_covering, describe_masking
 from capture.results.read_access import find_dataset, read_row
 
 SHOWN_FRAMES: Final = 4
@@ -30,9 +30,9 @@ _QUERIES: Final = {
 def describe_method(run: Mapping[str, Any]) -> str:
     """Return how a run takes things away, within a sentence: hidden from the actions in layers 0-8."""
     if run["mode"] == "random-masks":
-        return f"covered by random masks ({run['fill']})"
+        return describe_masking(run["fill"], run.get("masks") or 0)
     if run["mode"] != "knockout":
-        return f"covered ({run['fill']})"
+        return describe_covering(run["fill"])
     parts = [f"hidden from {_QUERIES.get(run['from'], run['from'])}"]
     for axis, numbers in (("layer", run.get("layers")), ("head", run.get("in_heads"))):
         if numbers:
@@ -70,9 +70,10 @@ def frame_lines(
         chunk = frame["map/effect_of_chunk"]
         [(camera, *_)] = _largest(chunk, 1)
         rows, cols = np.nonzero(chunk[camera] == np.nanmax(chunk))  # of the whole block
+        more = "more " if "masks/explained" in frame else ""
         lines.append(
             f"  largest effect of the map: {cameras[camera]} {_span('row', rows)} {_span('column', cols)}, "
-            f"{_multiple(float(np.nanmax(chunk)) / floor)} x the noise when {how}"
+            f"{_multiple(float(np.nanmax(chunk)) / floor)} x the noise {more}when {how}"
         )
         if "masks/explained" in frame:
             lines.append(

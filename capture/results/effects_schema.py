@@ -19,6 +19,26 @@ differently, most of all in bfloat16."""
 STRICTEST: Final = ACTION_LIMITS["float32"]
 """The limit of other number types."""
 
+_FILLS: Final = {
+    "mean": "covered with the mean colour of the rest", "grey": "covered with grey", "blur": "blurred",
+    "inpaint": "covered by inpainting from around",
+}  # fmt: skip
+
+
+def describe_covering(fill: str) -> str:
+    """Return what was done to patches that were covered with a fill, `mean` or `frame:3`, within a sentence."""
+    name, _, number = fill.partition(":")
+    if name == "frame" and number:
+        return f"covered with the pixels of frame {number}"
+    return _FILLS.get(fill, f"covered with {fill}")
+
+
+def describe_masking(fill: str, masks: int) -> str:
+    """Return what was done to a block for a map from random masks, within a sentence. `masks`: 0 if unknown."""
+    among = f"{masks} random masks" if masks else "random masks"
+    return f"{describe_covering(fill)}, beside a random half of all blocks (ridge regression on {among})"
+
+
 DESCRIPTIONS: Final[dict[str, tuple[str, str]]] = {
     "frames/number": ("frame", "position of the frame in the results file, from 0"),
     "frames/repeat_error": (

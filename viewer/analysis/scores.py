@@ -315,7 +315,7 @@ SCORES: Final[dict[str, Score]] = {
             name="knockout",
             title="effect of the head",
             axis="effect of silencing the head",
-            phrase="how far the actions move without the head",
+            phrase="how far the actions move when the head is silenced",
             description="How far the actions move when the head is silenced, in multiples of the noise; from an "
             "effects file.",
             unit="× noise",

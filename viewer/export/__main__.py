@@ -91,7 +91,7 @@ def open_source(arguments: ExportArguments) -> Iterator[ExportSource]:
     """
     from viewer.export import process_pool
     from viewer.export.scenes import ExportSource
-    from viewer.io.effects import find_effects_files
+    from viewer.io.effects_names import find_effects_files
 
     files = [path for path in (arguments.file, arguments.other) if path is not None]
     beside = [path for path in find_effects_files(arguments.file) if path not in arguments.effects]

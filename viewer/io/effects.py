@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
-from capture.results import effects_schema, schema
+from capture.results import effects_schema
 from viewer.errors import UserError
 from viewer.io import hdf5_guard, open_file
 from viewer.io.cache import Cache
@@ -20,13 +20,10 @@ from viewer.model.effects import EffectMap, Method, TargetEffect, multiple_of, r
 from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
-    from capture.remote.address import Location
     from viewer.io.results_file import ResultsFile
 
 T = TypeVar("T")
 CACHE_BYTES: Final = 32 << 20
-MOST_FILES: Final = 32
-"""Effects files that are looked for beside one results file."""
 OF_ALL_LAYERS: Final = "heads/"
 """Datasets over all of the policy's layers, recorded or not; others are over the recorded ones."""
 MOST_TARGETS: Final = 10_000
@@ -140,13 +137,13 @@ class Effects:
         return Method(
             mode=_word(run, "mode", "knockout"), queries=_word(run, "from", "actions"),
             layers=_numbers(run, "layers"), heads=_numbers(run, "in_heads"), fill=_word(run, "fill", "mean"),
+            masks=_count(run, "masks"),
         )  # fmt: skip
 
     @property
     def block(self) -> int:
         """Side in patches of the blocks of its effect map; 0 without a map."""
-        found = self.run.get("map")
-        return found if type(found) is int and found > 0 else 0
+        return _count(self.run, "map")
 
     def has(self, name: str) -> bool:
         """Return whether the file holds a dataset."""
@@ -193,8 +190,13 @@ class Effects:
         if actions:
             values = np.sqrt(np.square(values[list(actions)]).mean(0, dtype=np.float32))
         scale = np.float32(multiple_of(1.0, floor))
+        return self._make_map(frame, (values * scale).astype(np.float32), floor)
+
+    def _make_map(self, frame: int, values: Floats, floor: float, dims: tuple[int, ...] | None = None) -> EffectMap:
+        found = self.row("masks/explained", frame)
+        explained = float("nan") if found is None else float(found)
         return EffectMap(
-            (values * scale).astype(np.float32), self.method, self.block, floor, seeds=self.count_seeds(frame)
+            values, self.method, self.block, floor, dims, seeds=self.count_seeds(frame), explained=explained
         )
 
     def count_seeds(self, frame: int) -> int:
@@ -222,7 +224,7 @@ class Effects:
             return None
         floor = self.floor_of_dim(frame, dim)
         scaled = (values[dim] * np.float32(multiple_of(1.0, floor))).astype(np.float32)
-        return EffectMap(scaled, self.method, self.block, floor, (dim,), seeds=self.count_seeds(frame))
+        return self._make_map(frame, scaled, floor, (dim,))
 
     def gradient_dims(self, frame: int) -> tuple[int, ...]:
         """Return the action dimensions whose gradients weight the attention in a frame; empty without any."""
@@ -329,61 +331,6 @@ def attach(results: ResultsFile, effects: Effects) -> None:
     results.effects = (effects, *kept)
 
 
-def find_effects_files(results: Location) -> list[Path]:
-    """Return the effects files beside a results file by their names: `duck.effects.h5`, `duck.1.effects.h5` …
-
-    The one to prefer comes first: the highest number, which is the latest, and last the plain name, which `pi0-capture
-    effects` writes by default. At most MOST_FILES; none beside a file on another machine.
-    """
-    if not isinstance(results, Path) or not results.name:
-        return []
-    plain = results.with_name(f"{_stem(results)}{effects_schema.SUFFIX}")
-    try:
-        found = [plain] if plain.is_file() else []
-    except OSError:  # a name that no file can have; opening the results file says so
-        return []
-    numbered = (path for _, path in sorted(_find_numbered(results), reverse=True))
-    return [*list(numbered)[: MOST_FILES - 1], *found]
-
-
-def find_numbered_path(results: Path) -> Path:
-    """Return the first path beside a results file for another effects file: `duck.1.effects.h5`."""
-    number = max((number for number, _ in _find_numbered(results)), default=0) + 1
-    return results.with_name(f"{_stem(results)}.{number}{effects_schema.SUFFIX}")
-
-
-def _find_numbered(results: Path) -> list[tuple[int, Path]]:
-    stem, suffix, found = _stem(results), effects_schema.SUFFIX, []
-    try:
-        for entry in results.parent.iterdir():
-            middle = entry.name.removeprefix(f"{stem}.").removesuffix(suffix)
-            is_number = middle.isascii() and middle.isdigit() and len(middle) < 10
-            if is_number and entry.name == f"{stem}.{middle}{suffix}":
-                found.append((int(middle), entry))
-    except OSError:
-        return []
-    return found
-
-
-def _stem(results: Path) -> str:
-    name = results.name.removesuffix(schema.PARTIAL_SUFFIX)
-    return name.rpartition(".")[0] or name
-
-
-def is_effects_name(path: Location) -> TypeGuard[Path]:
-    """Return whether a path has the name of an effects file of this machine."""
-    return isinstance(path, Path) and path.name.endswith(effects_schema.SUFFIX)
-
-
-def find_results_file(effects: Path) -> Path | None:
-    """Return the results file beside an effects file by its name: `duck.h5`; None where there is none."""
-    stem = effects.name.removesuffix(effects_schema.SUFFIX)
-    before, _, number = stem.rpartition(".")
-    stems = [stem, *([before] if number.isascii() and number.isdigit() else [])]
-    found = (effects.with_name(f"{one}{end}") for one in stems for end in (".h5", ".hdf5"))
-    return next((path for path in found if path.is_file()), None)
-
-
 def _cells(mask: Floats) -> frozenset[tuple[int, int, int]]:
     return frozenset((int(camera), int(row), int(col)) for camera, row, col in np.argwhere(mask > 0))
 
@@ -391,6 +338,11 @@ def _cells(mask: Floats) -> frozenset[tuple[int, int, int]]:
 def _word(run: dict[str, Any], name: str, default: str) -> str:
     found = run.get(name)
     return clean_text(found, 40) if isinstance(found, str) and found else default
+
+
+def _count(run: dict[str, Any], name: str) -> int:
+    found = run.get(name)
+    return found if type(found) is int and found > 0 else 0
 
 
 def _numbers(run: dict[str, Any], name: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from capture.results import effects_schema
 from viewer.model.number_ranges import format_numbers
 
 if TYPE_CHECKING:
@@ -18,11 +19,6 @@ QUERIES: Final = {
     "actions": "the actions", "words": "the words", "patches": "the patches", "all": "words, patches and actions",
 }  # fmt: skip
 """Whose edges of attention a knockout cuts, by the name that the effects file has for it."""
-FILLS: Final = {
-    "mean": "the mean colour", "grey": "grey", "blur": "a blur of themselves", "inpaint": "what inpainting makes of "
-    "their surroundings",
-}  # fmt: skip
-"""What covers patches, by the name that the effects file has for it."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +34,24 @@ class Method:
     heads: tuple[int, ...] = ()
     """Heads in which edges are cut; empty for all."""
     fill: str = "mean"
-    """What covers patches: a key of FILLS."""
+    """What covers patches, as the effects file says: mean, grey, blur, inpaint, or frame:3 for that frame's pixels."""
+    masks: int = 0
+    """Random masks from which a map was regressed; 0 if unknown, or without masks."""
+
+    @property
+    def is_regressed(self) -> bool:
+        """Whether numbers of patches are how much more the actions move, and no measured effects of their own."""
+        return self.mode == "random-masks"
 
     @property
     def phrase(self) -> str:
         """What was done, within a sentence: hidden from the actions."""
         if self.mode == "occlude":
-            return f"covered with {FILLS.get(self.fill, self.fill)}"
+            return effects_schema.describe_covering(self.fill)
+        if self.is_regressed:
+            return effects_schema.describe_masking(self.fill, self.masks)
         if self.mode != "knockout":
-            return f"taken away by {self.mode.replace('-', ' ')}"
+            return f"taken away ({self.mode.replace('-', ' ')})"
         parts = [f"hidden from {QUERIES.get(self.queries, self.queries)}"]
         for name, numbers in (("layer", self.layers), ("head", self.heads)):
             if numbers:
@@ -71,6 +76,8 @@ class EffectMap:
     """Whether `values` are attention weighted by the gradient of `dims`, and no effects."""
     seeds: int = 0
     """Untouched calls with other noise that the noise floor is from; 0 if unknown."""
+    explained: float = float("nan")
+    """Share of the variance of random masks left out of the regression that the map predicts; NaN without masks."""
 
     @property
     def unit(self) -> str:
@@ -88,7 +95,7 @@ class TargetEffect:
 
     name: str
     kind: str
-    """`region`, `word` or `head`."""
+    """`region`, `word` or `replacement`."""
     cells: frozenset[Cell]
     """Patches of a region."""
     tokens: tuple[int, ...]
@@ -116,6 +123,12 @@ class TargetEffect:
     """(H, model dims) change of the actions, model units; None where the file does not hold it."""
     seeds: int = 0
     """Untouched calls with other noise that the noise floors are from; 0 if unknown."""
+
+    @property
+    def phrase(self) -> str:
+        """What was done, within a sentence: hidden from the actions, or replaced by “mug”."""
+        other = self.name.partition(" -> ")[2] if self.kind == "replacement" else ""
+        return f"replaced by “{other}”" if other else self.method.phrase
 
     def noise_floor(self, actions: tuple[int, ...] = ()) -> float:
         """Return the noise floor of some actions or, without any, of the whole chunk, model units."""

@@ -124,10 +124,11 @@ def test_info_describes_an_effects_file(occluded, capsys):
     assert main(["info", str(occluded)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "occluded.h5: effects on 2 frames of demo.h5, complete"
-    assert "method    covered (mean); 3 noises" in lines[2]
+    assert "method    covered with the mean colour of the rest; 3 noises" in lines[2]
     with h5py.File(occluded) as file:
         assert (
-            f"  {DUCK} covered (mean): {file['targets/multiple'][0, 0]:.2f} x the noise; random regions: " in lines[4]
+            f"  {DUCK} covered with the mean colour of the rest: {file['targets/multiple'][0, 0]:.2f} x the noise; random regions: "
+            in lines[4]
         )
         heads = file["heads/effect"][0]
         layer, head = np.unravel_index(np.argmax(heads), heads.shape)
@@ -195,7 +196,10 @@ def test_another_word_moves_the_actions_and_masks_cover_whole_blocks(masked):
 def test_info_tells_random_masks_from_edges_that_are_cut(masked, capsys):
     capsys.readouterr()
     assert main(["info", str(masked)]) == 0
-    assert "method    covered by random masks (mean)" in capsys.readouterr().out
+    assert (
+        "method    covered with the mean colour of the rest, beside a random half of all blocks"
+        in capsys.readouterr().out
+    )
 
 
 def test_gradient_maps_cover_pictures_and_text_and_agree_in_form(mapped):

@@ -22,8 +22,10 @@ FRAME: dict[str, Any] = {
         ({"mode": "knockout", "from": "actions"}, "hidden from the actions"),
         ({"mode": "knockout", "from": "all", "layers": [0, 1, 2], "in_heads": [5]},
          "hidden from words, patches and actions in layers 0-2 in head 5"),
-        ({"mode": "occlude", "from": "actions", "fill": "blur"}, "covered (blur)"),
-        ({"mode": "random-masks", "from": "actions", "fill": "mean"}, "covered by random masks (mean)"),
+        ({"mode": "occlude", "from": "actions", "fill": "blur"}, "blurred"),
+        ({"mode": "occlude", "from": "actions", "fill": "frame:2"}, "covered with the pixels of frame 2"),
+        ({"mode": "random-masks", "from": "actions", "fill": "grey", "masks": 64},
+         "covered with grey, beside a random half of all blocks (ridge regression on 64 random masks)"),
     ],
 )  # fmt: skip
 def test_method_is_part_of_a_sentence(run: dict[str, Any], phrase: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import h5py
 import make_effects
 import numpy as np
 import pytest
@@ -48,15 +49,15 @@ def test_sentence_compares_the_effect_with_random_regions() -> None:
     who, moves = effects.describe_target(make_target_effect(), Query("action", (1,)))
     assert who == "action 1"
     assert moves == (
-        "moves 4.1 × the noise when these patches are hidden from the actions (random areas of the same size: 0.3 ×, "
-        "20 of 20 smaller)"
+        "moves 4.1 × the noise when these patches are hidden from the actions (random areas of the same shape: 0.3 × "
+        "(median), 20 of 20 smaller)"
     )
 
 
 def test_sentence_of_words_is_of_the_whole_chunk() -> None:
     assert " ".join(effects.describe_target(make_target_effect(), Query("text", (3,)))) == (
         "the actions move 2.0 × the noise when these patches are hidden from the actions (random areas of the same "
-        "size: 0.3 ×, 20 of 20 smaller)"
+        "shape: 0.3 × (median), 20 of 20 smaller)"
     )
 
 
@@ -68,7 +69,7 @@ def test_sentence_without_controls_of_the_action_is_of_the_chunk() -> None:
 def test_sentence_without_controls_names_none() -> None:
     effect = make_target_effect(controls=np.zeros(0), controls_of_action=None, method=Method("occlude", fill="blur"))
     _, moves = effects.describe_target(effect, Query("action", (0,)))
-    assert moves == "moves 1.0 × the noise when these patches are covered with a blur of themselves"
+    assert moves == "moves 1.0 × the noise when these patches are blurred"
 
 
 @pytest.mark.parametrize(
@@ -77,8 +78,14 @@ def test_sentence_without_controls_names_none() -> None:
         (Method(), "hidden from the actions"),
         (Method(queries="all", layers=(0, 1, 2, 5), heads=(3,)),
          "hidden from words, patches and actions in layers 0–2, 5 in head 3"),
-        (Method("occlude"), "covered with the mean colour"),
-        (Method("random-masks"), "taken away by random masks"),
+        (Method(queries="words"), "hidden from the words"),
+        (Method("occlude"), "covered with the mean colour of the rest"),
+        (Method("occlude", fill="grey"), "covered with grey"),
+        (Method("occlude", fill="blur"), "blurred"),
+        (Method("occlude", fill="inpaint"), "covered by inpainting from around"),
+        (Method("occlude", fill="frame:3"), "covered with the pixels of frame 3"),
+        (Method("random-masks", masks=256), "covered with the mean colour of the rest, beside a random half of all blocks "
+         "(ridge regression on 256 random masks)"),
     ],
 )  # fmt: skip
 def test_method_is_described_in_words(method: Method, phrase: str) -> None:
@@ -151,10 +158,29 @@ def test_gradient_is_the_mean_relevance_of_the_dimensions(measured: Results) -> 
     assert composed.maps[0, 7, 3] == pytest.approx(7.03 * 5 * 0.002)
     assert composed.effect.format_value(0.0703) == "0.07"
     assert str(caption(measured, view)).startswith(
-        "Action 4 moves with these patches, by attention weighted by the gradient, mean of dimensions 0, 2 (Chefer et "
-        "al. 2021) most: exterior (10, 15) · one scale"
+        "Action 4 takes from these patches what raises dimensions 0, 2 (mean) of the actions (attention × gradient, "
+        "positive parts, Chefer et al. 2021) most: exterior (10, 15) · one scale"
     )
     assert str(caption(measured, replace(view, frame=1))).startswith("No gradients: frame 1 has no gradients; “pi0-")
+
+
+def test_map_from_random_masks_says_how_much_more_the_actions_move(
+    results: Results, small: Path, tmp_path: Path
+) -> None:
+    path = make_effects.write(tmp_path / "small.effects.h5", small, mode="random-masks", fill="grey", masks=64)
+    with h5py.File(path, "a") as file:
+        file["masks/explained"] = np.float32([0.87])
+    attach(results, Effects(path))
+    assert str(caption(results, VIEW)).startswith(
+        "Action 4 moves up to 20.3 × the noise more when a block of 2 × 2 patches is covered with grey, beside a random "
+        "half of all blocks (ridge regression on 64 random masks) most: exterior (10, 15) · the map predicts 87 % of "
+        "the variance of masks left out of it · noise 2.5 "
+    )
+
+
+def test_replaced_word_is_said_to_be_replaced() -> None:
+    effect = make_target_effect(name="duck -> mug", kind="replacement", method=Method("occlude"))
+    assert effect.phrase == "replaced by “mug”"
 
 
 def test_gradient_of_one_dimension_is_its_own_relevance(measured: Results) -> None:
@@ -163,7 +189,7 @@ def test_gradient_of_one_dimension_is_its_own_relevance(measured: Results) -> No
     assert made.effect is not None
     assert made.effect.dims == (2,)
     assert made.maps[0, 7, 3] == pytest.approx(7.03 * 5 * 0.003)
-    assert "weighted by the gradient of dimension 2 (Chefer et al. 2021)" in caption(measured, view).place
+    assert "what raises dimension 2 of the actions (attention × gradient, " in caption(measured, view).place
     lacking = replace(view, dim=1)
     assert not scene.compose(measured, lacking).maps.any()
     assert str(caption(measured, lacking)).startswith(

@@ -15,7 +15,7 @@ import pytest
 from viewer.analysis import scene
 from viewer.export.__main__ import main
 from viewer.export.scenes import ExportSource
-from viewer.io.effects import find_effects_files
+from viewer.io.effects_names import find_effects_files
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:

@@ -83,8 +83,8 @@ def test_figure_of_one_dimension_is_named_and_described_by_it(measured: Path, tm
     assert tuple(sorted(one.name for one in folder.iterdir())) == names
     effect, mean, gradient = (read_text(folder / name) for name in names)
     assert "Dimension 1 of the actions moves up to 40.6 × its noise when a block" in effect
-    assert "weighted by the gradient, mean of dimensions 0, 2" in mean
-    assert "weighted by the gradient of dimension 2" in gradient
+    assert "what raises dimensions 0, 2 (mean) of the actions (attention × gradient" in mean
+    assert "Action 4 takes from these patches what raises dimension 2 of the actions" in gradient
     assert '"dim":2' in html.unescape((folder / names[2]).read_text()), "the figure reopens with its dimension"
 
 
@@ -121,7 +121,7 @@ def test_captions_name_the_effects_file_the_method_and_the_noise(measured: Path,
     for score, said in (
         ("agreement", "effects of blocks of 2 × 2 patches hidden from the actions, "),
         ("deletion", "effects of the whole chunk of blocks of 2 × 2 patches hidden from the actions, "),
-        ("knockout", "action 4 without each head of the action expert, × noise 2.5 (root mean square, normalised units, "
+        ("knockout", "action 4 when each head of the action expert is silenced, × noise 2.5 (root mean square, normalised units, "
                      "2 seeds), "),
     ):  # fmt: skip
         assert main(["atlas", str(measured), *words, "--score", score]) == 0
@@ -129,7 +129,10 @@ def test_captions_name_the_effects_file_the_method_and_the_noise(measured: Path,
         assert f"{said}{source}" in atlas, score
     assert main(["wall", str(measured), *words, "--score", "knockout", "--layers", "1"]) == 0
     [wall] = (tmp_path / "small").glob("suffix_wall_L*_knockout_action4.svg")
-    assert "sorted by effect of the head · action 4 without each head of the action expert, × noise" in read_text(wall)
+    assert (
+        "sorted by effect of the head · action 4 when each head of the action expert is silenced, × noise"
+        in read_text(wall)
+    )
 
 
 def test_table_has_the_scores_of_the_effects_file(measured: Path, tmp_path: Path) -> None:

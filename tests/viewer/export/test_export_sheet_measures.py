@@ -17,7 +17,7 @@ from viewer.export.plan import build_plan
 from viewer.export.request import KINDS, OVER
 from viewer.export.resolve import resolve_request
 from viewer.export.scenes import ExportSource
-from viewer.io.effects import find_effects_files
+from viewer.io.effects_names import find_effects_files
 from viewer.model.view_state import Query, ViewState
 from viewer.widgets.overlays.export_form import ExportForm
 

@@ -15,7 +15,8 @@ import pytest
 from capture.results import effects_schema
 from viewer.analysis.probe import Probe
 from viewer.errors import UserError
-from viewer.io.effects import Effects, attach, find_effects_files, find_numbered_path, find_results_file
+from viewer.io.effects import Effects, attach
+from viewer.io.effects_names import find_effects_files, find_numbered_path, find_results_file
 from viewer.io.results import Results
 from viewer.model.effects import Method
 

@@ -75,7 +75,7 @@ def test_dimension_of_gradients_and_effects_is_chosen_under_the_colour_bar(measu
     spin()
     assert heat.uniform.isHidden()
     assert heat.dim.text() == "mean ▾"
-    assert heat.dim.toolTip() == "Relevance by the gradient, mean of dimensions 0, 2"
+    assert heat.dim.toolTip() == "Attention × gradient, mean of dimensions 0, 2"
     menu = heat.dim.menu()
     assert [action.text() for action in menu.actions()] == ["mean", "dim 0", "dim 2"]
     menu.actions()[2].trigger()
@@ -166,8 +166,8 @@ def test_region_has_its_effect_with_the_controls(measured: MainWindow) -> None:
     assert panel.isVisible()
     assert not measured.files.effects.region_run.is_running, "the file has it already"
     assert panel.sentences() == [
-        "Action 4 moves 4.0 × the noise when these patches are hidden from the actions (random areas of the same size: "
-        "0.5 ×, 4 of 4 smaller)."
+        "Action 4 moves 4.0 × the noise when these patches are hidden from the actions (random areas of the same "
+        "shape: 0.5 × (median), 4 of 4 smaller)."
     ]
     table = panel.data_table()
     assert table is not None

@@ -43,7 +43,7 @@ def test_chips_have_the_effect_of_leaving_each_word_out(window: MainWindow) -> N
     ]
     np.testing.assert_allclose(values.words, expected, rtol=1e-6)
     assert np.isnan(values.actions).all(), "an action is not taken away"
-    assert strips.legend == f"colour: effect without the word, 0 to {np.nanmax(values.words):.1f} × noise"
+    assert strips.legend == f"colour: effect of hiding the word, 0 to {np.nanmax(values.words):.1f} × noise"
     levels = strips._at[: len(chips)]
     assert np.argmax(levels) == np.nanargmax(values.words)
     session.update(measure="weight")
@@ -75,7 +75,7 @@ def test_tooltip_has_value_noise_floor_and_the_other_words(window: MainWindow) -
     others = values.words[prompt[:-1]]
     text = strips.explain(place)
     assert f"action 1 moves {values.words[prompt[-1]]:.1f} × the noise when it is hidden from the actions" in text
-    assert "; noise floor 1 (normalised units); without another word of the prompt " in text
+    assert "; noise floor 1 (normalised units); when another word of the prompt is: " in text
     assert text.endswith(f" × the noise (median), {len(others)} of {len(others)} smaller")
     assert f"{np.median(others):.1f} ×" in text
 

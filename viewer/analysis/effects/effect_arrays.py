@@ -188,7 +188,7 @@ def _gather_targets(results: Results, frames: Sequence[int]) -> _Targets:
         own: dict[tuple[str, str, str], tuple[TargetEffect, Effects]] = {}
         for effects in results.effects:
             for target in effects.target_effects(frame):
-                own.setdefault((target.kind, target.name, target.method.phrase), (target, effects))
+                own.setdefault((target.kind, target.name, target.phrase), (target, effects))
         by_frame.append(own)
     return _Targets(tuple(dict.fromkeys(key for own in by_frame for key in own)), tuple(by_frame))
 

@@ -168,7 +168,7 @@ def _add_targets(lines: _Lines, results: Results, frame: int, query: Query, dims
             for dim in dims:
                 values = _of_target(target, actions) if dim is None else _of_target_dim(effects, frame, target, dim)
                 if values:
-                    what, method = f"target {target.kind}", target.method.phrase
+                    what, method = f"target {target.kind}", target.phrase
                     lines.add(1, what=what, name=target.name, method=method, dim=_name_dim(dim), **values)
 
 

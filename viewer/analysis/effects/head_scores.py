@@ -120,7 +120,7 @@ def describe_source(results: Results, frame: int, query: Query, score: str) -> s
     who = f"action {actions[0]}" if len(actions) == 1 else who
     stack = "action expert" if query.kind == "action" else "language model"
     noise = format_noise(effects.floor(frame, actions), effects.count_seeds(frame))
-    return f"{who} without each head of the {stack}, × {noise}, {name_file(effects)}"
+    return f"{who} when each head of the {stack} is silenced, × {noise}, {name_file(effects)}"
 
 
 def _find_missing(results: Results, frame: int, kind: str, name: str) -> str:

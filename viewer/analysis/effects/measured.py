@@ -121,8 +121,8 @@ def name_actions(query: Query) -> tuple[str, str]:
 def describe_target(target: TargetEffect, query: Query, *, what: str = "these patches") -> tuple[str, str]:
     """Return who moves, and how far beside the controls, without a full stop.
 
-    `action 7`, moves 4.1 × the noise when these patches are hidden from the actions (random areas of the same size:
-    0.3 ×, 20 of 20 smaller)
+    `action 7`, moves 4.1 × the noise when these patches are hidden from the actions (random areas of the same
+    shape: 0.3 × (median), 20 of 20 smaller)
     """
     actions = query.items if query.kind == "action" else ()
     found = target.against_noise(actions)
@@ -130,11 +130,12 @@ def describe_target(target: TargetEffect, query: Query, *, what: str = "these pa
     if actions and target.controls.size and not found.controls.size:  # the file has controls of the whole chunk alone
         found, who, verb = target.against_noise(), "the chunk", "moves"
     are = "are" if what.endswith("s") else "is"
-    sentence = f"{verb} {format_multiple(found.multiple)} the noise when {what} {are} {target.method.phrase}"
+    sentence = f"{verb} {format_multiple(found.multiple)} the noise when {what} {are} {target.phrase}"
     if found.controls.size:
         count = len(found.controls)
         sentence += (
-            f" (random areas of the same size: {format_multiple(found.median)}, {found.smaller} of {count} smaller)"
+            f" (random areas of the same shape: {format_multiple(found.median)} (median), {found.smaller} of {count} "
+            "smaller)"
         )
     return who, sentence
 
@@ -152,17 +153,22 @@ def describe_map(results: Results, view: ViewState, found: EffectMap) -> tuple[s
     if not largest:
         return f"{verb} by no finite number when {one} is {found.method.phrase}", ""
     most, own = format_multiple(float(np.nanmax(found.values))), "its" if found.dims else "the"
-    return f"{verb} up to {most} {own} noise when {one} is {found.method.phrase}", largest
+    more = " more" if found.method.is_regressed else ""
+    if np.isfinite(found.explained):
+        largest += f" · the map predicts {100 * found.explained:.0f} % of the variance of masks left out of it"
+    return f"{verb} up to {most} {own} noise{more} when {one} is {found.method.phrase}", largest
 
 
 def describe_maps(view: ViewState, found: EffectMap) -> str:
     """Return how maps of several frames were made, without the numbers of one."""
     _, verb = name_of_map(view, found)
     if found.is_gradient and found.dims is not None:
-        how = "the gradient" if len(found.dims) == 1 else "the gradient, mean"
-        text = f"{verb} with these patches, by attention weighted by {how} of {name_dims(found.dims)}"
-        return f"{text} (Chefer et al. 2021)"
-    return f"{verb} by these multiples of each frame’s noise when {_name_removed(found)} is {found.method.phrase}"
+        take = "takes" if verb == "moves" else "take"
+        which = name_dims(found.dims) + (" (mean)" if len(found.dims) > 1 else "")
+        how = "attention × gradient, positive parts, Chefer et al. 2021"
+        return f"{take} from these patches what raises {which} of the actions ({how})"
+    more = " more" if found.method.is_regressed else ""
+    return f"{verb} by these multiples of each frame’s noise{more} when {_name_removed(found)} is {found.method.phrase}"
 
 
 def _name_removed(found: EffectMap) -> str:

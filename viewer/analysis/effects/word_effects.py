@@ -87,8 +87,8 @@ def _read(results: Results, effects: Effects, frame: int, actions: tuple[int, ..
 def describe_word(found: WordEffects, chip: int, query: Query) -> str:
     """Return the effect of leaving out one word, with the noise and what the prompt's other words do.
 
-    action 7 moves 1.2 × the noise when it is hidden from the actions; noise floor 0.031; without another word of the
-    prompt 0.3 × (median), 4 of 5 smaller
+    action 7 moves 1.2 × the noise when it is hidden from the actions; noise floor 0.031; when another word
+    of the prompt is: 0.3 × the noise (median), 4 of 5 smaller
     """
     who, verb = name_actions(query)
     value = float(found.words[chip])
@@ -100,7 +100,7 @@ def describe_word(found: WordEffects, chip: int, query: Query) -> str:
     if controls.size:
         smaller = int((controls < value).sum())
         text += (
-            f"; without another word of the prompt {format_multiple(float(np.median(controls)))} the noise (median), "
+            f"; when another word of the prompt is: {format_multiple(float(np.median(controls)))} the noise (median), "
             f"{smaller} of {controls.size} smaller"
         )
     return text

@@ -25,7 +25,8 @@ from viewer.controllers.effects.region_run import (
 from viewer.controllers.view_changes import to_measure
 from viewer.errors import UserError, split_library_words
 from viewer.io.demo_files import demo_path
-from viewer.io.effects import Effects, attach, find_effects_files, find_results_file, is_effects_name
+from viewer.io.effects import Effects, attach
+from viewer.io.effects_names import find_effects_files, find_results_file, is_effects_name
 from viewer.model.view_state import FROM_EFFECTS
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from PySide6.QtCore import QObject, Signal
 from capture.results.effects_schema import SUFFIX
 from viewer.analysis.region_boxes import find_boxes
 from viewer.controllers.child_command import ChildCommand
-from viewer.io.effects import find_numbered_path
+from viewer.io.effects_names import find_numbered_path
 
 if TYPE_CHECKING:
     from viewer.io.results import Results

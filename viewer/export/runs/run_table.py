@@ -18,7 +18,7 @@ from viewer.export.runs.episode_pool import call_in_processes
 from viewer.export.runs.share import resolve_share
 from viewer.export.selection import file_slug
 from viewer.io import run_index
-from viewer.io.effects import find_effects_files
+from viewer.io.effects_names import find_effects_files
 from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:

@@ -189,11 +189,11 @@ class RegionEffect(PlotPanel):
         t, axis = theme.active(), self.strip_axis()
         room = int((self.height() - FOOT - AXIS - top) // STRIP)
         shown = self.targets[: max(min(room, MOST_STRIPS), 1)]
-        label = max(drawing.width_of(one.method.phrase, 12) for one in shown)
+        label = max(drawing.width_of(one.phrase, 12) for one in shown)
         left = min(label + 12, self.width() * 0.45)
         for target in shown:
             box = QRectF(left, top, max(self.width() - left - 78, 20), STRIP)
-            drawing.write(painter, QRectF(0, top, left - 10, STRIP), target.method.phrase, t.secondary, 12)
+            drawing.write(painter, QRectF(0, top, left - 10, STRIP), target.phrase, t.secondary, 12)
             self._paint_strip(painter, box, axis, target)
             top += STRIP
         line = QRectF(left, top - 2, max(self.width() - left - 78, 20), 1)
@@ -232,8 +232,8 @@ class RegionEffect(PlotPanel):
         rows: list[list[object]] = []
         for target in self.targets:
             found = target.against_noise(self._actions())
-            rows.append([target.method.phrase, "region", found.multiple])
-            rows += [[target.method.phrase, "random region", value] for value in found.controls.tolist()]
+            rows.append([target.phrase, "region", found.multiple])
+            rows += [[target.phrase, "random region", value] for value in found.controls.tolist()]
         return ["taken away", "what", "times_noise"], rows
 
 

@@ -14,7 +14,7 @@ from viewer.analysis.heads_wall import MOST_HEADS
 from viewer.controllers import export_measures
 from viewer.errors import READ_ERRORS
 from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
-from viewer.io.effects import find_effects_files
+from viewer.io.effects_names import find_effects_files
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import CHOICES, FROM_EFFECTS
 from viewer.regions.regions_file import default_path

@@ -20,7 +20,7 @@ LEGENDS: Final = {
     "pictures": "weight on the pictures",
     "patch": "looks at the hovered patch",
     "region": "looks at the region",
-    "effect": "effect without the word",
+    "effect": "effect of hiding the word",
     "gradient": "relevance of the word by the gradient",
 }
 SUBJECTS: Final = {

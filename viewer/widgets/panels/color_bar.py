@@ -51,16 +51,16 @@ MEASURES: Final = (("weight", "Weight"), ("contribution", "× norm"), ("effect",
 MEASURE_TIPS: Final = {
     "contribution": "What a key really contributes: weight × length of its projected value",
     "effect": "How far the actions move when a patch is taken away, in multiples of the noise (held E shows it)",
-    "gradient": "Attention weighted by the gradient of action dimensions, summed over heads and layers",
+    "gradient": "Attention × gradient of action dimensions: positive parts, mean of heads, sum over layers and steps",
 }
 ALL_DIMS: Final = "all"
 DIM_TIPS: Final = {
     "effect": "Effect on dimension {dim} of the actions, all actions together, in multiples of its own noise",
-    "gradient": "Relevance by the gradient of action dimension {dim}",
+    "gradient": "Attention × gradient of action dimension {dim}",
 }
 ALL_DIMS_TIPS: Final = {
     "effect": "Effect on the actions, root mean square over all dimensions",
-    "gradient": "Relevance by the gradient, mean of {dims}",
+    "gradient": "Attention × gradient, mean of {dims}",
 }
 MAPS: Final = (("inferno", "inferno"), ("viridis", "viridis"), ("magma", "magma"), ("turbo", "turbo"), ("jet", "jet"))
 
