@@ -83,7 +83,7 @@ def test_dimension_of_gradients_and_effects_is_chosen_under_the_colour_bar(measu
     spin()
     assert session.state.dim == 2
     assert session.scene().maps[0, 7, 3] == pytest.approx(7.03 * 5 * 0.003)
-    assert "gradient of dimension 2 (" in str(measured.panels.sentence.lines()[0][1])
+    assert "what raises dimension 2 of the actions (" in str(measured.panels.sentence.lines()[0][1])
     QTest.mouseClick(heat.measure.buttons["effect"], Qt.MouseButton.LeftButton)
     spin()
     assert (heat.dim.text(), session.state.dim) == ("dim 2 ▾", 2)
