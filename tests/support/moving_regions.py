@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from viewer.io.results import Results
 from viewer.regions.coverage import draw_patches
+from viewer.regions.file_versions import default_path
 from viewer.regions.region import CameraMasks, RegionSet
-from viewer.regions.regions_file import default_path, replace_regions
+from viewer.regions.regions_file import replace_regions
 
 if TYPE_CHECKING:
     from pathlib import Path

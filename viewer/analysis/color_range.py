@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from viewer.analysis.scene import Scene
 
 
-@dataclass(frozen=True)
-class ColourBarRange:
+class ColourBarRange(NamedTuple):
     """The numbers of a colour bar, in the shown unit. The bar runs to the largest value, or to `high` beyond it."""
 
     left: float

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from viewer.analysis.scene import Scene
@@ -13,8 +12,7 @@ LITTLE: Final = 0.25
 """Share of what a uniform row would put on the picture, below which a picture holds little weight."""
 
 
-@dataclass(frozen=True)
-class PictureShare:
+class PictureShare(NamedTuple):
     """The weight on a camera's picture, without its letterbox bars."""
 
     share: float

@@ -6,9 +6,8 @@ in the prompt. The other frames are left out and counted, and a line over the fr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from viewer.analysis.caption import elide
 from viewer.model.number_ranges import format_numbers
@@ -25,8 +24,7 @@ MOST_NAMED: Final = 3
 """Words, or ranges of frames, that a sentence about left-out frames names."""
 
 
-@dataclass(frozen=True)
-class QuerySeries:
+class QuerySeries(NamedTuple):
     """The frames of a series, in the order in which they were asked for."""
 
     frames: tuple[int, ...]

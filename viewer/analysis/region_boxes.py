@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from viewer.model.number_ranges import find_ranges, format_range
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from viewer.model.view_state import Cell
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(NamedTuple):
     """A rectangle of patches of one camera: first and last row, first and last column."""
 
     camera: str

@@ -179,8 +179,8 @@ def _leave_out_unpaired(source: ExportSource, view: ViewState, series: QuerySeri
     if not kept:
         words = f" with {series.words}" if series.words else ""
         raise UserError(f"{source.other.path.name} has none of these frames{words}; name words or frames of both.")
-    return replace(
-        series, frames=kept, unpaired=tuple(unpaired), other=source.other.path.name, measured=_name_measured(view)
+    return series._replace(
+        frames=kept, unpaired=tuple(unpaired), other=source.other.path.name, measured=_name_measured(view)
     )
 
 
@@ -212,7 +212,7 @@ def _find_series(
     query = find_same_query(named.query, results, named.frame, frame) or named.query
     if request.kind == "film" and not request.has_named_frames:  # as in the window
         most = film.MAX_FRAMES_OF_LAYERS if "layer" in request.figure_axes else film.MAX_FRAMES
-        series = replace(series, frames=film.select_frames(series.frames, most))
+        series = series._replace(frames=film.select_frames(series.frames, most))
     return replace(request.view, frame=frame, query=query), series
 
 

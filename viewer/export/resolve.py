@@ -31,8 +31,8 @@ from viewer.export.subtracted_view import parse_comparison, suggest_comparison
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import Query, ViewState
 from viewer.regions.boxes import parse_region
+from viewer.regions.file_versions import default_path
 from viewer.regions.in_frames import find_named_region, follow_region_of_view, is_box
-from viewer.regions.regions_file import default_path
 from viewer.runs.named_object import PLACEHOLDER, NamedObjects, read_objects
 
 if TYPE_CHECKING:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _VIEW: Final = ViewState(query=Query("text", (5,)), layer=1, heads=(0,))
 """The word “duck” of “pick up the duck”, seen by the head that was trained to point."""
+_PARTS: Final = ("demo", "results.h5")
+"""The last parts of the path of the bundled results file."""
 _NAME: Final = "demo-run"
 """Of the run's folder."""
 
@@ -32,7 +34,19 @@ def demo_folder() -> Path | None:
 def demo_path() -> Path | None:
     """Return the path of the bundled results file; None if it is not installed."""
     folder = demo_folder()
-    return folder / "results.h5" if folder is not None and (folder / "results.h5").is_file() else None
+    path = None if folder is None else folder / _PARTS[-1]
+    return path if path is not None and path.is_file() else None
+
+
+def is_demo_file(path: Location) -> bool:
+    """Return whether a results file is the bundled one."""
+    if not isinstance(path, Path):
+        return False
+    path = path.resolve()
+    if path.parts[-2:] != _PARTS:  # the usual case, which needs no importlib.resources
+        return False
+    demo = demo_path()
+    return demo is not None and path == demo.resolve()
 
 
 def demo_view(path: Location) -> ViewState | None:
@@ -41,10 +55,7 @@ def demo_view(path: Location) -> ViewState | None:
         return None
     if is_of_demo_run(path):
         return _VIEW
-    if path.parts[-2:] != ("demo", "results.h5"):
-        return None
-    demo = demo_path()
-    return _VIEW if demo is not None and path.resolve() == demo.resolve() else None
+    return _VIEW if is_demo_file(path) else None
 
 
 def is_of_demo_run(path: Path) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from viewer.model.plain_text import clean_text
 
@@ -14,8 +13,7 @@ MAX_CHARACTERS: Final = 1 << 16
 """Limits of what is read: characters of one text, entries, and characters of the whole list."""
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """A choice about the input and what it was made by; FORMAT.md describes the attribute `provenance`."""
 
     subject: str

@@ -13,7 +13,8 @@ from viewer.errors import UserError
 from viewer.model.number_ranges import format_numbers
 from viewer.model.plain_text import clean_text
 from viewer.regions.coverage import measure_coverage
-from viewer.regions.regions_file import default_path, read_regions
+from viewer.regions.file_versions import default_path
+from viewer.regions.regions_file import read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,7 +11,8 @@ import numpy as np
 from capture.results import regions_schema
 from viewer.errors import UserError
 from viewer.io import hdf5_guard
-from viewer.regions.region import COLORS, ORIGINS, check_name
+from viewer.regions.region import COLORS, ORIGINS
+from viewer.regions.region_name import check_name
 from viewer.regions.regions_file import find_regions, open_guarded, read_stops
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.results import regions_schema
-from viewer.errors import UserError
+from viewer.regions.region_name import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -108,12 +108,3 @@ class RegionSet:
             check_name(name)
             self.regions[name] = Region(name, COLORS[len(self.regions) % len(COLORS)])
         return self.regions[name]
-
-
-def check_name(name: str) -> None:
-    """Raise UserError for a name that a region cannot have: it names a group of the file and a folder of masks."""
-    if not regions_schema.is_name(name):
-        raise UserError(
-            f"A region cannot be called “{name[:MAX_NAME]}”; take a name of at most {MAX_NAME} characters "
-            "without slashes, colons and equals signs."
-        )

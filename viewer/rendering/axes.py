@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -38,8 +37,7 @@ class Write(Protocol):
     ) -> float: ...
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """Values along one side of a chart, from `low` at its start to `high` at its end."""
 
     low: float

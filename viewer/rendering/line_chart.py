@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt
@@ -29,8 +29,7 @@ SWATCH: Final = 10.0
 """Pixels that the coloured square of a line takes in the read-out."""
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """Vertical line at a place of the horizontal axis, such as the start of an episode."""
 
     place: float
@@ -39,8 +38,7 @@ class Mark:
     """Part of the chart's height that it takes, from the bottom."""
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Named part of the horizontal axis, such as an episode; a line marks its start."""
 
     start: float

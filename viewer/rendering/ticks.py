@@ -7,8 +7,7 @@ its step needs, so that no two of them are the same.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +20,7 @@ TOLERANCE: Final = 1e-6
 """Share of a step by which a tick may lie outside the axis: ends are often rounded to float32."""
 
 
-@dataclass(frozen=True)
-class Tick:
+class Tick(NamedTuple):
     """One number of an axis."""
 
     value: float

@@ -16,8 +16,8 @@ from viewer.errors import MissingWordError, UserError
 from viewer.model.number_ranges import parse_range
 from viewer.model.view_state import Query
 from viewer.regions.boxes import parse_region
+from viewer.regions.file_versions import default_path
 from viewer.regions.in_frames import find_cells, is_box
-from viewer.regions.regions_file import default_path
 from viewer.runs.named_object import NamedObjects, read_objects
 from viewer.runs.query import ALL_ACTIONS, RUN_SCORES, Subject
 from viewer.runs.summary_files import choose_folder

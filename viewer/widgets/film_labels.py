@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PySide6.QtCore import QRectF
 
@@ -26,8 +25,7 @@ MIN_LABEL: Final = 10
 """Pixels of a row that are visible at least where its label is shown."""
 
 
-@dataclass(frozen=True)
-class FilmNames:
+class FilmNames(NamedTuple):
     """What the labels say."""
 
     cameras: tuple[str, ...]

@@ -82,15 +82,15 @@ class HeadsWallPanel(Panel):
 
     def load(self) -> None:
         results, state = self.session.results, self.session.state
-        self._reason = ""
         if results is None or not results.done or state.wall == "off":
-            self._wall, self._key = None, ()
+            self._wall, self._key, self._reason = None, (), ""
             return
         names = (*(name for name in DATA_FIELDS if name not in {"heads", "reduce", "layer"}), "score", "wall", "region")
         layer = state.layer if state.wall == "layer" else None
         key = (id(results), results.done, layer, state.picture, *(getattr(state, name) for name in names))
         if key == self._key:
             return
+        self._key = ()
         try:
             self._reason = find_unavailable_scores(results, state).get(state.score, "")
             self._wall = read_heads_wall(results, state)

@@ -64,7 +64,7 @@ class MainWindow(QWidget):
         self.top, self.status = TopBar(self.session), StatusBar(self.session)
         self.regions = RegionsController(self.session, self.settings, self)
         self.panels: PanelLayout = PanelLayout(self.session, self.worker, self.files.effects, self.regions)
-        self.plot_loader = PlotLoader(self.panels)
+        self.plot_loader = PlotLoader(self.panels, self.panels.make_late_panels)
         self.playback: Playback = Playback(self.session, self.panels.frame_series, self)
         self.page = MessagePage()
         self.stack = QStackedWidget()
@@ -99,7 +99,7 @@ class MainWindow(QWidget):
         self.playback.coming.connect(self.panels.prefetch.come)
         self.panels.timeline.speed.chosen.connect(self.playback.set_speed)
         self.panels.axes.played.connect(self.playback.toggle)
-        self.panels.wall.save_requested.connect(self.acts.save_picture)
+        self.panels.save_requested.connect(self.acts.save_picture)
         for signal, slot in (
             (self.files.shown, self._shown),
             (self.files.grown, self._grown),

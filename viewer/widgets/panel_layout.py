@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QSplitter, QWidget
 
 from viewer.controllers.frame_series import FrameSeries
 from viewer.controllers.prefetch import Prefetch
 from viewer.rendering import theme
 from viewer.widgets.column_handles import ColumnHandles
-from viewer.widgets.column_parts import Hairline, SideColumn, TabStack
+from viewer.widgets.column_parts import Hairline, SideColumn
 from viewer.widgets.controls.tabs import Tabs
-from viewer.widgets.effects.effect_tab import EffectTab
-from viewer.widgets.heads_wall import HeadsWallPanel
+from viewer.widgets.late_panels import LatePanels
 from viewer.widgets.left_column import LeftColumnLayout, PreferredHeights
-from viewer.widgets.panels.action_chart import ActionChart
 from viewer.widgets.panels.atlas import Atlas
 from viewer.widgets.panels.axis_sliders import AxisSliders
 from viewer.widgets.panels.camera_grid import CameraGrid
@@ -32,7 +30,6 @@ from viewer.widgets.panels.sentence import Sentence
 from viewer.widgets.panels.timeline import Timeline
 from viewer.widgets.panels.token_strips import TokenStrips
 from viewer.widgets.pin_strip import PinStrip
-from viewer.widgets.regions.region_list import RegionList
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QImage
@@ -60,9 +57,11 @@ TABS = (
     ("action_chart", "Actions"), ("time", "Time"), ("mass", "Weight"), ("atlas", "Heads"), ("curves", "Masses"),
     ("heat", "Heat"),
 )  # fmt: skip
+TABS_OF_WIDE_WINDOW = 5
+"""So many of them are tabs in a window of usual width, too; the others stand in the right column there."""
 
 
-class PanelLayout(QWidget):
+class PanelLayout(LatePanels):
     """Lays out all panels that show the open file.
 
     Left: pictures, sentence, tokens, tabs, timeline, sliders. Right: attention mass, heads, curves, colour scale. In a
@@ -74,8 +73,7 @@ class PanelLayout(QWidget):
     def __init__(
         self, session: Session, worker: Worker, effects: EffectsController, regions: RegionsController
     ) -> None:
-        super().__init__()
-        self.session = session
+        super().__init__(session, effects, regions)
         self.frame_series = FrameSeries(session, worker, self)
         self.prefetch = Prefetch(session, worker, self.frame_series, self)
         self.camera_grid = CameraGrid(session)
@@ -85,9 +83,6 @@ class PanelLayout(QWidget):
         self.strips = TokenStrips(session)
         self.film = FilmPanel(session, worker, self.frame_series)
         self.region_ranking = RegionRanking(session, worker)
-        self.regions = RegionList(session, regions)
-        self.effect = EffectTab(session, effects)
-        self.action_chart = ActionChart(session)
         self.timeline = Timeline(session, self.frame_series)
         self.axes = AxisSliders(session)
         self.mass = MassBar(session)
@@ -95,7 +90,6 @@ class PanelLayout(QWidget):
         self.curves = CurvesPanel(session, self.frame_series)
         self.curves.link_with(self.timeline)
         self.heat = HeatPanel(session)
-        self.wall = HeadsWallPanel(session)
         self.is_folded = False
         self.current_tab = "film"
         self.tabs_folded = False
@@ -103,7 +97,7 @@ class PanelLayout(QWidget):
         self._is_side_by_side = False
         self._is_splitter_set = False
         self._build()
-        self.tabs.show_only(set(self.tab_panels()))
+        self.tabs.show_only(set(self.tab_names))
         self.show_tab("film")
         session.changed.connect(self._on_changed)
         session.opened.connect(self._update_side_by_side)
@@ -117,9 +111,8 @@ class PanelLayout(QWidget):
         self.tabs.chosen.connect(self._tab_clicked)
         self.tabs.add_at_end(self.film.note)
         self.tabs.add_at_end(self.film.mode)
-        self.stack = TabStack()
-        for panel in (self.film, self.region_ranking, self.regions, self.effect, self.action_chart):
-            self.stack.addWidget(panel)
+        self.stack.addWidget(self.film)
+        self.stack.addWidget(self.region_ranking)
         self.stack.least = self.region_ranking.minimumHeight()  # comes forward with a new region
         self.main = QWidget()
         self.left = LeftColumnLayout(self.main, self._preferred_heights, 5)
@@ -133,17 +126,11 @@ class PanelLayout(QWidget):
         ):  # fmt: skip
             self.left.addWidget(widget)
         self.handles = ColumnHandles(self.left, self.camera_grid, self.strips, self.main)
-        self.wall_page = QWidget()
-        around = QVBoxLayout(self.wall_page)
-        around.setContentsMargins(m, 10, m, 6)
-        around.addWidget(self.wall)
         self.side = SideColumn()
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.splitter.setChildrenCollapsible(False)
         self.splitter.setHandleWidth(1)
-        self.front = QStackedWidget()
         self.front.addWidget(self.main)
-        self.front.addWidget(self.wall_page)
         self.splitter.addWidget(self.front)
         self.side_scroll = QScrollArea()  # of a low window, which squeezes no panel below its minimum
         self.side_scroll.setWidget(self.side)
@@ -227,30 +214,24 @@ class PanelLayout(QWidget):
                 self.stack.removeWidget(panel)
             self.left.insert(self.left.indexOf(self.line) + 1, self.timeline)
             self._fill_side()
-        self.tabs.show_only(set(self.tab_panels()))
-        self._show_tab_folded(self.current_tab if self.current_tab in self.tab_panels() else "film", self.tabs_folded)
+        self.tabs.show_only(set(self.tab_names))
+        self._show_tab_folded(self.current_tab if self.current_tab in self.tab_names else "film", self.tabs_folded)
         self.folded.emit(narrow)
 
-    def tab_panels(self) -> dict[str, QWidget]:
-        """Return the panels under the token strips that are shown as tabs, by name."""
-        always: dict[str, QWidget] = {
-            "film": self.film,
-            "region_ranking": self.region_ranking,
-            "regions": self.regions,
-            "effect": self.effect,
-            "action_chart": self.action_chart,
-        }
-        folded: dict[str, QWidget] = {
-            "time": self.timeline, "mass": self.mass, "atlas": self.atlas, "curves": self.curves, "heat": self.heat,
-        }  # fmt: skip
-        return always | folded if self.is_folded else always
+    @property
+    def tab_names(self) -> list[str]:
+        """Names of the panels under the token strips that are shown as tabs, in their order."""
+        return [name for name, _ in TABS][: None if self.is_folded else TABS_OF_WIDE_WINDOW]
+
+    def _tab_panel(self, name: str) -> QWidget:
+        panel: QWidget = getattr(self, "timeline" if name == "time" else name)
+        return panel
 
     def show_tab(self, name: str) -> None:
         """Show one of the tab panels, unfolding them if need be."""
-        panel = self.tab_panels().get(name)
-        if panel is not None:
+        if name in self.tab_names:
             self.current_tab = name
-            self.stack.setCurrentWidget(panel)
+            self.stack.setCurrentWidget(self._tab_panel(name))
             self.fold_tabs(False)
 
     def fold_tabs(self, folded: bool) -> None:
@@ -343,7 +324,9 @@ class PanelLayout(QWidget):
 
     def _show_wall(self) -> None:
         """Show the wall of heads in place of the left column, or the left column."""
-        self.front.setCurrentWidget(self.main if self.session.state.wall == "off" else self.wall_page)
+        page = self.main if self.session.state.wall == "off" else self.wall.parentWidget()
+        assert page is not None
+        self.front.setCurrentWidget(page)
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
         self._show_wall()
@@ -368,9 +351,9 @@ class PanelLayout(QWidget):
         """Apply the theme's colours where they are kept between paints."""
         self.side.restyle()
         self.side_scroll.verticalScrollBar().setStyleSheet(theme.sheet())
-        for scrolled in (self.strips, self.region_ranking, self.regions):
+        for scrolled in (self.strips, self.region_ranking, *self.made_panels(["regions"])):
             scrolled.restyle()
-        for panel in (self.film, self.atlas, self.wall):
+        for panel in (self.film, self.atlas, *self.made_panels(["wall"])):
             panel.reload()
 
     def reset_sizes(self) -> None:

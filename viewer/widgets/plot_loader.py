@@ -1,4 +1,4 @@
-"""Loads pyqtgraph once the window has been painted, and lets the panels build their plots."""
+"""Makes what the first picture does not show once the window has been painted: hidden panels, pyqtgraph, the plots."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from typing import TYPE_CHECKING
 
 import shiboken6
 from PySide6.QtCore import QEvent, QObject, QTimer, Signal
-from PySide6.QtWidgets import QWidget
 
 from viewer.errors import UserError
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from PySide6.QtWidgets import QWidget
 
 log = logging.getLogger("viewer")
 
 
 class PlotLoader(QObject):
-    """Imports pyqtgraph in pieces after the first paint of a widget, then calls `build_plot` of every panel in it.
+    """Makes late panels after the first paint of a widget, imports pyqtgraph and calls `build_plot` of every panel.
 
-    Each piece runs from a timer of 0 ms, after the input that has arrived meanwhile. Panels paint themselves until
-    their plot is built, and go on to do so if pyqtgraph cannot be imported.
+    All of it in pieces: each runs from a timer of 0 ms, after the input that has arrived meanwhile. Panels paint
+    themselves until their plot is built, and go on to do so if pyqtgraph cannot be imported.
     """
 
     failed = Signal(str)
     """pyqtgraph cannot be used: a sentence that says why and how to install it."""
 
-    def __init__(self, layout: QWidget) -> None:
+    def __init__(self, layout: QWidget, make_late_panels: Callable[[], Iterable[None]] = tuple) -> None:
+        """`make_late_panels` makes panels that the first picture does not show, one in each step of the iteration."""
         super().__init__(layout)
-        self._layout = layout
+        self._layout, self._make_late_panels = layout, make_late_panels
         self._pieces: Iterator[None] | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(0)
@@ -57,6 +59,7 @@ class PlotLoader(QObject):
     def _load(self) -> Iterator[None]:
         from viewer.plots.loading import import_pyqtgraph
 
+        yield from self._make_late_panels()
         yield from import_pyqtgraph()
         for panel in self._layout.findChildren(Panel):
             yield

@@ -11,9 +11,10 @@ import pytest
 
 from viewer.errors import UserError
 from viewer.io.results import Results
-from viewer.regions import regions_file
+from viewer.regions import file_versions, regions_file
 from viewer.regions.in_frames import find_cells, place_in_frames
-from viewer.regions.region import RegionSet, check_name
+from viewer.regions.region import RegionSet
+from viewer.regions.region_name import check_name
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def build_set(results):
 
 
 def test_regions_come_back_as_they_were_written(results, tmp_path):
-    path = regions_file.default_path(results.path)
+    path = file_versions.default_path(results.path)
     assert path == tmp_path / "duck.regions.h5"
     regions_file.replace_regions(path, build_set(results), results)
     read = regions_file.read_regions(path, results)
@@ -91,9 +92,9 @@ def test_change_can_be_undone_and_redone(results, tmp_path):
     path = tmp_path / "r.h5"
     regions_file.replace_regions(path, RegionSet(results.uuid), results)
     regions_file.replace_regions(path, build_set(results), results)
-    regions_file.restore_previous(path)
+    file_versions.restore_previous(path)
     assert list(regions_file.read_regions(path, results)) == []
-    regions_file.restore_previous(path)
+    file_versions.restore_previous(path)
     assert len(list(regions_file.read_regions(path, results))) == 2
     assert sorted(file.name for file in tmp_path.iterdir()) == ["duck.h5", "r.h5", "r.previous.h5"]
 
@@ -113,7 +114,7 @@ def test_undo_that_is_killed_between_two_steps_leaves_regions(results, tmp_path,
 
     monkeypatch.setattr(Path, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
-        regions_file.restore_previous(path)
+        file_versions.restore_previous(path)
     assert len(list(regions_file.read_regions(path, results))) == (2, 0)[steps]
     monkeypatch.undo()
     dead = subprocess.Popen([sys.executable, "-c", ""])
@@ -125,7 +126,7 @@ def test_undo_that_is_killed_between_two_steps_leaves_regions(results, tmp_path,
 
 def test_nothing_to_undo_is_a_sentence(tmp_path):
     with pytest.raises(UserError, match="Nothing to undo"):
-        regions_file.restore_previous(tmp_path / "r.h5")
+        file_versions.restore_previous(tmp_path / "r.h5")
 
 
 def test_regions_of_another_file_are_refused(results, tmp_path):

@@ -98,5 +98,8 @@ def test_picture_of_the_wall_states_its_scale_and_opens_as_the_wall(window: Main
 def test_unavailable_score_is_explained_on_the_wall(window: MainWindow) -> None:
     window.session.update(wall="layer", score="lift", region=())
     spin(0.01)
-    assert window.panels.wall._reason
+    reason = window.panels.wall._reason
+    assert reason
+    window.panels.wall.load()
+    assert window.panels.wall._reason == reason, "loaded again without a change"
     assert not window.grab().isNull()

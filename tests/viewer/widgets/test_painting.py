@@ -118,7 +118,7 @@ def test_no_panel_reads_while_painting(
     for change in CHANGES:
         window.session.update(**change)
         spin(0.01)
-    for tab in window.panels.tab_panels():
+    for tab in window.panels.tab_names:
         window.panels.show_tab(tab)
         window.session.update(frame=(window.session.state.frame + 1) % 3, query=Query("action", (1,)))
         spin(0.01)

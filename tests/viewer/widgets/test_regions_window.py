@@ -284,8 +284,9 @@ def test_saved_view_opens_with_the_region(window: MainWindow) -> None:
 
 def test_next_episode_keeps_the_name_and_has_its_own_patches(file: Path, tmp_path: Path) -> None:
     from viewer.io.results import Results
+    from viewer.regions.file_versions import default_path
     from viewer.regions.region import RegionSet
-    from viewer.regions.regions_file import default_path, replace_regions
+    from viewer.regions.regions_file import replace_regions
 
     first = copy_files(file, tmp_path)
     second = moving_regions.write(tmp_path / "second.h5", layers=2, heads=2, steps=2)

@@ -34,7 +34,7 @@ def test_no_text_is_cut_off_at_any_size(
     window = show(small, tmp_path, size)
     window.set_theme(choice)
     spin()
-    for deck in window.panels.tab_panels():
+    for deck in window.panels.tab_names:
         window.panels.show_tab(deck)
         spin(0.01)
         for widget in window.findChildren(QWidget):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from viewer.model.number_ranges import find_ranges
 from viewer.model.plain_text import clean_text
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from viewer.regions.known_patches import CameraPatches, NamedPatches
 
 
-@dataclass(frozen=True)
-class CameraLane:
+class CameraLane(NamedTuple):
     """Where a region is known in one camera's pictures, in moments."""
 
     camera: str
@@ -27,8 +25,7 @@ class CameraLane:
     """Moments at which tracking lost it."""
 
 
-@dataclass(frozen=True)
-class Lane:
+class Lane(NamedTuple):
     """One region over the moments."""
 
     name: str

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from viewer.analysis import probe
 from viewer.analysis.probe import ForkedProbe, Probe
+from viewer.regions.file_versions import read_stamp
 from viewer.regions.known_patches import KnownPatches, from_plain
-from viewer.regions.regions_file import read_decisive_parts, read_regions, read_stamp
+from viewer.regions.regions_file import read_decisive_parts, read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ from viewer.controllers.effects.region_run import (
 )
 from viewer.controllers.view_changes import to_measure
 from viewer.errors import UserError, split_library_words
-from viewer.io.demo_files import demo_path
+from viewer.io.demo_files import is_demo_file
 from viewer.io.effects import Effects, attach
 from viewer.io.effects_names import find_effects_files, find_results_file, is_effects_name
 from viewer.model.view_state import FROM_EFFECTS
@@ -274,8 +274,8 @@ class EffectsController(QObject):
 
     def _result_folder(self, results: Results) -> Path:
         """Return the folder for new effects: the results file's, or one of the user's where that is not to change."""
-        path, demo = results.path, demo_path()
-        if not isinstance(path, Path) or (demo is not None and path.resolve() == demo.resolve()):
+        path = results.path
+        if not isinstance(path, Path) or is_demo_file(path):
             return self._kept_folder(results)
         folder = path.absolute().parent
         return folder if os.access(folder, os.W_OK) else self._kept_folder(results)

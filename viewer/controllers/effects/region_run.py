@@ -8,9 +8,8 @@ import json
 import shlex
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PySide6.QtCore import QObject, Signal
 
@@ -30,8 +29,7 @@ MOST_CHARACTERS: Final = 300
 REGIONS_FILE: Final = "regions.json"
 
 
-@dataclass(frozen=True)
-class How:
+class How(NamedTuple):
     """A way to take a region away."""
 
     title: str
@@ -48,8 +46,7 @@ HOWS: Final = {
 """Ways to take a region away, by the names that settings have for them."""
 
 
-@dataclass(frozen=True)
-class RegionRequest:
+class RegionRequest(NamedTuple):
     """A region of a frame whose effect is to be measured."""
 
     results: Results

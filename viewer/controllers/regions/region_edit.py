@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from viewer.controllers.history import EditLostError, FileEdit
-from viewer.regions.regions_file import put_file
+from viewer.regions.file_versions import put_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,21 +10,21 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from capture.results import schema
 from viewer.analysis.region_boxes import find_boxes
-from viewer.analysis.regions.regions_reading import RegionsReading
 from viewer.controllers.files import file_dialogs
 from viewer.controllers.regions.regions_process import RegionsJob, RegionsProcess
 from viewer.errors import UserError, split_library_words
-from viewer.io.demo_files import demo_path
-from viewer.regions.region import check_name
-from viewer.regions.regions_file import check_writable, default_path, read_stamp
+from viewer.io.demo_files import is_demo_file
+from viewer.regions.file_versions import check_writable, default_path, read_stamp
+from viewer.regions.region_name import check_name
 
 if TYPE_CHECKING:
+    from viewer.analysis.regions.regions_reading import RegionsReading
     from viewer.controllers.regions.region_edit import RegionEdit
     from viewer.controllers.session import Session
     from viewer.controllers.settings import Settings
     from viewer.io.results import Results
     from viewer.model.view_state import Cell, ViewState
-    from viewer.regions.regions_file import Stamp
+    from viewer.regions.file_versions import Stamp
 
 LOOK_MILLISECONDS: Final = 15
 DELAY_MILLISECONDS: Final = 40
@@ -102,8 +102,7 @@ class RegionsController(QObject):
         kept = self.settings.text(self._key(results))
         if kept and Path(kept).exists():
             return Path(kept)
-        demo = demo_path()
-        if demo is not None and results.path.resolve() == demo.resolve():  # part of the program
+        if is_demo_file(results.path):  # part of the program
             return self._elsewhere(results)
         return default_path(results.path.absolute())
 
@@ -136,6 +135,8 @@ class RegionsController(QObject):
         assert results is not None
         assert self.path is not None
         assert isinstance(results.path, Path)
+        from viewer.analysis.regions.regions_reading import RegionsReading  # imported late: few files have regions
+
         self._reading = RegionsReading(self.path, results.path.absolute())
         self._timer.start()
 

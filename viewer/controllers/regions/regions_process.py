@@ -7,15 +7,14 @@ import json
 import shutil
 import tempfile
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PySide6.QtCore import QObject, Signal
 
 from viewer.controllers.child_command import ChildCommand
 from viewer.controllers.regions.region_edit import RegionEdit, read_digest
-from viewer.regions.regions_file import previous_path
+from viewer.regions.file_versions import previous_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 STOPPED: Final = 130
 
 
-@dataclass(frozen=True)
-class RegionsJob:
+class RegionsJob(NamedTuple):
     """A change of a regions file that is to be made."""
 
     title: str

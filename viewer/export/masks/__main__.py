@@ -46,11 +46,11 @@ def _run(arguments: RegionsArguments) -> int:
     from viewer.analysis.probe import early
     from viewer.io.open_file import find
     from viewer.io.results import Results
-    from viewer.regions import regions_file
+    from viewer.regions import file_versions
 
-    path = arguments.regions or regions_file.default_path(arguments.file)
+    path = arguments.regions or file_versions.default_path(arguments.file)
     if arguments.verb not in {"export", "list"}:
-        regions_file.check_writable(path)
+        file_versions.check_writable(path)
     probe = early(find(arguments.file))
     try:
         with cancellation.interruptible():
@@ -60,7 +60,7 @@ def _run(arguments: RegionsArguments) -> int:
     if reason:
         raise UserError(reason)
     if arguments.verb == "undo":
-        regions_file.restore_previous(path)
+        file_versions.restore_previous(path)
         print(f"{path} is as it was before the last change; undo again to take this back.")
         return 0
     results = Results(probe.path)
@@ -90,7 +90,7 @@ def _find_masks(arguments: RegionsArguments, path: Path, results: Results) -> in
     """Track or import; what is found joins what the file then holds, as another program may change it meanwhile."""
     from viewer.export.masks import commands, track_command
     from viewer.export.progress import ProgressReporter
-    from viewer.regions import regions_file
+    from viewer.regions import file_versions, regions_file
 
     progress = ProgressReporter("frames", as_json=arguments.progress_lines)
 
@@ -112,7 +112,7 @@ def _find_masks(arguments: RegionsArguments, path: Path, results: Results) -> in
         is_stopped = True
     finally:
         progress.close()
-    with regions_file.hold_folder(path):
+    with file_versions.hold_folder(path):
         now = _read(path, results, is_new_allowed=True)
         regions_file.replace_regions(path, join_changes(before, regions, now), results)
     if not arguments.progress_lines:
@@ -124,9 +124,9 @@ def _find_masks(arguments: RegionsArguments, path: Path, results: Results) -> in
 
 def _edit(arguments: RegionsArguments, path: Path, results: Results) -> int:
     from viewer.export.masks import commands
-    from viewer.regions import regions_file
+    from viewer.regions import file_versions, regions_file
 
-    with regions_file.hold_folder(path):
+    with file_versions.hold_folder(path):
         regions = _read(path, results)
         if arguments.verb == "rename":
             sentences = [commands.rename(regions, arguments.name, arguments.new)]

@@ -14,7 +14,8 @@ from viewer.export.masks import mask_export, mask_import
 from viewer.export.masks.cli import parse_names
 from viewer.model.number_ranges import format_numbers, parse_range
 from viewer.model.plain_text import clean_text
-from viewer.regions.region import COLORS, CameraMasks, check_name
+from viewer.regions.region import COLORS, CameraMasks
+from viewer.regions.region_name import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

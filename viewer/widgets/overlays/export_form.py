@@ -17,7 +17,7 @@ from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
 from viewer.io.effects_names import find_effects_files
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import CHOICES, FROM_EFFECTS
-from viewer.regions.regions_file import default_path
+from viewer.regions.file_versions import default_path
 from viewer.rendering import theme
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown

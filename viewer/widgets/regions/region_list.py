@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent, QShowEvent, QWheelEvent
@@ -31,8 +30,7 @@ COLUMNS: Final = ((0.24, "region"), (0.36, "known in"), (0.40, "lost by tracking
 HINT: Final = "No regions yet: drag a box on a picture, or paint patches with Shift, and give them a name here."
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """What a line of the list says."""
 
     name: str

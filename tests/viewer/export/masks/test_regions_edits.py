@@ -22,7 +22,7 @@ from viewer.export.masks.cli import DrawnBox, RegionsArguments
 from viewer.export.masks.tracking import find_ways
 from viewer.io.results import Results
 from viewer.model.view_state import ViewState
-from viewer.regions import regions_file
+from viewer.regions import file_versions, regions_file
 from viewer.regions.in_frames import follow_region_of_view
 from viewer.regions.joined_changes import join_changes
 from viewer.regions.region import CameraMasks, RegionSet
@@ -148,13 +148,13 @@ def test_put_file_replaces_and_removes(file: Path, tmp_path: Path) -> None:
     path, content = tmp_path / "x.regions.h5", tmp_path / "content"
     content.write_bytes(b"new")
     path.write_bytes(b"old")
-    regions_file.put_file(path, content)
-    assert (path.read_bytes(), regions_file.previous_path(path).read_bytes()) == (b"new", b"old")
-    regions_file.put_file(path, None)
+    file_versions.put_file(path, content)
+    assert (path.read_bytes(), file_versions.previous_path(path).read_bytes()) == (b"new", b"old")
+    file_versions.put_file(path, None)
     assert not path.exists()
-    assert regions_file.previous_path(path).read_bytes() == b"new"
-    with regions_file.hold_folder(path), pytest.raises(UserError, match="Another program is changing"):
-        regions_file.put_file(path, content)
+    assert file_versions.previous_path(path).read_bytes() == b"new"
+    with file_versions.hold_folder(path), pytest.raises(UserError, match="Another program is changing"):
+        file_versions.put_file(path, content)
 
 
 def test_view_with_a_named_region_is_exported_with_its_patches_of_each_frame(
@@ -182,7 +182,7 @@ def test_figure_of_a_named_region_follows_it_and_keeps_its_name(file: Path, tmp_
     assert found is not None
     assert [found.put_into(replace(view, frame=frame)).region for frame in (0, 3)] == [(), ((0, 7, 6), (0, 8, 6))]
     assert found.put_into(view).region_name == "duck"
-    default = regions_file.default_path(path)
+    default = file_versions.default_path(path)
     default.unlink()
     unfollowed = follow_region_of_view(view, None, path, results, range(8))
     assert unfollowed is not None  # without the file, the patches of the view are those of its frame
