@@ -185,7 +185,7 @@ def test_action_chart_draws_the_actions_without_the_region(measured: MainWindow)
     spin()
     first = chart.charts()["chunk"][0]
     lines = {line.name: line.values for line in first.lines}
-    assert (lines["no region"] - lines["predicted"]).tolist() == pytest.approx([0.25] * len(first.xs))
+    assert (lines["region hidden"] - lines["predicted"]).tolist() == pytest.approx([0.25] * len(first.xs))
     [band] = first.bands
     assert (band.low - lines["predicted"]).tolist() == pytest.approx([-0.1] * len(first.xs), abs=1e-6)
     assert (band.high - lines["predicted"]).tolist() == pytest.approx([0.1] * len(first.xs), abs=1e-6)

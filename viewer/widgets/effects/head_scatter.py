@@ -22,6 +22,7 @@ from viewer.widgets.plot_menu import PlotPanel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from viewer.analysis.scores import Score
     from viewer.controllers.session import Session
 
 LABELS: Final = 52.0
@@ -155,8 +156,9 @@ class HeadScatter(PlotPanel):
         ticks = across.ticks(box.width(), lambda text: drawing.width_of(text, FONT))
         draw_place_axis(painter, box, across, ticks)
         title = QRectF(box.left(), self.height() - 15, box.width(), 14)
-        drawing.write(painter, title, f"{content.across.title} →", t.secondary, FONT, align="right")
-        drawing.write(painter, QRectF(0, self.HEADING - 8, LABELS * 4, 14), f"↑ {content.up.title}", t.secondary, FONT)
+        drawing.write(painter, title, f"{_name_axis(content.across)} →", t.secondary, FONT, align="right")
+        above = QRectF(0, self.HEADING - 8, self.width(), 14)
+        drawing.write(painter, above, f"↑ {_name_axis(content.up)}", t.secondary, FONT)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         shown, colours = self.seen[1], self.layer_colours()
         for (layer, head), place in self.places().items():
@@ -179,7 +181,7 @@ class HeadScatter(PlotPanel):
         return ["#{:02X}{:02X}{:02X}".format(*table[round(place * 255)].tolist()) for place in at.tolist()]
 
     def _paint_legend(self, painter: QPainter, colours: Sequence[str]) -> None:
-        """Name the colours of the first and the last layer, left of the title of the horizontal axis."""
+        """Name the colours of the first and the last layer and the ring, left of the title of the horizontal axis."""
         results = self.seen[0]
         if results is None:
             return
@@ -189,6 +191,9 @@ class HeadScatter(PlotPanel):
             text = f"layer {results.layers[place]}" if place == 0 else f"{results.layers[place]}"
             box = QRectF(x + 10, y, 60, 14)
             x += 18 + drawing.write(painter, box, text, theme.active().secondary, FONT)
+        ring = QRectF(x + 1, y + 4, 7, 7)
+        drawing.ring(painter, ring, theme.colour(theme.active().accent), 2, 3.5)
+        drawing.write(painter, QRectF(x + 12, y, 60, 14), "shown", theme.active().secondary, FONT)
 
     def _paint_focus(self, painter: QPainter) -> None:
         if self.hasFocus():
@@ -275,3 +280,8 @@ class HeadScatter(PlotPanel):
             self.go(order[0])
             return
         self.go(order[min(max(order.index(here) + moves[Qt.Key(event.key())], 0), len(order) - 1)])
+
+
+def _name_axis(score: Score) -> str:
+    """Return a score's title with its unit, unless the ticks have it."""
+    return score.title if score.unit in {"", "%"} else f"{score.title}, {score.unit}"

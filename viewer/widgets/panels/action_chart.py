@@ -17,7 +17,7 @@ from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Query
 from viewer.rendering import drawing, theme
 from viewer.rendering.axes import FONT, LINE, Axis, label_places, make_value_axis
-from viewer.rendering.line_chart import Band, LineChart, draw_axes, draw_content, draw_crosshair, place_x
+from viewer.rendering.line_chart import BAND_OPACITY, Band, LineChart, draw_axes, draw_content, draw_crosshair, place_x
 from viewer.rendering.lines import Line
 from viewer.rendering.ticks import Tick
 from viewer.widgets.hover_panel import HoverPanel, ReadOutContent
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Values = npt.NDArray[np.float64]
 LABEL: Final = 64
+LABEL_WITH_REGION: Final = 92
+"""Room for the legend in pixels, without and with the actions after an intervention on a region."""
 MAX_DIMENSIONS: Final = 16
 """Number of dimensions that are drawn; robots have 7 to 14."""
 AXIS_WIDTH: Final = 54
@@ -42,11 +44,24 @@ FEWEST_ACTIONS: Final = 4.0
 """Distances between actions that are visible at the highest zoom."""
 
 
-WITHOUT: Final = "no region"
-"""Line of the actions without the region."""
-RANDOM: Final = "random ones"
-"""Band of the actions without each of the random regions."""
+WITHOUT: Final = {"occlude": "region covered"}
+"""Line of the actions after the intervention on the region, by its mode; `region hidden` for others."""
+RANDOM: Final = "random areas"
+"""Band of the actions after the same intervention on each of the random regions."""
+NOTE: Final = 12
+"""Height of a line of the legend in pixels."""
+SWATCH: Final = 10
+"""Width of a sample of a line or band in the legend in pixels."""
 WITHOUT_COLOUR: Final = theme.GROUP_COLOURS["prompt"]
+
+
+class _Note(NamedTuple):
+    """A line of the legend."""
+
+    text: str
+    colour: str
+    sample: str = ""
+    """`line` or `band` for a sample in the colour; else the text has it."""
 
 
 class Place(NamedTuple):
@@ -157,7 +172,8 @@ class ActionChart(HoverPanel):
                 lines.append(Line("true", t.secondary, truth[:, n]))
             bands: list[Band] = []
             if self.target is not None and self.target.change is not None:
-                lines.append(Line(WITHOUT, WITHOUT_COLOUR, predicted[:, n] + self.target.change[:, n]))
+                changed = predicted[:, n] + self.target.change[:, n]
+                lines.append(Line(_name_without(self.target), WITHOUT_COLOUR, changed))
                 bands = _make_bands(self.target, predicted, n)
             charts.append(_make_chart(lines, bands))
         return charts
@@ -173,17 +189,23 @@ class ActionChart(HoverPanel):
 
     def cells(self, count: int) -> tuple[list[QRectF], list[QRectF]]:
         """Return the rectangles of the lines of `count` dimensions, over the chunk and over the path."""
-        width = (self.width() - LABEL) / max(count, 1)
+        label = self.label_width
+        width = (self.width() - label) / max(count, 1)
         left = self.axis_width(count)
         height = max((self.height() - 2 * (LINE + 20)) / 2, 8)
         rows = (LINE + 2, LINE + 2 + height + 22)
         plot = max(width - left - 8, 4)
-        upper, lower = ([QRectF(LABEL + n * width + left, top, plot, height) for n in range(count)] for top in rows)
+        upper, lower = ([QRectF(label + n * width + left, top, plot, height) for n in range(count)] for top in rows)
         return upper, lower
+
+    @property
+    def label_width(self) -> int:
+        """The room for the legend in pixels."""
+        return LABEL if self.target is None else LABEL_WITH_REGION
 
     def axis_width(self, count: int) -> float:
         """Return the room for the labels of each vertical axis; 0 where the plots are too narrow for labels."""
-        return AXIS_WIDTH if (self.width() - LABEL) / max(count, 1) >= MIN_WIDTH else 0.0
+        return AXIS_WIDTH if (self.width() - self.label_width) / max(count, 1) >= MIN_WIDTH else 0.0
 
     def _count(self) -> int:
         return len(self.charts()["chunk"])
@@ -245,16 +267,18 @@ class ActionChart(HoverPanel):
     def _paint_charts(self, painter: QPainter) -> None:
         """Paint everything but the cursors."""
         t, (upper, lower) = theme.active(), self.cells(self._count())
-        notes = [("robot units", t.secondary), ("predicted", t.accent)]
+        notes = [_Note("robot units", t.secondary), _Note("predicted", t.accent, "line")]
         if self.target is not None:
-            notes.append((WITHOUT, WITHOUT_COLOUR))
+            notes.append(_Note(_name_without(self.target), WITHOUT_COLOUR, "line"))
             if self.charts()["chunk"][0].bands:
-                notes.append((RANDOM, WITHOUT_COLOUR))
-        if self.has_truth() or self.target is None:
-            notes.append(("true", t.secondary) if self.has_truth() else ("no true ones", t.secondary))
-        room = max(int((lower[0].top() - upper[0].top() - 14) // 13), 1)
+                notes.append(_Note(RANDOM, WITHOUT_COLOUR, "band"))
+        if self.has_truth():
+            notes.append(_Note("true", t.secondary, "line"))
+        elif self.target is None:
+            notes.append(_Note("no true ones", t.secondary))
+        room = max(int((lower[0].top() - upper[0].top() - 14) // NOTE), 1)
         self._label_row(painter, upper[0].top(), "Chunk", notes[-room:])
-        path = ("model units", t.secondary) if self.charts()["path"] else ("not in the file", t.secondary)
+        path = _Note("model units" if self.charts()["path"] else "not in the file", t.secondary)
         self._label_row(painter, lower[0].top(), f"Path {self.action}", [path])
         measure = partial(drawing.width_of, pixels=FONT)
         for kind in ("chunk", "path"):
@@ -271,11 +295,18 @@ class ActionChart(HoverPanel):
                 draw_axes(painter, box, chart.y_axis, axis, ticks, self.axis_width(self._count()))
                 draw_content(painter, box, chart, axis)
 
-    def _label_row(self, painter: QPainter, top: float, title: str, notes: list[tuple[str, str]]) -> None:
-        """Write a title and lines of text, with their colours, left of a row of plots."""
+    def _label_row(self, painter: QPainter, top: float, title: str, notes: Sequence[_Note]) -> None:
+        """Write a title and the legend, in its colours, left of a row of plots."""
         drawing.write(painter, QRectF(0, top - 2, LABEL - 2, 16), title, theme.active().secondary, 13)
-        for line, (text, colour) in enumerate(notes):
-            drawing.write(painter, QRectF(0, top + 14 + 13 * line, LABEL + 8, 13), text, colour, 10)
+        for line, note in enumerate(notes):
+            y, left = top + 14 + NOTE * line, 0
+            if note.sample:
+                left = SWATCH + 4
+                thick, opacity = (2, 1.0) if note.sample == "line" else (NOTE - 4, BAND_OPACITY)
+                sample = QRectF(0, y + (NOTE - thick) / 2, SWATCH, thick)
+                painter.fillRect(sample, theme.colour(note.colour, opacity))
+            box = QRectF(left, y, self.label_width - left, NOTE)
+            drawing.write(painter, box, note.text, theme.active().secondary if note.sample else note.colour, 10)
 
     def _point(self) -> int | None:
         """Return the point of the path at which the shown denoise step starts."""
@@ -344,6 +375,10 @@ class ActionChart(HoverPanel):
             return
         place = min(max(self.action + moves[Qt.Key(event.key())], 0), results.horizon - 1)
         self.session.update(query=Query("action", (place,)))
+
+
+def _name_without(target: TargetEffect) -> str:
+    return WITHOUT.get(target.method.mode, "region hidden")
 
 
 def _make_chart(lines: list[Line], bands: Sequence[Band] = ()) -> LineChart:
