@@ -11,7 +11,7 @@ import numpy as np
 from capture.results import schema
 from viewer.analysis.effects import measured as effects
 from viewer.analysis.regions.carried_region import describe_region
-from viewer.model.effects import format_noise
+from viewer.model.noise_multiples import format_noise
 from viewer.model.number_ranges import format_numbers, format_place, format_range
 from viewer.model.view_state import FROM_EFFECTS
 

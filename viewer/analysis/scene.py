@@ -14,7 +14,6 @@ from viewer.analysis.effects import measured as effects
 from viewer.errors import READ_ERRORS, UserError
 from viewer.model import attention
 from viewer.model.attention import Floats, Rows
-from viewer.model.effects import EffectMap, Method
 from viewer.model.geometry import PatchGrid
 from viewer.model.view_state import FROM_EFFECTS, Kind, Query, ViewState
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from viewer.io.results import Results
+    from viewer.model.effects import EffectMap
 
 DATA_FIELDS: Final = (
     "frame", "query", "step", "layer", "heads", "reduce", "measure", "dim", "unit", "scale", "range", "low", "high",
@@ -285,6 +285,8 @@ def _compose_effect(results: Results, state: ViewState) -> Scene:
     """Return the scene of an effect map, without any value where there is none; masses are those of the attention."""
     found = effects.find_map(results, state.frame, state.query, state.measure, state.dim)
     if found is None:
+        from viewer.model.effects import EffectMap, Method  # imported late: it delays the first picture
+
         nothing = np.full((len(results.cameras), *results.grid.shape), np.nan, np.float32)
         found = EffectMap(nothing, Method(), 0, float("nan"), is_gradient=state.measure == "gradient")
     mode = "shared" if state.range == "uniform" else state.range  # no effect is what a spread row is to attention

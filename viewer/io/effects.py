@@ -16,7 +16,8 @@ from viewer.io.cache import Cache
 from viewer.io.effects_check import check_actions
 from viewer.io.hdf5_guard import Guarded
 from viewer.model.attention import Floats, widened
-from viewer.model.effects import EffectMap, Method, TargetEffect, multiple_of, root_mean_square
+from viewer.model.effects import EffectMap, Method, TargetEffect
+from viewer.model.noise_multiples import multiple_of, root_mean_square
 from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from viewer.analysis.effects.head_scatter import read_scatter
 from viewer.analysis.film import read_film, read_film_over_frames
 from viewer.analysis.scores import find_score, find_unavailable_scores
 from viewer.io.effects import Effects, attach
-from viewer.model.effects import Method, TargetEffect, format_multiple
+from viewer.model.effects import Method, TargetEffect
+from viewer.model.noise_multiples import format_multiple
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from viewer.analysis.effects.effect_rows import find_measured_dims
 from viewer.analysis.effects.measured import find_dims, find_map
 from viewer.analysis.effects.word_effects import find_word_effects, find_word_relevances
-from viewer.model.effects import multiple_of, root_mean_square
+from viewer.model.noise_multiples import multiple_of, root_mean_square
 from viewer.model.view_state import Query
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from viewer.analysis.effects.measured import MAPS, find_dims, find_map
 from viewer.analysis.effects.word_effects import find_word_effects, find_word_relevances
-from viewer.model.effects import multiple_of, root_mean_square
+from viewer.model.noise_multiples import multiple_of, root_mean_square
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

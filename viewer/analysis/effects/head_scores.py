@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from viewer.analysis.effects.measured import name_file
-from viewer.model.effects import format_noise, multiple_of
+from viewer.model.noise_multiples import format_noise, multiple_of
 from viewer.model.number_ranges import format_numbers
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viewer.analysis.effects.measured import name_actions
-from viewer.model.effects import format_multiple
+from viewer.model.noise_multiples import format_multiple
 
 if TYPE_CHECKING:
     from viewer.io.effects import Effects

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -25,7 +26,6 @@ from viewer.controllers.effects.region_run import (
 from viewer.controllers.view_changes import to_measure
 from viewer.errors import UserError, split_library_words
 from viewer.io.demo_files import is_demo_file
-from viewer.io.effects import Effects, attach
 from viewer.io.effects_names import find_effects_files, find_results_file, is_effects_name
 from viewer.model.view_state import FROM_EFFECTS
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from viewer.io.results import Results
 
 LOOK_MILLISECONDS: Final = 10
+DELAY_MILLISECONDS: Final = 40
+"""Delay before effects files are looked for, so that this does not compete with painting a file's first picture."""
 FILTER: Final = f"Effects (*{SUFFIX});;HDF5 (*.h5 *.hdf5);;All files (*)"
 
 
@@ -99,9 +101,13 @@ class EffectsController(QObject):
             self._stop_probe()
         self._waiting = deque(one for one in self._waiting if any(one.results is results for results in opened))
         for results in new:
-            self._find(results, f"effects {opened.index(results)}")
+            find = partial(self._find, results, f"effects {opened.index(results)}")
+            QTimer.singleShot(DELAY_MILLISECONDS, self, find)
 
     def _find(self, results: Results, purpose: str) -> None:
+        """Look for the effects files of an open results file."""
+        if all(results is not known for known in self._known):
+            return
         path, kept = results.path, self._kept_folder(results) / results.path.name
         self.worker.ask(
             purpose,
@@ -174,6 +180,8 @@ class EffectsController(QObject):
     @staticmethod
     def _attach(candidate: _Candidate) -> str:
         """Open a file that has been checked; return why it cannot be shown, empty if it can."""
+        from viewer.io.effects import Effects, attach  # imported late: it delays the first picture
+
         try:
             effects = Effects(candidate.path)
         except UserError as error:

@@ -13,7 +13,7 @@ from viewer.analysis.effects.measured import describe_target, find_region_effect
 from viewer.analysis.regions.carried_region import describe_region
 from viewer.controllers.effects.region_run import HOWS
 from viewer.errors import READ_ERRORS
-from viewer.model.effects import format_multiple
+from viewer.model.noise_multiples import format_multiple
 from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme
 from viewer.rendering.axes import FONT, Axis, draw_place_axis, make_value_axis

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from viewer.model.effects import format_multiple
+from viewer.model.noise_multiples import format_multiple
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import FROM_EFFECTS
 from viewer.rendering import ticks
