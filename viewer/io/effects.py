@@ -316,13 +316,15 @@ class Effects:
 def attach(results: ResultsFile, effects: Effects) -> None:
     """Let a results file have the effects of a file; they come before those that it has.
 
-    The same file, opened earlier, is closed.
+    The same file, opened earlier, is closed. Where this thread must not wait for the results file, the caller calls
+    `check_actions` in another one.
 
     Raises:
         UserError: The effects are about another results file or other calls, or damaged.
     """
     effects.attach_to(results)
-    check_actions(effects, results)
+    if results.access.may_wait:
+        check_actions(effects, results)
     kept = []
     for effect in results.effects:
         if effect.path == effects.path or (effect.uuid and effect.uuid == effects.uuid):
@@ -330,6 +332,13 @@ def attach(results: ResultsFile, effects: Effects) -> None:
         else:
             kept.append(effect)
     results.effects = (effects, *kept)
+
+
+def detach(results: ResultsFile, effects: Effects, reason: str) -> None:
+    """Take the effects of a file away again, and keep the sentence that says why."""
+    results.effects = tuple(effect for effect in results.effects if effect is not effects)
+    results.effects_left_out += (reason,)
+    effects.close()
 
 
 def _cells(mask: Floats) -> frozenset[tuple[int, int, int]]:

@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 BASELINE: Final = "baseline/robot_actions"
 MOST_CHECKED: Final = 64
 """Frames that are compared, at equal distances: the window waits for them."""
+MOST_CHECKED_REMOTE: Final = 4
+"""Frames of a file on another machine that are compared: a request each, in the background of a window."""
 
 
 def check_actions(effects: Effects, results: ResultsFile) -> None:
     """Check that the untouched calls of an effects file gave the actions that the results file holds.
 
-    They did when the effects were measured, so that other actions mean that one of the files was changed. The actions
-    of a file on another machine are not read for this.
+    They did when the effects were measured, so that other actions mean that one of the files was changed.
 
     Raises:
-        UserError: They gave other actions.
+        UserError: They gave other actions, or the file cannot be read.
+        NotLoadedError: The file lies on another machine, and this thread must not wait for it.
     """
-    if results.access.is_slow:
-        return
+    most = MOST_CHECKED_REMOTE if results.access.is_slow else MOST_CHECKED
     limit = effects_schema.ACTION_LIMITS.get(str(results.model.get("dtype")), effects_schema.STRICTEST)
     frames = [frame for frame in effects.frames if frame < results.done]
-    places = np.unique(np.linspace(0, max(len(frames) - 1, 0), MOST_CHECKED).round().astype(int))
+    places = np.unique(np.linspace(0, max(len(frames) - 1, 0), most).round().astype(int))
     for frame in [frames[place] for place in places.tolist() if place < len(frames)]:
         stored, repeated = results.read_part(schema.ACTION_PREDICTED, 3, (frame,)), effects.row(BASELINE, frame)
         if stored is None or repeated is None or stored.dtype.kind not in "fiu":

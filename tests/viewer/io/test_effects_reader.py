@@ -11,6 +11,7 @@ import make_effects
 import make_results
 import numpy as np
 import pytest
+from slow_source import open_slow
 
 from capture.results import effects_schema
 from viewer.analysis.probe import Probe
@@ -114,6 +115,29 @@ def test_effects_on_other_calls_are_refused(path: Path, small: Path, tmp_path: P
     assert copied.effects == ()
     effects.close()
     copied.close()
+
+
+def test_effects_on_other_calls_of_a_remote_file_are_refused_after_few_reads(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_effects.write(tmp_path / "all.effects.h5", small, (0, 1, 2))
+    monkeypatch.setattr("viewer.io.effects_check.MOST_CHECKED_REMOTE", 2)
+    frames: list[int] = []
+    results, _ = open_slow(small)
+    read = results.read_part
+    monkeypatch.setattr(
+        results, "read_part", lambda name, axes, index: frames.append(index[0]) or read(name, axes, index)
+    )
+    attach(results, Effects(path))
+    assert frames == [0, 2], "the first and the last"
+    changed = make_effects.write(tmp_path / "changed.effects.h5", small, (0, 1, 2))
+    with h5py.File(changed, "a") as opened:
+        opened["baseline/robot_actions"][2, 0, 0] += 0.5
+    effects = Effects(changed)
+    with pytest.raises(UserError, match=r"the actions of frame 2 differ by 0\.5"):
+        attach(results, effects)
+    effects.close()
+    results.close()
 
 
 def test_renamed_results_file_keeps_its_effects(path: Path, small: Path, tmp_path: Path) -> None:

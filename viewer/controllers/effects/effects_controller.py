@@ -24,7 +24,7 @@ from viewer.controllers.effects.region_run import (
     write_command,
 )
 from viewer.controllers.view_changes import to_measure
-from viewer.errors import UserError, split_library_words
+from viewer.errors import ConnectionLostError, UserError, split_library_words
 from viewer.io.demo_files import is_demo_file
 from viewer.io.effects_names import find_effects_files, find_results_file, is_effects_name
 from viewer.model.view_state import FROM_EFFECTS
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from viewer.controllers.session import Session
     from viewer.controllers.settings import Settings
     from viewer.controllers.worker import Worker
+    from viewer.io.effects import Effects
     from viewer.io.results import Results
 
 LOOK_MILLISECONDS: Final = 10
@@ -173,6 +174,8 @@ class EffectsController(QObject):
             self.session.noticed.emit(sentence)
         else:
             self.session.effects_changed.emit()
+            if not candidate.results.access.may_wait:
+                self._check_later(candidate.results, candidate.results.effects[0])
             if candidate.is_requested:
                 self.session.noticed.emit(describe_file(candidate.results.effects[0]))
         self._begin()
@@ -192,6 +195,31 @@ class EffectsController(QObject):
             effects.close()
             return str(error)
         return ""
+
+    def _check_later(self, results: Results, effects: Effects) -> None:
+        """Compare the actions of a file on another machine with those of its effects, which are shown meanwhile."""
+        from viewer.io.effects_check import check_actions  # imported late: it delays the first picture
+
+        def check(_: Callable[[], bool]) -> tuple[str, bool]:
+            try:
+                check_actions(effects, results)
+            except ConnectionLostError:
+                return f"{results.path.name} could not be read to check that {effects.path.name} is about it.", True
+            except UserError as error:
+                return str(error), False
+            return "", True
+
+        self.worker.ask(f"check {effects.path}", id(effects), check, partial(self._note_check, results, effects))
+
+    def _note_check(self, results: Results, effects: Effects, answer: tuple[str, bool] | None) -> None:
+        sentence, is_kept = answer or ("", True)
+        if not is_kept and effects in results.effects:
+            from viewer.io.effects import detach
+
+            detach(results, effects, sentence)
+            self.session.effects_changed.emit()
+        if sentence:
+            self.session.noticed.emit(sentence)
 
     def _stop_probe(self) -> None:
         self._timer.stop()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import h5py
+import make_effects
 import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtTest import QTest
@@ -349,3 +351,31 @@ def test_pointer_over_a_picture_waits_for_nothing(slow: SlowWindow) -> None:
     slow.source.release()
     slow.wait_until_read()
     assert "hovered patch" in slow.window.panels.strips.legend
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_effects_of_a_slow_file_are_compared_in_the_background(
+    slow: SlowWindow, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_changed: bool
+) -> None:
+    path = make_effects.write(tmp_path / "small.effects.h5", small)
+    if is_changed:
+        with h5py.File(path, "a") as file:
+            file["baseline/robot_actions"][0, 0, 0] += 0.5
+    said: list[str] = []
+    slow.session.noticed.connect(said.append)
+    results = slow.session.results
+    assert results is not None
+    slow.source.block()
+    noted: list[object] = []
+    note = slow.window.files.effects._note_check
+    monkeypatch.setattr(slow.window.files.effects, "_note_check", lambda *told: noted.append(note(*told)))
+    slow.window.files.effects.open(path)
+    until(lambda: bool(results.effects), 20)
+    shown = "Effects of small.effects.h5 on frame 0: an effect map (hold E to see it), gradients, 1 region, every head."
+    assert said == [shown], "while they are compared"
+    slow.source.release()
+    until(lambda: noted)
+    assert bool(results.effects) != is_changed
+    assert said[1:] == list(results.effects_left_out)
+    if is_changed:
+        assert said[1].startswith("small.effects.h5 holds effects on other calls than small.h5: the actions of frame 0")
