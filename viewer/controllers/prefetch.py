@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, QTimer
 
 from viewer.analysis import scene
 from viewer.analysis.carried_query import carry_query
+from viewer.analysis.token_values import strips
 from viewer.controllers.reading.view_plan import read_view, read_words
 from viewer.controllers.session import Session
 from viewer.controllers.view_changes import differing
@@ -77,24 +78,26 @@ class Prefetch(QObject):
             return
         coming, self._coming = self._coming, ()  # playback sets them again with each frame
         frames, had = (coming, self.had) if coming else (self._beside(shown.frame), None)
-        if not self._frames:
-            frames = ()
+        tokens = () if self._frames else tuple(next_tokens(results, shown))
+        if results.access.is_slow:  # every byte takes its time: only what is most likely
+            frames = frames if coming else frames[:1]
+            frames = () if tokens else frames
         key = (id(results), shown.frame, shown.query, frames)
 
         def work(stale: Callable[[], bool]) -> None:
-            if frames:
-                read_frames(results, shown, frames, stale, had)
-            elif not self._frames:
-                for view in next_tokens(results, shown):
-                    read(results, view, stale)
+            for view in tokens:
+                read(results, view, stale)
+            read_frames(results, shown, frames, stale, had)
 
         self.worker.ask("ahead", key, work, _nothing)
 
     def _beside(self, frame: int) -> tuple[int, ...]:
-        """Return the next frame in the last direction of travel, with the same prompt; empty at the end."""
+        """Return the frames before and after with the same prompt, first the one in the last direction of travel."""
         timeline = self.frame_series.timeline
-        found = timeline.beside(frame, -1 if self._back else 1) if frame < len(timeline.moment_of) else frame
-        return (found,) if found != frame else ()
+        if frame >= len(timeline.moment_of):
+            return ()
+        found = (timeline.beside(frame, step) for step in ((-1, 1) if self._back else (1, -1)))
+        return tuple(dict.fromkeys(beside for beside in found if beside != frame))
 
 
 def next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
@@ -108,12 +111,12 @@ def next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
 def read_frames(
     results: Results, shown: ViewState, frames: tuple[int, ...], stale: Callable[[], bool], had: Had | None
 ) -> None:
-    """Read the shown view of the first of `frames` into the file's cache.
+    """Read the shown view of `frames` into the file's cache.
 
-    If `had` is given, also read the bytes of all `frames` into the page cache, except those in `had`, and add their
-    keys to it.
+    If `had` is given, during playback, only the first one; but the bytes of all `frames` into the page cache, except
+    those in `had`, to which their keys are added.
     """
-    for frame in frames if had is not None else frames[:1]:
+    for frame in frames:
         if stale():
             return
         try:
@@ -124,7 +127,7 @@ def read_frames(
                 had.add(note)
         except READ_ERRORS:
             return  # reported when the frame is shown
-        if frame == frames[0]:
+        if had is None or frame == frames[0]:
             read(results, view, stale)
 
 
@@ -147,10 +150,13 @@ def read_bytes(results: Results, view: ViewState, stale: Callable[[], bool]) -> 
 
 
 def read(results: Results, view: ViewState, stale: Callable[[], bool]) -> None:
-    """Read a view's tokens, weights and pictures into the file's cache; read errors are ignored."""
+    """Read a view's tokens, weights and pictures into the file's cache, and what the panels derive from them.
+
+    Read errors are ignored.
+    """
     if results.access.is_slow and not stale():
         read_view(results, view)  # in few requests
-    for part in (read_words, _rows, _summaries, _pictures):
+    for part in (read_words, _rows, _summaries, _strips, scene.compose, _pictures):
         if stale():
             return
         try:
@@ -169,8 +175,13 @@ def _summaries(results: Results, view: ViewState) -> None:
         results.mass(view.frame, kind)
 
 
+def _strips(results: Results, view: ViewState) -> None:
+    strips(results, replace(view, region=()), None)  # those of a region may need the weights of all tokens
+
+
 def _pictures(results: Results, view: ViewState) -> None:
     for camera in range(len(results.cameras)):
+        results.to_model(view.frame, camera)
         results.picture(view.frame, camera, view.picture)
 
 

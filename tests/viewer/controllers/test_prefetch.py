@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import make_results
+import pytest
 from window_driver import close, show, spin, until
 
 from viewer.controllers import prefetch
@@ -14,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import pytest
     from PySide6.QtWidgets import QApplication
 
     from viewer.io.results import Results
@@ -46,16 +48,74 @@ def test_several_selected_tokens_have_no_neighbours(results: Results) -> None:
     assert prefetch.next_tokens(results, ViewState(query=Query("action", (0, 1)))) == []
 
 
-def test_next_frame_follows_the_direction_and_is_empty_at_the_end(window: MainWindow) -> None:
+def test_frames_on_both_sides_are_prefetched_after_a_selection(window: MainWindow) -> None:
+    results = window.session.results
+    assert results is not None
+    until(lambda: len(window.panels.frame_series.timeline.moment_of) == results.done)
+    window.session.update(frame=1)
+    until(lambda: all(is_in_memory(results, "picture", frame, 1, "source") for frame in (0, 2)))
+    window.session.update(query=Query("action", (3,)))
+    until(lambda: all(is_in_memory(results, "action", frame, 3) for frame in (0, 2)))
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 1), (2, 1)])
+def test_step_to_a_prefetched_frame_computes_nothing_in_the_thread_of_the_window(
+    window: MainWindow, monkeypatch: pytest.MonkeyPatch, start: int, end: int
+) -> None:
+    results, absent = window.session.results, []
+    assert results is not None
+    until(lambda: len(window.panels.frame_series.timeline.moment_of) == results.done)
+    window.session.update(query=Query("text", (1,)), frame=1)
+    window.session.update(frame=start)
+    spin()
+    window.session.update(query=Query("action", (2,)))
+    until(lambda: is_in_memory(results, "picture", end, 1, "source") and is_in_memory(results, "action", end, 2))
+    window.worker.ask("last", 0, lambda _: True, absent.append)  # it waits until prefetching has ended
+    until(lambda: bool(absent))
+    absent.clear()
+    get = results._cache.get
+
+    def note(key: object, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
+        if key not in results._cache and threading.current_thread() is threading.main_thread():
+            absent.append(key)
+        return get(key, make, size)
+
+    monkeypatch.setattr(results._cache, "get", note)
+    window.session.update(frame=end)
+    spin()
+    window.grab()
+    assert absent == []
+
+
+def test_only_the_likeliest_is_prefetched_from_a_slow_file(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = window.session.results
+    assert results is not None
+    until(lambda: len(window.panels.frame_series.timeline.moment_of) == results.done)
+    spin()
+    monkeypatch.setattr(type(results.access), "is_slow", True)
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(window.worker, "ask", lambda purpose, key, *_: asked.append(key[3]))
+    prefetcher = window.panels.prefetch
+    prefetcher._frames = True
+    window.session._shown = window.session._current = replace(window.session.shown, frame=1)
+    prefetcher._ask()
+    prefetcher._frames = False
+    prefetcher._ask()
+    assert asked == [(2,), ()]
+
+
+def test_next_frames_are_those_beside_and_first_that_in_the_direction(window: MainWindow) -> None:
     results = window.session.results
     assert results is not None
     until(lambda: len(window.panels.frame_series.timeline.moment_of) == results.done)
     window.session.update(frame=2)
     spin()
-    assert window.panels.prefetch._beside(2) == ()
+    assert window.panels.prefetch._beside(2) == (1,)
+    assert window.panels.prefetch._beside(1) == (2, 0)
     window.session.update(frame=1)
     spin()
-    assert window.panels.prefetch._beside(1) == (0,)
+    assert window.panels.prefetch._beside(1) == (0, 2)
+    assert window.panels.prefetch._beside(3) == (), "frames that the timeline does not have yet"
 
 
 def test_prefetched_frame_has_the_same_prompt(app: QApplication, tmp_path: Path) -> None:
