@@ -275,8 +275,8 @@ def _capture_dataset(options: argparse.Namespace, setup: Setup, share: Shard, co
     from capture.cli.report import suggest_command, summarise_dataset_run
 
     together = gather_from_ranks(share, outcome)
-    unusable = {f"{name}.h5": one.reason for name, one in broken.items()}
-    files = [written for one in together for written in one.files]
+    unusable = {f"{name}.h5": error.reason for name, error in broken.items()}
+    files = [written for outcome in together for written in outcome.files]
     bad = sum(written.failure is not None for written in files) + len(unusable)
     code = 0 if not bad else 1 if any(written.failure is None for written in files) else 2
     if share.first:

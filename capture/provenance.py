@@ -74,9 +74,9 @@ def merge_decisions(*groups: Iterable[Decision]) -> tuple[Decision, ...]:
     """
     certain: dict[tuple[str, str, str], bool] = {}
     for group in groups:
-        for one in group:
-            key = one.subject, one.choice, one.reason
-            certain[key] = one.is_certain and certain.get(key, True)
+        for decision in group:
+            key = decision.subject, decision.choice, decision.reason
+            certain[key] = decision.is_certain and certain.get(key, True)
     return tuple(Decision(*key, is_certain) for key, is_certain in certain.items())
 
 
@@ -98,7 +98,7 @@ def to_json(decisions: Sequence[Decision]) -> str:
     texts = [kept[number] for number in sorted(kept)]
     left_out = [decisions[number] for number in range(len(decisions)) if number not in kept]
     if left_out:
-        is_certain = all(one.is_certain for one in left_out)
+        is_certain = all(decision.is_certain for decision in left_out)
         rest = Decision("further decisions", f"{len(left_out)} are not listed", "there are too many", is_certain)
         texts.append(json.dumps(_to_object(rest)))
     return "[" + ", ".join(texts) + "]"
@@ -118,7 +118,7 @@ def from_json(text: str) -> tuple[Decision, ...]:
     if not isinstance(entries, list):
         raise ValueError(f"the decisions are {type(entries).__name__} instead of a list")  # noqa: TRY004 - of the text
     found = (_from_object(entry) for entry in entries[:MAX_DECISIONS])
-    return tuple(one for one in found if one is not None)
+    return tuple(decision for decision in found if decision is not None)
 
 
 def _to_object(decision: Decision) -> dict[str, object]:

@@ -8,9 +8,14 @@ def replace_control_characters(text: str, keep: str = "") -> str:
 
     Lone surrogates stay: they stand for bytes of file names that are no UTF-8, and streams write them as escapes.
     """
-    return "".join(one if one.isprintable() or one in keep or "\ud800" <= one <= "\udfff" else "·" for one in text)
+    return "".join(
+        character if character.isprintable() or character in keep or "\ud800" <= character <= "\udfff" else "·"
+        for character in text
+    )
 
 
 def escape_control_characters(text: str) -> str:
     """Return `text` with everything that is not printable, line breaks and directional marks included, as an escape."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )

@@ -107,7 +107,9 @@ def _cached_repository(path: Path) -> Source | None:
     The snapshot of the revision `main` is taken, else the only one. None for any other folder. Raises UserError where
     several snapshots could be meant.
     """
-    repository = next((one for one in (path, path.parent, path.parent.parent) if one.name.startswith("models--")), None)
+    repository = next(
+        (folder for folder in (path, path.parent, path.parent.parent) if folder.name.startswith("models--")), None
+    )
     if repository is None or not path.is_dir() or not (repository / "snapshots").is_dir():
         return None
     name = repository.name.removeprefix("models--").replace("--", "/", 1)
@@ -115,7 +117,7 @@ def _cached_repository(path: Path) -> Source | None:
         return Source(path, name, tuple(name.split("/")))
     if path not in (repository, repository / "snapshots"):
         return None
-    snapshots = sorted(one for one in (repository / "snapshots").iterdir() if one.is_dir())
+    snapshots = sorted(folder for folder in (repository / "snapshots").iterdir() if folder.is_dir())
     main = repository / "refs" / "main"
     current = repository / "snapshots" / (main.read_text().strip() if main.is_file() else "")
     folder = current if current in snapshots else snapshots[0] if len(snapshots) == 1 else None

@@ -84,8 +84,8 @@ class StoredAdapter:
     @property
     def parts(self) -> tuple[StoredTensor, ...]:
         """Every tensor of the adapter."""
-        one = self.adapter
-        return (one.a, one.b) if one.magnitude is None else (one.a, one.b, one.magnitude)
+        adapter = self.adapter
+        return (adapter.a, adapter.b) if adapter.magnitude is None else (adapter.a, adapter.b, adapter.magnitude)
 
     def merge(self, weight: StoredTensor, out: Tensor) -> None:
         """Fill `out` with the sum of `weight` and the adapter, computed in float32 on the CPU."""

@@ -137,8 +137,8 @@ class OrbaxWeights:
                     f"the array {rule.theirs!r} in {self.folder} has shape {list(array)}, which no Pi0.5 has; fetch "
                     "it again"
                 )
-            one = torch.empty(array[axes - rule.layout.axes :], device="meta")
-            shape = tuple(rule.layout.turn(one).shape)
+            shaped = torch.empty(array[axes - rule.layout.axes :], device="meta")
+            shape = tuple(rule.layout.turn(shaped).shape)
             shapes.update({rule.ours.format(layer): shape for layer in range(depth)})
         return shapes
 

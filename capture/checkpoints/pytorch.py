@@ -65,7 +65,7 @@ def open_pytorch(folder: Path, config: JsonObject, options: CheckpointOptions) -
         scale = own.scale
     else:
         scale, is_stated = _scale(folder, config, options)
-    fitted = fit_adapters(adapters, {name: one.shape for name, one in tensors.items()}, scale, where)
+    fitted = fit_adapters(adapters, {name: tensor.shape for name, tensor in tensors.items()}, scale, where)
     decisions += _describe_adapters(fitted, config, own, options, is_stated=is_stated)
     return PytorchWeights(SafetensorsWeights(tensors, where, fitted), renamed.tied_by_lerobot, base, tuple(decisions))
 
@@ -115,7 +115,7 @@ def _describe_adapters(
     is_stated: bool,
 ) -> list[Decision]:
     if fitted:
-        merged = describe_merge(len(fitted), {(one.rank, one.scale) for one in fitted.values()})
+        merged = describe_merge(len(fitted), {(adapter.rank, adapter.scale) for adapter in fitted.values()})
         if options.lora_alpha is not None:
             return [conclude(ADAPTERS, merged, "alpha by --lora-alpha")]
         if is_stated:

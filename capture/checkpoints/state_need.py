@@ -33,9 +33,11 @@ def surely_needs_state(checkpoint: Path, config: str | None, asset: str | None) 
         if named is not None:
             return named.state_in_prompt
         places = (folder, folder.parent, folder.parent.parent)
-        without = {one.asset_id for one in CONFIGS.values() if not one.state_in_prompt and one.asset_id}
+        without = {config.asset_id for config in CONFIGS.values() if not config.state_in_prompt and config.asset_id}
         return asset not in without and not any(
-            (place / name).is_dir() for place in places for name in (*without, *(f"assets/{one}" for one in without))
+            (place / name).is_dir()
+            for place in places
+            for name in (*without, *(f"assets/{asset_id}" for asset_id in without))
         )
     except (OSError, UserError):
         return False

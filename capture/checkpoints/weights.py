@@ -64,7 +64,7 @@ class SafetensorsWeights:
     @property
     def scales(self) -> Mapping[str, tuple[int, float]]:
         """Rank and scale of every adapter, by parameter."""
-        return {name: (one.rank, one.scale) for name, one in sorted(self.adapters.items())}
+        return {name: (adapter.rank, adapter.scale) for name, adapter in sorted(self.adapters.items())}
 
     @property
     def shapes(self) -> Mapping[str, Shape]:
@@ -121,7 +121,7 @@ def load_model(
         done += loaded[name].nbytes
         if progress is not None:
             progress(done, total)
-    model.load_state_dict({parameter_name(name): one for name, one in loaded.items()}, strict=True, assign=True)
+    model.load_state_dict({parameter_name(name): tensor for name, tensor in loaded.items()}, strict=True, assign=True)
     model.requires_grad_(requires_grad=False)
     model.refill_buffers(device)
     return model.eval()

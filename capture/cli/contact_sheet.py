@@ -138,8 +138,8 @@ class _Painter:
         if not assumed:
             return self._paint_lines(["Nothing was assumed about the input."], y, SECONDARY, 13, LINE + 2) + GAP
         y = self._paint_lines(["Assumed, so check it:"], y, ACCENT, 13, LINE + 3)
-        for one in assumed[:MAX_ASSUMED]:
-            y = self._paint_lines(wrap(one.sentence, 13, width - 14, 2), y, TEXT, 13, LINE, x=MARGIN + 14)
+        for assumption in assumed[:MAX_ASSUMED]:
+            y = self._paint_lines(wrap(assumption.sentence, 13, width - 14, 2), y, TEXT, 13, LINE, x=MARGIN + 14)
         if len(assumed) > MAX_ASSUMED:
             more = f"and {len(assumed) - MAX_ASSUMED} more, which --dry-run lists"
             y = self._paint_lines([more], y, SECONDARY, 13, LINE, x=MARGIN + 14)
@@ -211,7 +211,7 @@ class _Painter:
         """Draw each token as a box in its role's colour; those of one word touch and stay on one line if they fit."""
         tokens = list(zip(table.pieces, table.role.tolist(), table.word.tolist(), strict=True))
         x = 0.0
-        for _, word in groupby(enumerate(tokens), lambda one: one[1][2] if one[1][2] >= 0 else -1 - one[0]):
+        for _, word in groupby(enumerate(tokens), lambda item: item[1][2] if item[1][2] >= 0 else -1 - item[0]):
             boxes = []
             for _, (piece, role, _) in word:
                 text = elide(piece.replace("▁", " ").strip(" ") or "_", 12, 180)

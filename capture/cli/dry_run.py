@@ -83,7 +83,7 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
             f"{whole} file{'s are' if whole != 1 else ' is'} finished and {begun} begun in {series.folder}; "
             f"{frames - done} frame{'s are' if frames - done != 1 else ' is'} left"
         )
-    if others := [one for one in assumed if one not in first.decisions]:
+    if others := [decision for decision in assumed if decision not in first.decisions]:
         lines.append("assumed in other episodes:")
         lines += [f"  {other.sentence}" for other in others[:SHOWN_DECISIONS]]
         lines += [f"  and {len(others) - SHOWN_DECISIONS} more"] if len(others) > SHOWN_DECISIONS else []

@@ -259,7 +259,7 @@ def _format_decisions(file: h5py.File, *, verbose: bool) -> list[str]:
         wrapped = [line for text in shown for line in textwrap.wrap(text, WIDTH - 10, subsequent_indent="  ")]
         return [f"input     {count}:", *(f"{'':<9} {line}" for line in wrapped)]
     lines = [f"input     {count}; -v gives each with its reason"]
-    lines += [f"{'':<9} assumed {one.sentence}" for one in assumed[:SHOWN_DECISIONS]]
+    lines += [f"{'':<9} assumed {decision.sentence}" for decision in assumed[:SHOWN_DECISIONS]]
     if len(assumed) > SHOWN_DECISIONS:
         lines.append(f"{'':<9} and {len(assumed) - SHOWN_DECISIONS} more assumed")
     return lines

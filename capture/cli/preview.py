@@ -109,7 +109,7 @@ def _collect_frame(plan: Plan, observation: Observation, place: str) -> Frame:
     policy = plan.setup.policy
     prompts = plan.setup.options.prompts.of(observation.prompt)
     shown = policy.prepare_pictures(observation)
-    by_subject = {one.subject: one for one in plan.decisions}
+    by_subject = {decision.subject: decision for decision in plan.decisions}
     slots = []
     for name in policy.sizes.cameras:
         own = by_subject.get(f"{name} camera of {observation.episode}")  # where the episode lacks the usual camera

@@ -138,9 +138,9 @@ def summarise_dataset_run(outcomes: Sequence[RunOutcome], unusable: Mapping[str,
     if frames:
         if len(outcomes) > 1:
             lines.append(f"{frames / seconds:.3g} frames a second on {len(outcomes)} processes")
-        for part, one in enumerate(outcomes, 1):
-            if one.frames:
-                lines.append(f"part {part}: {describe_pace(one)}" if len(outcomes) > 1 else describe_pace(one))
+        for part, of_part in enumerate(outcomes, 1):
+            if of_part.frames:
+                lines.append(f"part {part}: {describe_pace(of_part)}" if len(outcomes) > 1 else describe_pace(of_part))
         worst = 0.0
         for written in files:
             worst = float(np.maximum(worst, written.row_sum))

@@ -86,13 +86,15 @@ def _cut(text: str, count: int) -> str:
 
 def _escape(text: str, size: int) -> str:
     return "".join(
-        one if one.isprintable() and _font_of(one, size) is not None else one.encode("unicode_escape").decode()
-        for one in text
+        character
+        if character.isprintable() and _font_of(character, size) is not None
+        else character.encode("unicode_escape").decode()
+        for character in text
     )
 
 
 def _split_by_font(text: str, size: int) -> list[tuple[Font, str]]:
-    runs = groupby(text, lambda one: _font_of(one, size))
+    runs = groupby(text, lambda character: _font_of(character, size))
     return [(font, "".join(run)) for font, run in runs if font is not None]
 
 

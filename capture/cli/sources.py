@@ -79,7 +79,7 @@ def describe(
     lines += _label("actions", _format_parts(source.action_parts))
     lines += _label("prompts", _format_prompts(findings))
     lines += _label("mapped", mapped)
-    lines += _label("noted", [f"{one}{_count_more(count)}" for one, count in findings.notes.items()][:SHOWN_BROKEN])
+    lines += _label("noted", [f"{note}{_count_more(count)}" for note, count in findings.notes.items()][:SHOWN_BROKEN])
     lines += _label("broken", _format_broken({**findings.broken, **findings.incomplete, **damage}))
     lines += ["", *_format_table(findings), ""]
     chosen = options if is_mapped else None
@@ -124,7 +124,7 @@ class _Findings:
 
 def _look(source: Source, *, read_all: bool) -> _Findings:
     good: list[_Row] = []
-    broken = {name: one.reason for name, one in source.unusable.items()}
+    broken = {name: error.reason for name, error in source.unusable.items()}
     prompts: dict[str, None] = {}
     notes: dict[str, list[str]] = {}
     incomplete: dict[str, str] = {}
@@ -146,7 +146,7 @@ def _look(source: Source, *, read_all: bool) -> _Findings:
                 incomplete[episode.name] = str(error)
     is_read = read_all or len(source.episodes) <= READ
     common = {decision.sentence for decision in source.decisions}  # which are listed for all episodes
-    counted = {f"{names[0]}: {one}": len(names) for one, names in notes.items() if one not in common}
+    counted = {f"{names[0]}: {note}": len(names) for note, names in notes.items() if note not in common}
     return _Findings(
         tuple(good),
         broken,
@@ -200,14 +200,14 @@ def _look_at_other_cameras(
         if camera.name in used:
             continue
         try:
-            one = open_source(path, SourceOptions((camera.name,), 1, turned=False))
+            opened = open_source(path, SourceOptions((camera.name,), 1, turned=False))
         except UserError as error:
             damage.update(dict.fromkeys(names - damage.keys(), str(error)))
             continue
-        for name, unusable in one.unusable.items():
+        for name, unusable in opened.unusable.items():
             if name in names and not unusable.reason.startswith("there is no camera"):  # not every episode has each
                 damage.setdefault(name, unusable.reason)
-        for number, episode in enumerate(one.episodes):
+        for number, episode in enumerate(opened.episodes):
             if episode.name not in names or episode.name in damage:
                 continue
             try:
@@ -314,12 +314,12 @@ def _format_commands(source: Source, path: Path, good: Sequence[_Row], options: 
     if not good:
         yield "nothing can be captured from it as it is"
         return
-    one = len(source.episodes) == 1
-    which = f"--episode {shlex.quote(str(path))}" if one else f"--dataset {shlex.quote(str(path))}"
+    is_single = len(source.episodes) == 1
+    which = f"--episode {shlex.quote(str(path))}" if is_single else f"--dataset {shlex.quote(str(path))}"
     with_prompts = [row for row in good if row.has_prompts]
     numbers = format_numbers([row.episode.number for row in (with_prompts or good)[:10]], ",")
-    chosen = "" if one else f" --episodes {numbers}"
-    output = f"{source.episodes[0].name}.h5" if one else "runs/"
+    chosen = "" if is_single else f" --episodes {numbers}"
+    output = f"{source.episodes[0].name}.h5" if is_single else "runs/"
     prompt = "" if with_prompts else ' --prompt "…"'
     cameras = ' --camera "exterior=NAME" --camera "wrist=NAME"'
     if options is not None:

@@ -297,7 +297,9 @@ def _read_folder(folder: Path, name: str, number: int) -> _EpisodeFolder:
             f"({', '.join(camera_of_serial) or 'no serials known'}) were looked for"
         )
     decisions = []
-    missing = [one for one in _CAMERA_BY_SERIAL_KEY.values() if not any(name.startswith(one) for name in cameras)]
+    missing = [
+        camera for camera in _CAMERA_BY_SERIAL_KEY.values() if not any(name.startswith(camera) for name in cameras)
+    ]
     if missing:
         serials = {camera: serial for serial, camera in (stated | camera_of_serial).items()}
         listed = ", ".join(f"{camera} ({serials.get(camera, 'no serial known')})" for camera in missing)
@@ -326,7 +328,7 @@ def _complete_from_trajectory(
                 continue
             kind = hdf5.numbers(file, f"observation/camera_type/{serial}")
             is_wrist = bool(len(kind)) and kind[0, 0] == 0
-            camera = next((one for one in unknown if (one == "wrist_image") == is_wrist), None)
+            camera = next((name for name in unknown if (name == "wrist_image") == is_wrist), None)
             if camera:
                 camera_of_serial[serial] = camera
                 unknown.remove(camera)

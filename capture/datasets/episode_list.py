@@ -89,7 +89,7 @@ class EpisodeList(Generic[Info]):
         camera makes them so. Raises UserError where no episode is usable, or the policy's needs cannot be mapped.
         """
         if not self.usable:
-            reason = next((one.reason for one in self.unusable.values()), "there are none")
+            reason = next((error.reason for error in self.unusable.values()), "there are none")
             raise UserError(f"none of the {len(self.unusable)} episodes in {path} can be used: {reason}")
         typical = find_typical(self.usable)
         mapping = map_keys(
@@ -141,7 +141,7 @@ def find_typical(infos: Sequence[Info]) -> Info:
     """
     contents = [(tuple(i.cameras), tuple(i.state_parts.items()), tuple(i.action_parts.items())) for i in infos]
     count = Counter(contents)
-    typical = max(contents, key=lambda one: (count[one], *(len(names) for names in one)))
+    typical = max(contents, key=lambda content: (count[content], *(len(names) for names in content)))
     return infos[contents.index(typical)]
 
 

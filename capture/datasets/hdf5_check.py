@@ -158,7 +158,7 @@ def _list_children(group: h5py.Group) -> Iterator[h5py.Group | h5py.Dataset]:
                 found.append(group[name])
 
         _attempt(open_link)
-        yield from (one for one in found if isinstance(one, h5py.Group | h5py.Dataset))
+        yield from (item for item in found if isinstance(item, h5py.Group | h5py.Dataset))
 
 
 def _read_attributes(place: h5py.Group | h5py.Dataset) -> None:

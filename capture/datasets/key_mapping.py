@@ -143,7 +143,11 @@ def _explain_parts(
     if not parts:
         reason = f"the source has none with a known name; {option} names them" if available else "the source has none"
         return Decision(subject, listed, reason, is_certain=not available)
-    candidates = [one for one in table if _fits(one, available, length) and (one == parts or one != SAME.get(parts))]
+    candidates = [
+        candidate
+        for candidate in table
+        if _fits(candidate, available, length) and (candidate == parts or candidate != SAME.get(parts))
+    ]
     if len(candidates) == 1:
         return Decision(subject, listed, "the only parts with known names and a fitting length", is_certain=True)
     others = " or ".join(_list_parts(candidate, available) for candidate in candidates if candidate != parts)

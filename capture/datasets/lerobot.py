@@ -68,7 +68,7 @@ class LerobotReader:
             else:
                 episodes.append(LerobotEpisode(metadata, episode, mapping, options))
         if not episodes:
-            reason = next((one.reason for one in unusable.values()), "its metadata list none")
+            reason = next((error.reason for error in unusable.values()), "its metadata list none")
             raise UserError(f"none of the {len(unusable)} episodes of {folder} can be used: {reason}")
         return Source(
             f"LeRobot data set v{metadata.version}",

@@ -141,7 +141,10 @@ def read_metadata(folder: Path) -> Metadata:
                 state_columns[name], states[name] = key, dims
     read_episodes = _read_episodes_2 if major == 2 else _read_episodes_3
     episodes = tuple(
-        sorted(read_episodes(folder, info, {name: picture_keys[name] for name in videos}), key=lambda one: one.number)
+        sorted(
+            read_episodes(folder, info, {name: picture_keys[name] for name in videos}),
+            key=lambda episode: episode.number,
+        )
     )
     if len({episode.number for episode in episodes}) != len(episodes):
         raise UserError(f"{folder / 'meta'} lists one episode twice; fetch the data set again")

@@ -297,7 +297,7 @@ def _read_file_prompt(path: Path, data: h5py.Group) -> tuple[str, str]:
 
 def _join_text(value: object) -> str:
     """Return a text, or a list of texts joined, without quotation marks around it; empty for anything else."""
-    value = "".join(value) if isinstance(value, list) and all(isinstance(one, str) for one in value) else value
+    value = "".join(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
     return value.strip(' "') if isinstance(value, str) else ""
 
 

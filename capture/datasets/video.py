@@ -220,7 +220,7 @@ class Video:
     def _find_orientation(self, frame: Any) -> int:
         """Return EXIF's number of the video's orientation, from the first frame that is decoded."""
         if self._orientation is None:
-            matrices = [bytes(one) for one in frame.side_data if one.type.name == "DISPLAYMATRIX"]
+            matrices = [bytes(entry) for entry in frame.side_data if entry.type.name == "DISPLAYMATRIX"]
             found = to_orientation(np.frombuffer(matrices[0], np.int32)) if matrices else 1
             if found is None:
                 raise UserError(

@@ -104,5 +104,5 @@ class FrameCalls:
             observation, pictures = self.stored.observation, self.engine.prepared.pictures
             prompts = [target.prompt for target in targets if target.prompt is not None]
             prepared = [self.policy.prepare(replace(observation, prompt=prompt)) for prompt in prompts]
-            found[replaced] = self.engine.run_others([replace(one, pictures=pictures) for one in prepared])
+            found[replaced] = self.engine.run_others([replace(item, pictures=pictures) for item in prepared])
         return found

@@ -62,7 +62,7 @@ def measure_gradients(calls: FrameCalls, dims: Sequence[int]) -> list[Relevance]
     with AttentionGradients(calls.policy.module) as collected:
         actions = calls.engine.differentiate()  # (1, H, A)
         found = collected.of([actions[0, :, dim].sum() for dim in dims])
-    return [relevance(one) for one in found]
+    return [relevance(gradient) for gradient in found]
 
 
 def gradient_datasets(calls: FrameCalls, dims: Sequence[int], effects: EffectMap | None) -> Frame:
@@ -70,9 +70,13 @@ def gradient_datasets(calls: FrameCalls, dims: Sequence[int], effects: EffectMap
     layout, pictured = calls.engine.layout, calls.pictured
     found: dict[str, list[npt.NDArray[np.float32]]] = {}
     agreement: dict[str, list[float]] = {"agreement/gradient": [], "agreement/relevance": []}
-    for dim, one in zip(dims, measure_gradients(calls, dims), strict=True):
+    for dim, gradient in zip(dims, measure_gradients(calls, dims), strict=True):
         maps = {}
-        for name, relevant in (("raising", one.raising), ("lowering", one.lowering), ("relevance", one.passed_on)):
+        for name, relevant in (
+            ("raising", gradient.raising),
+            ("lowering", gradient.lowering),
+            ("relevance", gradient.passed_on),
+        ):
             values = relevant.cpu().numpy()  # (H, K)
             blocks = [values[:, place].reshape(-1, *layout.grid) for place in layout.patches]
             maps[name] = patches = np.stack(blocks, axis=1)  # (H, cameras, rows, cols)

@@ -130,7 +130,7 @@ def replace_word(target: Target, other: str, task: str) -> Target:
 
 def _find_spans(word: str, text: str) -> list[tuple[int, int]]:
     """Return first and last character + 1 of each place at which a text has a word, or several words in a row."""
-    wanted = [one.casefold() for one in _WORD.findall(word)]
+    wanted = [part.casefold() for part in _WORD.findall(word)]
     matches = list(_WORD.finditer(text))
     found = [match.group().casefold() for match in matches]
     places = [place for place in range(len(found)) if wanted and found[place : place + len(wanted)] == wanted]

@@ -286,6 +286,6 @@ def _copy_into(
     for name, value in values.items():
         if isinstance(value, np.ndarray) and value.dtype != object and value.nbytes > SHARED_ARRAY_BYTES:
             if id(value) not in shared:
-                there = any(one.locate(value) is not None for one in buffers)
+                there = any(buffer.locate(value) is not None for buffer in buffers)
                 shared[id(value)] = value if there else buffer.copy(value)
             values[name] = shared[id(value)]

@@ -145,13 +145,13 @@ def token_masks(
     prepared: Sequence[Prepared], actions: int, state_tokens: int = 0, *, scores: bool = False
 ) -> TokenMasks:
     """Return the masks of a call of these observations, on the host; `scores`: with words and regions."""
-    lengths = torch.tensor([len(one.tokens) for one in prepared])  # (B,)
+    lengths = torch.tensor([len(item.tokens) for item in prepared])  # (B,)
     longest = int(lengths.max())
     groups_of_rows = []
-    for one in prepared:
-        bars = [picture.letterbox.bars for picture in one.pictures.values()]
+    for item in prepared:
+        bars = [picture.letterbox.bars for picture in item.pictures.values()]
         roles = np.full(longest, schema.ROLES.index("newline"), np.int32)
-        roles[: len(one.tokens)] = one.tokens.role
+        roles[: len(item.tokens)] = item.tokens.role
         groups_of_rows.append(key_groups(bars, roles, actions, state_tokens))
     own = torch.arange(longest) < lengths[:, None]  # (B, T)
     return TokenMasks(
@@ -177,7 +177,7 @@ def compute_datasets(call: RecordedCall, keep: Kept = Kept(), masks: TokenMasks 
     state_tokens = recording.suffix.shape[-1] - layout.text.stop - horizon
     if masks is None:
         masks = token_masks(call.prepared, horizon, state_tokens, scores=keep.scores)
-        masks = masks.each(lambda one: upload(one, device))
+        masks = masks.each(lambda array: upload(array, device))
     own = masks.own
     batch, longest = own.shape
 
@@ -288,7 +288,7 @@ def to_host_arrays(datasets: Mapping[str, Tensor]) -> tuple[Arrays, list[WeightE
     """Return what `compute_datasets` computed as numpy arrays (B, ...), and the errors of each frame."""
     arrays = {name: _array(value) for name, value in datasets.items()}
     deviation, masked = arrays.pop(ROW_SUM).tolist(), arrays.pop(MASKED_WEIGHT).tolist()
-    return arrays, [WeightErrors(*one) for one in zip(deviation, masked, strict=True)]
+    return arrays, [WeightErrors(*pair) for pair in zip(deviation, masked, strict=True)]
 
 
 def frame_metadata(request: CallRequest, arrays: Arrays, row: int, errors: WeightErrors) -> schema.Frame:

@@ -53,12 +53,12 @@ def slice_frame(arrays: Arrays, row: BatchRow) -> schema.Frame:
         counts["region"] = len(np.asarray(metadata.get(scores_schema.COVERAGE, ())))
     frame: schema.Frame = {}
     for name, values in arrays.items():
-        one = values[row.row]
+        of_row = values[row.row]
         if name in _SCORE_AXES:
             if "region" in counts and not ("region" in _SCORE_AXES[name] and not counts["region"]):
-                frame[name] = one[tuple(slice(counts.get(axis)) for axis in _SCORE_AXES[name])]
+                frame[name] = of_row[tuple(slice(counts.get(axis)) for axis in _SCORE_AXES[name])]
             continue
         cut = _TEXT_AXES.get(name, ())
-        frame[name] = one[tuple(slice(tokens if axis in cut else None) for axis in range(one.ndim))]
+        frame[name] = of_row[tuple(slice(tokens if axis in cut else None) for axis in range(of_row.ndim))]
     path = arrays[schema.ACTION_X][row.row]  # (steps + 1, H, A)
     return {**frame, schema.FRAMES_NOISE: path[0], **metadata}

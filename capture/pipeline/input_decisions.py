@@ -55,10 +55,12 @@ def decide_masked_slots(
     slots: Sequence[str], shown: Mapping[str, object], known: Sequence[Decision]
 ) -> tuple[Decision, ...]:
     """Return a decision for each camera slot without a picture that no decision in `known` explains."""
-    explained = {one.subject for one in known}
+    explained = {decision.subject for decision in known}
     reason = "no picture was given for it; --camera NAME=FILE gives one"
     masked = [f"{slot} camera" for slot in slots if slot not in shown]
-    return tuple(Decision(one, "masked", reason, is_certain=False) for one in masked if one not in explained)
+    return tuple(
+        Decision(subject, "masked", reason, is_certain=False) for subject in masked if subject not in explained
+    )
 
 
 def decide_frames(selection: FrameSelection, chosen: Sequence[int], length: int) -> Decision:

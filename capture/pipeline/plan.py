@@ -297,7 +297,11 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         ends.append(count)
     if len(ends) != len(moments):
         raise UserError(f"the episode gives {len(ends)} frames where {len(moments)} were chosen")
-    regions = None if options.regions is None else options.regions.open(episode, {one: shapes[one] for one in cameras})
+    regions = (
+        None
+        if options.regions is None
+        else options.regions.open(episode, {camera: shapes[camera] for camera in cameras})
+    )
     sizes = schema.Sizes(
         frames=count,
         cameras=cameras,
@@ -351,8 +355,10 @@ def _list_input(setup: Setup, episode: Episode, own: Sequence[Decision]) -> dict
     An episode that lacks a camera of its source may show another one instead. Pictures in memory are fingerprinted, and
     may come from files with other names.
     """
-    cameras = () if isinstance(episode, InMemoryEpisode) else [one for one in own if " camera" in one.subject]
-    return {one.subject: one.choice for one in (*setup.source_decisions, *cameras)}
+    cameras = (
+        () if isinstance(episode, InMemoryEpisode) else [decision for decision in own if " camera" in decision.subject]
+    )
+    return {decision.subject: decision.choice for decision in (*setup.source_decisions, *cameras)}
 
 
 def _merge_warnings(repeated: list[str]) -> str:

@@ -265,7 +265,7 @@ class _ReaderServer:
         }
         return _SharedMoment(
             pictures,
-            [(replace(one.observation, pictures={}), one.tokens, seed) for one, seed in frames],
+            [(replace(item.observation, pictures={}), item.tokens, seed) for item, seed in frames],
             shown.coverage,
         )
 

@@ -285,9 +285,9 @@ class _Run:
             self._wait_for_device()
             self.outcome.recorded_seconds.append(time.perf_counter() - start)
             apart = (plain - call.path[-1]).abs().flatten(1).amax(1).tolist()  # (B,)
-            for item, one in zip(batch, apart, strict=True):
+            for item, difference in zip(batch, apart, strict=True):
                 written = item.file.outcome
-                written.action_difference = float(np.maximum(written.action_difference or 0.0, one))
+                written.action_difference = float(np.maximum(written.action_difference or 0.0, difference))
         if not self._cuda:
             self.outcome.busy_seconds += time.perf_counter() - start
         if self._ring is None and not self._cuda:

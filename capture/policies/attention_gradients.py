@@ -72,7 +72,7 @@ class AttentionGradients:
         """
         weights = [*self._kept["prefix"], *self._kept["suffix"]]
         layers = len(self._kept["prefix"])  # none where the prefix was not run anew
-        if not weights or not all(one.requires_grad for one in self._kept["suffix"]):
+        if not weights or not all(weights.requires_grad for weights in self._kept["suffix"]):
             raise RuntimeError("No call with autograd's graph was made: there is nothing to differentiate.")
         known = [weight for weight in weights if weight.requires_grad]
         found = []

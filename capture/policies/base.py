@@ -191,7 +191,7 @@ class RecordedCall(CallRequest):
     def actions(self) -> list[npt.NDArray[np.float32]]:
         """Each observation's actions, (H, robot dims) in robot units. Waits for the device."""
         results = self.path[-1].cpu().numpy()  # (B, H, A)
-        return [self.to_robot(row, one.observation.state) for row, one in zip(results, self.prepared, strict=True)]
+        return [self.to_robot(row, item.observation.state) for row, item in zip(results, self.prepared, strict=True)]
 
 
 class ModelInputs(Protocol):

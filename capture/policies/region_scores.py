@@ -78,7 +78,7 @@ def score_tensors(prepared: Sequence[Prepared]) -> ScoreTensors:
     bars = np.stack(
         [[picture.letterbox.bars for picture in each.pictures.values()] for each in prepared]
     )  # (B, C, r, c)
-    groups = [words_of(one) for one in prepared]
+    groups = [words_of(item) for item in prepared]
     words = max(map(len, groups))
     most = max(len(tokens) for each in groups for tokens in each)
     members = np.zeros((len(prepared), words, most), np.int64)
@@ -87,7 +87,7 @@ def score_tensors(prepared: Sequence[Prepared]) -> ScoreTensors:
         for number, tokens in enumerate(each):
             members[row, number] = [*tokens, *tokens[:1] * (most - len(tokens))]
             counts[row, number] = len(tokens)
-    coverages = [_coverage_of(one, bars.shape[1:]) for one in prepared]
+    coverages = [_coverage_of(item, bars.shape[1:]) for item in prepared]
     regions = max(map(len, coverages))
     inside = np.zeros((len(prepared), regions, *bars.shape[1:]), np.bool_)
     known = np.zeros((len(prepared), regions), np.bool_)
@@ -99,13 +99,13 @@ def score_tensors(prepared: Sequence[Prepared]) -> ScoreTensors:
                     inside[row, region, camera] = choose_patches(np.nan_to_num(shares))
     patches = int(np.prod(bars.shape[1:]))
     compared = ~bars[:, None] & inside.any((3, 4), keepdims=True)  # (B, R, C, r, c)
-    compared, inside = (one.reshape(*inside.shape[:2], patches) for one in (compared, inside))  # (B, R, P)
+    compared, inside = (values.reshape(*inside.shape[:2], patches) for values in (compared, inside))  # (B, R, P)
     nothing = np.zeros((0, patches), np.bool_), np.zeros(0, np.intp)
     # The sets (S, P), and that of each region (R,).
-    found = [np.unique(one, axis=0, return_inverse=True) if regions else nothing for one in compared]
-    sets = np.zeros((len(prepared), max(1, *(len(one) for one, _ in found)), patches), np.bool_)
-    for row, (one, _) in enumerate(found):
-        sets[row, : len(one)] = one
+    found = [np.unique(values, axis=0, return_inverse=True) if regions else nothing for values in compared]
+    sets = np.zeros((len(prepared), max(1, *(len(distinct) for distinct, _ in found)), patches), np.bool_)
+    for row, (distinct, _) in enumerate(found):
+        sets[row, : len(distinct)] = distinct
     set_of = np.stack([inverse.reshape(-1) for _, inverse in found])
     columns, is_column = _pack(sets)
     cells, is_cell = _pack(inside)

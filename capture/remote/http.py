@@ -58,7 +58,7 @@ class HTTPServer:
 
                 async def resolve(self, host: str, port: int = 0, family: Any = 2) -> Any:
                     found = await super().resolve(host, port, family)
-                    if host not in requested and not all(is_public(one["host"]) for one in found):
+                    if host not in requested and not all(is_public(address["host"]) for address in found):
                         raise _redirect_error(host)
                     return found
 

@@ -80,7 +80,9 @@ class SSHServer:
         )
         files = prepared.known_hosts
         if not files:  # () where no file is named; None for `UserKnownHostsFile none`, which would trust every host
-            files = [] if files is None else [str(one) for one in map(_expand, KNOWN_HOSTS) if os.access(one, os.R_OK)]
+            files = (
+                [] if files is None else [str(path) for path in map(_expand, KNOWN_HOSTS) if os.access(path, os.R_OK)]
+            )
         try:
             return await asyncssh.connect(host, options=prepared, known_hosts=files or b"")
         except asyncssh.HostKeyNotVerifiable as error:

@@ -111,7 +111,7 @@ class Storage:
     def max_frame_bytes(self) -> int:
         """Upper limit of the bytes by which the next frame enlarges the file."""
         has_maps = self._sizes.maps_every != scores_schema.NO_MAPS
-        written = [one for name, one in self._layout.items() if has_maps or name not in schema.OF_MAPS]
+        written = [dataset for name, dataset in self._layout.items() if has_maps or name not in schema.OF_MAPS]
         return max_frame_bytes(written, self._weights)
 
     def store(self, frame: int, values: Mapping[str, Array]) -> None:

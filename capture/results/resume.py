@@ -157,7 +157,7 @@ def describe_difference(before: Mapping[str, Any] | None, now: Mapping[str, Any]
     if not changed:
         return None
     # A change of the policy shows in several places; the first one listed is the cause.
-    key = min(changed, key=lambda one: list(NAMES).index(one) if one in NAMES else len(NAMES))
+    key = min(changed, key=lambda name: list(NAMES).index(name) if name in NAMES else len(NAMES))
     name, old, new = NAMES.get(key, key), before.get(key), present.get(key)
     if isinstance(old, dict) and isinstance(new, dict):
         name = next(part for part in (*new, *old) if new.get(part) != old.get(part))

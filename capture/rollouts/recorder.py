@@ -149,8 +149,8 @@ class RolloutRecorder:
                 raise ValueError(f"success has {len(each)} entries, and the batch has {len(streams)} environments")
             if success is not None and not any(stream.episode for stream in streams):
                 _log.warning("end_episode(success=%s): no episode is running, so that this is stored nowhere", success)
-            for stream, one in zip(streams, each, strict=True):
-                stream.end_episode(success=None if one is None else bool(one), reason=reason)
+            for stream, outcome in zip(streams, each, strict=True):
+                stream.end_episode(success=None if outcome is None else bool(outcome), reason=reason)
 
     # For adapters
 

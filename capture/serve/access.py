@@ -62,6 +62,8 @@ def find_refusal(origins: Sequence[str], authorisations: Sequence[str], key: str
         # A page in a browser on this machine reaches 127.0.0.1 too, and browsers always say where it is from.
         return 403, "web pages are not served; connect with openpi's client\n"
     expected = f"{SCHEME} {key}".encode()
-    if key is not None and not any(hmac.compare_digest(one.encode(), expected) for one in authorisations):
+    if key is not None and not any(
+        hmac.compare_digest(authorisation.encode(), expected) for authorisation in authorisations
+    ):
         return 401, f"a key is needed: {HEADER}: {SCHEME} KEY (api_key=... of openpi's client)\n"
     return None

@@ -42,14 +42,14 @@ _COMMANDS: Final = (-0.6213, 1.4910)
 
 def uses_own_units(decisions: Iterable[Decision]) -> bool:
     """Return whether these decisions about a checkpoint say that its policy uses its own ALOHA units."""
-    return any(one.subject == SUBJECT and one.choice == OWN_UNITS for one in decisions)
+    return any(decision.subject == SUBJECT and decision.choice == OWN_UNITS for decision in decisions)
 
 
 def explain_units(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
     """Return the decisions about a checkpoint as they are when it is served: in the robot's units."""
     reason = "the policy's own ALOHA units are converted as openpi does: signs, grippers, joints relative to the state"
     converted = Decision(SUBJECT, "the robot's", reason, is_certain=True)
-    return tuple(converted if uses_own_units([one]) else one for one in decisions)
+    return tuple(converted if uses_own_units([decision]) else decision for decision in decisions)
 
 
 def state_to_policy(state: npt.NDArray[np.float64]) -> Floats:

@@ -114,7 +114,7 @@ class ObservationMapper:
                 f"{SOURCE} has no state that is known to be this policy's; it has "
                 f"{_list([f'{name} ({length})' for name, length in lengths.items()])}; name its parts with --state-keys"
             )
-        decisions = tuple(one for one in found.decisions if one.subject != "true actions")
+        decisions = tuple(decision for decision in found.decisions if decision.subject != "true actions")
         return KeyMapping(found.cameras, found.state, (), decisions)
 
 
@@ -157,7 +157,7 @@ def _flatten(value: Mapping[Any, Any], above: str, depth: int) -> Iterator[tuple
 def _is_numbers(value: object) -> bool:
     """Return whether a value is a number, an array or a flat list of numbers."""
     if isinstance(value, list):
-        return all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
+        return all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
     return isinstance(value, int | float | np.ndarray | np.number) and not isinstance(value, bool)
 
 

@@ -56,7 +56,7 @@ def read_wishes(message: Mapping[str, Any]) -> tuple[Wishes, dict[str, Any]]:
     if KEY not in message:
         return Wishes(), rest
     stated = message[KEY]
-    names = [one.name for one in fields(Wishes)]
+    names = [field.name for field in fields(Wishes)]
     if not isinstance(stated, Mapping):
         raise UserError(f"{KEY!r} in a message is a map with the keys {', '.join(names)}")
     found: dict[str, Any] = {}

@@ -56,7 +56,8 @@ def write_effects(folder: Path) -> Case:
     effects = make_effects.write(folder / "a.effects.h5", results, (0, 1), **EFFECTS_RUN)
     with h5py.File(effects, "r+") as file:
         for name, value in INFO_VALUES.items():
-            file[name] = value
+            if name not in file:
+                file[name] = value
     return Case(folder, (effects,))
 
 

@@ -155,8 +155,9 @@ def caption(results: Results, state: ViewState, *, difference: str = "") -> Capt
 
 def _describe_scale(state: ViewState) -> list[str]:
     """Return what the colours span, and their scale unless it is linear."""
-    one = "one scale for all cameras"
-    scope = {"uniform": "one scale from 1 × uniform" if state.measure not in FROM_EFFECTS else one, "shared": one,
+    one_scale = "one scale for all cameras"
+    scope = {"uniform": "one scale from 1 × uniform" if state.measure not in FROM_EFFECTS else one_scale,
+             "shared": one_scale,
              "map": "a scale for each camera", "locked": "locked scale"}  # fmt: skip
     return [scope[state.range], *({"log": ["log colours"], "rank": ["colours by rank"]}.get(state.scale, []))]
 

@@ -136,15 +136,15 @@ def read_film_over_frames(
             if is_stale():
                 return None
             if query is None or (view.measure not in FROM_EFFECTS and not results.has_maps(frame)):
-                one, weight, count = np.full((len(results.cameras), *results.grid.shape), np.nan, np.float32), 1.0, 1.0
+                tile, weight, count = np.full((len(results.cameras), *results.grid.shape), np.nan, np.float32), 1.0, 1.0
             else:
-                one, weight, count = _read_map(results, replace(view, frame=frame, query=query, layer=layer))
-            column.append(one)
+                tile, weight, count = _read_map(results, replace(view, frame=frame, query=query, layer=layer))
+            column.append(tile)
             uniform.append(weight)
             keys.append(count)
         maps.append(np.stack(column))
     rows = results.layers if view.film == "layers-frames" else ()
-    uniform_of, keys_of = (np.array(one, np.float32).reshape(len(frames), -1).T for one in (uniform, keys))
+    uniform_of, keys_of = (np.array(values, np.float32).reshape(len(frames), -1).T for values in (uniform, keys))
     return Film(np.stack(maps, 1), tuple(frames), rows, results.grid, uniform_of, keys_of)
 
 

@@ -56,7 +56,7 @@ class FrameTimeline:
             return tuple(frames[0] for frames in self.moments)
         prompt, place = self.prompts[frame], self.moments[self.moment_of[frame]].index(frame)
         return tuple(
-            next((one for one in frames if self.prompts[one] == prompt), frames[min(place, len(frames) - 1)])
+            next((frame for frame in frames if self.prompts[frame] == prompt), frames[min(place, len(frames) - 1)])
             for frames in self.moments
         )
 
@@ -90,7 +90,7 @@ def plain(count: int, rate: float | None = None) -> FrameTimeline:
     each = tuple(range(count))
     lasting = np.full(count, 1 / (rate or PLAIN_RATE))
     return FrameTimeline(
-        tuple((one,) for one in each),
+        tuple((frame,) for frame in each),
         each,
         np.arange(count) * lasting,
         lasting,
@@ -115,7 +115,7 @@ def build_frame_timeline(results: Results, rate: float | None = None) -> FrameTi
     if index is not None and len(index) == count:
         for frame, (name, place) in enumerate(zip(names, index.tolist(), strict=True)):
             found.setdefault((name, place), []).append(frame)
-    if not found or any(len({prompts[one] for one in frames}) < len(frames) for frames in found.values()):
+    if not found or any(len({prompts[frame] for frame in frames}) < len(frames) for frames in found.values()):
         # The same prompt twice at one place: the index does not tell moments apart.
         found = {(names[frame], float(frame)): [frame] for frame in range(count)}
     moments = tuple(tuple(frames) for frames in found.values())
@@ -125,8 +125,8 @@ def build_frame_timeline(results: Results, rate: float | None = None) -> FrameTi
     for number, frames in enumerate(moments):
         for frame in frames:
             moment_of[frame] = number
-    usable = [one if one is not None and len(one) == count else None for one in (times, index)]
-    sources = [None if one is None else np.asarray(one, np.float64)[firsts] for one in usable]
+    usable = [values if values is not None and len(values) == count else None for values in (times, index)]
+    sources = [None if values is None else np.asarray(values, np.float64)[firsts] for values in usable]
     if sources[1] is not None:
         sources[1] = sources[1] / rate if rate else None
     seconds, lasting, timed = _times(sources, len(moments), starts, rate)

@@ -46,7 +46,7 @@ class HeadsWall:
     def levels(self, scale: str) -> Floats:
         """Return where the weights lie in the colour table, 0 to 1, like `maps`; ranks are those of each head."""
         if scale == "rank":
-            return np.stack([attention.places(one, 0.0, 1.0, "rank") for one in self.maps])
+            return np.stack([attention.places(head_map, 0.0, 1.0, "rank") for head_map in self.maps])
         return attention.places(self.maps, self.low, self.high, scale)
 
 

@@ -116,8 +116,8 @@ class QueryAttention:
         stored = self.results.entropy(self.frame, self.query.kind) if len(tokens) == 1 else None
         if stored is None:
             return None
-        one = stored[:, tokens[0]]
-        chosen = _take(one[:, None] if self.query.kind == "text" else one, *self._places)
+        row = stored[:, tokens[0]]
+        chosen = _take(row[:, None] if self.query.kind == "text" else row, *self._places)
         return np.where(self.picture_mass > 0, chosen, np.float32(np.nan))
 
     @cached_property
@@ -198,8 +198,8 @@ class QueryAttention:
                 f"{self.results.describe_missing_maps()}; {what} of several words, actions or heads together "
                 "needs maps."
             )
-        one: Floats = values[self.query.first]
-        return one
+        row: Floats = values[self.query.first]
+        return row
 
     def compute_or_nan(self, compute: Callable[[QueryAttention], Floats]) -> Floats:
         """Return a score, (layers, steps, heads); NaN where it is of a mean of maps that were not kept."""

@@ -102,14 +102,14 @@ def find_query_series(
         return QuerySeries(requested)
     known: dict[str, bool] = {}
     kept, left_out = list[int](), list[int]()
-    for one in requested:
-        prompt = prompts[one] if one < len(prompts) else ""
+    for number in requested:
+        prompt = prompts[number] if number < len(prompts) else ""
         has_words = known.get(prompt)
         if has_words is None:
-            has_words = find_same_query(query, results, frame, one) is not None
+            has_words = find_same_query(query, results, frame, number) is not None
             if prompt:
                 known[prompt] = has_words
-        (kept if has_words else left_out).append(one)
+        (kept if has_words else left_out).append(number)
     return QuerySeries(tuple(kept), tuple(left_out), name_words(results, frame, query))
 
 

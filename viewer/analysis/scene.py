@@ -139,8 +139,8 @@ def masses(results: Results, frame: int, query: Query) -> Floats:
         tokens = tokens_of(results, frame, query)
         if not tokens:
             raise IndexError("this frame has no such word")
-        one = stored[:, tokens[0]] if len(tokens) == 1 else attention.together(stored[:, list(tokens)], 1, "mean")
-        return one[:, None] if query.kind == "text" else one
+        row = stored[:, tokens[0]] if len(tokens) == 1 else attention.together(stored[:, list(tokens)], 1, "mean")
+        return row[:, None] if query.kind == "text" else row
 
     return results.remember(("masses", frame, query), make, lambda values: values.nbytes)
 

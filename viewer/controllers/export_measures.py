@@ -41,7 +41,7 @@ def find_unavailable_measures(session: Session, kind: str, over: str, query_kind
     if results is None or not results.done:
         return {}
     lacks = {}
-    if any(results.value_norms(0, one) is None for one in query_kinds):
+    if any(results.value_norms(0, kind) is None for kind in query_kinds):
         lacks["contribution"] = "the file holds no value norms"
     for measure in FROM_EFFECTS:
         reason = _find_unavailable_reason(session, results, view, measure, kind, over)

@@ -81,11 +81,11 @@ class Playback(QObject):
             self.stop()
             return
         if self.length(axis) < 2:
-            one = {"frame": "moment" if self.session.dims.frames > 1 else axis, "step": "denoise step"}.get(axis, axis)
+            unit = {"frame": "moment" if self.session.dims.frames > 1 else axis, "step": "denoise step"}.get(axis, axis)
             self.session.noticed.emit(
                 "Words have one pass: no denoise steps to play."
                 if axis == "step" and self.session.state.query.kind == "text"
-                else f"There is nothing to play: the file has one {one}."
+                else f"There is nothing to play: the file has one {unit}."
             )
             return
         self.stop()

@@ -71,7 +71,7 @@ class Settings:
             return
         path = path.absolute()
         kept = [path, *(other for other in self.recent() if other != path)][:MOST_RECENT]
-        self.set_text("recent", "\n".join(str(one) for one in kept))
+        self.set_text("recent", "\n".join(str(path) for path in kept))
 
     def forget_files(self) -> None:
         """Clear the list of recent files."""

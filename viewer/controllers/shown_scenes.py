@@ -121,9 +121,9 @@ class ShownScenes(QObject):
             return self.plain_scene()
         if self.blinking or self._current.compare != "difference":
             return pair[1] if self.blinking else pair[0]
-        pin, one = self.pin, self.plain_scene()
+        pin, plain = self.pin, self.plain_scene()
         second = self.scene_of(*pin) if pin is not None else None
-        return one if one is None or second is None else scenes.compare(one, second, self._current)
+        return plain if plain is None or second is None else scenes.compare(plain, second, self._current)
 
     def side_by_side(self) -> tuple[Scene, Scene] | None:
         """Return the current and the pinned scene; None without a pinned view or if one cannot be read.

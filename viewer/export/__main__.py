@@ -110,7 +110,7 @@ def open_source(arguments: ExportArguments) -> Iterator[ExportSource]:
             probe.stop()
     file, other = paths[0], paths[1] if arguments.other is not None else None
     local = [path for path in paths[len(files) :] if isinstance(path, Path)]
-    usable = [[path for path in one if path in found] for one in (beside, beside_other)]
+    usable = [[path for path in names if path in found] for names in (beside, beside_other)]
     with ExportSource.open(file, other, local, *usable) as source:
         yield source
 

@@ -93,7 +93,7 @@ def _write_npz(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> None
                     arrays[_score_name(phase, column)] = values
                     axes[_score_name(phase, column)] = SCORE_AXES
             names = [[named.name for named in named_queries] for named_queries in queries.by_frame]
-            arrays[f"{phase}_query"] = np.array([one + [""] * (count - len(one)) for one in names])
+            arrays[f"{phase}_query"] = np.array([labels + [""] * (count - len(labels)) for labels in names])
             if phase == "suffix":
                 arrays["step"] = np.array([results.steps[step] for step in request.steps])
             axes |= {

@@ -82,7 +82,7 @@ class ExportPlan:
         """Sentences about frames that are left out because a prompt lacks a word, or the subtracted file the frame."""
         series = dict.fromkeys(file.series for file in self.files if file.series is not None and file.series.left_out)
         total = len(self.request.frames)
-        own = (describe_frames_left_out(one.words, one.left_out, total) for one in series)
+        own = (describe_frames_left_out(part.words, part.left_out, total) for part in series)
         paired = {file.series: file.series.describe_unpaired(total) for file in self.files if file.series is not None}
         return (*self.request.notes, *own, *self.unpaired, *(sentence for sentence in paired.values() if sentence))
 
@@ -159,7 +159,7 @@ def build_plan(source: ExportSource, request: ExportRequest) -> ExportPlan:
         raise UserError(f"{other} has none of these frames{with_words}; name words or frames that both files have.")
     measured = _name_measured(request.view)
     gone = [QuerySeries((), (), words, tuple(frames), other, measured) for words, frames in unpaired.items()]
-    return ExportPlan(request, tuple(files), tuple(one.describe_unpaired(len(request.frames)) for one in gone))
+    return ExportPlan(request, tuple(files), tuple(part.describe_unpaired(len(request.frames)) for part in gone))
 
 
 def _leave_out_unpaired(source: ExportSource, view: ViewState, series: QuerySeries) -> QuerySeries:

@@ -265,20 +265,20 @@ class _Resolver:
             wanted = self._wanted(phase)
             for query in wanted:
                 named, error = self._find_in_frames(query, frames)
-                if error is not None and not any(one is not None for one in named):
+                if error is not None and not any(query is not None for query in named):
                     raise (
                         error
                         if len(frames) == 1
                         else MissingWordError(f"None of the {len(frames)} frames has it. {error}")
                     )
                 if "frame" in self.figure_axes:
-                    by_frame[0] += tuple(one for one in named if one is not None)[:1]
+                    by_frame[0] += tuple(query for query in named if query is not None)[:1]
                     continue
-                for place, one in enumerate(named):
-                    by_frame[place] += () if one is None else (one,)
-                left_out = [frame for frame, one in zip(frames, named, strict=True) if one is None]
+                for place, of_frame in enumerate(named):
+                    by_frame[place] += () if of_frame is None else (of_frame,)
+                left_out = [frame for frame, query in zip(frames, named, strict=True) if query is None]
                 if left_out:
-                    name = next(self._quote(one) for one in named if one is not None)
+                    name = next(self._quote(query) for query in named if query is not None)
                     notes.append(describe_frames_left_out(name, left_out, len(frames)))
             for place in range(0 if wanted else len(by_frame)):
                 frame = view.frame if "frame" in self.figure_axes else frames[place]

@@ -166,12 +166,12 @@ def find_common_range(scenes: Iterable[Scene], mode: str = "shared") -> tuple[fl
     if not kept:
         return 0.0, 1.0
     if kept[0].difference:
-        limit = max((high for one in kept for _, high in one.ranges), default=1.0)
+        limit = max((high for scene in kept for _, high in scene.ranges), default=1.0)
         return -limit, limit
-    maps = np.concatenate([one.maps.reshape(-1) for one in kept])
+    maps = np.concatenate([scene.maps.reshape(-1) for scene in kept])
     if not maps.size:
         return 0.0, 1.0
-    return attention.colour_range(maps[None], mode, 0, 0, min(one.uniform for one in kept))[0]
+    return attention.colour_range(maps[None], mode, 0, 0, min(scene.uniform for scene in kept))[0]
 
 
 def lock_range(view: ViewState, ends: tuple[float, float]) -> ViewState:

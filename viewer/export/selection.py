@@ -89,7 +89,7 @@ def find_words(results: Results, frame: int, text: str) -> NamedQuery:
 def describe_undefined(results: Results, frames: Sequence[int], queries: Sequence[PhaseQueries]) -> tuple[str, ...]:
     """Return a sentence where scores of several words or actions together need maps that were not kept."""
     without = [frame for frame in frames if not results.has_maps(frame)]
-    is_mean = any(len(one.query.items) > 1 for phase in queries for frame in phase.by_frame for one in frame)
+    is_mean = any(len(named.query.items) > 1 for phase in queries for frame in phase.by_frame for named in frame)
     if not without or not is_mean:
         return ()
     listed = f"frame{'s' * (len(without) > 1)} {format_numbers(without)}"

@@ -290,7 +290,7 @@ class Effects:
         found = []
         for number, (name, kind) in enumerate(zip(self.targets, self.kinds, strict=True)):
             kept = np.zeros(0, bool) if controls is None else np.isfinite(controls[number])
-            of_controls, control_changes = (None if one is None else one[number][kept] for one in optional)
+            of_controls, control_changes = (None if values is None else values[number][kept] for values in optional)
             found.append(
                 TargetEffect(
                     name=name, kind=kind, method=self.method,
@@ -357,6 +357,6 @@ def _count(run: dict[str, Any], name: str) -> int:
 
 def _numbers(run: dict[str, Any], name: str) -> tuple[int, ...]:
     found = run.get(name)
-    if not isinstance(found, list) or len(found) > 1024 or not all(type(one) is int for one in found):
+    if not isinstance(found, list) or len(found) > 1024 or not all(type(number) is int for number in found):
         return ()
     return tuple(sorted(found))

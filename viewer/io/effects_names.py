@@ -65,5 +65,5 @@ def find_results_file(effects: Path) -> Path | None:
     stem = effects.name.removesuffix(effects_schema.SUFFIX)
     before, _, number = stem.rpartition(".")
     stems = [stem, *([before] if number.isascii() and number.isdigit() else [])]
-    found = (effects.with_name(f"{one}{end}") for one in stems for end in (".h5", ".hdf5"))
+    found = (effects.with_name(f"{stem}{end}") for stem in stems for end in (".h5", ".hdf5"))
     return next((path for path in found if path.is_file()), None)

@@ -181,7 +181,7 @@ def extents(dataset: h5py.Dataset, index: tuple[int, ...]) -> list[tuple[int, in
     if math.prod(len(step) for step in steps) > MAX_CHUNKS:
         return []
     found = (dataset.id.get_chunk_info_by_coord(corner) for corner in itertools.product(*steps))
-    return [(one.byte_offset, one.size) for one in found if one.byte_offset is not None]
+    return [(chunk.byte_offset, chunk.size) for chunk in found if chunk.byte_offset is not None]
 
 
 def extents_of_part(dataset: h5py.Dataset, index: Index) -> list[tuple[int, int]]:

@@ -211,11 +211,14 @@ class Results(Summaries):
         maps = [self.to_model(frame, camera) for camera in range(len(self.cameras))]
 
         def make() -> npt.NDArray[np.bool_]:
-            each = [geometry.find_bars(one, *self.picture_size(camera), self.grid) for camera, one in enumerate(maps)]
+            each = [
+                geometry.find_bars(transform, *self.picture_size(camera), self.grid)
+                for camera, transform in enumerate(maps)
+            ]
             return np.stack(each) if each else np.zeros((0, *self.grid.shape), bool)
 
         # Cached by the maps and not by the frame: all frames of an episode usually have the same.
-        return self._kept(("bars", *(one.tobytes() for one in maps)), make, lambda part: part.nbytes)
+        return self._kept(("bars", *(transform.tobytes() for transform in maps)), make, lambda part: part.nbytes)
 
     # Text
 

@@ -160,9 +160,9 @@ def _from_index(path: Location) -> Run:
     if not isinstance(listed, list) or len(listed) > MAX_EPISODES:
         raise _damaged(path, f"its episodes are not a list of at most {MAX_EPISODES}")
     episodes = []
-    for number, one in enumerate(listed, 1):
+    for number, entry in enumerate(listed, 1):
         try:
-            episodes.append(_episode(one))
+            episodes.append(_episode(entry))
         except ValueError as error:
             raise _damaged(path, f"episode {number}: {error}") from None
     source = value.get("source")
@@ -290,12 +290,14 @@ def path_of(run: Run, episode: Episode) -> Location:
             raise UserError(status.sentence)
         return run.folder / episode.file
     path = run.folder / episode.file
-    for one in (path, path.with_name(path.name + schema.PARTIAL_SUFFIX)):
-        if os.path.lexists(one):
-            if not is_inside(one, run.folder):
-                raise UserError(f"{one} is a link that leads out of the folder of the run, which is not followed.")
-            if one.is_file():
-                return one
+    for candidate in (path, path.with_name(path.name + schema.PARTIAL_SUFFIX)):
+        if os.path.lexists(candidate):
+            if not is_inside(candidate, run.folder):
+                raise UserError(
+                    f"{candidate} is a link that leads out of the folder of the run, which is not followed."
+                )
+            if candidate.is_file():
+                return candidate
     why = f"the capture gave it up: {episode.failed}" if episode.failed else "it opens as soon as pi0-capture wrote it"
     raise UserError(f"{episode.name} is not there yet; {why}" + ("" if why.endswith(".") else "."))
 
@@ -307,7 +309,7 @@ def statuses(run: Run) -> tuple[Status, ...]:
     folders: dict[str, dict[str, bool]] = {}
     found = []
     if isinstance(run.folder, RemotePath) and not run.folder.has_lists:  # what the index says is all there is to know
-        return tuple(Status("failed", one.failed) if one.failed else Status("done") for one in run.episodes)
+        return tuple(Status("failed", episode.failed) if episode.failed else Status("done") for episode in run.episodes)
     for episode in run.episodes:
         parent, _, name = episode.file.rpartition("/")
         if parent not in folders:
@@ -318,10 +320,10 @@ def statuses(run: Run) -> tuple[Status, ...]:
 
 def _status(folder: Location, episode: Episode, parent: str, name: str, names: dict[str, bool]) -> Status:
     states: tuple[tuple[str, State], ...] = ((name, "done"), (name + schema.PARTIAL_SUFFIX, "writing"))
-    for one, state in states:
-        if one in names:
-            if names[one] and not is_inside(folder / parent / one, folder):
-                return Status("failed", f"{one} is a link that leads out of the folder, which is not followed.")
+    for file_name, state in states:
+        if file_name in names:
+            if names[file_name] and not is_inside(folder / parent / file_name, folder):
+                return Status("failed", f"{file_name} is a link that leads out of the folder, which is not followed.")
             return Status("failed", episode.failed) if episode.failed and state == "writing" else Status(state)
     return Status("failed", episode.failed) if episode.failed else Status("to come")
 
@@ -332,7 +334,7 @@ def changes(run: Run) -> RunStamp:
         watched = [*([run.folder] if run.folder.has_lists else []), *([run.index] if run.index else [])]
         return tuple(read_stamp(path) for path in watched)
     inner = {episode.file.rpartition("/")[0] for episode in run.episodes}
-    paths = [run.folder, *(run.folder / one for one in sorted(inner - {""}))]
+    paths = [run.folder, *(run.folder / name for name in sorted(inner - {""}))]
     return tuple(read_stamp(path) for path in (*paths, *([run.index] if run.index else [])))
 
 

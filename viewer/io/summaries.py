@@ -199,9 +199,11 @@ class Summaries(ResultsFile):
             coverage = self.read_part(scores_schema.COVERAGE, 5, (frame, region))
             if coverage is None:
                 return None
-            known = [camera for camera, one in enumerate(coverage) if not np.isnan(one).all()]
+            known = [camera for camera, patches in enumerate(coverage) if not np.isnan(patches).all()]
             chosen = {camera: choose_patches(np.nan_to_num(widened(coverage[camera]))) for camera in known}
-            cells = [(camera, row, col) for camera, one in chosen.items() for row, col in np.argwhere(one).tolist()]
+            cells = [
+                (camera, row, col) for camera, patches in chosen.items() for row, col in np.argwhere(patches).tolist()
+            ]
             return tuple(cells) if known else None
 
         return self._kept(("cells", frame, region), make, lambda cells: 100 * len(cells or ()))

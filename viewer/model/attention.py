@@ -204,7 +204,7 @@ def colour_range(
     if mode == "uniform" and uniform > 0:
         return ((uniform, max(_upper(maps), UNIFORM_SPAN * uniform)),) * len(maps)
     if mode == "map":
-        return tuple((0.0, _upper(one)) for one in maps)
+        return tuple((0.0, _upper(weights)) for weights in maps)
     return ((0.0, _upper(maps)),) * len(maps)
 
 
@@ -231,7 +231,7 @@ def upper_ends(values: Floats) -> Floats:
     flat = values.reshape(-1, values.shape[-1])
     ascending = np.sort(flat, 1)  # of many short rows an eighth of the time of np.partition; infinities and NaN outside
     if not flat.size or not np.isfinite(ascending[:, (0, -1)]).all():
-        return np.array([_upper(one) for one in flat], np.float32).reshape(values.shape[:-1])
+        return np.array([_upper(weights) for weights in flat], np.float32).reshape(values.shape[:-1])
     # As `_upper`, of all sets at once: 360 thumbnails take 3 ms one by one.
     place = 0.99 * (flat.shape[1] - 1)
     below = int(place)

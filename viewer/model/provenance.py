@@ -38,7 +38,7 @@ def parse_decisions(stored: object) -> tuple[Decision, ...] | None:
     if not isinstance(entries, list):
         return None
     found = (_parse_entry(entry) for entry in entries[:MAX_DECISIONS])
-    return tuple(one for one in found if one is not None)
+    return tuple(decision for decision in found if decision is not None)
 
 
 def _parse_entry(entry: object) -> Decision | None:
@@ -56,4 +56,4 @@ def _parse_entry(entry: object) -> Decision | None:
 
 def count_assumptions(decisions: tuple[Decision, ...] | None) -> int:
     """Return how many decisions were assumed."""
-    return sum(not one.is_certain for one in decisions or ())
+    return sum(not decision.is_certain for decision in decisions or ())

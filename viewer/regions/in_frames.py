@@ -124,9 +124,9 @@ def _place(
         except UserError as problem:  # such as a prompt that names no object
             error = error or problem
             continue
-        if all(one is not None for one in found):
+        if all(cells is not None for cells in found):
             names[frame] = " ".join(named)
-            cells[frame] = tuple(sorted({cell for one in found if one for cell in one}))
+            cells[frame] = tuple(sorted({cell for cells in found if cells for cell in cells}))
     if not cells:
         raise error or UnknownRegionError(
             f"The region {' '.join(texts)} is known in none of these frames; `pi0-regions list` says in which it is."

@@ -64,7 +64,7 @@ class NamedPatches:
     def stops(self) -> tuple[tuple[int, str, str], ...]:
         """Frame, camera and reason of each stop of tracking, in the order of frames."""
         return tuple(
-            sorted((frame, name, why) for name, one in self.cameras.items() for frame, why in one.stops.items())
+            sorted((frame, name, why) for name, patches in self.cameras.items() for frame, why in patches.stops.items())
         )
 
 
@@ -137,12 +137,12 @@ def to_plain(known: KnownPatches) -> list[dict[str, Any]]:
             "cameras": {
                 name: {
                     "frames": [
-                        [frame, ORIGINS.index(one.origins[frame]), [part for cell in cells for part in cell]]
-                        for frame, cells in one.cells.items()
+                        [frame, ORIGINS.index(patches.origins[frame]), [part for cell in cells for part in cell]]
+                        for frame, cells in patches.cells.items()
                     ],
-                    "stops": sorted(one.stops.items()),
+                    "stops": sorted(patches.stops.items()),
                 }
-                for name, one in region.cameras.items()
+                for name, patches in region.cameras.items()
             },
         }
         for region in known.regions.values()
@@ -152,16 +152,16 @@ def to_plain(known: KnownPatches) -> list[dict[str, Any]]:
 def from_plain(plain: list[dict[str, Any]], path: Path) -> KnownPatches:
     """Return what `to_plain` was given, of the file at `path`."""
     found: dict[str, NamedPatches] = {}
-    for number, one in enumerate(plain):
-        check_name(one["name"])
-        color = one["color"] if re.fullmatch(r"#[0-9a-fA-F]{6}", one["color"]) else COLORS[number % len(COLORS)]
+    for number, entry in enumerate(plain):
+        check_name(entry["name"])
+        color = entry["color"] if re.fullmatch(r"#[0-9a-fA-F]{6}", entry["color"]) else COLORS[number % len(COLORS)]
         cameras: dict[str, CameraPatches] = {}
-        for name, camera in one["cameras"].items():
+        for name, camera in entry["cameras"].items():
             cells = {
                 frame: tuple(zip(parts[::3], parts[1::3], parts[2::3], strict=True))
                 for frame, _, parts in camera["frames"]
             }
             origins = {frame: ORIGINS[origin] for frame, origin, _ in camera["frames"]}
             cameras[name] = CameraPatches(cells, origins, dict(camera["stops"]))
-        found[one["name"]] = NamedPatches(one["name"], color, cameras)
+        found[entry["name"]] = NamedPatches(entry["name"], color, cameras)
     return KnownPatches(found, path)

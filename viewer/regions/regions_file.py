@@ -87,8 +87,8 @@ def _write_moments(file: h5py.File, results: Results) -> None:
 
 
 def _write_camera(group: h5py.Group, masks: CameraMasks, results: Results, camera: int, frames: int) -> None:
-    one, grid = (masks.height, masks.width), results.grid
-    stored = group.create_dataset("mask", (frames, *one), np.uint8, chunks=(1, *one), compression=4, shuffle=False)
+    size, grid = (masks.height, masks.width), results.grid
+    stored = group.create_dataset("mask", (frames, *size), np.uint8, chunks=(1, *size), compression=4, shuffle=False)
     coverage = np.zeros((frames, *grid.shape), np.float32)
     origin = np.full(frames, _UNKNOWN, np.uint8)
     for frame in masks.frames():

@@ -89,7 +89,7 @@ class CameraImage:
             with QPainter(image) as painter:
                 painter.drawImage(QPointF(0, 0), self._lines(*grid, area, ratio))
         self._kept[key] = image
-        while sum(one.sizeInBytes() for one in self._kept.values()) > MOST_BYTES and len(self._kept) > 2:
+        while sum(image.sizeInBytes() for image in self._kept.values()) > MOST_BYTES and len(self._kept) > 2:
             self._kept.popitem(last=False)
         return image
 

@@ -129,8 +129,8 @@ class HeatMap:
         if shown.scale == "rank" and not scene.difference:  # among the patches of all cameras, as on a shared scale
             ranks: Floats = attention.places(scene.maps, 0.0, 1.0, "rank")[self.camera]
             return ranks
-        one: Floats = scene.maps[self.camera]
-        return one
+        weights: Floats = scene.maps[self.camera]
+        return weights
 
     def _at(self, scene: Scene, shown: ViewState) -> npt.NDArray[np.intp]:
         """Return each patch's index into the colour table, 0 to 255: (rows, cols) intp."""

@@ -152,27 +152,27 @@ class FrameRanking:
     @property
     def mean(self) -> float:
         """Mean over the frames; NaN where there are none."""
-        return float(np.mean([one.value for one in self.values])) if self.values else float("nan")
+        return float(np.mean([episode.value for episode in self.values])) if self.values else float("nan")
 
     @property
     def most_typical(self) -> FrameValue | None:
         """The frame whose value is nearest to the episode's mean; the first of equals."""
-        return min(self.values, key=lambda one: abs(one.value - self.mean), default=None)
+        return min(self.values, key=lambda episode: abs(episode.value - self.mean), default=None)
 
     @property
     def most_extreme(self) -> FrameValue | None:
         """The frame whose value is farthest from the episode's mean; the first of equals."""
-        return max(self.values, key=lambda one: abs(one.value - self.mean), default=None)
+        return max(self.values, key=lambda episode: abs(episode.value - self.mean), default=None)
 
     @property
     def highest(self) -> FrameValue | None:
         """The frame with the largest value; the first of equals."""
-        return max(self.values, key=lambda one: one.value, default=None)
+        return max(self.values, key=lambda episode: episode.value, default=None)
 
     @property
     def lowest(self) -> FrameValue | None:
         """The frame with the smallest value; the first of equals."""
-        return min(self.values, key=lambda one: one.value, default=None)
+        return min(self.values, key=lambda episode: episode.value, default=None)
 
 
 def describe_counted(query: RunQuery, values: Doubles, total: int) -> tuple[str, ...]:

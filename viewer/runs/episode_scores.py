@@ -51,9 +51,9 @@ def find_scores(subject: Subject) -> tuple[Score, ...]:
     """Return the scores that a subject can have."""
     scores = [SCORES[name] for name in RUN_SCORES]
     return tuple(
-        one
-        for one in scores
-        if (subject.region or not one.needs_region) and (subject.actions or "steps" not in one.needs)
+        score
+        for score in scores
+        if (subject.region or not score.needs_region) and (subject.actions or "steps" not in score.needs)
     )
 
 
@@ -99,10 +99,10 @@ class EpisodeScores:
         layers, heads = ([cell[0]], [cell[1]]) if cell is not None else (None, None)
         attention = QueryAttention(self.results, frame, query, region or (), layers=layers, heads=heads)
         found, problem = {}, None
-        for one in scores:
-            if region is not None or not one.needs_region:
+        for score in scores:
+            if region is not None or not score.needs_region:
                 try:
-                    found[one.name] = one.compute(attention)
+                    found[score.name] = score.compute(attention)
                 except UserError as error:  # of a file without maps, which has some scores
                     problem = problem or error
         if problem is not None and not found:

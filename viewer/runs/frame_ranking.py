@@ -50,7 +50,7 @@ def rank_frames(
     Raises:
         UserError: There is no such episode or head, or it cannot be read.
     """
-    episode = next((one for one in run.episodes if one.file == file), None)
+    episode = next((episode for episode in run.episodes if episode.file == file), None)
     if episode is None:
         raise UserError(f"The run has no episode {file[:100]}.")
     path = run_index.path_of(run, episode)

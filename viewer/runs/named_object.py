@@ -69,7 +69,7 @@ def read_objects(path: Path | None, regions: Sequence[str] = ()) -> NamedObjects
         raise UserError(f"{path} cannot be read ({error.strerror or error}); check the path.") from None
     except ValueError as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())[:120]}).") from None
-    if not isinstance(content, dict) or not all(isinstance(one, str) for pair in content.items() for one in pair):
+    if not isinstance(content, dict) or not all(isinstance(text, str) for pair in content.items() for text in pair):
         raise UserError(f'{path} does not map prompts to words; write {{"pick up the duck": "duck"}}.')
     return NamedObjects({prompt.strip().casefold(): words for prompt, words in content.items()}, tuple(regions))
 

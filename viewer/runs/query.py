@@ -124,9 +124,9 @@ def read_query(value: dict[str, Any]) -> RunQuery:
     if isinstance(value.get("actions"), str) and is_actions(value["actions"]):
         query = replace(query, actions=value["actions"])
     prompts, outcomes = value.get("prompts"), value.get("outcomes")
-    if isinstance(prompts, list) and len(prompts) <= MAX_PROMPTS and all(isinstance(one, str) for one in prompts):
+    if isinstance(prompts, list) and len(prompts) <= MAX_PROMPTS and all(isinstance(prompt, str) for prompt in prompts):
         query = replace(query, prompts=tuple(prompts))
-    if isinstance(outcomes, list) and all(one in get_args(Outcome) for one in outcomes):
+    if isinstance(outcomes, list) and all(outcome in get_args(Outcome) for outcome in outcomes):
         query = replace(query, outcomes=tuple(dict.fromkeys(outcomes)))
     if (times := _pair(value.get("times"), (int, float))) is not None and 0 <= times[0] <= times[1] <= 1:
         query = replace(query, times=(float(times[0]), float(times[1])))

@@ -153,7 +153,7 @@ def describe_cell(atlas: RunAtlas, layer: int, head: int, *, is_contrast: bool) 
 
 def describe_group(group: GroupAtlas, place: tuple[int, int], score: Score) -> str:
     """Return mean, interval and counts of a cell: `4.2 % (3.1 to 5.3), 20 episodes, 412 frames`."""
-    mean, low, high = (float(one[place]) for one in (group.mean, group.low, group.high))
+    mean, low, high = (float(values[place]) for values in (group.mean, group.low, group.high))
     counts = f"{count_of(int(group.episodes[place]), 'episode')}, {count_of(int(group.frames[place]), 'frame')}"
     if not np.isfinite(mean):
         return f"no value ({score.undefined})"
@@ -163,7 +163,7 @@ def describe_group(group: GroupAtlas, place: tuple[int, int], score: Score) -> s
 
 def describe_difference(contrast: Contrast, place: tuple[int, int], score: Score) -> list[str]:
     """Return a line with difference and interval of a cell, and one with effect size and q."""
-    difference, low, high = (float(one[place]) for one in (contrast.difference, contrast.low, contrast.high))
+    difference, low, high = (float(values[place]) for values in (contrast.difference, contrast.low, contrast.high))
     effect, q = float(contrast.effect[place]), float(contrast.q[place])
     if not np.isfinite(difference):
         return ["no difference: one of the groups has no value"]

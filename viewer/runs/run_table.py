@@ -39,8 +39,8 @@ def list_episode_rows(distribution: Distribution) -> Table:
     """Return a line for each episode, the largest value first."""
     names = ["rank", "episode", "file", "outcome", "group", "value", "frames"]
     rows: list[list[object]] = [
-        [rank, one.name, one.file, one.outcome, one.group, one.value, one.frames]
-        for rank, one in enumerate(distribution.values)
+        [rank, episode.name, episode.file, episode.outcome, episode.group, episode.value, episode.frames]
+        for rank, episode in enumerate(distribution.values)
     ]
     return names, rows
 
@@ -51,7 +51,7 @@ def list_curve_rows(curve: RunCurve) -> Table:
     for group in curve.groups:
         names += [f"{group.name} {name}" for name in ("mean", "low", "high", "episodes")]
     rows: list[list[object]] = [
-        [time, *(one[part].item() for group in curve.groups for one in (group.mean, group.low, group.high,
+        [time, *(values[part].item() for group in curve.groups for values in (group.mean, group.low, group.high,
                                                                        group.episodes))]
         for part, time in enumerate(curve.times.tolist())
     ]  # fmt: skip

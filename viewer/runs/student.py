@@ -94,5 +94,5 @@ def _away_from_zero(values: Doubles) -> Doubles:
 
 def _log_gamma(values: Doubles) -> Doubles:
     unique, places = np.unique(values, return_inverse=True)
-    logs: npt.NDArray[Any] = np.array([math.lgamma(one) if one > 0 else math.nan for one in unique.tolist()])
+    logs: npt.NDArray[Any] = np.array([math.lgamma(number) if number > 0 else math.nan for number in unique.tolist()])
     return logs[places].reshape(values.shape)

@@ -102,18 +102,18 @@ class RunSummary:
     def __init__(self, run: Run, folder: Path, listed: SummaryList) -> None:
         self.run, self.folder, self._list = run, folder, listed
         by_file = {episode.file: episode for episode in run.episodes}
-        kept = [one for one in listed.episodes.values() if one.data and one.file in by_file]
-        self.episodes: tuple[run_index.Episode, ...] = tuple(by_file[one.file] for one in kept)
+        kept = [episode for episode in listed.episodes.values() if episode.data and episode.file in by_file]
+        self.episodes: tuple[run_index.Episode, ...] = tuple(by_file[episode.file] for episode in kept)
         """Episodes with numbers, as the run's index describes them now."""
         self.prompts = listed.prompts
         """Prompts of these episodes."""
         self.layers, self.heads, self.steps = listed.layers, listed.heads, listed.steps
         self._outcomes = np.array([run_index.outcome(episode) for episode in self.episodes], dtype=object)
         self._place_of = np.full(max(listed.next_number, 1), -1, np.int64)
-        for place, one in enumerate(kept):
-            if one.number < len(self._place_of):
-                self._place_of[one.number] = place
-        self._files = find_data(folder, {one.data for one in kept})
+        for place, member in enumerate(kept):
+            if member.number < len(self._place_of):
+                self._place_of[member.number] = place
+        self._files = find_data(folder, {episode.data for episode in kept})
         self._database: Database | None = None
         self._is_closed = False
         self._lock = threading.Lock()
@@ -139,9 +139,11 @@ class RunSummary:
     def state(self) -> SummaryState:
         """How much of the run it holds."""
         states = run_index.statuses(self.run)
-        done = [one.file for one, status in zip(self.run.episodes, states, strict=True) if status.state == "done"]
+        done = [
+            episode.file for episode, status in zip(self.run.episodes, states, strict=True) if status.state == "done"
+        ]
         listed = [self._list.episodes[file] for file in done if file in self._list.episodes]
-        return SummaryState(len(done), len(listed), tuple(one for one in listed if not one.data))
+        return SummaryState(len(done), len(listed), tuple(episode for episode in listed if not episode.data))
 
     def atlas(self, query: RunQuery) -> RunAtlas:
         """Return the answer for every head.
@@ -190,7 +192,7 @@ class RunSummary:
                         int(frames[place]),
                     )
                 )
-        return Distribution(query, layer, head, tuple(sorted(found, key=lambda one: -one.value)))
+        return Distribution(query, layer, head, tuple(sorted(found, key=lambda episode: -episode.value)))
 
     def curve(self, query: RunQuery, layer: int, head: int) -> RunCurve:
         """Return the score of one head over the time of an episode, one line a group.
@@ -230,7 +232,7 @@ class RunSummary:
         found = self._read(database, query, step, cell)
         with self._lock:
             self._cache[key] = found
-            while len(self._cache) > 1 and sum(one.nbytes for one in self._cache.values()) > MAX_CACHED_BYTES:
+            while len(self._cache) > 1 and sum(answer.nbytes for answer in self._cache.values()) > MAX_CACHED_BYTES:
                 self._cache.popitem(last=False)
         return found
 
@@ -335,7 +337,9 @@ class RunSummary:
         """Return all episodes that a query counts, and its groups: success before failure, prompts by their names."""
         chosen = np.ones(len(values.episode), np.bool_)
         if query.prompts:
-            chosen &= np.isin(values.prompt, [self.prompts.index(one) for one in query.prompts if one in self.prompts])
+            chosen &= np.isin(
+                values.prompt, [self.prompts.index(prompt) for prompt in query.prompts if prompt in self.prompts]
+            )
         outcomes = self._outcomes[values.episode] if len(values.episode) else np.zeros(0, object)
         if query.outcomes:
             chosen &= np.isin(outcomes.astype(str), query.outcomes)
@@ -344,7 +348,7 @@ class RunSummary:
             for outcome in ("success", "failure", ""):
                 groups.append(self._merge(values, chosen & (outcomes == outcome), outcome or UNKNOWN))
         elif query.group == "prompt":
-            names = sorted({int(one) for one in values.prompt[chosen]}, key=lambda one: self.prompts[one])
+            names = sorted({int(number) for number in values.prompt[chosen]}, key=lambda number: self.prompts[number])
             for number in names[:MOST_GROUPS]:
                 groups.append(self._merge(values, chosen & (values.prompt == number), self.prompts[number]))
         found = [group for group in groups if len(group.places)]

@@ -89,7 +89,7 @@ class SummaryList:
                 "format_version": FORMAT_VERSION,
                 **asdict(self),
                 "parts": PARTS,
-                "episodes": [asdict(one) for one in self.episodes.values()],
+                "episodes": [asdict(episode) for episode in self.episodes.values()],
             }
         )
 
@@ -106,7 +106,7 @@ def choose_folder(run: Run, subject: Subject) -> Path:
     first, *others = list_folders(run, subject)
     if not others:
         return first
-    existing = next(one for one in (first, *first.parents) if one.exists())
+    existing = next(folder for folder in (first, *first.parents) if folder.exists())
     return first if os.access(existing, os.W_OK) and not existing.is_symlink() else others[0]
 
 
@@ -168,16 +168,16 @@ def _parse(value: dict[str, Any]) -> SummaryList:
     prompts, listed = value["prompts"], value["episodes"]
     if len(prompts) > MAX_PROMPTS or len(listed) > MAX_EPISODES:
         raise ValueError("too long")
-    episodes = [_parse_episode(one) for one in listed]
+    episodes = [_parse_episode(entry) for entry in listed]
     return SummaryList(
         Subject(words, actions, region),
         layers,
         heads,
         steps,
-        tuple(_text(one, MAX_PROMPT) for one in prompts),
+        tuple(_text(prompt, MAX_PROMPT) for prompt in prompts),
         _text(value["objects"]),
         _count(value["next_number"]),
-        {one.file: one for one in episodes},
+        {episode.file: episode for episode in episodes},
     )
 
 
@@ -212,7 +212,7 @@ def _count(value: object, most: int = 1 << 53) -> int:
 def _numbers(value: object) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) > MAX_AXIS:
         raise ValueError("numbers")
-    return tuple(_count(one, MAX_AXIS) for one in value)
+    return tuple(_count(number, MAX_AXIS) for number in value)
 
 
 def _digest(text: str) -> str:

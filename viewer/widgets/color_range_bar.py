@@ -57,7 +57,7 @@ class ColourBar(ZoomPanel):
         self._scene = self.session.scene()
         pair = self.session.side_by_side()
         can_join = pair is not None and pair[0].ranges == pair[1].ranges
-        self._both = max(find_bar_range(one).right for one in pair) if pair is not None and can_join else 0.0
+        self._both = max(find_bar_range(value).right for value in pair) if pair is not None and can_join else 0.0
         self._load_texts()
         self.update_extent()
 
@@ -167,7 +167,7 @@ class ColourBar(ZoomPanel):
         """Return what a drag from an x in pixels moves: the `low` or `high` end of the range, or `both`."""
         _, _, low, high = self.ends()
         visible = self.visible_part()
-        at_low, at_high = ((one - visible.left()) / (visible.width() or 1.0) * self.width() for one in (low, high))
+        at_low, at_high = ((value - visible.left()) / (visible.width() or 1.0) * self.width() for value in (low, high))
         if at_low + GRIP < x < at_high - GRIP:
             return "both"
         return "high" if abs(x - at_high) <= abs(x - at_low) else "low"

@@ -66,7 +66,7 @@ class ColumnHandles(QObject):
 
     def to_text(self) -> str:
         """Return the chosen heights for the settings, such as `0.45 3`; `-` stands for what was not chosen."""
-        return " ".join("-" if one is None else str(one) for one in self._column.chosen)
+        return " ".join("-" if size is None else str(size) for size in self._column.chosen)
 
     def restore(self, text: str) -> None:
         """Apply what `to_text` returned; anything else chooses nothing."""

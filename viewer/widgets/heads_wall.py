@@ -52,8 +52,10 @@ class HeadsWallPanel(Panel):
         self.setMouseTracking(True)
         self.choice = SegmentedControl("Heads", CHOICES, parent=self)
         self.choice.chosen.connect(self._set_choice)
-        self.score = DropDown("Score", [(one.name, one.title) for one in SCORES.values()], prefix="by ", parent=self)
-        self.score.set_tool_tips({one.name: one.description for one in SCORES.values()})
+        self.score = DropDown(
+            "Score", [(score.name, score.title) for score in SCORES.values()], prefix="by ", parent=self
+        )
+        self.score.set_tool_tips({score.name: score.description for score in SCORES.values()})
         self.score.chosen.connect(self._set_score)
         self.save = Button("Save picture…", parent=self)
         self.save.clicked.connect(self.save_requested)

@@ -112,7 +112,7 @@ def measure_files(
             console.tell(report.lines[-1])
         outcomes.append((path.name, "skipped" if report.is_skipped else "measured", ""))
     console.close()
-    together = [outcome for one in gather_from_ranks(share, outcomes) for outcome in one]
+    together = [outcome for of_rank in gather_from_ranks(share, outcomes) for outcome in of_rank]
     count = {what: sum(outcome[1] == what for outcome in together) for what in ("measured", "skipped", "failed")}
     if share.first:
         parts = [f"effects of {count['measured']} file{'s' * (count['measured'] != 1)} {_verb(own)}"]

@@ -87,8 +87,8 @@ def measure_file(
             if is_one_of_many and not own.overwrite and is_finished(output, run):
                 return FileReport(output, is_skipped=True)
             _check_output(output, path, overwrite=own.overwrite)
-            for one in (output, output.with_name(output.name + PARTIAL_SUFFIX)):
-                remove_leftovers(one)
+            for target in (output, output.with_name(output.name + PARTIAL_SUFFIX)):
+                remove_leftovers(target)
             return _measure(own, request, frames, chosen, output, source, dtype, run, console)
 
 
@@ -110,7 +110,7 @@ def _measure(
             "cameras": list(frames.cameras), "layers": list(frames.layers), "steps": list(frames.steps),
         },
         (
-            *(one.name for one in request.regions), *request.words,
+            *(region.name for region in request.regions), *request.words,
             *(f"{word} -> {other}" for word, other in request.replacements),
         ),
         ("region",) * len(request.regions) + ("word",) * len(request.words)
@@ -131,7 +131,7 @@ def _measure(
     before = source.frames_run
     console.expect(len(todo))
     begun = time.monotonic()
-    progress, total = Progress(), sum(one.total for one in calls)
+    progress, total = Progress(), sum(count.total for count in calls)
     console.step(before)
     for place, number in enumerate(todo):
         whole, start = max(1, calls[place].total), progress.done
@@ -169,7 +169,7 @@ def _request(own: argparse.Namespace, frames: ResultsFrames, batch: int) -> Effe
         else:
             regions += read_regions(own.regions, frames.cameras, frames.grid)
     names = [region.name for region in regions]
-    twice = next((one for one in names if names.count(one) > 1), None)
+    twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"the region {twice!r} is given twice; name it once")
     how = Intervention(
@@ -224,7 +224,7 @@ def _run_attribute(
     return {
         "results": frames.uuid, "frames": list(chosen), "region": own.region,
         "regions": _describe_regions(own.regions), "words": own.words,
-        "replace": [list(one) for one in own.replace], "masks": own.masks, "map": own.map, "curves": own.curves,
+        "replace": [list(pair) for pair in own.replace], "masks": own.masks, "map": own.map, "curves": own.curves,
         "gradient": list(own.gradient), "heads": own.heads, "mode": own.mode, "from": own.queries or "actions",
         "layers": own.layers, "in_heads": own.in_heads, "fill": fill_text(own.fill), "controls": own.controls,
         "seeds": own.seeds, "config": source.spec.config_hash, "dtype": dtype, "device": source.device.type,

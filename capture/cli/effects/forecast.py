@@ -37,17 +37,17 @@ SPEEDS: Final = {
 
 def forecast(counts: Sequence[CallCounts], spec: Any, device: str, dtype: str, batch: int) -> str:
     """Return a sentence on the interventions of some frames and about how long they take."""
-    total = sum(one.total for one in counts)
+    total = sum(count.total for count in counts)
     text = f"{len(counts)} frame{'s' * (len(counts) != 1)}, at most {total} interventions"
     speed, config = SPEEDS.get((device, dtype)), getattr(getattr(spec, "checkpoint", None), "config", None)
     if speed is None or config is None:
         return f"{text}; how long they take is not known for this device"
     each = operations(config, len(spec.sizes.cameras))
     seconds = 0.0
-    for one in counts:
+    for count in counts:
         for calls, work in (
-            (one.actions, each[0]), (one.prefix, each[0] + each[1]), (one.pictures, sum(each)),
-            (3 * one.backward, each[0] + each[1]),  # a backward pass costs twice a forward one
+            (count.actions, each[0]), (count.prefix, each[0] + each[1]), (count.pictures, sum(each)),
+            (3 * count.backward, each[0] + each[1]),  # a backward pass costs twice a forward one
         ):  # fmt: skip
             seconds += calls * work / speed.operations + -(-calls // batch) * speed.call_seconds
     how = "by earlier runs there" if speed.is_measured else "computed from the speed of captures there, not measured"
@@ -60,10 +60,10 @@ def operations(config: Any, cameras: int) -> tuple[float, float, float]:
     patches = (vision.image_size // vision.patch_size) ** 2
     keys = cameras * patches + TEXT_TOKENS
 
-    def stack(one: Any, tokens: int, seen: int) -> float:
-        inner = one.heads * one.head_dim
-        weights = one.width * (2 * inner + 2 * one.kv_heads * one.head_dim + 3 * one.mlp)
-        return float(one.depth * (2 * weights * tokens + 4 * tokens * seen * inner))
+    def stack(config: Any, tokens: int, seen: int) -> float:
+        inner = config.heads * config.head_dim
+        weights = config.width * (2 * inner + 2 * config.kv_heads * config.head_dim + 3 * config.mlp)
+        return float(config.depth * (2 * weights * tokens + 4 * tokens * seen * inner))
 
     tower = vision.depth * (
         2 * (4 * vision.width**2 + 2 * vision.width * vision.mlp) * patches + 4 * patches**2 * vision.width

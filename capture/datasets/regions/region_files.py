@@ -69,7 +69,7 @@ class RegionFile:
             for frame in frames:
                 found = {}
                 for key, (masks, origin) in known.items():
-                    number = next((one for one in self.stored.get(frame, ()) if origin[one]), None)
+                    number = next((name for name in self.stored.get(frame, ()) if origin[name]), None)
                     if number is not None:
                         check_values(masks, [number])
                         found[key] = np.asarray(masks[number]) != 0

@@ -83,7 +83,7 @@ class DatasetRegions:
                 if not names:
                     check_values(labels, [0])
                     present = np.unique(np.asarray(labels[0])).tolist()
-                    listed = ", ".join(map(str, [one for one in present if one > 0][:MAX_SHOWN])) or "none"
+                    listed = ", ".join(map(str, [value for value in present if value > 0][:MAX_SHOWN])) or "none"
                     raise UserError(
                         f"{name} of {place.file} does not say what its labels stand for (in its first frame there are "
                         f"{listed}); name those to be scored: --region-names 3=duck,5=bowl"

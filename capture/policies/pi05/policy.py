@@ -117,20 +117,20 @@ class Pi05Policy:
         Frames of one moment, which differ only in their prompts, share their pictures, which SigLIP encodes once.
         Raises ValueError for observations with different cameras.
         """
-        if len({tuple(one.pictures) for one in prepared}) > 1:
+        if len({tuple(item.pictures) for item in prepared}) > 1:
             raise ValueError("the observations of one call must show the same cameras")
-        shown = list({_moment(one): one for one in prepared}.values())
-        place = {_moment(one): number for number, one in enumerate(shown)}
+        shown = list({_moment(item): item for item in prepared}.values())
+        place = {_moment(item): number for number, item in enumerate(shown)}
         pictures = tuple(
-            torch.stack([one.pictures[camera].pixels for one in shown]) for camera in prepared[0].pictures
+            torch.stack([item.pictures[camera].pixels for item in shown]) for camera in prepared[0].pictures
         )  # (moments, 3, 224, 224) each
-        longest = max(len(one.tokens) for one in prepared)
+        longest = max(len(item.tokens) for item in prepared)
         tokens = torch.zeros(len(prepared), longest, dtype=torch.long)  # (B, T)
         mask = torch.zeros(len(prepared), longest, dtype=torch.bool)  # (B, T)
-        for row, one in enumerate(prepared):
-            tokens[row, : len(one.tokens)] = torch.from_numpy(one.tokens.ids)
-            mask[row, : len(one.tokens)] = True
-        moment = torch.tensor([place[_moment(one)] for one in prepared])  # (B,)
+        for row, item in enumerate(prepared):
+            tokens[row, : len(item.tokens)] = torch.from_numpy(item.tokens.ids)
+            mask[row, : len(item.tokens)] = True
+        moment = torch.tensor([place[_moment(item)] for item in prepared])  # (B,)
         noise = torch.cat([self.noise(seed) for seed in seeds])  # (B, H, A)
         return Inputs(pictures, tokens, mask, noise, moment if len(shown) < len(prepared) else None)
 
@@ -158,7 +158,7 @@ class Pi05Policy:
 
         `full` keeps the rows of image tokens too. `inputs`: those of `prepared`, if already on the device.
         """
-        text = max(len(one.tokens) for one in prepared)
+        text = max(len(item.tokens) for item in prepared)
         recorder.prefix_rows = None if full else slice(-text, None)
         chunk = self.sample(inputs or self.inputs(prepared, seeds).each(self.upload), after_step)
         recording = recorder.take()

@@ -165,7 +165,7 @@ def describe_model(
         "config": config_hash,
         "weights": fingerprint(model.model),
         "tokenizer": about["tokenizer"],
-        "input": {one.subject: one.choice for one in decisions},
+        "input": {decision.subject: decision.choice for decision in decisions},
     }
     if options.maps_every != scores_schema.ALL_MAPS:
         settings["keep"] = scores_schema.format_keep(options.maps_every)

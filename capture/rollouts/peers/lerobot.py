@@ -217,6 +217,6 @@ def _list_texts(value: Any, count: int) -> list[str]:
     """Return one text for each environment; empty ones where there are none."""
     if isinstance(value, str):
         return [value] * count
-    if isinstance(value, Sequence) and len(value) == count and all(isinstance(one, str) for one in value):
+    if isinstance(value, Sequence) and len(value) == count and all(isinstance(item, str) for item in value):
         return list(value)
     return [""] * count

@@ -126,7 +126,10 @@ class ModelRecorder:
             phase: [getattr(self._modules[phase][layer], "o_proj", None) for layer in self.layers] for phase in phases
         }
         values = [getattr(self._modules[phase][layer], "v_proj", None) for phase in phases for layer in self.layers]
-        if any(type(one) is not nn.Linear for one in (*projections["prefix"], *projections["suffix"], *values)):
+        if any(
+            type(projection) is not nn.Linear
+            for projection in (*projections["prefix"], *projections["suffix"], *values)
+        ):
             return None
         return ValueNorms(projections["prefix"], self.heads), ValueNorms(projections["suffix"], self.heads)
 

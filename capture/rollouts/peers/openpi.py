@@ -60,7 +60,7 @@ class OpenpiAdapter:
         self._policy = policy
         self._model = ModelRecorder(policy._model, layers, steps, full=full)
         self._transforms = tuple(getattr(policy._input_transform, "transforms", (policy._input_transform,)))
-        found = next((one.tokenizer for one in self._transforms if hasattr(one, "tokenizer")), None)
+        found = next((transform.tokenizer for transform in self._transforms if hasattr(transform, "tokenizer")), None)
         self._tokenizer = wrap_tokenizer(found)
         self._names = dict(zip(SLOTS, name_cameras(SLOTS), strict=True))
         self._calls = threading.local()
@@ -77,7 +77,7 @@ class OpenpiAdapter:
             "action_dim": int(config.action_dim),
             "tokenizer": "the policy's tokenizer",
             "time_grid": "openpi",
-            "config": [repr(one)[:1000] for one in (*self._transforms, policy._output_transform)],
+            "config": [repr(transform)[:1000] for transform in (*self._transforms, policy._output_transform)],
         }
         decisions = [
             Decision(f"{name} camera", slot, "the slot of openpi's model input", is_certain=True)

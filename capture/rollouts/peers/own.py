@@ -34,7 +34,7 @@ class _Facts:
 
     @property
     def dtype(self) -> str:
-        parameter = next((one for one in self.model.parameters() if one.ndim > 1), None)
+        parameter = next((parameter for parameter in self.model.parameters() if parameter.ndim > 1), None)
         return str(torch.float32 if parameter is None else parameter.dtype).removeprefix("torch.")
 
 
@@ -88,7 +88,7 @@ class OwnAdapter:
             def call(prepared: Sequence[Prepared], *, seeds: Sequence[int], **options: Any) -> Any:
                 with host.lock:
                     started = time.perf_counter()
-                    slots = host.begin([one.observation.prompt for one in prepared])
+                    slots = host.begin([item.observation.prompt for item in prepared])
                     if not any(slot.is_recorded for slot in slots):
                         return original(prepared, seeds=seeds, **options)
                     try:

@@ -27,9 +27,9 @@ def wrap_tokenizer(found: Any) -> Tokenizer | None:
     """
     inner = getattr(found, "_tokenizer", None)
     try:
-        for one in (found, inner):
-            if hasattr(one, "serialized_model_proto"):
-                return SentencePieceTokenizer.from_processor(one, "the policy's tokenizer")
+        for candidate in (found, inner):
+            if hasattr(candidate, "serialized_model_proto"):
+                return SentencePieceTokenizer.from_processor(candidate, "the policy's tokenizer")
         backend = getattr(found, "backend_tokenizer", None)
         if backend is not None:
             return JsonTokenizer.from_json(backend.to_str(), str(getattr(found, "name_or_path", "") or "tokenizer"))
@@ -46,7 +46,7 @@ def read_written_prompt(text: str) -> tuple[str, npt.NDArray[np.float64] | None]
     found = WRITTEN.fullmatch(text)
     if found is None:
         return text.strip(), None
-    bins = np.array([int(one) for one in (found["bins"] or "").split()], np.float64)
+    bins = np.array([int(number) for number in (found["bins"] or "").split()], np.float64)
     return found["task"], (bins + 0.5) * 2 / STATE_BINS - 1
 
 
@@ -63,7 +63,7 @@ def describe_tokens(
             table = tokenise(prompt, known, tokenizer, max_tokens=len(ids))
             if np.array_equal(table.ids, ids):
                 return table
-    return _describe_unknown([f"<{one}>" for one in ids], ids)
+    return _describe_unknown([f"<{token_id}>" for token_id in ids], ids)
 
 
 def _describe_unknown(pieces: Sequence[str], ids: npt.NDArray[np.int64]) -> TokenTable:

@@ -120,9 +120,9 @@ def _read_maps(results: Results, frames: Sequence[int], queries: Queries) -> Arr
             continue
         for axis, dim in enumerate(dims):
             floors_of_dim[place, axis] = measured.floor_of_dim(frame, dim)
-            one = find_map(results, frame, Query("text", (0,)), dim=dim)
-            if one is not None:
-                of_dim[place, axis], floors_of_dim[place, axis] = one.values, one.floor
+            word_map = find_map(results, frame, Query("text", (0,)), dim=dim)
+            if word_map is not None:
+                of_dim[place, axis], floors_of_dim[place, axis] = word_map.values, word_map.floor
         floors[place] = measured.floor(frame)
         for number, query in enumerate(queries[place] if queries else ()):
             query_floors[place, number] = measured.floor(frame, _actions(query, results.horizon))
@@ -223,7 +223,7 @@ def _read_targets(results: Results, frames: Sequence[int], queries: Queries) -> 
                 of_query = target.against_noise(_actions(query, results.horizon))
                 by_query[place, item, number] = of_query.multiple
                 control_by_query[place, item, number, : of_query.controls.size] = of_query.controls
-    kinds, names, methods = (np.array(one) for one in zip(*targets.keys, strict=True))
+    kinds, names, methods = (np.array(column) for column in zip(*targets.keys, strict=True))
     return {
         "target": (("target",), names),
         "target_kind": (("target",), kinds),

@@ -60,15 +60,17 @@ class _Lines:
         }  # fmt: skip
         self.parts.append(
             {
-                name: np.broadcast_to(np.asarray(one, object if isinstance(one, str) else None), count)
-                for name, one in (values | columns).items()
+                name: np.broadcast_to(np.asarray(column, object if isinstance(column, str) else None), count)
+                for name, column in (values | columns).items()
             }
         )
 
     def columns(self) -> dict[str, Column]:
         """Return the columns of all lines, floats as float32."""
         joined = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
-        return {name: one.astype(np.float32) if one.dtype.kind == "f" else one for name, one in joined.items()}
+        return {
+            name: column.astype(np.float32) if column.dtype.kind == "f" else column for name, column in joined.items()
+        }
 
 
 def read_effect_rows(

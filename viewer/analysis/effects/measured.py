@@ -88,7 +88,7 @@ def find_map(
     is_gradient = measure == "gradient"
     found = (effect.gradient_map(frame, actions, dim) if is_gradient else effect.effect_map(frame, actions, dim)
              for effect in results.effects)  # fmt: skip
-    return next((one for one in found if one is not None), None)
+    return next((effect_map for effect_map in found if effect_map is not None), None)
 
 
 def find_region_effects(results: Results, frame: int, region: tuple[Cell, ...]) -> tuple[TargetEffect, ...]:
@@ -149,14 +149,14 @@ def describe_map(results: Results, view: ViewState, found: EffectMap) -> tuple[s
     if found.is_gradient:
         return describe_maps(view, found), largest
     _, verb = name_of_map(view, found)
-    one = _name_removed(found)
+    single = _name_removed(found)
     if not largest:
-        return f"{verb} by no finite number when {one} is {found.method.phrase}", ""
+        return f"{verb} by no finite number when {single} is {found.method.phrase}", ""
     most, own = format_multiple(float(np.nanmax(found.values))), "its" if found.dims else "the"
     more = " more" if found.method.is_regressed else ""
     if np.isfinite(found.explained):
         largest += f" · the map predicts {100 * found.explained:.0f} % of the variance of masks left out of it"
-    return f"{verb} up to {most} {own} noise{more} when {one} is {found.method.phrase}", largest
+    return f"{verb} up to {most} {own} noise{more} when {single} is {found.method.phrase}", largest
 
 
 def describe_maps(view: ViewState, found: EffectMap) -> str:
@@ -214,7 +214,7 @@ def find_warning(view: ViewState) -> str:
 def measured_frames(results: Results, measure: str = "effect") -> tuple[int, ...]:
     """Return the frames of which there is an effect map, or one of another measure, ascending."""
     maps = (effect for effect in results.effects if effect.has(MAPS[measure]))
-    return tuple(sorted({frame for one in maps for frame in one.frames}))
+    return tuple(sorted({frame for effect in maps for frame in effect.frames}))
 
 
 def name_source(results: Results, view: ViewState) -> str:

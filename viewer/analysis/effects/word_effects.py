@@ -54,7 +54,7 @@ def find_word_effects(results: Results, frame: int, query: Query) -> WordEffects
     whole = query.kind != "action" or len(query.items) == results.horizon
     actions = () if whole else query.items
     found = (_read(results, effect, frame, actions) for effect in results.effects if frame in effect.frames)
-    return next((one for one in found if one is not None), None)
+    return next((effects_of_words for effects_of_words in found if effects_of_words is not None), None)
 
 
 def find_word_relevances(results: Results, frame: int, query: Query, dim: int | None) -> Floats | None:
@@ -64,7 +64,7 @@ def find_word_relevances(results: Results, frame: int, query: Query, dim: int | 
     """
     actions = query.items if query.kind == "action" else ()
     found = (effect.word_relevances(frame, actions, dim) for effect in results.effects)
-    return next((one for one in found if one is not None), None)
+    return next((relevances for relevances in found if relevances is not None), None)
 
 
 def _read(results: Results, effects: Effects, frame: int, actions: tuple[int, ...]) -> WordEffects | None:

@@ -68,8 +68,8 @@ def _read_captured(
 ) -> float:
     """Return the weight as it was computed while capturing; NaN where the region was not scored in that frame."""
     heads = view.heads or None
-    one = QueryAttention(results, frame, query, cells, layers=(view.layer,), steps=(step,), heads=heads)
+    attention = QueryAttention(results, frame, query, cells, layers=(view.layer,), steps=(step,), heads=heads)
     try:
-        return float(one.stored_region_mass.mean())
+        return float(attention.stored_region_mass.mean())
     except NoMapsError:
         return float("nan")

@@ -93,14 +93,16 @@ class EffectsController(QObject):
 
     def _on_opened(self) -> None:
         """Look for the effects files of a file that was opened, and forget those of files that were closed."""
-        opened = [one for one in (self.session.results, self.session.other) if one is not None]
-        new = [one for one in opened if all(one is not known for known in self._known)]
+        opened = [results for results in (self.session.results, self.session.other) if results is not None]
+        new = [results for results in opened if all(results is not known for known in self._known)]
         self._known = opened
         if not opened:
             self.stop()
-        if self._waiting and not any(self._waiting[0].results is one for one in opened):
+        if self._waiting and not any(self._waiting[0].results is results for results in opened):
             self._stop_probe()
-        self._waiting = deque(one for one in self._waiting if any(one.results is results for results in opened))
+        self._waiting = deque(
+            candidate for candidate in self._waiting if any(candidate.results is results for results in opened)
+        )
         for results in new:
             find = partial(self._find, results, f"effects {opened.index(results)}")
             QTimer.singleShot(DELAY_MILLISECONDS, self, find)

@@ -156,7 +156,7 @@ class Reader(QObject):
     def _submit_first(self) -> None:
         """Submit the first reads of the tasks that came together, in their order."""
         first, self._first = self._first, []
-        for task in sorted(first, key=lambda one: one.order):
+        for task in sorted(first, key=lambda task: task.order):
             if self._tasks.get(task.purpose) is task and task.read is not None:
                 self._submit(task, task.read)
 

@@ -318,13 +318,15 @@ class RegionsController(QObject):
         """Show the next frame at which tracking lost the chosen region, or the first region with one."""
         known, view = self.session.regions, self.session.state
         regions = [] if known is None else list(known.regions.values())
-        chosen = [one for one in regions if one.name == (view.region_name or self._last_name)]
-        region = next((one for one in (*chosen, *regions) if one.stops), None)
+        chosen = [
+            known_region for known_region in regions if known_region.name == (view.region_name or self._last_name)
+        ]
+        region = next((known_region for known_region in (*chosen, *regions) if known_region.stops), None)
         if region is None:
             self.session.noticed.emit("No region was lost by tracking.")
             return
         frames = sorted({frame for frame, _, _ in region.stops})
-        frame = next((one for one in frames if one > view.frame or view.region_name != region.name), frames[0])
+        frame = next((frame for frame in frames if frame > view.frame or view.region_name != region.name), frames[0])
         self.session.update(region_name=region.name, frame=frame)
 
     def choose_next(self) -> None:

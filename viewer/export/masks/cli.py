@@ -92,16 +92,16 @@ def parse_arguments(words: Sequence[str]) -> RegionsArguments:
     )
 
     def add(verb: Verb, purpose: str) -> argparse.ArgumentParser:
-        one = verbs.add_parser(verb, help=purpose, description=purpose.capitalize() + ".", allow_abbrev=False)
-        one.add_argument("file", type=Path, metavar="RESULTS.h5")
-        one.add_argument(
+        verb_parser = verbs.add_parser(verb, help=purpose, description=purpose.capitalize() + ".", allow_abbrev=False)
+        verb_parser.add_argument("file", type=Path, metavar="RESULTS.h5")
+        verb_parser.add_argument(
             "--regions",
             type=Path,
             metavar="FILE",
             help="file of regions (default: beside the results file, duck.regions.h5)",
         )
-        one.add_argument("--progress-lines", action="store_true", help=argparse.SUPPRESS)
-        return one
+        verb_parser.add_argument("--progress-lines", action="store_true", help=argparse.SUPPRESS)
+        return verb_parser
 
     track = add("track", "follow regions through the frames with optical flow, until they are lost")
     track.add_argument(

@@ -72,7 +72,7 @@ def build_coco(regions: RegionSet) -> dict[str, Any]:
                         "category_id": numbers[region.name],
                         "segmentation": run_length.encode(mask),
                         "area": int(mask.sum()),
-                        "bbox": [int(one) for one in box],
+                        "bbox": [int(number) for number in box],
                         "iscrowd": 0,
                         "origin": masks.origins[frame],
                     }

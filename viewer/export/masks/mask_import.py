@@ -248,8 +248,8 @@ def _read_coco(source: MaskSource) -> Iterator[FoundMask]:
         raise UserError(f"{path.name} is larger than {MAX_JSON >> 20} MB; split it.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        images = {one["id"]: one for one in content["images"]}
-        categories = {one["id"]: str(one["name"]) for one in content["categories"]}
+        images = {picture["id"]: picture for picture in content["images"]}
+        categories = {category["id"]: str(category["name"]) for category in content["categories"]}
         joined: dict[tuple[str, str | None, int], Mask] = {}
         for image in images.values():  # a category that a picture lacks is known to be absent from it
             key = _place_of(image, source)

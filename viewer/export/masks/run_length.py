@@ -33,7 +33,7 @@ def decode(encoded: dict[str, Any]) -> Mask:
     if (
         not isinstance(size, list)
         or len(size) != 2
-        or not all(isinstance(one, int) and 0 < one < 65536 for one in size)
+        or not all(isinstance(side, int) and 0 < side < 65536 for side in size)
     ):
         raise ValueError("its size is not two numbers of pixels")
     height, width = size

@@ -34,15 +34,15 @@ def draw(regions: RegionSet, results: Results, drawn: tuple[DrawnBox, ...]) -> l
         UserError: A box, a frame or a name cannot be.
     """
     boxes: dict[tuple[str, int, int], list[DrawnBox]] = {}
-    for one in drawn:
-        if not 0 <= one.frame < results.done:
-            raise UserError(f"There is no frame {one.frame}; the file has frames 0 to {results.done - 1}.")
-        camera = parse_region(results, (one.box,))[0][0]
-        boxes.setdefault((one.name, camera, one.frame), []).append(one)
+    for mark in drawn:
+        if not 0 <= mark.frame < results.done:
+            raise UserError(f"There is no frame {mark.frame}; the file has frames 0 to {results.done - 1}.")
+        camera = parse_region(results, (mark.box,))[0][0]
+        boxes.setdefault((mark.name, camera, mark.frame), []).append(mark)
     for (name, camera, frame), found in boxes.items():
         masks = ensure_masks(regions.add(name), results, results.cameras[camera])
         inside = np.zeros(results.grid.shape, np.bool_)
-        for _, row, col in parse_region(results, [one.box for one in found]):
+        for _, row, col in parse_region(results, [mark.box for mark in found]):
             inside[row, col] = True
         mask = draw_patches(inside, results.to_model(frame, camera), masks.height, masks.width, results.grid)
         if not mask.any():

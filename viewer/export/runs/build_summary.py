@@ -118,7 +118,7 @@ class SummaryBuilder:
                     task.file, task.stamp, frames=parts.frames, reason=reason, is_damaged=parts.is_damaged
                 )
                 continue
-            places = tuple(prompts.setdefault(one.prompt, len(prompts)) for one in parts.prompts)
+            places = tuple(prompts.setdefault(interval.prompt, len(prompts)) for interval in parts.prompts)
             rows.append(summary_writer.NumberedEpisode(number, places, parts))
             episodes[task.file] = SummaryEpisode(task.file, task.stamp, number, name, parts.frames)
             number += 1
@@ -136,7 +136,7 @@ class SummaryBuilder:
         At the start of an update, not after it: a window may still ask the data that a change has made useless.
         """
         remove_leftovers_in(self.folder, lambda name: name == LIST_NAME or name.startswith("data-"))
-        used = {one.data for one in self.list.episodes.values()}
+        used = {episode.data for episode in self.list.episodes.values()}
         for path in self.folder.glob("data-*.parquet*"):
             if path.name not in used:
                 with suppress(OSError):
@@ -148,9 +148,9 @@ class SummaryBuilder:
     def _merge(self) -> None:
         """Merge files of few episodes, as a capture that grows leaves them, once there are many."""
         members: dict[str, list[SummaryEpisode]] = {}
-        for one in self.list.episodes.values():
-            if one.data:
-                members.setdefault(one.data, []).append(one)
+        for member in self.list.episodes.values():
+            if member.data:
+                members.setdefault(member.data, []).append(member)
         small = [name for name in sorted(members) if len(members[name]) <= EPISODES_OF_FILE // 2]
         if len(small) < MOST_SMALL_FILES:
             return
@@ -163,9 +163,9 @@ class SummaryBuilder:
         number = self.list.next_number
         target = f"data-{number:06d}.parquet"
         summary_writer.merge_data(
-            [self.folder / name for name in names], [one.number for one in chosen], self.folder / target
+            [self.folder / name for name in names], [member.number for member in chosen], self.folder / target
         )
-        episodes = {**self.list.episodes, **{one.file: replace(one, data=target) for one in chosen}}
+        episodes = {**self.list.episodes, **{member.file: replace(member, data=target) for member in chosen}}
         self.list = replace(self.list, episodes=episodes, next_number=number + 1)
         self._write_list()
 
@@ -207,7 +207,7 @@ def build(
     check_installed("parquet")
     for subject in subjects:
         check_subject(subject)
-    folders = {one: choose_folder(run, one) for one in dict.fromkeys(subjects)}
+    folders = {subject: choose_folder(run, subject) for subject in dict.fromkeys(subjects)}
     with ExitStack() as locks:
         for folder in sorted(folders.values()):
             locks.enter_context(lock_folder(folder, check))
@@ -250,7 +250,7 @@ def _update(
 def _read_task(
     objects: Mapping[Subject, Path | None], task: EpisodeTask, check: Callable[[], None]
 ) -> list[EpisodeParts]:
-    return read_episode(task.location, [(one, objects[one]) for one in task.subjects], check)
+    return read_episode(task.location, [(subject, objects[subject]) for subject in task.subjects], check)
 
 
 def _keep_objects(objects: Path, folder: Path) -> None:
@@ -277,7 +277,7 @@ def _list_tasks(run: Run, builders: Sequence[SummaryBuilder]) -> tuple[list[Epis
         total += 1
         location = run_index.path_of(run, episode)
         stamp = make_stamp(location)
-        subjects = tuple(one.subject for one in builders if not one.is_current(episode.file, stamp))
+        subjects = tuple(builder.subject for builder in builders if not builder.is_current(episode.file, stamp))
         if subjects:
             tasks.append(EpisodeTask(location, episode.file, stamp, subjects))
     return tasks, total
@@ -287,7 +287,7 @@ def make_stamp(location: Location) -> str:
     """Return what changes when a results file or the regions beside it change."""
     beside = regions_path(location)
     stamps = [read_stamp(location), read_stamp(beside) if beside is not None else None]
-    return " ".join("-" if one is None else f"{one.size}:{one.written}" for one in stamps)
+    return " ".join("-" if file_stamp is None else f"{file_stamp.size}:{file_stamp.written}" for file_stamp in stamps)
 
 
 def _digest(path: Path | None) -> str:
@@ -328,7 +328,7 @@ def main(words: Sequence[str] | None = None) -> int:
             if words is None and hasattr(os, "nice"):
                 os.nice(NICENESS)
             run = run_index.read_run(parse_location(asked["run"]))
-            subjects = [Subject(**one) for one in asked["subjects"]]
+            subjects = [Subject(**fields) for fields in asked["subjects"]]
             objects = Path(asked["objects"]) if asked["objects"] else None
             build(run, subjects, objects, report, check)
         except UserError as error:

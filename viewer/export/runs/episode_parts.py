@@ -126,15 +126,15 @@ def _read(results: Results, reader: EpisodeScores, check: Callable[[], object]) 
             return _nothing(f"It has more than {MAX_EPISODE_PROMPTS} prompts.")
         if prompt not in found:
             unknown = np.full(PARTS, -1, np.int64)
-            sums = {one.name: np.zeros(shape) for one in scores}
-            counts = {one.name: np.zeros(shape, np.int32) for one in scores}
+            sums = {score.name: np.zeros(shape) for score in scores}
+            counts = {score.name: np.zeros(shape, np.int32) for score in scores}
             found[prompt] = PromptParts(prompt, unknown, unknown.copy(), sums, counts)
         kept, part = found[prompt], int(parts[frame])
         kept.first[part] = frame if kept.first[part] < 0 else kept.first[part]
         kept.last[part] = frame
         for name, value in values.items():
             _add(kept.total[name][part], kept.frames[name][part], value)
-    with_values = tuple(one for one in found.values() if any(count.any() for count in one.frames.values()))
+    with_values = tuple(passed for passed in found.values() if any(count.any() for count in passed.frames.values()))
     reason = "" if with_values else missing or "No frame of it has a value."
     return EpisodeParts(tuple(results.layers), results.heads, tuple(steps), results.done, with_values, reason)
 
@@ -145,7 +145,7 @@ def _add(total: Doubles, frames: Counts, value: npt.NDArray[Any]) -> None:
     passes = [mean]
     if len(total) > 1 and value.shape[1] == len(total) - 1:
         passes += list(value.transpose(1, 0, 2))
-    for place, one in enumerate(passes):
-        defined = np.isfinite(one)
-        total[place] += np.where(defined, one, 0)
+    for place, values in enumerate(passes):
+        defined = np.isfinite(values)
+        total[place] += np.where(defined, values, 0)
         frames[place] += defined

@@ -39,7 +39,7 @@ def find_frame(asked: dict[str, Any]) -> dict[str, Any]:
     """
     run = run_index.read_run(parse_location(asked["run"]))
     query, file = read_query(asked["query"]), asked["file"]
-    episode = next((one for one in run.episodes if one.file == file), None)
+    episode = next((episode for episode in run.episodes if episode.file == file), None)
     if episode is None:
         raise UserError("It is no longer in the run.")
     path = run_index.path_of(run, episode)

@@ -211,7 +211,7 @@ def prepare_summary(
     summary = RunSummary.open(run, subject)
     if summary is None or not summary.episodes:
         left_out = summary.state.left_out if summary is not None else ()
-        reason = next((one.reason for one in left_out if one.reason), "It holds no finished episode.")
+        reason = next((episode.reason for episode in left_out if episode.reason), "It holds no finished episode.")
         raise UserError(f"No episode of {run.name} has what is asked for. {reason}")
     return summary
 
@@ -301,8 +301,12 @@ def _describe(answer: RunAnswer, run: Run) -> str:
         "layer": answer.view.layer,
         "head": answer.view.head,
         "groups": [
-            {"name": one.name, "episodes": int(one.episodes.max(initial=0)), "frames": int(one.frames.max(initial=0))}
-            for one in groups
+            {
+                "name": group.name,
+                "episodes": int(group.episodes.max(initial=0)),
+                "frames": int(group.frames.max(initial=0)),
+            }
+            for group in groups
         ],
         "view": json.loads(answer.view.to_json()),
         "version": __version__,

@@ -233,7 +233,7 @@ def describe_export(export: RunExport) -> list[str]:
         ("failed", "that cannot be read"),
         ("undefined", "with numbers that are not there"),
     ):
-        found = [(one.name, getattr(one, kind)) for one in export.outcomes if getattr(one, kind)]
+        found = [(outcome.name, getattr(outcome, kind)) for outcome in export.outcomes if getattr(outcome, kind)]
         if found:
             names = ", ".join(clean_text(name)[:60] for name, _ in found[:5]) + (" …" if len(found) > 5 else "")
             sentences.append(f"{count_episodes(len(found))} {heading} ({names}): {found[0][1]}")

@@ -76,7 +76,7 @@ def _row_groups(episodes: Sequence[NumberedEpisode], steps: Sequence[int]) -> It
     """Yield the columns of each row group: whole episodes, then parts, step by step."""
     for is_whole in (True, False):
         for place, step in enumerate(steps):
-            blocks = [_columns(one, place, step, is_whole=is_whole) for one in episodes]
+            blocks = [_columns(episode, place, step, is_whole=is_whole) for episode in episodes]
             columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
             if len(columns["part"]):
                 yield columns
@@ -125,7 +125,7 @@ def _describe(found: Any) -> Any:
 
     described = COLUMNS | {name: f"Mean over frames. {score.description}" for name, score in SCORES.items()}
     described |= {f"{name} frames": f"Frames with a value of “{name}”." for name in SCORES}
-    fields = [one.with_metadata({"description": described[one.name]}) for one in found]
+    fields = [column.with_metadata({"description": described[column.name]}) for column in found]
     return pyarrow.schema(fields, {"generator": f"pi0-export {__version__}"})
 
 

@@ -28,7 +28,7 @@ def find_points(curve: RunCurve) -> npt.NDArray[np.intp]:
 def make_curve_chart(curve: RunCurve, *, is_log: bool = False) -> LineChart:
     """Return the chart of a curve; its points are those of `find_points`, at 0, 1, 2 …."""
     score, points = find_score(curve.query.score), find_points(curve)
-    values = np.stack([one[points] for group in curve.groups for one in (group.mean, group.low, group.high)])
+    values = np.stack([values[points] for group in curve.groups for values in (group.mean, group.low, group.high)])
     if score.unit in {"%", "yes or no"} and not (values < 0).any():
         axis = make_share_axis(values, is_log=is_log)
     else:

@@ -26,8 +26,8 @@ def make_strips(atlas: RunAtlas, distribution: Distribution) -> tuple[StripGroup
     place = atlas.layers.index(distribution.layer), distribution.head
     strips = []
     for group in atlas.groups or (atlas.all,):
-        values = np.array([one.value for one in distribution.values if one.group == group.name], np.float64)
-        numbers = (float(one[place]) for one in (group.mean, group.low, group.high))
+        values = np.array([episode.value for episode in distribution.values if episode.group == group.name], np.float64)
+        numbers = (float(values[place]) for values in (group.mean, group.low, group.high))
         name = TITLES.get(group.name, group.name)
         strips.append(StripGroup(name, color_of_group(group.name), values, *numbers))
     return tuple(strips)

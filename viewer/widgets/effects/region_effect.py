@@ -94,7 +94,8 @@ class RegionEffect(PlotPanel):
         """Return a sentence for each measurement of the region."""
         query = self.session.shown.query
         return [
-            f"{text[:1].upper()}{text[1:]}." for text in (" ".join(describe_target(one, query)) for one in self.targets)
+            f"{text[:1].upper()}{text[1:]}."
+            for text in (" ".join(describe_target(target, query)) for target in self.targets)
         ]
 
     def note(self) -> str:
@@ -189,7 +190,7 @@ class RegionEffect(PlotPanel):
         t, axis = theme.active(), self.strip_axis()
         room = int((self.height() - FOOT - AXIS - top) // STRIP)
         shown = self.targets[: max(min(room, MOST_STRIPS), 1)]
-        label = max(drawing.width_of(one.phrase, 12) for one in shown)
+        label = max(drawing.width_of(target.phrase, 12) for target in shown)
         left = min(label + 12, self.width() * 0.45)
         for target in shown:
             box = QRectF(left, top, max(self.width() - left - 78, 20), STRIP)

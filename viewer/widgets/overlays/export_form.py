@@ -377,7 +377,7 @@ class ExportForm(QWidget):
     def _effects(self) -> list[str]:
         """Return the option that names the open effects files; empty where pi0-export finds the same ones by itself."""
         results = self.session.results
-        paths = [] if results is None else [one.path.absolute() for one in results.effects]
+        paths = [] if results is None else [effects.path.absolute() for effects in results.effects]
         if results is None or paths == [path.absolute() for path in find_effects_files(results.path)][: len(paths)]:
             return []
         return ["--effects", *map(str, paths)]

@@ -107,8 +107,8 @@ class HelpSheet(Overlay):
 
 def scores_html() -> str:
     """Return the scores of heads and their descriptions as an HTML table."""
-    rows = [f'<tr><td width="170">{escape(one.title)}</td><td>{escape(one.description)}</td></tr>'
-            for one in SCORES.values()]  # fmt: skip
+    rows = [f'<tr><td width="170">{escape(score.title)}</td><td>{escape(score.description)}</td></tr>'
+            for score in SCORES.values()]  # fmt: skip
     return f"<table cellpadding=2>{''.join(rows)}</table>"
 
 

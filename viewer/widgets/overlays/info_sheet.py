@@ -62,12 +62,12 @@ def decisions_html(decisions: tuple[Decision, ...] | None) -> str:
         else f"Nothing was assumed: files, options or definitions decided everything ({len(decisions)} decisions)."
     )
     rows = []
-    for one in sorted(decisions, key=lambda one: one.is_certain):
-        mark = "" if one.is_certain else "<span class='assumed'>assumed</span> "
-        reason = f"<br><span class='quiet'>{escape(one.reason)}</span>" if one.reason else ""
+    for decision in sorted(decisions, key=lambda decision: decision.is_certain):
+        mark = "" if decision.is_certain else "<span class='assumed'>assumed</span> "
+        reason = f"<br><span class='quiet'>{escape(decision.reason)}</span>" if decision.reason else ""
         rows.append(
-            f'<tr><td width="190" class="quiet">{escape(one.subject)}</td>'
-            f"<td>{mark}{escape(one.choice)}{reason}</td></tr>"
+            f'<tr><td width="190" class="quiet">{escape(decision.subject)}</td>'
+            f"<td>{mark}{escape(decision.choice)}{reason}</td></tr>"
         )
     return f"<p>{text}</p><table cellpadding=3>{''.join(rows)}</table>"
 

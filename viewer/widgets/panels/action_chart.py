@@ -136,7 +136,9 @@ class ActionChart(HoverPanel):
             found = find_region_effects(results, shown.frame, shown.region)
         except READ_ERRORS:
             return None
-        return next((one for one in found if one.change is not None and one.change.shape == predicted.shape), None)
+        return next(
+            (target for target in found if target.change is not None and target.change.shape == predicted.shape), None
+        )
 
     def on_file_changed(self) -> None:
         self.hover(None)

@@ -300,8 +300,8 @@ class Atlas(ZoomPanel):
 
     def _paint_thumbnails(self, painter: QPainter, scores: Floats) -> None:
         for layer, line in enumerate(self._thumbnails[1] if self._thumbnails is not None else ()):
-            for head, one in enumerate(line):
-                painter.drawImage(self.cell(scores, layer, head), drawing.word_image(one, blended=False))
+            for head, thumbnail in enumerate(line):
+                painter.drawImage(self.cell(scores, layer, head), drawing.word_image(thumbnail, blended=False))
 
     # Mouse and keyboard
 

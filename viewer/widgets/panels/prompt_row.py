@@ -54,12 +54,12 @@ class PromptRow(Panel):
         timeline, frame = self.frame_series.timeline, self.session.shown.frame
         inside = self.session.results is not None and frame < len(timeline.moment_of)
         frames = timeline.moments[timeline.moment_of[frame]] if inside else ()
-        prompts = [clean_text(timeline.prompts[one]) for one in frames] if len(frames) > 1 else []
+        prompts = [clean_text(timeline.prompts[number]) for number in frames] if len(frames) > 1 else []
         if [button.text() for button in self.buttons] != prompts:
             self._make_buttons(prompts)
         self.frames = frames
-        for button, one in zip(self.buttons, frames, strict=False):
-            button.setChecked(one == frame)
+        for button, number in zip(self.buttons, frames, strict=False):
+            button.setChecked(number == frame)
         self.set_allowed(self._allowed)
         self._place()
         self.update()
@@ -86,8 +86,8 @@ class PromptRow(Panel):
         """Show the moment with one of its prompts."""
         if number < len(self.frames):
             self.session.update(frame=self.frames[number])
-        for button, one in zip(self.buttons, self.frames, strict=False):
-            button.setChecked(one == self.session.state.frame)
+        for button, frame in zip(self.buttons, self.frames, strict=False):
+            button.setChecked(frame == self.session.state.frame)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._place()

@@ -58,7 +58,7 @@ class Timeline(LinePanel):
         super().__init__(session, "Timeline", parent)
         self.frame_series = frame_series
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.speed = DropDown("Speed of frames", [(one, speed_words(one)) for one in SPEEDS], parent=self)
+        self.speed = DropDown("Speed of frames", [(speed, speed_words(speed)) for speed in SPEEDS], parent=self)
         tip = "Playback speed: multiples of the data set’s rate, or moments a second ( , and . )"
         self.speed.setToolTip(plain_tooltip(tip))
         self.speed.show_value("1x")
@@ -175,7 +175,7 @@ class Timeline(LinePanel):
                 drawing.write(painter, box, f"{hidden} more", theme.active().secondary, FONT)
             return
         box = super().content_box()
-        for place, lane in enumerate(sorted(self.lanes, key=lambda one: one.name != chosen)[: self._strip_count]):
+        for place, lane in enumerate(sorted(self.lanes, key=lambda lane: lane.name != chosen)[: self._strip_count]):
             strip = QRectF(box.left(), self.HEADING - 5 + place * (STRIP + 1), box.width(), STRIP)
             draw_lane(painter, strip, lane, axis)
 

@@ -126,14 +126,14 @@ class TopBar(Panel):
     def _show_assumptions(self) -> None:
         """Show how many decisions about the input of the open file were assumed; hide the button if none were."""
         results = self.session.results
-        assumed = [one for one in (results.decisions if results else None) or () if not one.is_certain]
+        assumed = [decision for decision in (results.decisions if results else None) or () if not decision.is_certain]
         self.assumed.setVisible(bool(assumed) and not self._run_name)
         if not assumed:
             return
         count = f"{len(assumed)} assumption{'s' * (len(assumed) != 1)}"
         self.assumed.relabel(f"⚠ {len(assumed)} assumed")
         self.assumed.setAccessibleName(f"{count} about the input: show them")
-        lines = [f"{one.subject}: {one.choice}" for one in assumed[:TOOLTIP_LINES]]
+        lines = [f"{decision.subject}: {decision.choice}" for decision in assumed[:TOOLTIP_LINES]]
         lines += [f"and {len(assumed) - TOOLTIP_LINES} more"] if len(assumed) > TOOLTIP_LINES else []
         shown = "\n".join(line if len(line) <= 100 else line[:99] + "…" for line in lines)
         self.assumed.setToolTip(plain_tooltip(f"{count} about the input. Click for the reasons.\n{shown}"))
@@ -143,7 +143,7 @@ class TopBar(Panel):
         painter.fillRect(self.rect(), theme.colour(t.panel))
         painter.fillRect(QRectF(0, self.height() - 1, self.width(), 1), theme.colour(t.line))
         buttons = self.live, self.assumed, self.episodes, self.run, self.compare, self.export
-        first = next(one for one in buttons if not one.isHidden())
+        first = next(button for button in buttons if not button.isHidden())
         box = QRectF(theme.MARGIN, 0, max(first.x() - theme.MARGIN - 16, 0), self.height() - 1)
         path = self.session.path
         name = self._run_name or (path.name if path else "pi0-viewer")
@@ -214,11 +214,11 @@ class StatusBar(Panel):
         """Return the scores of a region computed while capturing, mean of the heads, or that there are none."""
         step = view.step if view.query.kind == "action" else 0
         heads = view.heads or None
-        one = QueryAttention(
+        row = QueryAttention(
             results, view.frame, view.query, region, layers=(view.layer,), steps=(step,), heads=heads
         ).mean_of_heads()
         try:
-            mass, lift = float(one.stored_region_mass.item()), float(one.stored_region_score("lift").item())
+            mass, lift = float(row.stored_region_mass.item()), float(row.stored_region_score("lift").item())
         except NoMapsError:
             return "not scored while capturing, and this frame has no maps"
         share = f"{ticks.format_share(mass)} of this row"

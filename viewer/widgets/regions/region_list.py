@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 def make_row(region: NamedPatches, frames: int) -> Row:
     """Return the line of a region in a file of so many frames."""
-    cameras = ", ".join(f"{spoken(name)} {len(one.cells)}" for name, one in region.cameras.items())
+    cameras = ", ".join(f"{spoken(name)} {len(patches.cells)}" for name, patches in region.cameras.items())
     known = f"{len(region.frames)} of {frames} frames" + (f" ({cameras})" if cameras else "")
     stops = region.stops
     lost = "" if not stops else f"frame {stops[0][0]}, {spoken(stops[0][1])}: {stops[0][2]}"

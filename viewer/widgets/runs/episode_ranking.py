@@ -70,7 +70,7 @@ class RankingModel(QAbstractListModel):
         """Replace all rows."""
         self.beginResetModel()
         self.values, self.score = values, score
-        numbers = np.array([one.value for one in values]) if values else np.zeros(1)
+        numbers = np.array([episode.value for episode in values]) if values else np.zeros(1)
         low, high = min(float(numbers.min()), 0.0), max(float(numbers.max()), 0.0)
         self.ends = low, high if high > low else low + 1.0
         self.endResetModel()
@@ -81,14 +81,14 @@ class RankingModel(QAbstractListModel):
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         if not index.isValid() or self.score is None:
             return None
-        one = self.values[index.row()]
+        episode = self.values[index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
-            return clean_text(one.name, MOST_NAME)
+            return clean_text(episode.name, MOST_NAME)
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            value = format_number(one.value, self.score)
+            value = format_number(episode.value, self.score)
             return clean_text(
-                f"rank {index.row()}, {one.name}, {one.outcome or 'unknown outcome'}, {value}, "
-                f"{count_of(one.frames, 'frame')}; Enter opens its most typical frame, Shift+Enter the most extreme"
+                f"rank {index.row()}, {episode.name}, {episode.outcome or 'unknown outcome'}, {value}, "
+                f"{count_of(episode.frames, 'frame')}; Enter opens its most typical frame, Shift+Enter the most extreme"
             )
         return None
 
@@ -104,7 +104,7 @@ class RankingDelegate(QStyledItemDelegate):
         return QSize(240, ROW)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        t, one, score = theme.active(), self.model.values[index.row()], self.model.score
+        t, episode, score = theme.active(), self.model.values[index.row()], self.model.score
         if score is None:
             return
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -118,14 +118,14 @@ class RankingDelegate(QStyledItemDelegate):
         rank = QRectF(box.left() + 2, box.top(), 26, ROW)
         drawing.write(painter, rank, str(index.row()), t.secondary, 11, align="right")
         mark = QRectF(box.left() + 34, box.top(), 14, ROW)
-        colour = color_of_group(one.outcome)
-        drawing.write(painter, mark, MARKS.get(one.outcome, ""), colour, 12)
+        colour = color_of_group(episode.outcome)
+        drawing.write(painter, mark, MARKS.get(episode.outcome, ""), colour, 12)
         links = self.view.link_boxes(option.rect)
         width = min(max(VALUE_SHARE * box.width(), VALUE_WIDTHS[0]), VALUE_WIDTHS[1])
         value = QRectF(links[0].left() - width - 8, box.top(), width, ROW)
         name = QRectF(box.left() + 52, box.top(), value.left() - box.left() - 58, ROW)
-        drawing.write(painter, name, clean_text(one.name, MOST_NAME), t.text, 12)
-        self._paint_value(painter, value, one, score, colour)
+        drawing.write(painter, name, clean_text(episode.name, MOST_NAME), t.text, 12)
+        self._paint_value(painter, value, episode, score, colour)
         pointed = self.view.pointed_link
         for (which, text), link in zip(LINKS, links, strict=True):
             is_here = pointed == (index.row(), which)
@@ -134,15 +134,15 @@ class RankingDelegate(QStyledItemDelegate):
             ink = t.text if is_here or is_chosen or is_hot else t.secondary
             drawing.write(painter, link, text, ink, 11, align="centre")
 
-    def _paint_value(self, painter: QPainter, box: QRectF, one: EpisodeValue, score: Score, colour: str) -> None:
+    def _paint_value(self, painter: QPainter, box: QRectF, episode: EpisodeValue, score: Score, colour: str) -> None:
         t, (low, high) = theme.active(), self.model.ends
         track = QRectF(box.left(), box.bottom() - 6, box.width(), 3)
         drawing.fill(painter, track, theme.colour(t.line), 1.5)
-        zero, end = (track.left() + (number - low) / (high - low) * track.width() for number in (0.0, one.value))
+        zero, end = (track.left() + (number - low) / (high - low) * track.width() for number in (0.0, episode.value))
         left, right = min(zero, end), max(zero, end)
         drawing.fill(painter, QRectF(left, track.top(), max(right - left, 1.5), 3), theme.colour(colour), 1.5)
         line = QRectF(box.left(), box.top() + 1, box.width(), ROW - 8)
-        drawing.write(painter, line, format_bare(one.value, score), t.text, 12, align="right")
+        drawing.write(painter, line, format_bare(episode.value, score), t.text, 12, align="right")
 
 
 class RankingList(QListView):
@@ -276,10 +276,10 @@ class RankingList(QListView):
 
     def explain(self, row: int, which: str) -> str:
         """Return the tooltip of a link, as Qt is to get it."""
-        one, score = self.values.values[row], self.values.score
+        episode, score = self.values.values[row], self.values.score
         if score is None:
             return ""
         where = "nearest to" if which == "typical" else "farthest from"
-        text = f"{one.name}: {format_number(one.value, score)}, mean of {count_of(one.frames, 'frame')}"
-        prompts = f"\n{' · '.join(one.prompts)}" if one.prompts else ""
+        text = f"{episode.name}: {format_number(episode.value, score)}, mean of {count_of(episode.frames, 'frame')}"
+        prompts = f"\n{' · '.join(episode.prompts)}" if episode.prompts else ""
         return plain_tooltip(f"{text}{prompts}\nClick: open it at the frame {where} its mean")
