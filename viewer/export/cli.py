@@ -164,10 +164,13 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
     if kind not in {"heads", "wall", "atlas", "curves", "table", "arrays"}:
         group.add_argument("--reduce", nargs="+", choices=get_args(Reduction), default=(), help="mean or max of heads")
     if kind in {*PANES, "wall", "film"}:
+        measured = ("; over frames also the effect or gradient, where an effects file has maps" if kind in OVER else
+                    "" if kind in {"heads", "wall"} else
+                    ", or the effect or gradient where an effects file has maps")  # fmt: skip
         group.add_argument("--measure", choices=get_args(Measure), default=None,
-                           help="the weight, weight x value norm where the file has norms, or the effect where "
-                           "an effects file has a map")  # fmt: skip
-        if kind != "wall":
+                           metavar="{weight,contribution}" if kind in {"heads", "wall"} else None,
+                           help=f"the weight, or weight x value norm where the file has norms{measured}")  # fmt: skip
+        if kind not in {"heads", "wall"}:
             group.add_argument("--dim", type=_parse_dim, default=None, metavar="N|all",
                                help="the action dimension whose effect or gradient is shown; all: the root mean square "
                                "of the effects, or the mean of the gradients that were measured")  # fmt: skip
@@ -212,7 +215,7 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
     if kind in {"difference", "video", "summary"}:
         group.add_argument("--against", nargs="+", default=(), metavar="FIELD=VALUE",
                            help="subtract the same view with another frame=, word=, action=, step=, layer=, "
-                           "head= or reduce=")  # fmt: skip
+                           "head= or reduce=; of effects frame=, action= or dim=")  # fmt: skip
         group.add_argument("--other", type=file_location, metavar="FILE", help="subtract the same view of another file")
 
 

@@ -170,7 +170,7 @@ def test_atlas_of_the_heads_effect(measured: Path, tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("heads --measure effect", "No head, layer or step has an effect map of its own, or --measure weight."),
+        ("heads --measure effect", "No head, layer or step has an effect map of its own; take --measure weight."),
         (
             "summary --measure gradient --dim 1",
             "Frame 0 has no gradient of action dimension 1, but those of dimensions",
@@ -184,6 +184,7 @@ def test_atlas_of_the_heads_effect(measured: Path, tmp_path: Path, capsys: pytes
             "summary --measure effect --layers 1,2",
             "are of no layer, step or head; leave out --layers, or take --measure",
         ),
+        ("summary --measure effect --phase prefix suffix", "are on the actions; leave out --phase prefix, or take"),
         ("summary --measure gradient --reduce mean max", "leave out --reduce, or take --measure weight."),
         ("film --measure effect", "of its own; take --over frames, or --measure weight."),
         ("summary --measure effect --frames 1", "Frame 1 has no effect map, frame 0 has one; “pi0-capture effects"),

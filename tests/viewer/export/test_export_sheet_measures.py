@@ -13,7 +13,7 @@ import pytest
 from window_driver import close, show, until
 
 from viewer.export import cli
-from viewer.export.plan import build_plan
+from viewer.export.plan import build_plan, check_targets
 from viewer.export.request import KINDS, OVER
 from viewer.export.resolve import resolve_request
 from viewer.export.scenes import ExportSource
@@ -73,7 +73,7 @@ def choose(form: ExportForm, **values: str) -> None:
 def resolve(source: ExportSource, form: ExportForm) -> ExportRequest:
     """Return the request of what the sheet exports; its plan can be made."""
     request = resolve_request(source, cli.parse_arguments(form.arguments()))
-    build_plan(source, request)
+    check_targets(build_plan(source, request).files, overwrite=True)
     return request
 
 

@@ -56,14 +56,16 @@ def choose_frames(
         return _choose_measured_frames(results, arguments, frames)
     if not is_of_effects(arguments, over):
         return frames, ()
+    if _lacks_maps(arguments, over):
+        frames_too = "--over frames, or " if arguments.kind in {"film", "video"} else ""
+        raise UserError(f"No head, layer or step has an effect map of its own; take {frames_too}--measure weight.")
     for name in ("layers", "steps", "heads", "reduce"):
-        if getattr(arguments, name) and not _lacks_maps(arguments, over):
+        if getattr(arguments, name):
             raise UserError(
                 f"Effects and gradients are of no layer, step or head; leave out --{name}, or take --measure weight."
             )
-    if _lacks_maps(arguments, over):
-        frames_too = "; take --over frames" if arguments.kind in {"film", "video"} else ""
-        raise UserError(f"No head, layer or step has an effect map of its own{frames_too}, or --measure weight.")
+    if "prefix" in arguments.phases:
+        raise UserError("Effects and gradients are on the actions; leave out --phase prefix, or take --measure weight.")
     view = arguments.view or ViewState(measure="effect")
     measure = arguments.measure or view.measure
     dim = view.dim if arguments.dim is None else arguments.dim

@@ -296,7 +296,7 @@ class ExportForm(QWidget):
         actions = self.session.state.query.kind == "action" or self.values["queries"] == "both"
         for name, line in self.rows.items():
             line.setVisible(self.kind in KINDS_OF_ROWS.get(name, frozenset(KINDS)) and (name != "steps" or actions))
-            if is_of_effects and (name in NOT_OF_EFFECTS or (name == "queries" and self.kind == "table")):
+            if is_of_effects and name in NOT_OF_EFFECTS:
                 line.hide()
         if self.kind == "wall" and self.values["wall"] == "best":
             self.rows["layers"].hide()

@@ -51,8 +51,8 @@ OPTION: Final = {
 }  # fmt: skip
 
 ALL_DIMS: Final = "all"
-NOT_OF_EFFECTS: Final = frozenset({"layers", "steps", "heads", "reduce", "unit"})
-"""Rows that exports of effects do not have: an effect is of no layer, step or head."""
+NOT_OF_EFFECTS: Final = frozenset({"queries", "layers", "steps", "heads", "reduce", "unit"})
+"""Rows that exports of effects do not have: an effect is on actions, and of no layer, step or head."""
 LIST: Final = "such as 4,10,15-17 or all"
 
 
