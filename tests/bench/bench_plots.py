@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,9 @@ def serve(path: Path, size: tuple[int, int], *, plots: bool) -> None:
         if request["kind"] == "memory":
             print(json.dumps(psutil.Process().memory_info().rss / 1e6), flush=True)
             continue
+        if request["kind"] == "loop":
+            print(json.dumps(measure_loop(request["count"])), flush=True)
+            continue
         if request["kind"] in {"step", "layer", "head"}:
             window.session.update(query=Query("action", (6,)))
         settle(0.15)
@@ -130,6 +134,18 @@ def serve(path: Path, size: tuple[int, int], *, plots: bool) -> None:
         painted = pane if plot is None else plot.viewport()
         print(json.dumps(measure_changes(painted, request["count"], change_next)), flush=True)
     window.close()
+
+
+def measure_loop(count: int) -> list[float]:
+    """Return the milliseconds of this thread for each of `count` equal loops; their spread is the machine's."""
+    taken = []
+    for _ in range(count):
+        settle(0.015)
+        start = time.thread_time()
+        for number in range(100_000):
+            number + 1
+        taken.append((time.thread_time() - start) * 1000)
+    return taken
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -146,7 +162,7 @@ def compare_changes(trees: dict[str, Path], path: Path, size: str, rounds: int) 
     print(f"\n{size}: milliseconds of the window's thread from a change to its pixels; plots: {ready}")
     taken: dict[tuple[str, str], list[float]] = {}
     for _ in range(rounds):
-        for kind in KINDS:
+        for kind in (*KINDS, "loop"):
             for name, server in servers.items():
                 taken.setdefault((kind, name), []).extend(server.ask(kind, 10))
     memory = {name: server.ask("memory") for name, server in servers.items()}
@@ -158,8 +174,13 @@ def compare_changes(trees: dict[str, Path], path: Path, size: str, rounds: int) 
             f"{kind:8} before {statistics.median(before):5.2f}   now {statistics.median(now):5.2f} "
             f"({statistics.median(now) / statistics.median(before):.2f} x; without plots "
             f"{statistics.median(plain) / statistics.median(before):.2f} x)   99th percentile "
-            f"{percentile(before, 0.99):5.2f}, {percentile(now, 0.99):5.2f}"
+            f"{percentile(before, 0.99):5.2f}, {percentile(now, 0.99):5.2f}   least {min(before):5.2f}, {min(now):5.2f}"
         )
+    loops = taken["loop", "before"] + taken["loop", "now"]
+    print(
+        f"machine  an equal loop: 99th percentile {percentile(loops, 0.99) / statistics.median(loops):.2f} x its median; "
+        f"load {os.getloadavg()[0]:.1f}"
+    )
     print(
         f"memory   before {memory['before']:.0f} MB, now {memory['now']:.0f} MB (+{memory['now'] - memory['before']:.0f})"
     )
@@ -207,7 +228,8 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--before", type=Path, help="work tree of the commit to compare with")
     parser.add_argument("--size", default="", help="of the window; both sizes without it")
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=6, help="10 changes of each kind in each; a 99th percentile of "
+                        "less than 100 changes is that of the slowest one")  # fmt: skip
     parser.add_argument("--no-start", action="store_true", help="leave out the first picture")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--serve-plain", action="store_true", help=argparse.SUPPRESS)
