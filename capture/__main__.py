@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from capture.cli.progress import Console
     from capture.pipeline.plan import Plan, Setup
-    from capture.pipeline.sharding import Shard
     from capture.pipeline.types import RunOutcome
     from capture.policies.base import Policy
+    from capture.sharding import Shard
 
 NAME = "pi0-capture"
 
@@ -144,7 +144,7 @@ def _capture(words: Sequence[str], *, is_preview: bool = False) -> int:
         make_preview(options)
     from capture.pipeline.frame_selection import ALL_FRAMES, parse_frames
     from capture.pipeline.prompts import Prompts, read_prompts
-    from capture.pipeline.sharding import resolve_shard
+    from capture.sharding import resolve_shard
 
     share = resolve_shard(os.environ, options.share)
     check_options(options, share)
@@ -182,8 +182,8 @@ def _capture_episode(options: argparse.Namespace, setup: Setup, console: Console
     from capture.pipeline.output_path import check_target, make_parent
     from capture.pipeline.plan import make_plan
     from capture.pipeline.runner import run_jobs
-    from capture.pipeline.sharding import Shard as Whole
     from capture.pipeline.types import Job
+    from capture.sharding import Shard as Whole
 
     if options.output is not None:
         check_target(options.output, overwrite=options.overwrite)
@@ -243,7 +243,7 @@ def _capture_dataset(options: argparse.Namespace, setup: Setup, share: Shard, co
     """Write a folder of results files, one per episode."""
     from capture.cli.setup import open_chosen_source
     from capture.pipeline.dataset_run import DatasetRun, prepare_run_folder, run_dataset, select_episodes
-    from capture.pipeline.sharding import gather_from_ranks
+    from capture.pipeline.ranks import gather_from_ranks
 
     console.stage(f"reading data set {options.dataset}")
     source = open_chosen_source(options, setup, options.dataset)

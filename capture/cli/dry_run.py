@@ -12,10 +12,10 @@ from capture.cli.units import size_text
 from capture.errors import UserError
 from capture.pipeline.dataset_run import DatasetRun
 from capture.pipeline.plan import Plan, make_plan
-from capture.pipeline.sharding import Shard
 from capture.provenance import Decision
 from capture.results.resume import ask_run_state
 from capture.results.schema import PARTIAL_SUFFIX
+from capture.sharding import Shard
 
 SHOWN_DECISIONS: Final = 20
 """Assumptions about other episodes than the first that are listed."""

@@ -216,7 +216,7 @@ def _load(options: argparse.Namespace, console: Console) -> tuple[Setup, Policy]
     from capture.cli.setup import make_setup
     from capture.pipeline.frame_selection import ALL_FRAMES
     from capture.pipeline.prompts import Prompts
-    from capture.pipeline.sharding import Shard
+    from capture.sharding import Shard
 
     console.stage("opening the checkpoint")
     setup = make_setup(options, Shard(), ALL_FRAMES, Prompts(()))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from capture.datasets.regions.source import RegionSource
     from capture.pipeline.frame_selection import FrameSelection
     from capture.pipeline.prompts import Prompts
-    from capture.pipeline.sharding import Shard
+    from capture.sharding import Shard
 
 
 def open_policy(options: argparse.Namespace) -> PolicySpec:

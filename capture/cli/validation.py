@@ -13,7 +13,7 @@ from capture.pipeline.worker_process import can_start_workers
 if TYPE_CHECKING:
     import argparse
 
-    from capture.pipeline.sharding import Shard
+    from capture.sharding import Shard
 
 
 def make_preview(options: argparse.Namespace) -> None:

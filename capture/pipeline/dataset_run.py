@@ -14,10 +14,10 @@ from capture.datasets.base import Episode, Source, UnusableEpisode
 from capture.errors import UserError
 from capture.pipeline.plan import GENERATOR, RunOptions, Setup
 from capture.pipeline.runner import run_jobs
-from capture.pipeline.sharding import Shard
 from capture.pipeline.types import Job, Progress, RunOutcome
 from capture.policies.base import Policy
 from capture.results import regions_file, run_index
+from capture.sharding import Shard
 
 
 @dataclass(frozen=True)

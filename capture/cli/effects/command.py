@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from capture.cli.effects.policy_source import PolicySource
     from capture.cli.progress import Console
-    from capture.pipeline.sharding import Shard
+    from capture.sharding import Shard
 
 
 def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
@@ -25,7 +25,7 @@ def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Calla
     own = build_parser(name).parse_args(list(given))
     check_measures(own)
     from capture.cli.progress import Console
-    from capture.pipeline.sharding import resolve_shard
+    from capture.sharding import resolve_shard
 
     share = resolve_shard(os.environ, own.share)
     is_folder = own.file.is_dir()
@@ -94,7 +94,7 @@ def measure_files(
     Files whose effects were measured before with the same settings are skipped.
     """
     from capture.cli.effects.file_run import measure_file
-    from capture.pipeline.sharding import gather_from_ranks
+    from capture.pipeline.ranks import gather_from_ranks
 
     mine = share.of(files)
     console.work = f"{len(mine)} file{'s' * (len(mine) != 1)}"

@@ -7,7 +7,7 @@ import torch
 
 from capture.cli.setup import choose_device
 from capture.errors import UserError
-from capture.pipeline.sharding import resolve_shard
+from capture.sharding import resolve_shard
 
 EIGHT = {"RANK": "11", "WORLD_SIZE": "16", "LOCAL_RANK": "3", "MASTER_ADDR": "localhost"}
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from capture import __version__
+from capture.errors import UserError as CaptureError
 from capture.results import schema
+from capture.sharding import resolve_shard
 from viewer.errors import MissingWordError, NoEffectsError, NotWrittenError, UserError
 from viewer.export import atomic_write, cancellation
 from viewer.export.process_pool import count_cores
 from viewer.export.runs.episode_pool import call_in_processes
-from viewer.export.runs.share import resolve_share
 from viewer.export.selection import file_slug
 from viewer.io import run_index
 from viewer.io.effects_names import find_effects_files
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from capture.remote.address import Location
+    from capture.sharding import Shard
     from viewer.export.arguments import ExportArguments
     from viewer.io.run_index import Episode, Run
 
@@ -96,7 +98,7 @@ def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -
     if arguments.effects:
         raise UserError("Effects of a run lie beside each of its files, where they are found; leave out --effects.")
     _check_options(folder, arguments, has_effect_columns=tasks[0].has_effect_columns)
-    tasks = list(resolve_share(os.environ, arguments.share).of(tasks))
+    tasks = list(_resolve_shard(arguments.share).of(tasks))
     todo = [task for task in tasks if arguments.overwrite or not task.target.exists()]
     atomic_write.remove_leftovers([folder / OPTIONS_NAME, *(task.target for task in todo)])
     done: list[EpisodeOutcome] = []
@@ -214,6 +216,14 @@ def export_episode(
     except UserError as error:
         return EpisodeOutcome(task.name, failed=str(error))
     return EpisodeOutcome(task.name, undefined=undefined)
+
+
+def _resolve_shard(argument: str) -> Shard:
+    """Return the share of the episodes that this process exports. UserError where it cannot be known."""
+    try:
+        return resolve_shard(os.environ, argument or None, has_to_gather=False)
+    except CaptureError as error:
+        raise UserError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
 
 
 def _export_task(arguments: ExportArguments, task: EpisodeTask, check: Callable[[], None]) -> EpisodeOutcome:

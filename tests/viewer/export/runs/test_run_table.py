@@ -20,7 +20,6 @@ from viewer.errors import MissingWordError, UserError
 from viewer.export.__main__ import main
 from viewer.export.masks.__main__ import main as regions
 from viewer.export.runs import run_table
-from viewer.export.runs.share import resolve_share
 from viewer.runs.named_object import NamedObjects, read_objects
 
 SMALL = {"frames": 2, "layers": 2, "heads": 2, "steps": 2, "horizon": 2, "size": (36, 64)}
@@ -219,24 +218,11 @@ def test_yaml_maps_prompts(tmp_path):
     assert read_objects(tmp_path / "o.yaml").find("Pick up the duck") == "duck"
 
 
-@pytest.mark.parametrize(
-    ("environment", "argument", "expected"),
-    [
-        ({}, "", [0, 1, 2, 3, 4, 5]),
-        ({}, "2/3", [1, 4]),
-        ({"RANK": "1", "WORLD_SIZE": "2"}, "", [1, 3, 5]),
-        ({"SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": "2"}, "", [2, 5]),
-        ({"SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "6"}, "", [1, 3, 5]),
-        (
-            {"SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_ID": "1", "RANK": "0", "WORLD_SIZE": "3"}, "", [3],
-        ),
-    ],
-)  # fmt: skip
-def test_shares_cover_every_episode_once(environment, argument, expected):
-    assert list(resolve_share(environment, argument).of(list(range(6)))) == expected
-
-
-@pytest.mark.parametrize("environment", [{"RANK": "x", "WORLD_SIZE": "2"}, {"RANK": "5", "WORLD_SIZE": "2"}])
-def test_impossible_variables_are_refused(environment):
-    with pytest.raises(UserError):
-        resolve_share(environment)
+def test_slurm_array_task_exports_its_episodes(run, tmp_path, monkeypatch, capsys):
+    for name, value in {"COUNT": "2", "ID": "7", "MIN": "6", "MAX": "7"}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    assert main(["table", "runs", "--words", "the", "--format", "parquet", "-o", "out", "--processes", "1"]) == 0
+    assert {row["episode"] for row in read_tables(tmp_path / "out" / "runs")} == {"episode_000001", "episode_000003"}
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "many")
+    assert main(["table", "runs", "--words", "the", "--format", "parquet", "-o", "out"]) == 2
+    assert "The environment variable SLURM_ARRAY_TASK_ID is 'many', which is no number" in capsys.readouterr().err

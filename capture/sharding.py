@@ -1,19 +1,18 @@
-"""Shard the episodes of a run over processes: torchrun, srun and SLURM arrays start the same command many times."""
+"""Shard the episodes of a run over processes: torchrun, srun and SLURM arrays start the same command many times.
+
+The viewer's exports are sharded by it too: it needs the standard library alone.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from capture.errors import UserError
 
 T = TypeVar("T")
-
-_GATHER_TIMEOUT: Final = timedelta(days=30)
-"""How long a process waits at the end for processes that are still running."""
 
 _TASKS: Final = "SLURM_STEP_NUM_TASKS"
 """Set by srun for the tasks that it starts. SLURM_NTASKS is also set in a batch script, which runs once."""
@@ -42,11 +41,14 @@ class Shard:
         return self.ranks == 1 or self.number % self.ranks == 0
 
 
-def resolve_shard(environment: Mapping[str, str], argument: str | None = None) -> Shard:
+def resolve_shard(environment: Mapping[str, str], argument: str | None = None, *, has_to_gather: bool = True) -> Shard:
     """Return the shard of this process: `--share 3/8` (counted from 1), else from torchrun's and SLURM's variables.
 
-    In a SLURM array of torchruns, or of jobs that call srun, both levels are sharded. Raises UserError if the variables
-    contradict each other.
+    In a SLURM array of torchruns, or of jobs that call srun, both levels are sharded. With `has_to_gather`, torchrun's
+    processes have to know where they meet at the end.
+
+    Raises:
+        UserError: The argument is no share, or the variables contradict each other.
     """
     rank, ranks = _read_integer(environment, "RANK", 0), _read_integer(environment, "WORLD_SIZE", 1)
     local = _read_integer(environment, "LOCAL_RANK", 0) if "LOCAL_RANK" in environment else None
@@ -62,7 +64,7 @@ def resolve_shard(environment: Mapping[str, str], argument: str | None = None) -
         origin = origin if parts > 1 else ""
     if not 0 <= rank < ranks:
         raise UserError(f"RANK is {rank} and WORLD_SIZE is {ranks}; start the processes with torchrun")
-    if ranks > 1 and "MASTER_ADDR" not in environment:
+    if has_to_gather and ranks > 1 and "MASTER_ADDR" not in environment:
         raise UserError(
             f"WORLD_SIZE is {ranks}, but MASTER_ADDR does not say where the processes meet; start them with torchrun"
         )
@@ -90,10 +92,11 @@ def _read_slurm_array(environment: Mapping[str, str]) -> tuple[int, int]:
     count = _read_integer(environment, "SLURM_ARRAY_TASK_COUNT", 1)
     if count <= 1:
         return 0, 1
-    number, lowest, highest, step = (
+    number, lowest, step = (
         _read_integer(environment, f"SLURM_ARRAY_TASK_{name}", default)
-        for name, default in (("ID", 0), ("MIN", 0), ("MAX", count - 1), ("STEP", 1))
+        for name, default in (("ID", 0), ("MIN", 0), ("STEP", 1))
     )
+    highest = _read_integer(environment, "SLURM_ARRAY_TASK_MAX", lowest + (count - 1) * max(step, 1))
     part, rest = divmod(number - lowest, max(step, 1))
     if rest or not 0 <= part < count or (highest - lowest) // max(step, 1) + 1 != count:
         raise UserError(
@@ -110,17 +113,3 @@ def _read_integer(environment: Mapping[str, str], name: str, default: int) -> in
     if not text.isdecimal() or len(text) > 9:
         raise UserError(f"the environment variable {name} is {text[:30]!r}, which is no number; unset it")
     return int(text)
-
-
-def gather_from_ranks(share: Shard, value: T) -> list[T]:
-    """Gather a value from every process that torchrun started together, in rank order; waits for all of them."""
-    if share.ranks == 1:
-        return [value]
-    from torch import distributed
-
-    distributed.init_process_group("gloo", timeout=_GATHER_TIMEOUT)
-    gathered: list[Any] = [None] * share.ranks
-    distributed.all_gather_object(gathered, value)
-    distributed.barrier()
-    distributed.destroy_process_group()
-    return gathered

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capture.errors import UserError
-from capture.pipeline.sharding import gather_from_ranks, resolve_shard
+from capture.pipeline.ranks import gather_from_ranks
+from capture.sharding import resolve_shard
 
 
 def slurm_array_variables(number: int, count: int, lowest: int = 0, step: int = 1) -> dict[str, str]:
@@ -105,3 +106,14 @@ def test_invalid_share_options_are_refused(text: str) -> None:
 def test_contradictory_variables_are_refused(environment: dict[str, str]) -> None:
     with pytest.raises(UserError):
         resolve_shard(environment)
+
+
+def test_processes_that_do_not_gather_need_no_meeting_point() -> None:
+    share = resolve_shard({"RANK": "1", "WORLD_SIZE": "2"}, has_to_gather=False)
+    assert list(share.of(range(6))) == [1, 3, 5]
+
+
+def test_array_without_its_highest_task_counts_from_its_lowest() -> None:
+    environment = slurm_array_variables(7, 2, lowest=6)
+    del environment["SLURM_ARRAY_TASK_MAX"]
+    assert list(resolve_shard(environment).of(range(6))) == [1, 3, 5]
