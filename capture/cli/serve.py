@@ -52,9 +52,9 @@ LOG_SECONDS: Final = 60.0
 """Time between two lines about the server in a log file."""
 
 
-def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
+def run(name: str, arguments: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
     """Run the server until it is stopped; return the exit code. Raises UserError for what the user can mend."""
-    options = _parser(name).parse_args(list(given))
+    options = _parser(name).parse_args(list(arguments))
     key = options.api_key if options.api_key is not None else os.environ.get(KEY_VARIABLE)
     _check(options, key)
     from capture.cli.progress import Console

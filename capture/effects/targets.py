@@ -53,8 +53,8 @@ class Target:
         patches = self.by_frame.get(frame)
         if patches is None or not patches.any():
             why = "not known" if patches is None else "absent"
-            seen = [number for number, mask in self.by_frame.items() if mask.any()]
-            where = f"it is in {format_numbers(sorted(seen))}" if seen else "it is in none"
+            present = [number for number, mask in self.by_frame.items() if mask.any()]
+            where = f"it is in {format_numbers(sorted(present))}" if present else "it is in none"
             raise UserError(f"the region {self.name!r} is {why} in frame {frame}; {where}: name those with --frames")
         return replace(self, patches=patches, by_frame=None)
 

@@ -127,7 +127,7 @@ class GraphReplayer:
         self._policy, self._recorder = policy, recorder
         self._full, self._keep = full, keep
         self._graph, self._tell = graph, tell
-        self._seen: set[Shape] = set()
+        self._known_shapes: set[Shape] = set()
         """Shapes that occurred."""
         self._graphs: OrderedDict[Shape, _RecordedGraph] = OrderedDict()
         """In order of last use. Never empty once filled: torch cannot record in a pool whose graphs are all gone."""
@@ -174,13 +174,13 @@ class GraphReplayer:
             return self._replay(replay, inputs, masks)
         on_device = self._upload(inputs, masks)
         datasets = self._run_eagerly(request, *on_device, after_step)
-        if shape not in self._seen:
-            self._seen.add(shape)
+        if shape not in self._known_shapes:
+            self._known_shapes.add(shape)
         elif (replay := self._record(request, *on_device, datasets)) is not None:
             self._graphs[shape] = replay
             if len(self._graphs) > MOST_GRAPHS:
                 oldest, _ = self._graphs.popitem(last=False)
-                self._seen.remove(oldest)
+                self._known_shapes.remove(oldest)
         return datasets
 
     def _upload(self, inputs: ModelInputs, masks: TokenMasks) -> tuple[ModelInputs, TokenMasks]:

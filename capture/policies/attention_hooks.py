@@ -201,7 +201,7 @@ class AttentionRecorder:
         kept = layer in self._kept_layers
 
         def weights(_: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            self._seen(phase, layer, kept, output, kwargs.get("attention_mask"))
+            self._take_output(phase, layer, kept, output, kwargs.get("attention_mask"))
 
         def values(_: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
             step = self._phases[phase].calls.get(layer, 0)
@@ -219,7 +219,7 @@ class AttentionRecorder:
     def _wanted(self, phase: Phase, step: int) -> bool:
         return phase == "prefix" or self._steps is None or step in self._steps
 
-    def _seen(self, phase: Phase, layer: int, kept: bool, output: Any, mask: Tensor | None) -> None:
+    def _take_output(self, phase: Phase, layer: int, kept: bool, output: Any, mask: Tensor | None) -> None:
         state = self._phases[phase]
         step = state.calls.get(layer, 0)
         if phase == "prefix" and step:

@@ -27,15 +27,15 @@ class SharedContext(Generic[T]):
         self._lock = threading.Lock()
         self._holders = 0
         self._held: AbstractContextManager[T]
-        self._given: T
+        self._entered: T
 
     def __enter__(self) -> T:
         with self._lock:
             if not self._holders:
                 self._held = self._hold()
-                self._given = self._held.__enter__()
+                self._entered = self._held.__enter__()
             self._holders += 1
-            return self._given
+            return self._entered
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -108,7 +108,7 @@ class ShownScenes(QObject):
         return describe_not_aligned(self._current, self.results, self.other)
 
     @property
-    def seen(self) -> tuple[Results, ViewState] | None:
+    def displayed(self) -> tuple[Results, ViewState] | None:
         """The file and view that the window shows: the pinned ones while `blinking`."""
         if self.results is None:
             return None
@@ -144,7 +144,7 @@ class ShownScenes(QObject):
 
     def plain_scene(self) -> Scene | None:
         """Return the scene that the window shows, on its own colour range; None if it cannot be read."""
-        return None if self.seen is None else self.scene_of(*self.seen)
+        return None if self.displayed is None else self.scene_of(*self.displayed)
 
     def scene_of(self, results: Results, state: ViewState) -> Scene | None:
         """Return the scene of any view, from a small cache; None if it cannot be read, with the reason in `failure`."""

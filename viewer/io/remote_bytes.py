@@ -26,7 +26,7 @@ __all__ = ["RemoteBytes", "plain_errors", "set_note_waiting"]
 ENDS: Final = (*ENDINGS, ".json", schema.PARTIAL_SUFFIX)
 """Ends of the names of files; others are taken for folders."""
 ASK_SECONDS: Final = 2.0
-"""Interval at which `RemoteBytes.seen` asks the server for the file's size and version."""
+"""Interval at which `RemoteBytes.known_stat` asks the server for the file's size and version."""
 
 
 @contextlib.contextmanager
@@ -67,8 +67,8 @@ class RemoteBytes:
                 except (FileNotFoundError, RemoteError):
                     raise FileNotFoundError(2, "No such file or directory") from None
                 self.path = partial
-        self._seen: RemoteStat | None = self._source.found
-        self._asked_at = time.monotonic()
+        self._known_stat: RemoteStat | None = self._source.found
+        self._requested_at = time.monotonic()
         self._lock = threading.Lock()
 
     @property
@@ -102,24 +102,24 @@ class RemoteBytes:
                 found: RemoteStat | None = self.path.remote_stat(is_fresh=True)
             except FileNotFoundError:
                 found = None
-        self._seen = found
+        self._known_stat = found
         return found
 
-    def seen(self) -> RemoteStat | None:
+    def known_stat(self) -> RemoteStat | None:
         """Return what is known of size and version on the server; None if the file is gone.
 
         Never waits: every ASK_SECONDS another thread asks the server.
         """
         now = time.monotonic()
-        if now - self._asked_at > ASK_SECONDS and self._lock.acquire(blocking=False):
-            self._asked_at = now
+        if now - self._requested_at > ASK_SECONDS and self._lock.acquire(blocking=False):
+            self._requested_at = now
             threading.Thread(target=self._look_beside, daemon=True).start()
-        return self._seen
+        return self._known_stat
 
     @property
     def fate(self) -> Literal["", "gone", "rewritten"]:
         """What is known to have happened to the file since it was opened; empty if nothing is. Never waits."""
-        now = self.seen()
+        now = self.known_stat()
         if now is None:
             return "gone"
         return "" if (now.size, now.version) == (self.size, self.found.version) else "rewritten"
@@ -129,7 +129,7 @@ class RemoteBytes:
             with contextlib.suppress(UserError, RuntimeError):  # the interpreter may be ending
                 self.look()
         finally:
-            self._asked_at = time.monotonic()
+            self._requested_at = time.monotonic()
             self._lock.release()
 
     def close(self) -> None:

@@ -335,7 +335,7 @@ class ResultsFile:
         if not self._is_partial:
             return None
         if (remote := self.remote) is not None:
-            is_gone = remote.seen() is None  # it has its final name, or was deleted
+            is_gone = remote.known_stat() is None  # it has its final name, or was deleted
             return remote.path.with_name(remote.path.name.removesuffix(schema.PARTIAL_SUFFIX)) if is_gone else None
         assert isinstance(self.path, Path)
         final = self.path.with_name(self.path.name.removesuffix(schema.PARTIAL_SUFFIX))

@@ -28,7 +28,7 @@ def join_changes(before: RegionSet, own: RegionSet, now: RegionSet) -> RegionSet
             others = target.cameras.get(camera)
             target.cameras[camera] = copy.deepcopy(masks)
             if others is not None:
-                _keep_given(target.cameras[camera], others, previous)
+                _keep_untracked(target.cameras[camera], others, previous)
     return joined
 
 
@@ -38,10 +38,10 @@ def _is_same(one: CameraMasks, other: CameraMasks) -> bool:
     )
 
 
-def _keep_given(masks: CameraMasks, others: CameraMasks, before: CameraMasks | None) -> None:
+def _keep_untracked(masks: CameraMasks, others: CameraMasks, before: CameraMasks | None) -> None:
     """Add to `masks` what `others` have that was drawn or imported since `before`, where `masks` have no such mask."""
     for frame in others.frames():
         is_new = before is None or frame not in before or not (before.mask(frame) == others.mask(frame)).all()
-        is_given = others.origins[frame] != "tracked" and masks.origins.get(frame, "tracked") == "tracked"
-        if is_new and is_given:
+        is_untracked = others.origins[frame] != "tracked" and masks.origins.get(frame, "tracked") == "tracked"
+        if is_new and is_untracked:
             masks.set(frame, others.mask(frame), others.origins[frame])

@@ -69,7 +69,7 @@ class CameraMasks:
             self.origins.pop(frame, None)
             self.stops.pop(frame, None)
 
-    def given(self) -> dict[int, Mask]:
+    def untracked(self) -> dict[int, Mask]:
         """Return the masks that were not tracked, by frame: what tracking starts from and never changes."""
         return {frame: self.mask(frame) for frame in self.frames() if self.origins[frame] != "tracked"}
 

@@ -65,8 +65,8 @@ def parse_run_view(text: str) -> RunView | None:
 def _read_view(value: dict[str, Any]) -> RunView:
     query = value.get("query")
     layer, head = (_number(value.get(name)) for name in ("layer", "head"))
-    asked = read_query(query) if isinstance(query, dict) else RunQuery()
-    return RunView(asked, value.get("contrast") is True, layer, head)
+    run_query = read_query(query) if isinstance(query, dict) else RunQuery()
+    return RunView(run_query, value.get("contrast") is True, layer, head)
 
 
 def _number(value: object) -> int | None:

@@ -44,8 +44,8 @@ def list_arguments(run: Location, subjects: Sequence[Subject], objects: Path | N
     `objects` is the file that says what `{object}` stands for; None for `objects.json` or `.yaml` in the run's folder,
     else for that of the last time, if there is one, else for names of regions in the prompts.
     """
-    asked = {"run": str(run), "subjects": [asdict(subject) for subject in subjects], "objects": str(objects or "")}
-    return [json.dumps(asked)]
+    request = {"run": str(run), "subjects": [asdict(subject) for subject in subjects], "objects": str(objects or "")}
+    return [json.dumps(request)]
 
 
 def command(run: Location, subjects: Sequence[Subject], objects: Path | None = None) -> list[str]:

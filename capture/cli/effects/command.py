@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from capture.sharding import Shard
 
 
-def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
+def run(name: str, arguments: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
     """Run the command; return its exit code. Raises UserError for what the user can mend."""
-    own = build_parser(name).parse_args(list(given))
+    own = build_parser(name).parse_args(list(arguments))
     check_measures(own)
     from capture.cli.progress import Console
     from capture.sharding import resolve_shard

@@ -60,10 +60,10 @@ def operations(config: Any, cameras: int) -> tuple[float, float, float]:
     patches = (vision.image_size // vision.patch_size) ** 2
     keys = cameras * patches + TEXT_TOKENS
 
-    def stack(config: Any, tokens: int, seen: int) -> float:
+    def stack(config: Any, tokens: int, keys_per_query: int) -> float:
         inner = config.heads * config.head_dim
         weights = config.width * (2 * inner + 2 * config.kv_heads * config.head_dim + 3 * config.mlp)
-        return float(config.depth * (2 * weights * tokens + 4 * tokens * seen * inner))
+        return float(config.depth * (2 * weights * tokens + 4 * tokens * keys_per_query * inner))
 
     tower = vision.depth * (
         2 * (4 * vision.width**2 + 2 * vision.width * vision.mlp) * patches + 4 * patches**2 * vision.width

@@ -33,7 +33,7 @@ NORMALISER: Final = "NormalizerProcessorStep"
 
 
 @dataclass
-class _Seen:
+class _ObservedCall:
     """What the preprocessor made of the last observation of a thread."""
 
     state: Any = None
@@ -137,15 +137,15 @@ class LerobotAdapter:
         """Keep the state and the task before they are normalised and written into the prompt."""
         step = self._preprocessor.steps[number]
         if number == 0:
-            self._calls.seen = _Seen()
-        seen: _Seen = self._calls.seen
+            self._calls.observed = _ObservedCall()
+        observed: _ObservedCall = self._calls.observed
         if type(step).__name__ == NORMALISER or hasattr(step, "norm_map"):
-            seen.state = (transition.get("observation") or {}).get(STATE)
-            seen.tasks = (transition.get("complementary_data") or {}).get("task")
+            observed.state = (transition.get("observation") or {}).get(STATE)
+            observed.tasks = (transition.get("complementary_data") or {}).get("task")
 
     def _look_after(self, number: int, transition: Mapping[Any, Any]) -> None:
         if number == len(self._preprocessor.steps) - 1:
-            self._calls.seen.tokens = (transition.get("observation") or {}).get(TOKENS)
+            self._calls.observed.tokens = (transition.get("observation") or {}).get(TOKENS)
 
     def _predict(self, run: Callable[[], Any], batch: Mapping[str, Any], host: CallHost) -> Any:
         started = time.perf_counter()
@@ -176,15 +176,15 @@ class LerobotAdapter:
 
     def _read_inputs(self, batch: Mapping[str, Any]) -> _Inputs:
         count = int(batch[TOKENS].shape[0])
-        seen: _Seen = getattr(self._calls, "seen", None) or _Seen()
-        if seen.tokens is not batch[TOKENS]:  # another batch than the preprocessor made last in this thread
-            seen = _Seen()
+        observed: _ObservedCall = getattr(self._calls, "observed", None) or _ObservedCall()
+        if observed.tokens is not batch[TOKENS]:  # another batch than the preprocessor made last in this thread
+            observed = _ObservedCall()
         written = _list_texts(batch.get("task"), count)
         read = [read_written_prompt(text) for text in written]
-        tasks = _list_texts(seen.tasks, count) if seen.tasks is not None else [task for task, _ in read]
+        tasks = _list_texts(observed.tasks, count) if observed.tasks is not None else [task for task, _ in read]
         states = None
-        if isinstance(seen.state, Tensor) and seen.state.ndim == 2 and len(seen.state) == count:
-            states = seen.state.detach().to("cpu", torch.float64).numpy().copy()
+        if isinstance(observed.state, Tensor) and observed.state.ndim == 2 and len(observed.state) == count:
+            states = observed.state.detach().to("cpu", torch.float64).numpy().copy()
         return _Inputs(tasks, [state for _, state in read], states)
 
     def _find_robot_actions(self, chunk: Tensor) -> npt.NDArray[np.float32]:

@@ -251,8 +251,8 @@ class ModelRecorder:
     def _positions(self, fed: FedCall, row: int, each: int) -> Tensor:
         if fed.positions is not None:
             return fed.positions[row : row + 1]
-        seen = [mask[row].expand(each) for mask in fed.image_masks]
-        return (torch.cat([*seen, fed.token_masks[row]]).cumsum(0) - 1)[None]
+        image_valid = [mask[row].expand(each) for mask in fed.image_masks]
+        return (torch.cat([*image_valid, fed.token_masks[row]]).cumsum(0) - 1)[None]
 
     def _find_norms(self, recording: Recording, keys: int) -> Norms:
         if self._norms is not None:

@@ -32,8 +32,8 @@ DENOISE_STEPS: Final = 10
 
 
 @dataclass
-class _Seen:
-    """What the transforms of one call were seen to hold."""
+class _ObservedCall:
+    """What the transforms of one call were observed to hold."""
 
     prompt: str = ""
     state: npt.NDArray[np.float64] | None = None
@@ -99,37 +99,37 @@ class OpenpiAdapter:
         def infer(original: Callable[..., Any]) -> Callable[..., Any]:
             def call(obs: Any, *arguments: Any, **options: Any) -> Any:
                 with host.lock:
-                    seen = self._calls.seen = _Seen()
+                    observed = self._calls.observed = _ObservedCall()
                     started = time.perf_counter()
                     try:
                         result = original(obs, *arguments, **options)
                     except BaseException:
-                        if seen.slot is not None and seen.slot.is_recorded:
-                            seen.slot.drop()
+                        if observed.slot is not None and observed.slot.is_recorded:
+                            observed.slot.drop()
                         raise
                     finally:
-                        self._calls.seen = None
-                    if seen.fed is not None and seen.slot is not None:
+                        self._calls.observed = None
+                    if observed.fed is not None and observed.slot is not None:
                         actions = np.array(result["actions"], np.float32)  # (H, robot dims), copied
-                        build = partial(self._build, seen, seen.fed, actions)
-                        store(seen.slot, build, seen.fed.device, time.perf_counter() - started)
+                        build = partial(self._build, observed, observed.fed, actions)
+                        store(observed.slot, build, observed.fed.device, time.perf_counter() - started)
                     return result
 
             return call
 
         def sample_actions(original: Callable[..., Any]) -> Callable[..., Any]:
             def call(*arguments: Any, **options: Any) -> Any:
-                seen: _Seen | None = getattr(self._calls, "seen", None)
-                if seen is None:
+                observed: _ObservedCall | None = getattr(self._calls, "observed", None)
+                if observed is None:
                     return original(*arguments, **options)
-                [seen.slot] = host.begin([seen.prompt])
-                if not seen.slot.is_recorded:
+                [observed.slot] = host.begin([observed.prompt])
+                if not observed.slot.is_recorded:
                     return original(*arguments, **options)
-                seen.sources = {slot: read_source(picture) for slot, picture in seen.pictures.items()}
+                observed.sources = {slot: read_source(picture) for slot, picture in observed.pictures.items()}
                 with self._model.record() as fed:
                     actions = original(*arguments, **options)
                     fed.actions = actions.detach().clone()
-                seen.fed = fed
+                observed.fed = fed
                 return actions
 
             return call
@@ -143,46 +143,46 @@ class OpenpiAdapter:
 
     def _transform(self, original: Callable[..., Any], data: Any) -> Any:
         """Apply the transforms as openpi does, one after the other, and look at the data between them."""
-        seen: _Seen | None = getattr(self._calls, "seen", None)
-        if seen is None:
+        observed: _ObservedCall | None = getattr(self._calls, "observed", None)
+        if observed is None:
             return original(data)
-        self._look(seen, data)
+        self._look(observed, data)
         for transform in self._transforms:
             if hasattr(transform, "tokenizer"):
-                self._look_at_prompt(seen, data, has_state=bool(getattr(transform, "discrete_state_input", False)))
+                self._look_at_prompt(observed, data, has_state=bool(getattr(transform, "discrete_state_input", False)))
             data = transform(data)
-            self._look(seen, data)
+            self._look(observed, data)
         return data
 
-    def _look(self, seen: _Seen, data: Any) -> None:
+    def _look(self, observed: _ObservedCall, data: Any) -> None:
         """Keep the pictures and the state of the first stage that has the model's slots, and the first prompt."""
         if not isinstance(data, Mapping):
             return
         pictures = data.get("image")
-        if not seen.pictures and isinstance(pictures, Mapping) and any(slot in pictures for slot in SLOTS):
-            seen.pictures = {slot: pictures[slot] for slot in SLOTS if slot in pictures}
+        if not observed.pictures and isinstance(pictures, Mapping) and any(slot in pictures for slot in SLOTS):
+            observed.pictures = {slot: pictures[slot] for slot in SLOTS if slot in pictures}
             if data.get("state") is not None:
-                seen.state = np.array(data["state"], np.float64)
-        if not seen.prompt and data.get("prompt") is not None:
-            seen.prompt = _read_text(data["prompt"])
+                observed.state = np.array(data["state"], np.float64)
+        if not observed.prompt and data.get("prompt") is not None:
+            observed.prompt = _read_text(data["prompt"])
 
-    def _look_at_prompt(self, seen: _Seen, data: Any, *, has_state: bool) -> None:
+    def _look_at_prompt(self, observed: _ObservedCall, data: Any, *, has_state: bool) -> None:
         if isinstance(data, Mapping) and data.get("prompt") is not None:
-            seen.prompt = _read_text(data["prompt"])
-            seen.prompt_state = np.array(data["state"], np.float64) if has_state else None
+            observed.prompt = _read_text(data["prompt"])
+            observed.prompt_state = np.array(data["state"], np.float64) if has_state else None
 
-    def _build(self, seen: _Seen, fed: FedCall, actions: npt.NDArray[np.float32]) -> RecordedCall:
+    def _build(self, observed: _ObservedCall, fed: FedCall, actions: npt.NDArray[np.float32]) -> RecordedCall:
         shown = fed.shown(0)
         grid = self._model.count_grid(fed)
         pictures, sources = {}, {}
         for slot in shown:
             name = self._names[SLOTS[slot]]
             pixels = fed.images[slot][0]
-            sources[name] = seen.sources.get(SLOTS[slot], read_source((pixels + 1) / 2))
+            sources[name] = observed.sources.get(SLOTS[slot], read_source((pixels + 1) / 2))
             pictures[name] = describe_picture(pixels, sources[name], grid)
         ids = fed.tokens[0][fed.token_masks[0].bool()].cpu().numpy()
-        tokens = describe_tokens(ids, seen.prompt, seen.prompt_state, self._tokenizer)
-        observation = Observation(sources, seen.prompt, seen.state)
+        tokens = describe_tokens(ids, observed.prompt, observed.prompt_state, self._tokenizer)
+        observation = Observation(sources, observed.prompt, observed.state)
         return self._model.build_call(fed, 0, Prepared(observation, pictures, tokens), actions)
 
 

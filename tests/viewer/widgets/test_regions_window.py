@@ -130,7 +130,7 @@ def test_lanes_show_where_each_region_is_known(window: MainWindow) -> None:
     timeline = window.panels.timeline
     assert timeline.lane_count == 2
     duck, cup = timeline.lanes
-    assert [(camera.camera, camera.known, camera.given, camera.stops) for camera in duck.cameras] == [
+    assert [(camera.camera, camera.known, camera.untracked, camera.stops) for camera in duck.cameras] == [
         ("exterior", ((1, 3),), (1,), (4,)),
         ("wrist", (), (), ()),
     ]

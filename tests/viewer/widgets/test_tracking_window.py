@@ -107,7 +107,7 @@ def test_drawn_box_is_tracked_corrected_and_undone(window: MainWindow, tmp_path:
     assert f"region duck, 9 patches: {100 * mass:.1f} %" in window.status.left()
     # The lane ends where it was lost; one key goes there.
     lane = window.panels.timeline.lanes[0].cameras[0]
-    assert (lane.known, lane.given, lane.stops) == (((0, 4),), (0,), (COVERED,))
+    assert (lane.known, lane.untracked, lane.stops) == (((0, 4),), (0,), (COVERED,))
     session.update(frame=0)
     press(window, Qt.Key.Key_J)
     spin()

@@ -19,7 +19,7 @@ class CameraLane(NamedTuple):
     camera: str
     known: tuple[tuple[int, int], ...]
     """First and last moment of each stretch."""
-    given: tuple[int, ...]
+    untracked: tuple[int, ...]
     """Moments in which it was drawn or imported, not tracked."""
     stops: tuple[int, ...]
     """Moments at which tracking lost it."""
@@ -46,9 +46,9 @@ def _build_camera(name: str, known: CameraPatches | None, along: Sequence[int]) 
     if known is None:
         return CameraLane(name, (), (), ())
     places = [moment for moment, frame in enumerate(along) if frame in known.cells]
-    given = tuple(moment for moment in places if known.origins[along[moment]] != "tracked")
+    untracked = tuple(moment for moment in places if known.origins[along[moment]] != "tracked")
     stops = tuple(moment for moment, frame in enumerate(along) if frame in known.stops)
-    return CameraLane(name, tuple(find_ranges(places)), given, stops)
+    return CameraLane(name, tuple(find_ranges(places)), untracked, stops)
 
 
 def describe_place(region: NamedPatches, cameras: Sequence[str], frame: int) -> str:

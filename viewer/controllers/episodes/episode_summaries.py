@@ -73,8 +73,8 @@ class EpisodeSummaries(QObject):
     def _wanted(self) -> int | None:
         """Return the index of the episode to read next: of a visible row, else the first unread; None if none."""
         episodes = self.episodes
-        while episodes.seen or (self._unseen and len(self._read) < MOST_UNSEEN):
-            number = episodes.seen.pop() if episodes.seen else self._unseen.popleft()
+        while episodes.recently_visible or (self._unseen and len(self._read) < MOST_UNSEEN):
+            number = episodes.recently_visible.pop() if episodes.recently_visible else self._unseen.popleft()
             fits = number < len(episodes.run.episodes) and episodes.status(number).state in OPENABLE
             if fits and self._key(number) not in self._read:
                 return number

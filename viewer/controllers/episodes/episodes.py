@@ -59,7 +59,7 @@ class Episodes(QObject):
         self.cursor: int | None = None
         """Index of the episode requested last, which is not `current` if it could not be opened."""
         self.damaged: dict[int, str] = {}
-        self.seen: deque[int] = deque(maxlen=MOST_SEEN)
+        self.recently_visible: deque[int] = deque(maxlen=MOST_SEEN)
         """Indices of the episodes whose rows became visible last."""
         self._summaries: dict[str, Episode] = {}
         """Episodes as described by their own files, by file name, for a folder without an index."""
@@ -146,7 +146,7 @@ class Episodes(QObject):
 
     def saw(self, number: int) -> None:
         """Note that a row without known frames and prompts was painted."""
-        self.seen.append(number)
+        self.recently_visible.append(number)
         self.sighted.emit()
 
     def take_summaries(self, summaries: dict[str, Episode]) -> None:

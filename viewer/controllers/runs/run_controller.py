@@ -72,7 +72,7 @@ class RunController(QObject):
         self.build = SummaryRun(self)
         self._open_run: OpenRun | None = None
         self._summary: RunSummary | None = None
-        self._asked = 0
+        self._requests = 0
         """Counts the questions, so that none is taken for the one before."""
         self._subject: Subject | None = None
         """What `_summary` is about."""
@@ -361,7 +361,7 @@ class RunController(QObject):
 
     def _compute(self, purpose: str, compute: Callable[[], Any], take: Callable[[Any], None]) -> None:
         """Compute in the background; an error becomes the stage, or a notice where the answers stay."""
-        self._asked += 1
+        self._requests += 1
 
         def run(_: Callable[[], bool]) -> Any:
             try:
@@ -376,7 +376,7 @@ class RunController(QObject):
             else:
                 take(answer)
 
-        self.worker.ask(purpose, self._asked, run, receive)
+        self.worker.ask(purpose, self._requests, run, receive)
 
     def _fail(self, purpose: str, sentence: str) -> None:
         self.slow_mark.stop()

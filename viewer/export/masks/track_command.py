@@ -67,8 +67,8 @@ def track(regions: RegionSet, results: Results, arguments: RegionsArguments, rep
     total = sum(
         len(way)
         for name, camera in tracks
-        for given, begin, end in _find_given(regions.regions[name].cameras[camera], episodes, first, last)
-        for _, way in find_ways(given, begin, end)
+        for anchors, begin, end in _find_anchors(regions.regions[name].cameras[camera], episodes, first, last)
+        for _, way in find_ways(anchors, begin, end)
     )
     if total and importlib.util.find_spec("cv2") is None:
         raise UserError('Tracking needs OpenCV: pip install "pi0-attention[export]"; --frames A-A only draws.')
@@ -85,13 +85,13 @@ def track(regions: RegionSet, results: Results, arguments: RegionsArguments, rep
         yield f"{name} in {camera}: {describe_masks(masks, results.done)}"
 
 
-def _find_given(
+def _find_anchors(
     masks: CameraMasks, episodes: list[tuple[int, int]], first: int, last: int
 ) -> Iterator[tuple[dict[int, Mask], int, int]]:
     """Yield, for each episode that has some, the masks to start from, and the first and last frame to be tracked."""
-    given = masks.given()
+    anchors = masks.untracked()
     for begin, end in episodes:
-        inside = {frame: mask for frame, mask in given.items() if begin <= frame <= end}
+        inside = {frame: mask for frame, mask in anchors.items() if begin <= frame <= end}
         if inside:
             yield inside, max(first, begin), min(last, end)
 
@@ -106,7 +106,7 @@ def _track_camera(
 ) -> None:
     """Track one region in one camera. Where `note_visited` raises an exception, what was tracked so far is kept."""
     first, last = frames
-    if not masks.given():
+    if not masks.untracked():
         raise UserError(f"No mask in {camera} to start from; draw a box: NAME={camera}:7-8,8-11@0.")
     number = results.cameras.index(camera)
 
@@ -119,8 +119,8 @@ def _track_camera(
     reached: dict[int, TrackedFrame] = {}
     is_complete = False
     try:
-        for given, begin, end in _find_given(masks, episodes, first, last):
-            for found in track_both_ways(read_picture, given, begin, end, note_visited):
+        for anchors, begin, end in _find_anchors(masks, episodes, first, last):
+            for found in track_both_ways(read_picture, anchors, begin, end, note_visited):
                 reached[found.frame] = found
         is_complete = True
     finally:

@@ -303,13 +303,13 @@ def _digest(path: Path | None) -> str:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Build what the one argument asks for; return 0, 2 for a sentence to the user, 130 if it was stopped."""
-    asked: dict[str, Any] = json.loads((sys.argv[1:] if words is None else list(words))[0])
+    request: dict[str, Any] = json.loads((sys.argv[1:] if words is None else list(words))[0])
     parent = os.getppid() if os.name == "posix" else 0
-    told = time.monotonic()
+    last_report = time.monotonic()
 
     def write_line(text: str) -> None:
-        nonlocal told
-        told = time.monotonic()
+        nonlocal last_report
+        last_report = time.monotonic()
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
@@ -318,7 +318,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     def check() -> None:
         cancellation.check()
-        if time.monotonic() - told > ALIVE_SECONDS:
+        if time.monotonic() - last_report > ALIVE_SECONDS:
             write_line("")  # an episode of many frames takes long
         if parent and os.getppid() != parent:  # the window was killed
             raise cancellation.Cancelled
@@ -327,9 +327,9 @@ def main(words: Sequence[str] | None = None) -> int:
         try:
             if words is None and hasattr(os, "nice"):
                 os.nice(NICENESS)
-            run = run_index.read_run(parse_location(asked["run"]))
-            subjects = [Subject(**fields) for fields in asked["subjects"]]
-            objects = Path(asked["objects"]) if asked["objects"] else None
+            run = run_index.read_run(parse_location(request["run"]))
+            subjects = [Subject(**fields) for fields in request["subjects"]]
+            objects = Path(request["objects"]) if request["objects"] else None
             build(run, subjects, objects, report, check)
         except UserError as error:
             report(BuildProgress(error=str(error)))

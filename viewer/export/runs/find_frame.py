@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def find_frame(asked: dict[str, Any]) -> dict[str, Any]:
+def find_frame(request: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a view of the frame of an episode that a head's values single out, and its value.
 
     Args:
-        asked: `run`, the path of the run; `query`; `file` of the episode; `layer` and `head` by number; and `which`,
+        request: `run`, the path of the run; `query`; `file` of the episode; `layer` and `head` by number; and `which`,
             `typical` for the frame nearest to the episode's mean or `extreme` for the one farthest from it.
 
     Raises:
         UserError: No frame has a value, or the episode cannot be read.
     """
-    run = run_index.read_run(parse_location(asked["run"]))
-    query, file = read_query(asked["query"]), asked["file"]
+    run = run_index.read_run(parse_location(request["run"]))
+    query, file = read_query(request["query"]), request["file"]
     episode = next((episode for episode in run.episodes if episode.file == file), None)
     if episode is None:
         raise UserError("It is no longer in the run.")
@@ -46,8 +46,8 @@ def find_frame(asked: dict[str, Any]) -> dict[str, Any]:
     reason = early(path).wait()
     if reason:
         raise UserError(reason)
-    ranking = rank_frames(run, query, file, asked["layer"], asked["head"], check=cancellation.check)
-    chosen = ranking.most_typical if asked["which"] == "typical" else ranking.most_extreme
+    ranking = rank_frames(run, query, file, request["layer"], request["head"], check=cancellation.check)
+    chosen = ranking.most_typical if request["which"] == "typical" else ranking.most_extreme
     if chosen is None:
         raise UserError("None of its frames has a value.")
     results = Results(path)
@@ -65,10 +65,10 @@ def find_frame(asked: dict[str, Any]) -> dict[str, Any]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Find what the one argument asks for; return 0, 2 for a sentence to the user, 130 if it was stopped."""
-    asked: dict[str, Any] = json.loads((sys.argv[1:] if words is None else list(words))[0])
+    request: dict[str, Any] = json.loads((sys.argv[1:] if words is None else list(words))[0])
     with cancellation.handle_signals(lambda: os._exit(130), restore=words is not None):
         try:
-            found, code = find_frame(asked), 0
+            found, code = find_frame(request), 0
         except UserError as error:
             found, code = {"error": str(error)}, 2
         except cancellation.Cancelled:

@@ -112,8 +112,8 @@ def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -
     call_in_processes(partial(_export_task, arguments), todo, count, lambda _, outcome: note(outcome))
     missing = {outcome.name for outcome in done if not outcome.has_table}
     _check_written(folder, tasks, missing)
-    told = tuple(outcome for outcome in done if not outcome.has_table or outcome.undefined)
-    return RunExport(folder, len(done) - len(missing), present, told)
+    reported = tuple(outcome for outcome in done if not outcome.has_table or outcome.undefined)
+    return RunExport(folder, len(done) - len(missing), present, reported)
 
 
 def _check_written(folder: Path, tasks: list[EpisodeTask], missing: set[str]) -> None:
@@ -200,11 +200,11 @@ def export_episode(
     if reason:
         return EpisodeOutcome(task.name, failed=reason)
     try:
-        asked = replace(arguments, file=task.file, frames=arguments.frames or "all")
+        of_episode = replace(arguments, file=task.file, frames=arguments.frames or "all")
         usable = [path for path, unusable in zip(beside, of_effects, strict=True) if not unusable]
         with ExportSource.open(task.file, beside=usable) as source:
             request = replace(
-                resolve_request(source, asked), folder=task.target.parent, overwrite=True, outcome=task.outcome,
+                resolve_request(source, of_episode), folder=task.target.parent, overwrite=True, outcome=task.outcome,
                 has_effect_columns=task.has_effect_columns,
             )  # fmt: skip
             tables.write_table(build_plan(source, request), source.results, lambda *_: check())

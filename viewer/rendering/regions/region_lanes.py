@@ -42,7 +42,7 @@ def draw_lanes(
 
 
 def draw_lane(painter: QPainter, box: QRectF, lane: Lane, x_axis: Axis, *, is_faint: bool = False) -> None:
-    """Draw one lane: a bar for each camera from the top of `box` down, marked where the region was given or lost."""
+    """Draw one lane: a bar for each camera from the top of `box` down, marked where it was drawn, imported or lost."""
     painter.save()
     painter.setClipRect(box.adjusted(-1, -INSET, 1, INSET))
     painter.fillRect(box, theme.colour(theme.active().raised))
@@ -65,7 +65,7 @@ def _draw_camera(painter: QPainter, bar: QRectF, camera: CameraLane, color: str,
             left, right = bar.left(), bar.right()
         painter.fillRect(QRectF(left, bar.top(), max(right - left, 2), bar.height()), theme.colour(color, strength))
     t = theme.active()
-    for moment in camera.given:
+    for moment in camera.untracked:
         painter.fillRect(QRectF(x_of(moment) - 1.5, bar.top(), 3, bar.height()), theme.colour(t.text))
     for moment in camera.stops:
         painter.fillRect(QRectF(x_of(moment) - 1, bar.top() - 1, 2, bar.height() + 2), theme.colour("#E5484D"))

@@ -71,7 +71,7 @@ class HeadScatter(PlotPanel):
     # Content
 
     def load(self) -> None:
-        results, view = self.seen
+        results, view = self.displayed
         self.content, self.reason = None, ""
         if results is None or not results.done:
             return
@@ -160,7 +160,7 @@ class HeadScatter(PlotPanel):
         above = QRectF(0, self.HEADING - 8, self.width(), 14)
         drawing.write(painter, above, f"↑ {_name_axis(content.up)}", t.secondary, FONT)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        shown, colours = self.seen[1], self.layer_colours()
+        shown, colours = self.displayed[1], self.layer_colours()
         for (layer, head), place in self.places().items():
             dot = QRectF(place.x() - RADIUS, place.y() - RADIUS, 2 * RADIUS, 2 * RADIUS)
             drawing.fill(painter, dot, theme.colour(colours[layer]), RADIUS)
@@ -182,7 +182,7 @@ class HeadScatter(PlotPanel):
 
     def _paint_legend(self, painter: QPainter, colours: Sequence[str]) -> None:
         """Name the colours of the first and the last layer and the ring, left of the title of the horizontal axis."""
-        results = self.seen[0]
+        results = self.displayed[0]
         if results is None:
             return
         x, y = self.content_box().left(), self.height() - 15.0
@@ -202,7 +202,7 @@ class HeadScatter(PlotPanel):
 
     def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
         """Return both scores of each head."""
-        results, content = self.seen[0], self.content
+        results, content = self.displayed[0], self.content
         if results is None or content is None:
             return None
         rows: list[list[object]] = [[results.layers[layer], head, x, y] for layer, head, x, y in content.points()]
@@ -229,7 +229,7 @@ class HeadScatter(PlotPanel):
             return
         self.hovered = head
         self.update()
-        results, content = self.seen[0], self.content
+        results, content = self.displayed[0], self.content
         if head is None or results is None or content is None or head not in self.places():
             if self._read_out is not None:
                 self._read_out.hide()

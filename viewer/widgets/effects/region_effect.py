@@ -79,7 +79,7 @@ class RegionEffect(PlotPanel):
     # Content
 
     def load(self) -> None:
-        results, view = self.seen
+        results, view = self.displayed
         self.targets = ()
         if results is not None and results.done and view.region:
             try:
@@ -105,8 +105,8 @@ class RegionEffect(PlotPanel):
             done, total = run.progress
             return f"measuring: {done} of {total} calls" if total else run.stage
         if not self.session.shown.region:
-            told = describe_region(self.session.shown)
-            return f"{told[:1].upper()}{told[1:]}." if told else HINT
+            sentence = describe_region(self.session.shown)
+            return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else HINT
         reason = self.effects.find_unavailable_reason()
         if reason:
             return f"{reason[:1].upper()}{reason[1:]}: copy the command for another machine."

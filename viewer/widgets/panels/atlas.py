@@ -88,7 +88,7 @@ class Atlas(ZoomPanel):
 
     def scores(self) -> Floats | None:
         """Return the chosen score, (layers, heads + 1) float32; None if it cannot be read."""
-        results, shown = self.seen
+        results, shown = self.displayed
         if results is None or not results.done:
             return None
         score = self._shown_score
@@ -104,7 +104,7 @@ class Atlas(ZoomPanel):
 
     def reasons(self) -> dict[str, str]:
         """Return the scores that the shown query cannot have, and why."""
-        results, shown = self.seen
+        results, shown = self.displayed
         if results is None or not results.done:
             return {}
         key = (id(results), results.effects, shown.frame, shown.query.kind, shown.region)
@@ -218,7 +218,7 @@ class Atlas(ZoomPanel):
     # Painting
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, scores, (results, shown) = theme.active(), self._content, self.seen
+        t, scores, (results, shown) = theme.active(), self._content, self.displayed
         if scores is None or results is None or self._is_unavailable():
             self.fill_background(painter, area)
             self._paint_unavailable(painter)
@@ -269,7 +269,7 @@ class Atlas(ZoomPanel):
 
     def _paint_frame(self, painter: QPainter, scores: Floats) -> None:
         """Paint what does not depend on the scores: labels of layers and heads, and the cells' round corners."""
-        results, layout = self.seen[0], self.layout_of(scores)
+        results, layout = self.displayed[0], self.layout_of(scores)
         assert results is not None
         heads = scores.shape[1] - 1
         if not self.shown.thumbnails:
@@ -293,7 +293,7 @@ class Atlas(ZoomPanel):
         return colormaps.score_words(scores, name, lowest=self._shown_score.is_low_better, table=table)
 
     def _load_thumbnails(self) -> None:
-        results, shown = self.seen
+        results, shown = self.displayed
         key = (id(results), shown.frame, shown.query, *self._look())
         if results is not None and (self._thumbnails is None or self._thumbnails[0] != key):
             self._thumbnails = key, render_head_thumbnails(results, shown)
@@ -314,7 +314,7 @@ class Atlas(ZoomPanel):
 
     def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
         """Return the score of each layer and head, the mean of the heads last."""
-        scores, results = self._content, self.seen[0]
+        scores, results = self._content, self.displayed[0]
         if scores is None or results is None or self._content_reason:
             return None
         heads = [*range(scores.shape[1] - 1), "mean"]
@@ -379,7 +379,7 @@ class Atlas(ZoomPanel):
 
     def explain(self, layer: int, head: int) -> str:
         """Return the tooltip of a cell: score and rank."""
-        scores, results = self.scores(), self.seen[0]
+        scores, results = self.scores(), self.displayed[0]
         if scores is None or results is None or layer >= len(scores) or head >= scores.shape[1]:
             return ""
         score, mean = self._shown_score, head == scores.shape[1] - 1

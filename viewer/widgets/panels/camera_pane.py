@@ -89,7 +89,7 @@ class CameraPane(CameraInput):
         results = self.session.results
         if results is None or not results.done:
             return None
-        return self.session.pin if self.pinned else self.session.seen
+        return self.session.pin if self.pinned else self.session.displayed
 
     @property
     def scene(self) -> Scene | None:

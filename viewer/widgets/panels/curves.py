@@ -68,7 +68,7 @@ class CurvesPanel(LinePanel):
 
     def curves(self) -> Curves | None:
         """Return the curves; None if there are none yet."""
-        results, shown = self.seen
+        results, shown = self.displayed
         if results is None or not results.done:
             return None
         if shown.curve == "frames":
@@ -121,7 +121,7 @@ class CurvesPanel(LinePanel):
 
     def _style_lines(self, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         """Return what the line of each group is called, and its colour."""
-        results = self.seen[0]
+        results = self.displayed[0]
         return _style_groups(names, results.cameras if results is not None else ())
 
     def find_x_ticks(self, axis: Axis, room: float) -> tuple[Tick, ...]:
@@ -131,7 +131,7 @@ class CurvesPanel(LinePanel):
         return () if curves is None else _find_ticks(curves.labels, axis, room)
 
     def position(self) -> int | None:
-        at, points = getattr(self.seen[1], self.axis()), self.points()
+        at, points = getattr(self.displayed[1], self.axis()), self.points()
         if self.axis() == "frame":
             moments = self.frame_series.timeline.moment_of
             return moments[at] if at < len(moments) else None

@@ -57,13 +57,13 @@ class MassBar(Panel):
 
     def shares(self) -> list[tuple[str, float]]:
         """Return the shown groups with their shares; the letterbox bars of all cameras are one group."""
-        scene, results = self._scene, self.seen[0]
+        scene, results = self._scene, self.displayed[0]
         if scene is None or results is None:
             return []
         bars = sum(value for name, value in scene.mass.items() if name.endswith(" bars"))
         listed = [(camera, scene.mass[camera]) for camera in results.cameras]
         listed += [("bars", bars), *((n, scene.mass[n]) for n in ("bos", "prompt", "template", "state", "newline"))]
-        if self.seen[1].query.kind == "action":
+        if self.displayed[1].query.kind == "action":
             listed.append(("action", scene.mass["action"]))
         return listed
 
@@ -127,7 +127,7 @@ class MassBar(Panel):
         return parts
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, scene, (results, shown) = theme.active(), self._scene, self.seen
+        t, scene, (results, shown) = theme.active(), self._scene, self.displayed
         if results is None or scene is None:
             self.fill_background(painter, area)
             self.paint_heading(painter, "Where this row’s weight goes")
@@ -186,7 +186,7 @@ class MassBar(Panel):
     def _paint_name(self, painter: QPainter, name: str, line: QRectF) -> None:
         """Paint a group's colour and name."""
         t, gone = theme.active(), name in self.shown.left_out
-        results = self.seen[0]
+        results = self.displayed[0]
         colour = theme.colour(_colour_of(name, results.cameras if results is not None else ()))
         mark = QRectF(line.left(), line.center().y() - 4, 8, 8)
         if gone:

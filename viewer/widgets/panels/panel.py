@@ -82,7 +82,7 @@ class Panel(QWidget):
     @property
     def marked(self) -> ViewState:
         """The view whose place the panel marks: the one that was asked for, also while its parts are being read."""
-        return self.session.requested_view if not self.session.blinking else self.seen[1]
+        return self.session.requested_view if not self.session.blinking else self.displayed[1]
 
     @property
     def is_waiting(self) -> bool:
@@ -90,11 +90,11 @@ class Panel(QWidget):
         return self._held_view is not None
 
     @property
-    def seen(self) -> tuple[Results | None, ViewState]:
+    def displayed(self) -> tuple[Results | None, ViewState]:
         """File and view that the panel shows: the shown ones, or those of a second file while it is blinked to."""
         if self._held_view is not None:
             return self.session.results, self._held_view
-        return self.session.seen or (None, self.session.shown)
+        return self.session.displayed or (None, self.session.shown)
 
     def load(self) -> None:
         """Read what `paint` needs from the session and the file. Called on changes while visible, and when shown."""
@@ -165,8 +165,8 @@ class Panel(QWidget):
             if was_waiting:
                 self._on_read()
 
-        seen = session.seen
-        plan = partial(self.read_parts, *seen) if seen is not None and seen[0].done else None
+        displayed = session.displayed
+        plan = partial(self.read_parts, *displayed) if displayed is not None and displayed[0].done else None
         is_done = session.reader.attempt_part(self, attempt, plan, order=self.READ_ORDER)
         if not is_done:
             self._loading_timer.start()

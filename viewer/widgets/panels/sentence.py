@@ -50,12 +50,12 @@ class Sentence(Panel):
 
     def lines(self) -> list[tuple[str, Caption, bool]]:
         """Return label and sentence of each side, and whether it is the one that is seen; empty without a file."""
-        session, pin, seen = self.session, self.session.pin, self.session.seen
-        if session.results is None or seen is None or not seen[0].done:
+        session, pin, displayed = self.session, self.session.pin, self.session.displayed
+        if session.results is None or displayed is None or not displayed[0].done:
             return []
         try:
             if pin is None:
-                return [("", caption(*seen), True)]
+                return [("", caption(*displayed), True)]
             label = "Minus" if session.current.compare == "difference" else "Pinned"
             labels = "Shown", label
             if (measure := name_measure(session.current, pin[1])) is not None and label != "Minus":
@@ -68,12 +68,12 @@ class Sentence(Panel):
 
     def note(self) -> str:
         """Return what stands before the sentence: a word that the prompt lacks, why nothing is compared; else empty."""
-        session, seen = self.session, self.session.seen
-        if seen is None or not seen[0].done:
+        session, displayed = self.session, self.session.displayed
+        if displayed is None or not displayed[0].done:
             return ""
         try:
             reason = session.not_compared if session.current.compare != "off" else ""
-            return " ".join(part for part in (f"{reason}." if reason else "", describe_missing(*seen)) if part)
+            return " ".join(part for part in (f"{reason}." if reason else "", describe_missing(*displayed)) if part)
         except READ_ERRORS:
             return ""
 

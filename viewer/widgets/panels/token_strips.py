@@ -362,8 +362,8 @@ class TokenStrips(Panel):
         if values.subject == "gradient":
             value = ticks.format_number(float(values.words[place.item]))
             is_measured = bool(np.isfinite(values.words).any())
-            told = f"relevance {value} by the gradient" if is_measured else NOT_MEASURED["gradient"]
-            return f"{describe_chip(chip)}: {told}"
+            meaning = f"relevance {value} by the gradient" if is_measured else NOT_MEASURED["gradient"]
+            return f"{describe_chip(chip)}: {meaning}"
         if values.effects is None:
             how = f"“pi0-capture effects {session.results.path.name} --frames {frame} --map 2” measures all"
             return f"{describe_chip(chip)}: {NOT_MEASURED['effect']}; {how}"

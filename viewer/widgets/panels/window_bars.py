@@ -175,10 +175,10 @@ class StatusBar(Panel):
 
     def left(self) -> str:
         """Return the text for the patch under the pointer, else for the region, else a hint."""
-        session, scene, seen = self.session, self.session.scene(), self.session.seen
-        if seen is None or scene is None:
+        session, scene, displayed = self.session, self.session.scene(), self.session.displayed
+        if displayed is None or scene is None:
             return session.failure
-        results, view = seen
+        results, view = displayed
         cameras = len(scene.maps)
         if session.pointer is not None and session.pointer[0] < cameras:
             camera, row, col = session.pointer

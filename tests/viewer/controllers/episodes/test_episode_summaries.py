@@ -86,7 +86,7 @@ def test_filter_matches_prompts_once_they_are_read(window: MainWindow) -> None:
 def test_visible_rows_are_read_first(window: MainWindow) -> None:
     assert window.files.run is not None
     summaries = EpisodeSummaries(listed_names(window), window.files.run.probe_worker, window)
-    listed_names(window).seen.clear()
+    listed_names(window).recently_visible.clear()
     listed_names(window).saw(2)
     listed_names(window).saw(7)
     assert [summaries._wanted() for _ in range(4)] == [7, 2, 0, 1]
