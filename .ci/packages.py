@@ -38,13 +38,13 @@ def direct_here() -> dict[str, list[Requirement]]:
 
 
 def read_pins(path: Path = CONSTRAINTS) -> list[Requirement]:
-    """The lines of a constraints file that are neither empty nor comments."""
+    """Return the lines of a constraints file that are neither empty nor comments."""
     lines = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
     return [Requirement(line) for line in lines if line]
 
 
 def pinned_here(path: Path = CONSTRAINTS) -> dict[str, str]:
-    """The version of each package that a constraints file pins for the Python that runs this, by canonical name."""
+    """Return the version of each package that a constraints file pins for this Python, by canonical name."""
     return {
         canonicalize_name(one.name): next(iter(one.specifier)).version
         for one in read_pins(path)
@@ -53,7 +53,7 @@ def pinned_here(path: Path = CONSTRAINTS) -> dict[str, str]:
 
 
 def make_environment(folder: Path, interpreter: str = sys.executable) -> dict[str, str]:
-    """A new virtual environment in `folder`; the variables of a process in which its commands are found first."""
+    """Create a virtual environment in `folder`; return the variables with which its commands are found first."""
     subprocess.run([interpreter, "-m", "venv", str(folder)], check=True)
     variables = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     variables["PATH"] = f"{folder / 'bin'}{os.pathsep}{variables['PATH']}"

@@ -28,7 +28,7 @@ class Check:
 
 
 def check(name: str, command: str, uses: str) -> Check:
-    """A check; `uses` has names of packages with spaces between, but for pytest's."""
+    """Return a check; `uses` has names of packages with spaces between, but for pytest's."""
     return Check(name, command, frozenset(uses.split()) | ({"pytest"} if command.startswith("pytest") else set()))
 
 
@@ -105,7 +105,7 @@ def failed(one: Check, variables: dict[str, str], out: Path) -> str:
 
 
 def table(column: str, installed: dict[str, str], failures: dict[str, str]) -> list[str]:
-    """A line for each direct dependency, and for every other package whose version is not the locked one.
+    """Return a line for each direct dependency, and for every other package whose version is not the locked one.
 
     `failures` has the end of the output of each check that was run, empty where it passed.
     """

@@ -60,10 +60,10 @@ def safe_multiprocessing() -> Iterator[None]:
 
 
 def _is_current_folder(entry: str) -> bool:
-    """Whether an entry of PYTHONPATH names the current folder, as an empty one does."""
+    """Return whether an entry of PYTHONPATH names the current folder, as an empty one does."""
     return Path(entry).absolute() == Path.cwd()
 
 
 def _is_installed() -> bool:
-    """Whether every Python process finds the package by itself, because it lies in site-packages."""
+    """Return whether every Python process finds the package by itself, because it lies in site-packages."""
     return str(PACKAGE_ROOT) in {*site.getsitepackages(), site.getusersitepackages()}

@@ -34,7 +34,7 @@ def one_thread() -> None:
 
 @contextlib.contextmanager
 def qt_beside() -> Iterator[None]:
-    """Context manager that loads Qt's libraries and the system's font list in a thread, on Linux only.
+    """Load Qt's libraries and the system's font list in a thread within the block, on Linux only.
 
     Python's import holds the GIL while it loads a library; a call through ctypes does not, so both run in parallel.
     A library that is not found is loaded by PySide as usual. The thread is joined on exit, because the process is then

@@ -53,7 +53,7 @@ class Stated:
         return self.parts.get(part, {}).get(size)
 
     def over(self, other: Stated) -> Stated:
-        """Both together; where both say something, this one counts."""
+        """Return the sizes of both; where both state one, this one counts."""
         names = {*self.parts, *other.parts}
         parts = {part: {**other.parts.get(part, {}), **self.parts.get(part, {})} for part in names}
         return Stated(parts, " and ".join(filter(None, (self.where, other.where))))

@@ -47,7 +47,7 @@ _CHILD: Final = "import capture.cli.info; capture.cli.info.serve()"
 
 
 def describe(path: Location, *, verbose: bool = False) -> str:
-    """What the file holds, in lines of 100 characters: model, cameras, decisions about the input, frames, checks.
+    """Return what the file holds in lines of 100 characters: model, cameras, decisions about the input, frames, checks.
 
     There are at most 30 lines, unless `verbose` adds every decision with its whole reason.
 
@@ -351,7 +351,7 @@ def _format_checks(checks: dict[str, Any], *, bfloat16: bool, complete: bool) ->
 
 
 def _read_first(file: h5py.File, name: str, axes: int, done: int) -> np.ndarray[Any, Any]:
-    """The finished frames of a small dataset, or as many of them as may be read at once."""
+    """Return the finished frames of a small dataset, or as many of them as may be read at once."""
     dataset = find_dataset(file, name, axes)
     row = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
     chunk = dataset.dtype.itemsize * math.prod(dataset.chunks or (1,))

@@ -86,7 +86,7 @@ def _flatten(values: object) -> Iterator[float]:
 
 
 def numbers(text: str, most: int = 9_999) -> tuple[int, ...]:
-    """`4,10,15-17` as (4, 10, 15, 16, 17), in rising order and each once."""
+    """Return the numbers of a list in rising order, each once: (4, 10, 15, 16, 17) for `4,10,15-17`."""
     ranges = parse_ranges(text)
     if ranges is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 4,10,15-17")
@@ -111,7 +111,7 @@ def seconds(text: str) -> float:
 
 
 def relative_actions(text: str) -> tuple[bool, ...]:
-    """`6,-1,6,-1` as a mask: six dimensions are relative, one is not, and so on; `none` as an empty one."""
+    """Return a mask of relative dimensions: of `6,-1,6,-1` six are, one is not, and so on; it is empty for `none`."""
     if text == "none":
         return ()
     counts = [part.strip() for part in text.split(",")]

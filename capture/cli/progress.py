@@ -180,7 +180,7 @@ class Console:
                 self._draw()
 
     def _bar(self, line: str, total: int, name: str, **options: Any) -> Any:
-        """A bar in place of the stage; on no terminal, `line` and a bar that is not drawn."""
+        """Return a bar that replaces the stage; without a terminal, print `line` and return a bar that is not drawn."""
         from tqdm import tqdm
 
         self._end_stage()
@@ -231,7 +231,7 @@ class _Warnings(logging.Handler):
 
 
 def _columns() -> int:
-    """Characters that a line may have: a line that wraps, if only by the echo of Ctrl-C, cannot be rewritten."""
+    """Return the length that a line may have: one that wraps, if only by the echo of Ctrl-C, cannot be rewritten."""
     try:
         found = os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except OSError:

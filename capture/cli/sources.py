@@ -289,7 +289,7 @@ def _count_more(count: int) -> str:
 
 
 def _format_table(findings: _Findings) -> Iterator[str]:
-    """A line an episode, the first ones, in columns."""
+    """Yield a table of the first episodes, a line each."""
     shown = [row for row in findings.good if row.looked]
     if not shown:
         return
@@ -330,6 +330,6 @@ def _format_commands(source: Source, path: Path, good: Sequence[_Row], options: 
 
 
 def _label(label: str, lines: Sequence[str] | Iterator[str]) -> list[str]:
-    """Lines behind a label, each cleaned of what could steer a terminal."""
+    """Return lines behind a label, each without what could control a terminal."""
     shown = [clean(line, 2000) for line in lines]
     return [f"{'' if number else label:<9} {line}" for number, line in enumerate(shown)]

@@ -113,7 +113,7 @@ def to_pixels(image: Pixels8) -> torch.Tensor:
 
 
 def to_uint8(pixels: torch.Tensor) -> Pixels8:
-    """The picture nearest to a model input: (3, 224, 224) float32 to (224, 224, 3) uint8, clipped to [-1, 1]."""
+    """Return the picture (224, 224, 3) uint8 nearest to a model input (3, 224, 224) float32, clipped to [-1, 1]."""
     shown = ((pixels.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)  # (3, 224, 224)
     return shown.permute(1, 2, 0).contiguous().numpy()
 

@@ -55,7 +55,7 @@ class Tokenizer(Protocol):
         """How many ids its vocabulary has, added special tokens left out."""
 
     def encode(self, text: str) -> list[Piece]:
-        """Pieces of `text` in order; nothing is added in front or behind."""
+        """Return the pieces of `text` in order, without special tokens before or after them."""
 
 
 class JsonTokenizer:
@@ -93,7 +93,7 @@ class JsonTokenizer:
         self.size: int = self._library.get_vocab_size(with_added_tokens=False)
 
     def encode(self, text: str) -> list[Piece]:
-        """Pieces of `text` in order; nothing is added in front or behind."""
+        """Return the pieces of `text` in order, without special tokens before or after them."""
         found = self._library.encode(text, add_special_tokens=False)
         return [Piece(i, piece, *span) for i, piece, span in zip(found.ids, found.tokens, found.offsets, strict=True)]
 
@@ -129,7 +129,7 @@ class SentencePieceTokenizer:
             raise _make_kind_error(where)
 
     def encode(self, text: str) -> list[Piece]:
-        """Pieces of `text` in order; nothing is added in front or behind."""
+        """Return the pieces of `text` in order, without special tokens before or after them."""
         spans = self._find_spans(text)
         return [Piece(i, piece, start, _find_stop(piece, start, stop)) for i, piece, start, stop in spans]
 
@@ -166,7 +166,7 @@ def _make_kind_error(where: object) -> UserError:
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in a `tokenizer.json` or SentencePiece `.model` file, distinguished by content, or in a folder.
+    """Read a `tokenizer.json` or SentencePiece `.model` file, distinguished by content, or the one in a folder.
 
     Raises UserError where there is none, or where it cannot be read.
     """
@@ -186,7 +186,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 
 def _find_in_folder(folder: Path) -> Path | None:
-    """The tokenizer file of a folder: one of the usual names, else its only `.model` file."""
+    """Return the tokenizer file of a folder: one of the usual names, else its only `.model` file."""
     for name in _TOKENIZER_FILES:
         if (folder / name).is_file():
             return folder / name
@@ -234,7 +234,7 @@ def _list_candidates(checkpoint: Path | None) -> Iterator[Path]:
 
 
 def check_vocabulary(tokens: Tokenizer | npt.NDArray[np.integer] | Sequence[int], vocabulary: int) -> str | None:
-    """Whether a tokenizer, or the ids that it gave, fit a model with `vocabulary` embedding rows.
+    """Check that a tokenizer, or the ids that it returned, fit a model with `vocabulary` embedding rows.
 
     Raises UserError for ids that the model does not have. Returns a sentence worth a warning where the tokenizer
     knows so few of the model's ids that it can hardly be the one it was trained with, None where all is well.

@@ -185,7 +185,7 @@ class ResultsWriter:
         return self.publish()
 
     def seal(self, checks: Mapping[str, object]) -> None:
-        """Do the first half of `finish`: store the checks, mark the file complete and close it."""
+        """Store the checks, mark the file complete and close it: the first half of `finish`."""
         text = encode_object("checks", checks)
         while self._pending:
             self._wait_for_oldest()
@@ -201,7 +201,7 @@ class ResultsWriter:
         self._finished = True
 
     def publish(self) -> Path:
-        """Do the second half of `finish`: wait for the disk and rename the file. Returns its final name."""
+        """Wait for the disk, rename the file and return its final name: the second half of `finish`."""
         self._partial.publish()
         return self._partial.final
 

@@ -332,7 +332,7 @@ def _read_view(results: Results, view: ViewState) -> None:
 def about(
     path: Location, note_progress: Callable[[], object] = lambda: None, limit_again: Callable[[], object] = lambda: None
 ) -> dict[str, Any]:
-    """The prompts of a file, each once, and its number of frames; the sentence if it cannot be read.
+    """Return the prompts of a file, each once, and its number of frames; or a sentence why it cannot be read.
 
     `note_progress` and `limit_again` are called as by `look`.
     """

@@ -140,7 +140,7 @@ class QueryAttention:
         return self.choose(mean)
 
     def stored_region_score(self, measure: Literal["lift", "hit", "iou90"]) -> Floats:
-        """A score of the region as it was computed while capturing: (layers, steps, heads).
+        """Return a score of the region as it was computed while capturing: (layers, steps, heads).
 
         Raises:
             NoMapsError: It was not, of these patches, or of several words or actions together.
@@ -165,7 +165,7 @@ class QueryAttention:
         return len(self.query.items) == 1
 
     def _lift_of_masses(self) -> Floats:
-        """The lift of a region without bars, from masses, which have means: (layers, steps, heads)."""
+        """Return the lift of a region without bars, from masses, which have means: (layers, steps, heads)."""
         cameras = sorted({camera for camera, _, _ in self.region})
         compared = int((~self.bars[cameras]).sum())
         names = [self.results.groups.index(self.results.cameras[camera]) for camera in cameras]
@@ -175,7 +175,7 @@ class QueryAttention:
         return np.where(weight > 0, lift, np.nan).astype(np.float32)
 
     def _stored(self, measure: Measure) -> Floats:
-        """A stored score of the region for every word or action: (items, layers, steps, heads)."""
+        """Return a stored score of the region for every word or action: (items, layers, steps, heads)."""
         place = self.results.find_region(self.frame, self.region)
         if place is None:
             known = ", ".join(self.results.regions) or "none"
@@ -213,7 +213,7 @@ class QueryAttention:
         return _take(values, *self._places)
 
     def mean_of_heads(self) -> QueryAttention:
-        """The mean of the chosen heads in place of the heads."""
+        """Return the attention of the mean of the chosen heads, which has one head."""
         return _MeanOfHeads(self)
 
     @cached_property
@@ -281,7 +281,7 @@ def _take(
     steps: Sequence[int] | None,
     heads: Sequence[int] | None,
 ) -> npt.NDArray[Any]:
-    """Chosen places on the first three axes; None takes all of an axis. What is all of them is not copied."""
+    """Return the values at chosen places of the first three axes; None is all of an axis, which is not copied."""
     for axis, places in enumerate((layers, steps, heads)):
         if places is not None and list(places) != list(range(values.shape[axis])):
             values = values.take(list(places), axis)

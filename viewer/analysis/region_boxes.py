@@ -21,7 +21,7 @@ class Box(NamedTuple):
     columns: tuple[int, int]
 
     def __str__(self) -> str:
-        """The text that command lines have for it: exterior:4-7,8-11."""
+        """Return the box as the command line writes it: exterior:4-7,8-11."""
         return f"{self.camera}:{format_range(self.rows, '-')},{format_range(self.columns, '-')}"
 
 

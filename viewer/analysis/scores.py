@@ -90,7 +90,7 @@ class Score:
         return self.better == "low"
 
     def format_cell(self, value: float) -> str:
-        """A value in the three or four characters that a cell of the atlas has room for."""
+        """Return a value in the three or four characters that a cell of the atlas has room for."""
         if not np.isfinite(value):
             return "–"
         if self.unit == "yes or no":
@@ -101,7 +101,7 @@ class Score:
         return f"{shown:.0f}" if shown >= 9.95 else f"{shown:.1f}"
 
     def format_value(self, value: float) -> str:
-        """A value with its unit."""
+        """Return a value with its unit."""
         if not np.isfinite(value):
             return f"none, {self.undefined}"
         if self.unit == "yes or no":
@@ -110,32 +110,32 @@ class Score:
 
 
 def picture_mass(query: QueryAttention) -> Floats:
-    """Weight on the pictures without the letterbox bars: (layers, steps, heads)."""
+    """Return the weight on the pictures without the letterbox bars: (layers, steps, heads)."""
     return query.picture_mass
 
 
 def entropy(query: QueryAttention) -> Floats:
-    """Entropy in nats over the picture patches, from the file where it is stored: (layers, steps, heads)."""
+    """Return the entropy in nats over the picture patches, from the file where it is stored: (layers, steps, heads)."""
     stored = query.stored_entropy
     return attention.entropy(query.maps, ~query.bars) if stored is None else stored
 
 
 def change(query: QueryAttention) -> Floats:
-    """Weight that moves to other patches from one denoise step to the next: (layers, 1, heads), mean over all steps."""
+    """Return the weight that moves to other patches between denoise steps: (layers, 1, heads), mean over all steps."""
     if not query.has_maps:
         return query.stored_change
     return attention.change(query.maps_of_all_steps)[:, None]
 
 
 def region_mass(maps: Floats, region: tuple[Cell, ...]) -> Floats:
-    """Weight on the region, letterbox bars included: maps (..., cameras, rows, cols) to (...)."""
+    """Return the weight on the region, letterbox bars included: maps (..., cameras, rows, cols) to (...)."""
     flat = maps.reshape(*maps.shape[:-3], -1)
     total: Floats = flat.take(find_places(region, maps.shape[-3:]), axis=-1).sum(-1)
     return total
 
 
 def lift(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
-    """The region's share of the weight over its share of the patches; 1 is chance.
+    """Return the region's share of the weight divided by its share of the patches; 1 is chance.
 
     `lift`, `hit` and `iou90` take maps (..., cameras, rows, cols) and `bars` (cameras, rows, cols) and return (...).
     They compare the patches that show a picture, of the cameras that the region is in, and are NaN where these have no
@@ -145,7 +145,7 @@ def lift(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
 
 
 def hit(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
-    """1 where the heaviest patch lies in the region, else 0; 0 too where a patch outside weighs as much.
+    """Return 1 where the heaviest patch lies in the region, else 0; 0 too where a patch outside weighs as much.
 
     The pointing game (Zhang et al. 2018, arXiv 1608.00507) without a margin. See `lift` for the shapes.
     """
@@ -153,7 +153,7 @@ def hit(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
 
 
 def iou90(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
-    """Intersection over union of the region and the heaviest tenth of the patches. See `lift` for the shapes.
+    """Return the intersection over union of the region and the heaviest tenth of the patches; shapes as in `lift`.
 
     All patches that weigh as much as the lightest of the tenth belong to it: bfloat16 has many equal weights, and a
     choice among them would be arbitrary.

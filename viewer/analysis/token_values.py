@@ -53,7 +53,7 @@ class Strips:
 
 
 def _token_values(results: Results, state: ViewState, kind: Kind, pointer: Cell | None) -> Floats:
-    """(tokens,) of one kind."""
+    """Return the values of all words or all actions: (tokens,) float."""
     heads = list(state.heads) if state.heads else slice(None)
     if not results.has_maps(state.frame):
         pointer = None

@@ -129,7 +129,7 @@ def load_qt() -> None:
 
 
 def _can_fork() -> bool:
-    """Whether forked processes can paint: on Linux, with one thread, before there is a Qt application.
+    """Return whether forked processes can paint: on Linux, with one thread, before there is a Qt application.
 
     Forking saves each process the loading of Qt. Each makes its own Qt application.
     """

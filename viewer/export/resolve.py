@@ -128,7 +128,7 @@ class _Resolver:
         )
 
     def _read_objects(self) -> NamedObjects:
-        """What `{object}` stands for in each prompt."""
+        """Return what `{object}` stands for in each prompt."""
         arguments = self.arguments
         if not any(PLACEHOLDER in text for text in (*arguments.words, *arguments.region)):
             if arguments.objects is not None:
@@ -140,13 +140,13 @@ class _Resolver:
         return read_objects(arguments.objects, regions)
 
     def _fill_object(self, text: str, frame: int) -> str:
-        """A text with the object that the prompt of a frame names in place of `{object}`."""
+        """Return a text with the object that the prompt of a frame names in place of `{object}`."""
         return self.objects.fill(text, self.results.string(schema.FRAMES_PROMPT, frame))
 
     # Axes
 
     def frames(self) -> tuple[int, ...]:
-        """The named frames, else the view's; a figure over frames has those of its prompt, as the window plays them."""
+        """Return the named frames, else the view's; over frames, all of its prompt in the order of playing."""
         results = self.results
         if self.arguments.frames:
             return parse_positions(self.arguments.frames, range(results.done), "frame")
@@ -180,13 +180,13 @@ class _Resolver:
         return (max(len(results.steps) - 1, 0) if self.start is None else self.start.step,)
 
     def heads(self) -> tuple[int, ...]:
-        """The named heads, else the view's; empty where neither names any."""
+        """Return the named heads, else the view's; empty where neither names any."""
         if self.arguments.heads:
             return parse_positions(self.arguments.heads, range(self.results.heads), "head")
         return () if self.start is None else self.start.heads
 
     def _wall(self) -> Wall:
-        """Which heads a wall has: as named, else as in the view, else those of a layer; `off` for other kinds."""
+        """Return which heads a wall has: as named, else the view's, else those of a layer; `off` for other kinds."""
         if self.arguments.kind != "wall":
             return "off"
         start = self.start.wall if self.start is not None else "off"
@@ -195,7 +195,7 @@ class _Resolver:
     # The view
 
     def view(self, frames: tuple[int, ...], layers: tuple[int, ...], steps: tuple[int, ...]) -> ViewState:
-        """The view that all figures vary; its own position on an axis stays where it is among the chosen ones."""
+        """Return the view that all figures vary; it keeps its own place on an axis if that is among the chosen ones."""
         arguments = self.arguments
         view = self.start or ViewState(colours="viridis" if arguments.kind == "heads" else "inferno")
         view = effect_maps.unlock_other_unit(view, arguments, self.over)
@@ -232,7 +232,7 @@ class _Resolver:
         return look | {field: self.over} if field else look
 
     def comparison(self, layers: tuple[int, ...], frames: tuple[int, ...]) -> Comparison | None:
-        """What differs in the subtracted view."""
+        """Return what differs in the subtracted view."""
         if not self.arguments.against:
             has_pin = self.start is not None and self.start.pinned is not None
             if self.arguments.kind == "difference" and self.other is None and not has_pin:
@@ -253,7 +253,7 @@ class _Resolver:
     # Queries
 
     def queries(self, view: ViewState, frames: tuple[int, ...]) -> tuple[tuple[PhaseQueries, ...], tuple[str, ...]]:
-        """The queries of each phase in each frame, and sentences about frames that lack a word.
+        """Return the queries of each phase in each frame, and sentences about frames that lack a word.
 
         A figure over the frames has each query once, in the first frame that has it.
         """
@@ -309,7 +309,7 @@ class _Resolver:
         return named, first
 
     def phases(self) -> tuple[Phase, ...]:
-        """Prefix, suffix or both: as named, as the named queries need, as in the view, or all that the file holds."""
+        """Return the phases: as named, as the named queries need, as in the view, or all that the file holds."""
         chosen = self._named_phases()
         if "step" not in self.figure_axes:
             return chosen
@@ -346,7 +346,7 @@ class _Resolver:
             )
 
     def _wanted(self, phase: Phase) -> list[FindQuery]:
-        """What finds each named query in a frame; empty where none is named."""
+        """Return a function for each named query that finds it in a frame; empty where none is named."""
         results, arguments, start = self.results, self.arguments, self.start
         if phase == "suffix":
             return [partial(self._name_actions, query) for query in self._actions()]
@@ -364,7 +364,7 @@ class _Resolver:
         return NamedQuery(selection.find_words_of_tokens(self.results, frame, text), f"token{text}", frame)
 
     def _find_query_of_view(self, frame: int) -> NamedQuery:
-        """The words of the view that was given, found by their text."""
+        """Return the words of the starting view in another frame, found by their text."""
         results, start = self.results, self.start
         assert start is not None
         query = find_same_query(start.query, results, start.frame, frame)
@@ -376,7 +376,7 @@ class _Resolver:
         return NamedQuery(query, selection.name_query(results.chips(frame), query), frame)
 
     def default_queries(self, frame: int) -> tuple[NamedQuery, ...]:
-        """The words of a frame where none are named: all of the prompt together, or each by itself in numbers."""
+        """Return the words of a frame if none are named: all of the prompt together, or each by itself in numbers."""
         chips = self.results.chips(frame)
         if self.arguments.is_numbers and self.start is None:
             return tuple(NamedQuery(Query("text", (item,)), chip.label, frame) for item, chip in enumerate(chips))
@@ -394,7 +394,7 @@ class _Resolver:
         return [Query("action", tuple(range(horizon)))]
 
     def _name_actions(self, query: Query, frame: int) -> NamedQuery:
-        """Named `action 0-2` in tables and arrays, and `action0-2` in file names."""
+        """Return a query with its name: `action 0-2` in tables and arrays, `action0-2` in file names."""
         numbers = format_numbers(query.items, "-", "+")
         name = f"action {numbers}" if self.arguments.is_numbers else f"action{numbers}"
         return NamedQuery(query, name, frame, is_default=len(query.items) == self.results.horizon)

@@ -15,7 +15,7 @@ MOST_FILES: Final = 32
 
 
 def find_effects_files(results: Location) -> list[Path]:
-    """Return the effects files beside a results file by their names: `duck.effects.h5`, `duck.1.effects.h5` …
+    """Return the effects files beside a results file by their names: `duck.effects.h5`, `duck.1.effects.h5` and so on.
 
     The one to prefer comes first: the highest number, which is the latest, and last the plain name, which `pi0-capture
     effects` writes by default. At most MOST_FILES; none beside a file on another machine.

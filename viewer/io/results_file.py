@@ -175,7 +175,7 @@ class ResultsFile:
                     raise guard.damaged(f"{name} has shape {found.shape}, which does not fit {length} keys")
 
     def _model_picture(self) -> tuple[int, int]:
-        """Height and width of the pictures that the model saw; Pi0.5's where the file has none."""
+        """Return height and width of the pictures that the model saw; Pi0.5's where the file has none."""
         for camera in self.cameras:
             try:
                 pictures = self._guard.find(schema.model_picture_name(camera), 4)

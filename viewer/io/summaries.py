@@ -63,7 +63,7 @@ class Summaries(ResultsFile):
         return self._kept(("mass", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def _group_order(self, kind: Kind) -> list[int] | None:
-        """Where the stored masses have each of `groups`; None where there are no masses that fit the file."""
+        """Return the index of each of `groups` in the stored masses; None where no masses fit the file."""
         name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
         dataset = self._guard.find(name, axes)
         if dataset is None:
@@ -74,7 +74,7 @@ class Summaries(ResultsFile):
         return [stored.index(group) for group in self.groups]
 
     def _row_shape(self, kind: Kind) -> tuple[int, ...]:
-        """Lengths of the axes of one frame's summaries: layers, tokens, denoise steps of actions, heads."""
+        """Return the lengths of the axes of one frame's summaries: layers, tokens, denoise steps of actions, heads."""
         if kind == "text":
             return len(self.layers), self.tokens, self.heads
         return len(self.layers), self.horizon, len(self.steps), self.heads

@@ -76,7 +76,7 @@ class Dims:
     cols: int
 
     def has_patch(self, cell: Cell) -> bool:
-        """Whether there is a patch of this camera, row and col."""
+        """Return whether there is a patch at this camera, row and col."""
         camera, row, col = cell
         return 0 <= camera < self.cameras and 0 <= row < self.rows and 0 <= col < self.cols
 

@@ -52,7 +52,7 @@ def whole(place: float, ratio: float = 1.0) -> float:
 def paint_hatch(
     painter: QPainter, place: QTransform, to_model: geometry.Affine, height: int, width: int, grid: geometry.PatchGrid
 ) -> None:
-    """Hatch the letterbox bars of the model's picture; `height` and `width` are those of the camera's picture."""
+    """Paint hatching over the letterbox bars of the model's picture; `height` and `width`: the camera picture's."""
     corners = geometry.apply(to_model, np.array([[0, 0], [width, 0], [width, height], [0, height]], float))
     path = QPainterPath()
     path.addRect(model_rect(grid))

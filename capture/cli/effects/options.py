@@ -188,7 +188,7 @@ def _masks(text: str) -> int:
 
 
 def _fill(text: str) -> tuple[str, int | None]:
-    """`blur` as (`blur`, None), `frame:3` as (`frame`, 3)."""
+    """Return a filling and its frame: (`blur`, None) for `blur`, (`frame`, 3) for `frame:3`."""
     if text in FILLS:
         return text, None
     name, colon, number = text.partition(":")

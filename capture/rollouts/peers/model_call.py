@@ -113,7 +113,7 @@ class ModelRecorder:
 
     @property
     def attention(self) -> str:
-        """The implementation of attention that the model would use: "eager", "sdpa", …"""
+        """Name of the attention implementation that the model would use, such as "eager" or "sdpa"."""
         return str(getattr(self._attention.config, "_attn_implementation", "eager"))
 
     @property

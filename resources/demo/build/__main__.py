@@ -30,7 +30,7 @@ FIGURES: Final = "figures.json"
 
 
 def main() -> int:
-    """Command line of the rebuild: 0 when all stages asked for are finished, 1 when the time ran out."""
+    """Run the command line of the rebuild; return 0 when all requested stages are finished, 1 when the time ran out."""
     parser = argparse.ArgumentParser(
         prog="python -m resources.demo.build",
         description=__doc__,

@@ -43,7 +43,7 @@ DOWN: Final[Array] = np.diag([1.0, -1.0, -1.0])
 
 
 def forward(joints: Array) -> tuple[Array, Array, Array]:
-    """Pose of the hand and of the joint axes.
+    """Return the pose of the hand and of the joint axes.
 
     Args:
         joints: (..., 7) joint positions, radians.
@@ -73,7 +73,7 @@ def tip(joints: Array) -> Array:
 
 
 def inverse(place: Array, turn: Array | None = None, posture: Array = REST, rounds: int = 18) -> Array:
-    """Joint positions that bring the tip to a pose, the closest to `posture` of all that do.
+    """Return the joint positions that bring the tip to a pose, the closest to `posture` of all that do.
 
     Damped least squares with the posture pulled in the null space; always started from `posture`, so that the answer is
     a smooth function of the pose.
@@ -106,7 +106,7 @@ def inverse(place: Array, turn: Array | None = None, posture: Array = REST, roun
 
 
 def chunk(joints: Array, goal: Array, gripper: float, horizon: int) -> Array:
-    """The expert's actions: joint positions that brake towards the goal, and the gripper that acts on arrival.
+    """Return the expert's actions: joint positions that brake towards the goal, and a gripper that acts on arrival.
 
     Waypoint k of H is `joints + (1 - (1 - k/H)^2) (goal - joints)`: the last waypoint is the goal itself. The gripper
     (0 open, 1 closed) keeps its state until the tip is within 1.5 cm of the goal, then takes the other.
@@ -128,7 +128,7 @@ def chunk(joints: Array, goal: Array, gripper: float, horizon: int) -> Array:
 
 
 def _about_z(angle: Array) -> Array:
-    """Rotation matrices (..., 3, 3) about z by `angle` (...) radians."""
+    """Return rotation matrices (..., 3, 3) about z by `angle` (...) radians."""
     sin, cos = np.sin(angle), np.cos(angle)
     zero, one = np.zeros_like(sin), np.ones_like(sin)
     return np.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], axis=-1).reshape(*np.shape(angle), 3, 3)

@@ -104,7 +104,7 @@ def write_weights(folder: Path, model: Pi05) -> None:
 
 
 def rounded(model: Pi05) -> Pi05:
-    """The same model with every weight rounded to bfloat16, as it will be shipped."""
+    """Return the same model with every weight rounded to bfloat16, as it is shipped."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.to(torch.bfloat16).to(parameter.dtype))

@@ -116,7 +116,7 @@ def _replace(card: Path, begin: str, end: str, inner: str) -> None:
 
 
 def story(run: dict[str, Any]) -> str:
-    """One training run as a table: each stage with its amounts, and the losses at its end."""
+    """Return one training run as a table: each stage with its amounts, and the losses at its end."""
     train, render = run["train"], run["render"]
     log = {each["stage"]: each for each in train["log"]}  # the last report of every stage
     counts = ", ".join(f"{count:,} to {name}" for name, count in render["scenes"].items())
@@ -142,7 +142,7 @@ def story(run: dict[str, Any]) -> str:
 
 
 def tables(figures: dict[str, Any]) -> str:
-    """Both tables as Markdown."""
+    """Return both tables as Markdown."""
     lines = ["", f"| where the arm goes | {' | '.join(figures)} |", f"|---|{'---|' * len(figures)}"]
     rows: list[tuple[str, list[str]]] = [
         (what, [f"{figure[key]:.{digits}f}{unit}" for figure in figures.values()]) for what, key, digits, unit in _ENDS

@@ -43,12 +43,12 @@ BOX: Final = letterbox(scenes.HEIGHT, scenes.WIDTH)
 
 
 def scene_seed(split: str, number: int) -> np.random.Generator:
-    """The source of chance of scene `number` of a split."""
+    """Return the random seed of scene `number` of a split."""
     return np.random.default_rng([SPLITS[split], number])
 
 
 def statistics(count: int = 2000) -> dict[str, dict[str, list[float]]]:
-    """Mean, deviation and quantiles of states and actions over `count` scenes that are drawn but not rendered."""
+    """Return mean, deviation and quantiles of states and actions over `count` scenes, drawn but not rendered."""
     states, actions = [], []
     for number in range(count):
         rng = scene_seed("statistics", number)
@@ -73,7 +73,7 @@ def write_statistics(path: Path) -> None:
 
 
 def preprocessing(path: Path) -> Preprocessing:
-    """What the demo policy does before and after its model, from its `norm_stats.json`."""
+    """Return what the demo policy does before and after its model, from its `norm_stats.json`."""
     stats = json.loads(path.read_text())["norm_stats"]
     state, action = (
         Normaliser("openpi_quantile", {name: np.array(values) for name, values in stats[key].items()})
@@ -85,7 +85,7 @@ def preprocessing(path: Path) -> Preprocessing:
 
 
 def expert(scene: scenes.Scene, goal: int) -> npt.NDArray[np.float64]:
-    """True actions (H, 8) towards thing number `goal`."""
+    """Return the true actions (H, 8) towards thing number `goal`."""
     joints = scenes.goals(scene)[scene.kinds.index(goal)]
     return arm.chunk(scene.joints, joints, scene.gripper, HORIZON)
 
@@ -101,7 +101,7 @@ def coverage(mask: npt.NDArray[np.uint8], number: int) -> npt.NDArray[np.float32
 
 
 def draw(split: str, number: int, renderer: scenes.Renderer) -> tuple[scenes.Scene, Any, list[prompts.Task]]:
-    """Scene `number` of a split, its pictures and its tasks; scenes in which no goal shows are drawn again."""
+    """Return scene `number` of a split, its pictures and tasks; scenes that show no goal are drawn again."""
     rng = scene_seed(split, number)
     while True:
         scene = scenes.draw_scene(rng, near=NEAR if split == "train" else 0.0)
@@ -114,7 +114,7 @@ def draw(split: str, number: int, renderer: scenes.Renderer) -> tuple[scenes.Sce
 
 
 def encode(task: prompts.Task, scene: scenes.Scene, prepare: Preprocessing, tokenizer: Tokenizer) -> Arrays:
-    """Tokens (T,), and which thing of the scene each of them names (slot + 1, 0 for none)."""
+    """Return the tokens (T,), and which thing of the scene each of them names (slot + 1, 0 for none)."""
     table = prepare.prompt(task.prompt, np.array([*scene.joints, scene.gripper]), tokenizer)
     shift = table.text.index(task.prompt)
     ids, names = np.zeros(TOKENS, np.int16), np.zeros(TOKENS, np.int8)
@@ -127,7 +127,7 @@ def encode(task: prompts.Task, scene: scenes.Scene, prepare: Preprocessing, toke
 
 
 def record(split: str, number: int, renderer: scenes.Renderer, prepare: Preprocessing, tokenizer: Tokenizer) -> Arrays:
-    """Everything about one scene that training and evaluation read."""
+    """Return everything about one scene that training and evaluation read."""
     scene, drawn, tasks = draw(split, number, renderer)
     count = len(scene.kinds)
     kinds, places = np.full(MOST, -1, np.int8), np.zeros((MOST, 2), np.float32)
@@ -221,7 +221,7 @@ def render(
 
 
 def _open(folder: Path, name: str, like: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
-    """Array `name` of a split on disk, with `count` rows like those of `like`; made, all zeros, where it is missing."""
+    """Open array `name` of a split on disk, `count` rows like those of `like`; create it with zeros if missing."""
     path, shape = folder / f"{name}.npy", (count, *like.shape[1:])
     if path.exists():
         found: npt.NDArray[Any] = np.load(path, mmap_mode="r+")
@@ -232,7 +232,7 @@ def _open(folder: Path, name: str, like: npt.NDArray[Any], count: int) -> npt.ND
 
 
 def load(out: Path, split: str) -> Arrays:
-    """Arrays of a split that was rendered whole."""
+    """Return the arrays of a split that was rendered completely."""
     arrays = {path.stem: np.load(path, mmap_mode="c") for path in sorted((out / split).glob("*.npy"))}
     there = arrays.pop("there", None)
     if there is None or not there.all():

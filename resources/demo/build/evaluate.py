@@ -54,14 +54,14 @@ class Outcome:
 
 
 def dilate(mask: Tensor) -> Tensor:
-    """A patch mask (..., 16, 16) bool, grown by one patch in all eight directions."""
+    """Return a patch mask (..., 16, 16) bool, grown by one patch in all eight directions."""
     grown = torch.nn.functional.max_pool2d(mask.float().flatten(0, -3)[:, None], 3, stride=1, padding=1)
     wide: Tensor = grown[:, 0].unflatten(0, mask.shape[:-2]) > 0
     return wide
 
 
 def score(weights: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Pointing and lift of attention maps.
+    """Return pointing and lift of attention maps.
 
     Args:
         weights: (..., 256) attention of one row on one camera's patches.
@@ -126,7 +126,7 @@ def run(
 
 
 def reach_points(data: Data) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Where the tip would go for every thing of every scene (N, S, 3), and which of them stand on the table (N, S)."""
+    """Return where the tip would go for every thing of each scene (N, S, 3), and which stand on the table (N, S)."""
     kinds, carried = (data.tensors[name].cpu().numpy() for name in ("kinds", "carried"))
     tops = (
         np.array([thing.height for thing in THINGS])[kinds]
@@ -137,7 +137,7 @@ def reach_points(data: Data) -> tuple[Floats, npt.NDArray[np.bool_]]:
 
 
 def end_points(outcome: Outcome, data: Data, task: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Error of the predicted end point in metres (N,), and whether the goal is nearest to it on the table (N,)."""
+    """Return the error of the predicted end point in metres (N,), and whether the goal is the nearest thing (N,)."""
     points, stands = reach_points(data)
     tip = arm.tip(outcome.actions[:, -1, :7])  # (N, 3)
     row = np.arange(len(tip))
@@ -153,14 +153,14 @@ def end_points(outcome: Outcome, data: Data, task: npt.NDArray[np.int64]) -> dic
 
 
 def other_tasks(data: Data) -> npt.NDArray[np.int64]:
-    """For each scene a task with another goal than its first task's; -1 where it has none (N,)."""
+    """Return for each scene a task with another goal than its first task's; -1 where it has none (N,)."""
     goal = data.tensors["goal"].cpu().numpy()
     differs = goal != goal[:, :1]
     return np.where(differs.any(1), differs.argmax(1), -1)
 
 
 def pointing(choose: Hits, test: Hits, key: str, *, supervised: bool) -> dict[str, Any]:
-    """Figures of the head that points best on `choose`, measured on `test`."""
+    """Return figures of the head that points best on `choose`, measured on `test`."""
     mean = np.nanmean(choose[key], axis=0).mean(-1)  # (layers, heads)
     if not supervised:
         mean[POINTING_NOUN if key == "noun" else POINTING_ACTION] = -1
@@ -177,7 +177,7 @@ def pointing(choose: Hits, test: Hits, key: str, *, supervised: bool) -> dict[st
 
 
 def figures(model: Pi05, choose: Data, test: Data, prepare: Preprocessing) -> dict[str, Any]:
-    """Everything that needs no renderer."""
+    """Return all figures that need no renderer."""
     zero = np.zeros(test.count, np.int64)
     chosen, tested = run(model, choose, prepare), run(model, test, prepare)
     ends = end_points(tested, test, zero)
@@ -251,7 +251,7 @@ def closed_loop(model: Pi05, demo: Path, episodes: int, device: torch.device, sp
 
 
 def evaluate(demo: Path, data: Path, weights: Path | None, device: torch.device, episodes: int) -> dict[str, Any]:
-    """All figures of trained weights, or of the untrained model where None.
+    """Return all figures of trained weights, or of the untrained model where None.
 
     Args:
         demo: folder with the tokenizer and the normalisation statistics.

@@ -34,7 +34,7 @@ class PrefixPass:
 
 
 def fresh_model(config: Pi05Config, seed: int) -> Pi05:
-    """An untrained policy. The expert's norms begin as plain RMS norms with open gates."""
+    """Return an untrained policy. The expert's norms begin as plain RMS norms with open gates."""
     torch.manual_seed(seed)
     model = Pi05(config)
     for name, parameter in model.named_parameters():
@@ -47,7 +47,7 @@ def fresh_model(config: Pi05Config, seed: int) -> Pi05:
 
 
 def run_prefix(model: Pi05, pictures: Tensor, kept: Tensor, tokens: Tensor) -> PrefixPass:
-    """The prefix phase on a subset of patches.
+    """Run the prefix phase on a subset of patches.
 
     Args:
         model: the policy.
@@ -59,7 +59,7 @@ def run_prefix(model: Pi05, pictures: Tensor, kept: Tensor, tokens: Tensor) -> P
 
 
 def see(model: Pi05, pictures: Tensor, kept: Tensor) -> Tensor:
-    """SigLIP's output on a subset of patches: (B, 2 n, width); arguments as in `run_prefix`."""
+    """Return SigLIP's output on a subset of patches: (B, 2 n, width); arguments as in `run_prefix`."""
     tower = model.vision_tower
     patches = tower.embeddings(pictures.flatten(0, 1))  # (2 B, 256, width)
     index = kept.flatten(0, 1)[..., None].expand(-1, -1, patches.shape[-1])  # (2 B, n, width)
@@ -68,7 +68,7 @@ def see(model: Pi05, pictures: Tensor, kept: Tensor) -> Tensor:
 
 
 def read_prefix(model: Pi05, patches: Tensor, kept: Tensor, tokens: Tensor) -> PrefixPass:
-    """The language model on `patches` (B, 2 n, width) and words; other arguments as in `run_prefix`."""
+    """Run the language model on `patches` (B, 2 n, width) and words; other arguments as in `run_prefix`."""
     batch, cameras, number = kept.shape
     text = model.language_model.embed_tokens(tokens)  # (B, T, D)
     embeddings = torch.cat([model.projector(patches).to(text.dtype), text], dim=1)  # (B, K, D)
@@ -98,7 +98,7 @@ def read_prefix(model: Pi05, patches: Tensor, kept: Tensor, tokens: Tensor) -> P
 
 
 def velocity(model: Pi05, x: Tensor, time: Tensor, prefix: Prefix) -> tuple[Tensor, Tensor]:
-    """One denoise step's v, for R noises a prefix, and the pointing head's attention.
+    """Return one denoise step's v, for R noises a prefix, and the pointing head's attention.
 
     Args:
         model: the policy.

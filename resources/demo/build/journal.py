@@ -15,7 +15,7 @@ NAME: Final = "run.json"
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What is noted in `folder` so far."""
+    """Return what is noted in `folder` so far."""
     path = folder / NAME
     stages: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return stages
@@ -40,7 +40,7 @@ def note(folder: Path, stage: str, details: dict[str, Any], seconds: float, *, f
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Where a stage ran and with what."""
+    """Return on which machine a stage ran and with which versions."""
     accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "device": accelerator or device.type,

@@ -51,7 +51,7 @@ class ReadOuts(nn.Module):
 
 
 def draw_flow(actions: Tensor, repeats: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Points on straight paths between noise and actions, as Pi0 and Pi0.5 train (arXiv 2410.24164, openpi `pi0.py`).
+    """Draw points on straight paths from noise to actions, as Pi0 and Pi0.5 train (arXiv 2410.24164, openpi `pi0.py`).
 
     t ~ 0.999 Beta(1.5, 1) + 0.001, x = t noise + (1 - t) actions, v = noise - actions.
 
@@ -68,7 +68,7 @@ def draw_flow(actions: Tensor, repeats: int, generator: torch.Generator) -> tupl
 
 
 def pointing_loss(weights: Tensor, target: Tensor, shown: Tensor) -> Tensor:
-    """How far rows of attention are from the named thing's patches, in every camera that shows it.
+    """Return how far rows of attention are from the named thing's patches, in every camera that shows it.
 
     Minus the logarithm of the weight on the thing's patches, camera by camera, out of the whole row: least where a
     row's weight is split evenly between the cameras and lies nowhere else. (A share of each camera's own weight will
@@ -89,7 +89,7 @@ def pointing_loss(weights: Tensor, target: Tensor, shown: Tensor) -> Tensor:
 
 
 def read_out_losses(heads: ReadOuts, passed: PrefixPass, batch: Batch, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of what each kept patch shows, and squared error of where the named things lie (in decimetres)."""
+    """Return cross-entropy of what each kept patch shows, and squared error of where the named things lie (in dm²)."""
     object_count = batch.cover.shape[2]
     index = kept[:, :, None].expand(-1, -1, object_count, -1)  # (B, 2, S, n)
     cover = batch.cover.gather(3, index).transpose(2, 3).flatten(1, 2)  # (B, 2 n, S)
@@ -110,7 +110,7 @@ def read_out_losses(heads: ReadOuts, passed: PrefixPass, batch: Batch, kept: Ten
 
 
 def noun_loss(passed: PrefixPass, batch: Batch, kept: Tensor) -> Tensor:
-    """`pointing_loss` of the rows of all tokens that name a thing."""
+    """Return `pointing_loss` of the rows of all tokens that name a thing."""
     target, shown = _targets(batch, kept, (batch.names - 1).clamp_min(0))
     shown = shown & (batch.names > 0)[..., None]  # (B, T, 2)
     rows = passed.weights[..., : 2 * kept.shape[-1]]  # (B, T, 2 n)
@@ -118,7 +118,7 @@ def noun_loss(passed: PrefixPass, batch: Batch, kept: Tensor) -> Tensor:
 
 
 def action_loss(weights: Tensor, batch: Batch, kept: Tensor) -> Tensor:
-    """`pointing_loss` of the rows of all action tokens: `weights` (B, R, H, K + H)."""
+    """Return `pointing_loss` of the rows of all action tokens: `weights` (B, R, H, K + H)."""
     each = weights.shape[1] * weights.shape[2]
     target, shown = _targets(batch, kept, batch.goal[:, None])
     rows = weights[..., : 2 * kept.shape[-1]].flatten(0, 2)  # (B R H, 2 n)

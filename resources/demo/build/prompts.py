@@ -52,7 +52,7 @@ class Task:
     """Number of the thing that the arm shall reach now."""
 
     def spans(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
-        """Character spans of the two names in the prompt; None for a name that is not there."""
+        """Return the character spans of the two names in the prompt; None for a name that is not there."""
         found: list[tuple[int, int] | None] = []
         for number in (self.first, self.second):
             start = self.prompt.find(NAMES[number]) if number >= 0 else -1
@@ -61,13 +61,13 @@ class Task:
 
 
 def fill(template: str, first: int, second: int) -> str:
-    """A template with two thing numbers put in."""
+    """Return a template with the names of two things put in."""
     joint = "in" if second >= 0 and NAMES[second] == "bowl" else "on"
     return template.format(a=NAMES[first], b=NAMES[second] if second >= 0 else "", **{"in": joint})
 
 
 def draw_task(rng: np.random.Generator, scene: Scene, *, goal: int | None = None) -> Task:
-    """A random task that makes sense in the scene.
+    """Draw a random task that makes sense in the scene.
 
     Args:
         rng: source of chance.
@@ -94,7 +94,7 @@ def draw_task(rng: np.random.Generator, scene: Scene, *, goal: int | None = None
 
 
 def every_prompt() -> Iterator[str]:
-    """Every prompt that `draw_task` can give, for the tokenizer's vocabulary."""
+    """Yield every prompt that `draw_task` can return, for the tokenizer's vocabulary."""
     for template in (*REACH, *CHOOSE, *PUT):
         for first in range(len(THINGS)):
             for second in range(len(THINGS)):

@@ -51,7 +51,7 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator, *, carrying: float = 0.25, near: float = 0.0) -> Scene:
-    """A random scene of three to five things and a random posture.
+    """Draw a random scene of three to five things and a random posture.
 
     A share `carrying` of them hold one of the things, if any can be held. In a share `near` the arm is well on its way
     to one of the others, as it is when the policy is asked again while it moves.
@@ -85,7 +85,7 @@ def draw_scene(rng: np.random.Generator, *, carrying: float = 0.25, near: float 
 
 
 def draw_posture(rng: np.random.Generator, *, low: float = 0.17) -> npt.NDArray[np.float64]:
-    """Joint positions (7,) with the tip somewhere above the table and the hand roughly downwards."""
+    """Draw joint positions (7,) with the tip somewhere above the table and the hand roughly downwards."""
     place = np.array([rng.uniform(0.30, 0.62), rng.uniform(-0.28, 0.28), rng.uniform(low, 0.42)])
     tilt = rng.normal(0, 0.08, 3) * (1, 1, 2)
     angle = float(np.linalg.norm(tilt))
@@ -98,12 +98,12 @@ def draw_posture(rng: np.random.Generator, *, low: float = 0.17) -> npt.NDArray[
 
 
 def goals(scene: Scene) -> npt.NDArray[np.float64]:
-    """Joint positions (n, 7) with the tip above each thing of the scene."""
+    """Return joint positions (n, 7) with the tip above each thing of the scene."""
     return arm.inverse(reach_points(scene))
 
 
 def reach_points(scene: Scene) -> npt.NDArray[np.float64]:
-    """Where the tip shall go for each thing of the scene, (n, 3) metres."""
+    """Return where the tip shall go for each thing of the scene, (n, 3) metres."""
     over = CARRY if scene.carried >= 0 else HOVER
     tops = np.array([THINGS[kind].height + over for kind in scene.kinds])
     return np.concatenate([scene.places, tops[:, None]], axis=-1)
@@ -148,7 +148,7 @@ class Renderer:
         self._masks.close()
 
     def draw(self, scene: Scene) -> dict[str, tuple[Pixels, Pixels]]:
-        """Picture (h, w, 3) RGB and mask (h, w) of each camera; a mask holds thing number + 1, and 0 elsewhere."""
+        """Return picture (h, w, 3) RGB and mask (h, w) of each camera; a mask holds thing number + 1, else 0."""
         self._arrange(scene)
         drawn: dict[str, tuple[Pixels, Pixels]] = {}
         for camera in CAMERAS:
@@ -206,12 +206,12 @@ class Renderer:
 
 
 def moved(scene: Scene, joints: npt.NDArray[np.float64], gripper: float, carried: int) -> Scene:
-    """The same scene with the arm elsewhere."""
+    """Return the same scene with the arm elsewhere."""
     return replace(scene, joints=joints, gripper=gripper, carried=carried)
 
 
 def png(picture: Pixels) -> bytes:
-    """A picture or mask as the bytes of a PNG file."""
+    """Return a picture or mask as the bytes of a PNG file."""
     store = io.BytesIO()
     Image.fromarray(picture).save(store, "PNG", optimize=True)
     return store.getvalue()

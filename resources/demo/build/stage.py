@@ -38,7 +38,7 @@ _LIMBS: Final[tuple[tuple[str, ...], ...]] = (
 
 
 def stage(width: int, height: int) -> tuple[str, dict[str, bytes]]:
-    """MuJoCo XML of the whole stage and the texture files it names, for pictures of width x height pixels."""
+    """Return MuJoCo XML of the whole stage and the texture files it names, for pictures of width x height pixels."""
     rng = np.random.default_rng(7)
     textures = {f"{name}.png": _planks(rng, *_WOOD[name]) for name in TABLES}
     assets = "".join(
@@ -88,7 +88,7 @@ def stage(width: int, height: int) -> tuple[str, dict[str, bytes]]:
 
 
 def _chain() -> str:
-    """Nested bodies of the seven joints, the hand at the end."""
+    """Return the nested bodies of the seven joints, the hand at the end."""
     inner = f"""
       <body name="hand" pos="0 0 0.107" euler="0 0 {-np.pi / 4}">
         <geom type="box" size="0.030 0.098 0.026" pos="0 0 0.026" material="joint"/>
@@ -123,7 +123,7 @@ def _limb(line: str) -> str:
 
 
 def _planks(rng: np.random.Generator, light: tuple[int, int, int], dark: tuple[int, int, int]) -> bytes:
-    """PNG of a table top of six planks with a grain along x, 512 x 512."""
+    """Return a PNG of a table top of six planks with a grain along x, 512 x 512."""
     size, planks = 512, 6
     x = np.linspace(0, 1, size)[None, :]
     tone = np.zeros((size, size))

@@ -30,7 +30,7 @@ def _geom(kind: str, size: str, place: str, colour: str, more: str = "") -> str:
 
 
 def _ring(count: int, radius: float, height: float, thick: float, lean: float, colour: str) -> tuple[str, ...]:
-    """Wall of upright boards in a circle, leaning outwards by `lean` radians."""
+    """Return a wall of upright boards in a circle, leaning outwards by `lean` radians."""
     half = radius * np.tan(np.pi / count) * 1.12
     boards = []
     for angle in np.linspace(0, 2 * np.pi, count, endpoint=False):

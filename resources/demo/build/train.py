@@ -62,13 +62,13 @@ class Data:
         self.bars = torch.from_numpy(BOX.bars.flatten()).to(device)  # (256,)
 
     def batch(self, size: int, *, augment: bool = True) -> Batch:
-        """A batch of `size` scenes, one task each."""
+        """Return a batch of `size` scenes, one task each."""
         scene = torch.randint(self.count, (size,), generator=self.generator, device=self.device)
         task = torch.randint(TASKS, (size,), generator=self.generator, device=self.device)
         return self.take(scene, task, augment=augment)
 
     def take(self, scene: Tensor, task: Tensor, *, augment: bool = False) -> Batch:
-        """Given scenes and tasks, (B,) each."""
+        """Return a batch of the given scenes and tasks, (B,) each."""
         of = self.tensors
         raw = of["pictures"][scene].to(torch.float32).permute(0, 1, 4, 2, 3) / 255  # (B, 2, 3, rows, cols)
         if augment:
@@ -91,7 +91,7 @@ class Data:
         )
 
     def keep(self, cover: Tensor, count: int) -> Tensor:
-        """Patch numbers (B, 2, n): all, or a random part that favours things and leaves out most of the bars."""
+        """Return patch numbers (B, 2, n): all, or a random part that favours things and leaves out most of the bars."""
         batch, cameras = cover.shape[:2]
         if count >= PATCHES:
             return torch.arange(PATCHES, device=self.device).expand(batch, cameras, -1)
@@ -101,7 +101,7 @@ class Data:
         return chance.topk(count, dim=-1).indices.sort(dim=-1).values
 
     def _augment(self, raw: Tensor) -> Tensor:
-        """Light of another strength and colour, and sensor noise."""
+        """Change the strength and colour of the light, and add sensor noise."""
         lead = (*raw.shape[:2], 3, 1, 1)
         draw = torch.rand(3, *lead, generator=self.generator, device=self.device) * 2 - 1
         raw = raw * (1 + 0.12 * draw[0][:, :, :1] + 0.04 * draw[1]) + 0.04 * draw[2][:, :, :1]
@@ -147,7 +147,7 @@ class Run:
         self.recipe = recipe(stages, seed, device, self.data.count)
 
     def state(self) -> dict[str, Any]:
-        """All of it, as `torch.save` takes it."""
+        """Return the whole state, as `torch.save` takes it."""
         return {
             "recipe": self.recipe,
             "model": self.model.state_dict(),
@@ -175,7 +175,7 @@ class Run:
         self.sums = state["sums"].to(self.device)
 
     def advance(self) -> None:
-        """One step of the present stage."""
+        """Run one step of the present stage."""
         stage = self.stages[self.stage]
         fall = stage.floor + (1 - stage.floor) * 0.5 * (1 + math.cos(math.pi * self.step / stage.steps))
         for group in self.optimizer.param_groups:
@@ -213,7 +213,7 @@ class Run:
 
 
 def recipe(stages: list[Stage], seed: int, device: torch.device, scenes: int) -> str:
-    """What must be the same for a training to go on."""
+    """Return what must be the same for a training to be resumed."""
     settings = {"stages": [asdict(stage) for stage in stages], "seed": seed, "device": device.type, "scenes": scenes}
     return json.dumps(settings)
 

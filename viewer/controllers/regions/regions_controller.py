@@ -252,7 +252,7 @@ class RegionsController(QObject):
         return True
 
     def _make_writable(self, results: Results) -> bool:
-        """Have the regions at a place where they can be written; ask for one if need be. False if there is none."""
+        """Ensure that the regions can be written, and ask for another place if not; return False if there is none."""
         assert self.path is not None
         try:
             if self.settings.folder in self.path.parents:

@@ -244,7 +244,7 @@ class RunController(QObject):
         self.stage_changed.emit()
 
     def _on_episodes_changed(self, _: object = None) -> None:
-        """A new episode was finished: update the summary soon, with others that come meanwhile."""
+        """Update the summary soon after an episode was finished, together with those that finish meanwhile."""
         if (
             self._made[0] is not None
             and count_done(self._open_run) != self._made[1]

@@ -24,11 +24,11 @@ class SlowMark(QObject):
         self._timer.timeout.connect(self._show)
 
     def start(self) -> None:
-        """An answer is being computed."""
+        """Start waiting for an answer that is being computed."""
         self._timer.start()
 
     def stop(self) -> None:
-        """It has come."""
+        """Stop waiting, and hide the mark: the answer has come."""
         self._timer.stop()
         if self.is_shown:
             self.is_shown = False

@@ -254,7 +254,7 @@ class Atlas(ZoomPanel):
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
     def _is_unavailable(self) -> bool:
-        """Whether a sentence replaces the cells because the score is not available."""
+        """Return whether a sentence replaces the cells because the score is not available."""
         return not self.shown.thumbnails and bool(self._content_reason)
 
     def _paint_unavailable(self, painter: QPainter) -> None:

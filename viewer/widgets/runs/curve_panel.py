@@ -76,10 +76,10 @@ class RunCurvePanel(LinePanel):
         return None
 
     def go_to(self, point: int) -> None:
-        """There is no cursor to move."""
+        """Do nothing: the plot has no cursor."""
 
     def select_at(self, point: QPointF) -> None:
-        """A click selects nothing: a part of an episode is no frame of any."""
+        """Do nothing: a part of all episodes is no frame that could be opened."""
 
     def titles(self) -> tuple[str, str]:
         return "Over the time of an episode", "mean, 95 % interval"

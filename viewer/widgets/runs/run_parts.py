@@ -117,7 +117,7 @@ class RunParts(QObject):
             self._show_wanted()
 
     def _show_wanted(self) -> None:
-        """After a change of the run, show the view that was asked for with it, or leave the page of another run."""
+        """Show the requested view after a change of the run, or leave the page of another run."""
         view, self._wanted = self._wanted, None
         run, is_asked_for = self._acts.files.run, False
         if self.page is not None:

@@ -119,7 +119,7 @@ class EpisodeModel(QAbstractItemModel):
         return None
 
     def words(self, number: int) -> list[str]:
-        """All that is known of an episode, part by part."""
+        """Return all that is known of an episode, one text for each part."""
         episode, status = self.episodes.run.episodes[number], self.episodes.status(number)
         state = {
             "writing": "being written, or stopped before its end; opens as far as it goes",
@@ -132,13 +132,13 @@ class EpisodeModel(QAbstractItemModel):
         return [part for part in parts if part]
 
     def tally(self, group: Group) -> str:
-        """How many episodes a group has, and how many of those with a known outcome succeeded and failed."""
+        """Return how many episodes a group has, and how many of those with a known outcome succeeded and failed."""
         count = f"{len(group.members)} episode{'s' if len(group.members) != 1 else ''}"
         judged = outcomes(self.episodes, group.members)
         return f"{count} · {judged}" if judged else count
 
     def _marked(self, numbers: list[int]) -> None:
-        """Some states changed: their rows are asked for again."""
+        """Tell views that the states of some episodes changed."""
         if len(numbers) > 50:  # most rows are out of sight, and one signal for all is cheaper
             self.layoutChanged.emit()
             return
@@ -149,14 +149,14 @@ class EpisodeModel(QAbstractItemModel):
 
 
 def outcomes(episodes: Episodes, members: Sequence[int]) -> str:
-    """How many succeeded and failed, as signs; empty where that is not known of any."""
+    """Return how many succeeded and failed, such as `3 ✓ 1 ✕`; empty where no outcome is known."""
     known = [episodes.run.episodes[number].success for number in members]
     won, lost = known.count(True), known.count(False)
     return f"{won} ✓ {lost} ✕" if won or lost else ""
 
 
 def frames_of(count: int | None) -> str:
-    """A number of frames in words; empty where it is not known."""
+    """Return a number of frames in words; empty where it is not known."""
     return "" if count is None else f"{count} frame{'s' if count != 1 else ''}"
 
 
@@ -228,7 +228,7 @@ class EpisodeDelegate(QStyledItemDelegate):
 
 
 def mark(painter: QPainter, middle: QPointF, state: str) -> None:
-    """A state as a shape: a disc is done, half a disc is being written, a ring is to come, a cross failed."""
+    """Draw a state as a shape: a disc is done, half a disc is being written, a ring is to come, a cross failed."""
     t = theme.active()
     radius = 3.5
     box = QRectF(middle.x() - radius, middle.y() - radius, 2 * radius, 2 * radius)
