@@ -297,11 +297,8 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         ends.append(count)
     if len(ends) != len(moments):
         raise UserError(f"the episode gives {len(ends)} frames where {len(moments)} were chosen")
-    regions = (
-        None
-        if options.regions is None
-        else options.regions.open(episode, {camera: shapes[camera] for camera in cameras})
-    )
+    of_cameras = {camera: shapes[camera] for camera in cameras}
+    regions = None if options.regions is None else options.regions.open(episode, of_cameras)
     sizes = schema.Sizes(
         frames=count,
         cameras=cameras,
