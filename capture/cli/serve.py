@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from capture.cli.progress import Console
     from capture.pipeline.plan import Setup
     from capture.policies.base import Policy
-    from capture.rollouts.writer import RolloutWriter
+    from capture.rollouts.writer import RolloutCounts, RolloutWriter
     from capture.serve.service import PolicyService, ServeOptions
 
 EXAMPLES: Final = """\
@@ -41,6 +41,7 @@ examples:
   pi0-capture serve --demo -o runs/                                       # the small bundled policy
 
 Clients of openpi connect as they are: WebsocketClientPolicy(host, port). pi0-viewer runs/ follows while it records.
+Where an episode cannot be recorded (a full disk), answers go on and the next episode is tried; exit code 1 says so.
 An episode ends when the client disconnects, changes its prompt or is silent; a client may also say so itself:
   policy.infer({"pi0-capture": {"end": True, "success": True}})
 and with an observation {"pi0-capture": {"record": True, "new_episode": True, "seed": 7}, ...}, each key optional.
@@ -78,7 +79,7 @@ def run(name: str, arguments: Sequence[str], tell: Callable[[str], None], say: C
                     signal.signal(number, handler)
         console.close()
         say(_describe(service, options))
-    return 0
+    return choose_exit_code(service.recorded)
 
 
 async def _serve(service: PolicyService, console: Console) -> None:
@@ -120,6 +121,11 @@ async def _show_progress(service: PolicyService, console: Console) -> None:
         elif line != before:
             console.tell(line)
         before = line
+
+
+def choose_exit_code(recorded: RolloutCounts | None) -> int:
+    """Return 1 where an episode could not be recorded, which calls that were dropped for a late disk are not."""
+    return 1 if recorded is not None and recorded.failures else 0
 
 
 def _describe(service: PolicyService, options: argparse.Namespace) -> str:

@@ -17,11 +17,16 @@ if sys.platform != "win32":
 _NOT_SUPPORTED: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
+class FileIsBeingWrittenError(UserError):
+    """Another run holds the lock of the file: it may finish it, or be ended and leave it to the next run."""
+
+
 class FileLock:
     """Holds `.<name>.lock` beside a file that is replaced as a whole, so that it cannot be locked itself.
 
     The system frees the lock of a process that is killed, and the next run takes it over. File systems without locks
-    have none. Raises UserError on entry where another run holds it, or the folder takes no file.
+    have none. Raises FileIsBeingWrittenError on entry where another run holds it, UserError where the folder takes no
+    file.
     """
 
     def __init__(self, target: Path) -> None:
@@ -43,7 +48,7 @@ class FileLock:
                 os.close(descriptor)
                 if error.errno in _NOT_SUPPORTED:
                     return self
-                raise UserError(
+                raise FileIsBeingWrittenError(
                     f"another run is writing {self._target}; wait for it, or name another file with -o"
                 ) from None
             if self._is_current(descriptor):

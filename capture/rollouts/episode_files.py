@@ -99,17 +99,27 @@ class EpisodeFiles:
         self._finished(path)
         self._write_index({**opened.entry, "frames": opened.file.frames, "success": episode.success})
 
-    def abandon(self, episode: Episode, reason: str) -> None:
-        """Close the file of an episode under its partial name, and note why. Failures to do so are logged."""
+    def abandon(self, episode: Episode, reason: str) -> int:
+        """Close the file of an episode under its partial name, and note why. Failures to do so are logged.
+
+        Return the number of frames that are lost, because the file was removed while it was written.
+        """
         opened = self._files.pop(episode, None)
         if opened is None:
-            return
+            return 0
+        path, lost = opened.file.path, 0
         try:
             kept = opened.file.leave()
-            run_index.write_failure(opened.file.path, reason)
-            self._write_index({**opened.entry, "frames": kept, "failed": reason})
-        except (UserError, OSError) as error:
+            if not (opened.file.partial_path.exists() or path.exists()):
+                lost = kept
+            if self._folder.is_dir():
+                run_index.write_failure(path, reason)
+                self._write_index({**opened.entry, "frames": kept - lost, "failed": reason})
+        except OSError as error:
+            _log.warning("why %s is incomplete could not be noted beside it (%s)", path, error.strerror or error)
+        except UserError as error:
             _log.warning("%s", error)
+        return lost
 
     def _open(self, slot: CallSlot, sizes: schema.Sizes) -> _Open:
         while True:

@@ -296,11 +296,12 @@ class RolloutWriter:
             _log.error("a recording failed", exc_info=error)
         episode = item.slot.episode if isinstance(item, _Recording) else item
         assert episode is not None
-        self._files.abandon(episode, sentence)
+        lost = self._files.abandon(episode, sentence)
         with self._changed:
-            is_new = sentence not in self._counts.failures
-            if is_new:
-                self._counts = replace(self._counts, failures=(*self._counts.failures, sentence))
+            now = self._counts
+            is_new = sentence not in now.failures
+            failures = (*now.failures, sentence) if is_new else now.failures
+            self._counts = replace(now, failures=failures, recorded=now.recorded - lost, dropped=now.dropped + lost)
             if isinstance(item, _Recording):
                 self._failed.add(episode)
         if isinstance(item, _Recording):

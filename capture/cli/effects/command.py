@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,11 +90,13 @@ def measure_files(
     console: Console,
     say: Callable[[str], None],
 ) -> int:
-    """Measure this process's share of the files; return 0, 1 where some cannot be measured, 2 where none can.
+    """Measure this process's share of the files; return 0, 1 where some are left, 2 where none can be measured.
 
-    Files whose effects were measured before with the same settings are skipped.
+    Files whose effects were measured before with the same settings are skipped. Those that another run is writing are
+    put off until the others are done, and left to it where it still writes them then.
     """
     from capture.cli.effects.file_run import measure_file
+    from capture.effects.file_lock import FileIsBeingWrittenError
     from capture.pipeline.ranks import gather_from_ranks
 
     mine = share.of(files)
@@ -101,28 +104,54 @@ def measure_files(
     if share.count > 1:
         console.tell(f"part {share.number + 1} of {share.count} ({share.origin}): {len(mine)} of {len(files)} files")
     outcomes: list[tuple[str, str, str]] = []  # file, what became of it, why
-    for path in mine:
+    put_off: list[Path] = []
+
+    def measure(path: Path) -> None:
         try:
             report = measure_file(own, path, effects_path(path), source, console, is_one_of_many=True)
+        except FileIsBeingWrittenError:
+            put_off.append(path)
+            return
         except UserError as error:
             console.tell(f"{path.name}: {error}")
             outcomes.append((path.name, "failed", str(error)))
-            continue
+            return
         if report.lines:
             console.tell(report.lines[-1])
         outcomes.append((path.name, "skipped" if report.is_skipped else "measured", ""))
+
+    for path in mine:
+        measure(path)
+    again, put_off = put_off, []
+    for path in again:  # the other run has finished them, was ended, or still writes them
+        measure(path)
+    outcomes += [(path.name, "busy", "") for path in put_off]
     console.close()
     together = [outcome for of_rank in gather_from_ranks(share, outcomes) for outcome in of_rank]
-    count = {what: sum(outcome[1] == what for outcome in together) for what in ("measured", "skipped", "failed")}
     if share.first:
-        parts = [f"effects of {count['measured']} file{'s' * (count['measured'] != 1)} {_verb(own)}"]
-        if count["skipped"]:
-            parts.append(f"{count['skipped']} measured before")
-        if count["failed"]:
-            name, _, why = next(outcome for outcome in together if outcome[1] == "failed")
-            parts.append(f"{count['failed']} cannot be measured, {name} first: {why}")
-        say("; ".join(parts))
-    return 0 if not count["failed"] else 1 if count["measured"] or count["skipped"] else 2
+        say(_describe_outcomes(own, together))
+    count = Counter(what for _, what, _ in together)
+    if not count["failed"]:
+        return 1 if count["busy"] else 0
+    return 1 if count["measured"] or count["skipped"] or count["busy"] else 2
+
+
+def _describe_outcomes(own: argparse.Namespace, outcomes: Sequence[tuple[str, str, str]]) -> str:
+    """Return what became of the files in one line. `outcomes`: name, `measured`, `skipped`, `failed` or `busy`, why."""
+    count = Counter(what for _, what, _ in outcomes)
+    parts = [f"effects of {count['measured']} file{'s' * (count['measured'] != 1)} {_verb(own)}"]
+    if count["skipped"]:
+        parts.append(f"{count['skipped']} measured before")
+    if count["failed"]:
+        name, _, why = next(outcome for outcome in outcomes if outcome[1] == "failed")
+        parts.append(f"{count['failed']} cannot be measured, {name} first: {why}")
+    if count["busy"]:
+        name = next(outcome[0] for outcome in outcomes if outcome[1] == "busy")
+        parts.append(
+            f"{count['busy']} left to another run that is writing them, {name} first; repeat the command when it has "
+            "ended"
+        )
+    return "; ".join(parts)
 
 
 def _verb(own: argparse.Namespace) -> str:

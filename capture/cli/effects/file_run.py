@@ -58,7 +58,7 @@ def measure_file(
     """Measure the effects of a results file, or with `dry_run` say what would be run.
 
     Where the file is one of many, an effects file of the same settings is taken as measured already.
-    Raises UserError for what the user can mend.
+    Raises FileIsBeingWrittenError where another run measures it, UserError for what the user can mend.
     """
     describe(path)  # in a process that is ended where HDF5 hangs or crashes on the file
     with ResultsFrames(path) as frames:
@@ -81,7 +81,7 @@ def measure_file(
             calls = [count_calls(request, frames, number, sizes) for number in chosen]
             sentence = forecast(calls, source.spec, source.device.type, dtype, request.batch)
             return FileReport(output, (f"{sentence}; would write {output}",))
-        _check_output(output, path, overwrite=own.overwrite)
+        _check_output(output, path, overwrite=own.overwrite or is_one_of_many)  # another run may be about to finish it
         with FileLock(output):
             # Another run may have written it since.
             if is_one_of_many and not own.overwrite and is_finished(output, run):

@@ -22,6 +22,8 @@ examples:
   pi0-capture effects duck.h5 --checkpoint pi05_droid/ --map 2 --curves --heads actions words
 
 Give the options for the policy that the capture had. Frames, layers, heads, rows and columns are counted from 0.
+Of the folder of a run, files that were measured before are skipped, and those that another run is writing are left to
+it: exit code 1 then says that the command has to be repeated.
 """
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import episode_files
@@ -15,6 +19,28 @@ from capture.effects.file_lock import FileLock
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MEASURES = "--region exterior:4-7,4-7 --heads actions --controls 2 --seeds 3"
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from capture.effects.file_lock import FileLock
+with FileLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    while not Path(sys.argv[2]).exists():
+        time.sleep(0.01)
+"""
+
+
+@contextmanager
+def another_run(writes: Path, until: Path) -> Iterator[None]:
+    """Let another process hold the lock of an effects file until a file appears, or the context ends."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(writes), str(until)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +116,12 @@ def test_run_folder_is_shared_between_processes_and_broken_files_are_skipped(
     assert [name for name in names(folder) if "effects" in name] == [
         "episode_000000.effects.h5", "episode_000002.effects.h5",
     ]  # fmt: skip
+    with another_run(folder / "episode_000001.effects.h5", until=tmp_path / "never"):
+        assert main(command) == 1
+    assert (
+        "effects of 0 files measured; 2 measured before; 1 left to another run that is writing them, "
+        "episode_000001.h5 first; repeat the command when it has ended"
+    ) in capsys.readouterr().out
     (folder / "episode_000001.h5").write_bytes(b"no HDF5")
     assert main(command) == 1
     out = capsys.readouterr().out
@@ -98,6 +130,21 @@ def test_run_folder_is_shared_between_processes_and_broken_files_are_skipped(
     # Other settings do not replace what was measured.
     assert main([*command, "--heads", "words"]) == 2
     assert "exists; name another file with -o, or add --overwrite" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_file_of_another_run_that_ends_is_measured_after_the_others(capture_run, policy_options, tmp_path, capsys):
+    folder = tmp_path / "runs"
+    assert main([*capture_run, "--episodes", "0,1"]) == 0
+    capsys.readouterr()
+    measures = ["--denoise-steps", "2", "--heads", "actions", "--seeds", "3"]
+    with another_run(folder / "episode_000000.effects.h5", until=folder / "episode_000001.effects.h5"):
+        assert main(["effects", str(folder), *policy_options[:4], *measures]) == 0
+    printed = capsys.readouterr()
+    assert "effects of 2 files measured" in printed.out
+    assert printed.err.index("episode_000001.effects.h5: 1 frame") < printed.err.index("episode_000000.effects.h5: 1 ")
+    with h5py.File(folder / "episode_000000.effects.h5") as file:
+        assert file.attrs["complete"]
 
 
 def test_single_frame_is_captured_and_measured_but_not_in_a_dry_run(command, tmp_path, capsys):

@@ -18,6 +18,8 @@ from policy_server import make_client_observation
 from websockets.sync.client import connect
 
 from capture.__main__ import main
+from capture.cli.serve import choose_exit_code
+from capture.rollouts.writer import RolloutCounts
 from capture.serve.access import is_loopback
 from capture.serve.wire_format import pack, unpack
 
@@ -57,6 +59,12 @@ def test_unusable_options_get_a_sentence(
 def test_addresses_of_this_machine_alone_need_no_key() -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3")] == [True] * 4
     assert not is_loopback("0.0.0.0")
+
+
+def test_exit_code_says_whether_an_episode_could_not_be_recorded() -> None:
+    assert choose_exit_code(None) == 0
+    assert choose_exit_code(RolloutCounts(calls=3, recorded=2, dropped=1, episodes=1)) == 0
+    assert choose_exit_code(RolloutCounts(calls=3, recorded=2, dropped=1, failures=("no space left on device",))) == 1
 
 
 def test_missing_package_names_the_extra(

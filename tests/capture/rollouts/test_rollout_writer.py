@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,6 +187,29 @@ def test_full_disk_keeps_the_frames_and_the_next_episode_is_recorded(
         assert not file.attrs["complete"]
     assert [entry.get("failed") for entry in entries(tmp_path)] == ["no space left on device", None]
     assert (tmp_path / "episode_000001.h5").is_file()
+
+
+def test_frames_of_a_removed_folder_are_counted_as_dropped_and_a_new_folder_is_recorded_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "runs"
+    messages: list[str] = []
+    with RolloutWriter(folder, describe_toy_run(), tell=messages.append) as writer:
+        stream = writer.open_stream("robot")
+        assert stream.start_call("go").store(record_toy_call(0, "go"))
+        writer.settle()
+        shutil.rmtree(folder)
+        stream.end_episode()
+        writer.settle()
+        assert (writer.counts.recorded, writer.counts.dropped) == (0, 1)
+        folder.mkdir()
+        assert stream.start_call("go").store(record_toy_call(1, "go"))
+    assert (writer.counts.calls, writer.counts.recorded, writer.counts.dropped) == (2, 1, 1)
+    assert [path.name for path in writer.counts.files] == ["episode_000001.h5"]
+    assert len(messages) == 1
+    assert "episode_000000.h5.partial was removed while this run was writing it" in messages[0]
+    assert not caplog.records
+    assert [entry["file"] for entry in entries(folder)] == ["episode_000001.h5"]
 
 
 def test_queued_recordings_of_a_failed_episode_begin_no_other_file(
