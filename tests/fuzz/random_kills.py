@@ -2,8 +2,9 @@
 
     python tests/fuzz/random_kills.py --count 1000 --seed 1
 
-prints one line of JSON: kills, frames told finished, frames lost, final files that differ. The seed decides after which
-share of a run's time each kill comes; `test_broken_disk.py` kills at every system call instead.
+prints one line of JSON: kills, those that met a file with finished frames, frames reported as finished, frames lost, final
+files that differ. Every second kill comes after a share of a run's time, the others after a number of finished frames and
+a share of a frame's time; the seed decides which. `test_broken_disk.py` kills at every system call instead.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import random
 import signal
+import statistics
 import sys
 import tempfile
 import time
@@ -39,6 +41,8 @@ FRAMES = [synthetic.make_frame(SIZES, number) for number in range(SIZES.frames)]
 RUN = {"seed": 0, "layers": [0, 1]}
 MOST_KILLS = 4
 """Kills of one file, one after another, before its run may end."""
+TIMED_RUNS = 5
+"""Runs whose median time scales the moments of the kills; the first run of a process is slower than all others."""
 
 
 def write(path: Path, output: int) -> None:
@@ -53,8 +57,11 @@ def write(path: Path, output: int) -> None:
         writer.finish({schema.CHECK_ROW_SUM: 0.001})
 
 
-def run_forked(path: Path, seconds: float | None) -> tuple[bool, int, float]:
-    """Write in another process, killed after `seconds`; return whether it was, the frames that it reported, and its time."""
+def run_forked(path: Path, seconds: float | None, frames: int = 0) -> tuple[bool, int, float]:
+    """Write in another process; return whether it was killed, the frames that it reported, and its time.
+
+    It is killed `seconds` after it has reported `frames` finished frames, or never without `seconds`.
+    """
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # this process has no threads when it forks
@@ -71,10 +78,12 @@ def run_forked(path: Path, seconds: float | None) -> tuple[bool, int, float]:
         finally:
             os._exit(code)
     os.close(writing)
+    reported = 0
+    while reported < frames and (part := os.read(reading, frames - reported)):
+        reported += len(part)
     if seconds is not None:
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
-    reported = 0
     while part := os.read(reading, 4096):
         reported += len(part)
     os.close(reading)
@@ -103,17 +112,23 @@ def run(count: int, seed: int) -> dict[str, Any]:
     """Kill `count` times; return what became of the files."""
     writer_module.ask_run_state = read_run_state  # a process for each look would take most of the time
     rng = random.Random(seed)
-    tally = {"seed": seed, "kills": 0, "files": 0, "reported": 0, "lost": 0, "different": 0}
+    tally = {"seed": seed, "kills": 0, "with_frames": 0, "files": 0, "reported": 0, "lost": 0, "different": 0}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _, _, duration = run_forked(folder / "whole.h5", None)
-        expected = content(folder / "whole.h5")
+        durations = [run_forked(folder / f"whole {number}.h5", None)[2] for number in range(TIMED_RUNS)]
+        duration = statistics.median(durations)
+        expected = content(folder / "whole 0.h5")
         while tally["kills"] < count:
             path = folder / f"{tally['files']}.h5"
             partial = path.with_name(path.name + schema.PARTIAL_SUFFIX)
             finished = 0
             for _ in range(rng.randint(1, MOST_KILLS)):
-                was_killed, reported, _ = run_forked(path, rng.uniform(0, 1.1 * duration))
+                if rng.random() < 0.5:
+                    moment, frames = rng.uniform(0, 1.1 * duration), 0
+                else:
+                    frames = rng.randint(1, SIZES.frames)
+                    moment = rng.uniform(0, duration / SIZES.frames)
+                was_killed, reported, _ = run_forked(path, moment, frames)
                 if path.exists():
                     break
                 tally["kills"] += was_killed
@@ -122,6 +137,7 @@ def run(count: int, seed: int) -> dict[str, Any]:
                 done = count_done(partial) if partial.exists() else 0
                 tally["lost"] += max(0, finished - done)
                 finished = max(finished, done)
+                tally["with_frames"] += was_killed and done > 0
             if not path.exists():
                 run_forked(path, None)
             tally["different"] += content(path) != expected

@@ -26,6 +26,7 @@ def run_script(name: str, *arguments: str) -> list[dict[str, Any]]:
 def test_random_kills_lose_no_finished_frame() -> None:
     [tally] = run_script("random_kills.py", "--count", "12", "--seed", "5")
     assert tally["kills"] >= 12, tally
+    assert tally["with_frames"], "no kill met a file with finished frames"
     assert (tally["lost"], tally["different"]) == (0, 0), tally
 
 
