@@ -284,10 +284,12 @@ def check_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], wher
     """Raise UserError unless exactly the expected tensors are present, in the expected shapes."""
     if missing := [name for name in expected if name not in found]:
         raise UserError(
-            f"{where} lacks {some(missing, len(expected))}; the download may have stopped early: fetch it again"
+            f"{where} lacks {list_tensors(missing, len(expected))}; the download may have stopped early: fetch it again"
         )
     if extra := [name for name in found if name not in expected]:
-        raise UserError(f"{where} has {some(extra)} that Pi0.5 does not have; it is another model or a variant of it")
+        raise UserError(
+            f"{where} has {list_tensors(extra)} that Pi0.5 does not have; it is another model or a variant of it"
+        )
     for name, shape in expected.items():
         if found[name] != shape:
             raise UserError(
@@ -296,7 +298,7 @@ def check_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], wher
             )
 
 
-def some(names: Iterable[str], total: int | None = None) -> str:
+def list_tensors(names: Iterable[str], total: int | None = None) -> str:
     """Return a count and a few of the names as text: "3 of 812 tensors ('a', 'b', …)"."""
     known = list(names)
     count = f"{len(known)} of {total}" if total else f"{len(known)}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from capture.checkpoints.infer_config import EMBEDDING, EXPERT, LANGUAGE, PROJECTOR, VISION, some
+from capture.checkpoints.infer_config import EMBEDDING, EXPERT, LANGUAGE, PROJECTOR, VISION, list_tensors
 from capture.checkpoints.lora import Adapter, split_adapters
 from capture.errors import UserError
 
@@ -142,4 +142,4 @@ def other_model(names: Iterable[str]) -> str | None:
         return None
     if any("language_model." in name or name.startswith(("params.PaliGemma.", "params.llm.")) for name in known):
         return "no action expert (PaliGemma alone, or Pi0-FAST); this program needs a whole Pi0.5 policy"
-    return f"none of Pi0.5's weights, but {some(known)}; give a Pi0.5 checkpoint"
+    return f"none of Pi0.5's weights, but {list_tensors(known)}; give a Pi0.5 checkpoint"

@@ -60,7 +60,7 @@ def find_source(
     if exists:
         return _local(path)
     if scheme:
-        raise UserError(_elsewhere(text, scheme[1]))
+        raise UserError(_describe_unsupported_address(text, scheme[1]))
     match = REPOSITORY.fullmatch(text)
     if match is None or isinstance(location, Path):
         raise UserError(
@@ -127,7 +127,7 @@ def _cached_repository(path: Path) -> Source | None:
     return Source(folder, name, tuple(name.split("/")))
 
 
-def _elsewhere(text: str, scheme: str) -> str:
+def _describe_unsupported_address(text: str, scheme: str) -> str:
     if scheme == "gs":
         name = text.rstrip("/").rsplit("/", 1)[-1] or "CHECKPOINT"
         return (

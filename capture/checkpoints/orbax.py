@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from capture.checkpoints.infer_config import Shape, Stated, some
+from capture.checkpoints.infer_config import Shape, Stated, list_tensors
 from capture.checkpoints.jax_keys import LORA_RULES, RULES, Layout, Rule
 from capture.checkpoints.key_names import other_model
 from capture.checkpoints.lora import LoraScale
@@ -306,10 +306,12 @@ def _check_names(arrays: Mapping[str, StoredArray], where: str) -> None:
     adapters = {f"params.{name}" for rule in LORA_RULES.values() for name in (rule.a, rule.b)}
     if missing := sorted(expected - set(arrays)):
         raise UserError(
-            f"{where} lacks {some(missing, len(expected))}; the download may have stopped early: fetch it again"
+            f"{where} lacks {list_tensors(missing, len(expected))}; the download may have stopped early: fetch it again"
         )
     if extra := sorted(set(arrays) - expected - adapters):
-        raise UserError(f"{where} has {some(extra)} that Pi0.5 does not have; it is another model or a variant of it")
+        raise UserError(
+            f"{where} has {list_tensors(extra)} that Pi0.5 does not have; it is another model or a variant of it"
+        )
 
 
 def _check_adapters(arrays: Mapping[str, StoredArray], where: str) -> None:

@@ -58,13 +58,13 @@ def describe(
     except UserError as error:
         source = open_dataset(path, SourceOptions((), 1, has_files=is_here))  # what it holds can still be said
         mapped, is_mapped = [str(error)], False
-    findings = _look(source, read_all=read_all) if is_here else _list_episodes(source)
+    findings = _inspect_episodes(source, read_all=read_all) if is_here else _list_episodes(source)
     used = (
         {decision.choice for decision in source.decisions if decision.subject.endswith(" camera")}
         if is_mapped
         else set()
     )
-    damage = _look_at_other_cameras(path, source, used, findings, read_all=read_all) if is_here else {}
+    damage = _find_unreadable_cameras(path, source, used, findings, read_all=read_all) if is_here else {}
     if not is_mapped:  # any of the cameras may be needed
         findings = replace(
             findings,
@@ -94,8 +94,8 @@ class _Row:
     episode: Episode
     length: int
     success: bool | None
-    looked: bool
-    """Whether its last frame was read."""
+    is_listed: bool
+    """Whether it has a line in the table."""
     prompts: tuple[str, ...]
     """Those that name a task."""
     has_prompts: bool
@@ -122,7 +122,7 @@ class _Findings:
     """Episodes that lack files of some frames -> which."""
 
 
-def _look(source: Source, *, read_all: bool) -> _Findings:
+def _inspect_episodes(source: Source, *, read_all: bool) -> _Findings:
     good: list[_Row] = []
     broken = {name: error.reason for name, error in source.unusable.items()}
     prompts: dict[str, None] = {}
@@ -132,7 +132,7 @@ def _look(source: Source, *, read_all: bool) -> _Findings:
     for number, episode in enumerate(source.episodes):
         shown = number < SHOWN
         try:
-            row = _summarise(episode, success=episode.success if has_outcomes or shown else None, looked=shown)
+            row = _summarise(episode, success=episode.success if has_outcomes or shown else None, is_listed=shown)
             for sentence in _check_episode(episode, is_read=read_all or number < READ):
                 notes.setdefault(sentence, []).append(episode.name)
         except UserError as error:
@@ -159,16 +159,16 @@ def _look(source: Source, *, read_all: bool) -> _Findings:
     )
 
 
-def _summarise(episode: Episode, *, success: bool | None, looked: bool) -> _Row:
+def _summarise(episode: Episode, *, success: bool | None, is_listed: bool) -> _Row:
     stored = episode.prompts
     prompts = tuple(prompt for prompt in stored if is_task(prompt))
-    return _Row(episode, episode.length, success, looked, prompts, has_prompts=0 < len(prompts) == len(stored))
+    return _Row(episode, episode.length, success, is_listed, prompts, has_prompts=0 < len(prompts) == len(stored))
 
 
 def _list_episodes(source: Source) -> _Findings:
     """Return what the metadata of a data set state that is not fetched."""
     rows = tuple(
-        _summarise(episode, success=None, looked=number < SHOWN) for number, episode in enumerate(source.episodes)
+        _summarise(episode, success=None, is_listed=number < SHOWN) for number, episode in enumerate(source.episodes)
     )
     prompts = dict.fromkeys(prompt for row in rows for prompt in row.prompts)
     return _Findings(rows, {}, tuple(prompts), {}, has_outcomes=False, is_read=False, is_fetched=False)
@@ -190,12 +190,12 @@ def _check_episode(episode: Episode, *, is_read: bool) -> Iterator[str]:
             yield decision.sentence
 
 
-def _look_at_other_cameras(
-    path: Path, source: Source, used: Collection[str], looked: _Findings, *, read_all: bool
+def _find_unreadable_cameras(
+    path: Path, source: Source, used: Collection[str], findings: _Findings, *, read_all: bool
 ) -> dict[str, str]:
     """Return why the pictures of cameras outside `used` cannot be read, by episode, for episodes that are else good."""
     damage: dict[str, str] = {}
-    names = {row.episode.name for row in looked.good}
+    names = {row.episode.name for row in findings.good}
     for camera in source.cameras:
         if camera.name in used:
             continue
@@ -290,7 +290,7 @@ def _count_more(count: int) -> str:
 
 def _format_table(findings: _Findings) -> Iterator[str]:
     """Yield a table of the first episodes, a line each."""
-    shown = [row for row in findings.good if row.looked]
+    shown = [row for row in findings.good if row.is_listed]
     if not shown:
         return
     names = [clean(row.episode.name, 48) for row in shown]

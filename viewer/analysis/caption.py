@@ -51,7 +51,7 @@ class Caption:
 
 
 @lru_cache(maxsize=256)
-def spoken(camera: str) -> str:
+def format_camera(camera: str) -> str:
     """Return a camera's name for use in a sentence."""
     return camera.replace("_", " ")
 
@@ -59,7 +59,7 @@ def spoken(camera: str) -> str:
 @lru_cache(maxsize=256)
 def heading_of(camera: str) -> str:
     """Return a camera's name as a heading."""
-    return spoken(camera[:1].upper() + camera[1:])
+    return format_camera(camera[:1].upper() + camera[1:])
 
 
 def elide(text: str, most: int = MOST_CHARACTERS) -> str:

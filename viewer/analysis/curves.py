@@ -54,7 +54,7 @@ def merge_bars(masses: Floats, results: Results) -> tuple[tuple[str, ...], Float
 def read_curves(results: Results, view: ViewState) -> Curves:
     """Return masses over denoise steps at the shown layer, or over layers at the shown step; mean of the heads."""
     masses = scene.masses(results, view.frame, view.query)  # (layers, steps, heads, groups)
-    masses = attention.together(masses[:, :, list(view.heads)] if view.heads else masses, 2, "mean")
+    masses = attention.reduce_axis(masses[:, :, list(view.heads)] if view.heads else masses, 2, "mean")
     if view.curve == "steps" and view.query.kind == "action":
         names, values = merge_bars(masses[view.layer], results)
         return Curves(names, values, results.steps, tuple(range(len(results.steps))))
@@ -77,7 +77,7 @@ def read_frame_masses(results: Results, view: ViewState, frame: int) -> Floats:
         if part is None:
             every = scene.masses(results, frame, Query(query.kind, query.items))
             part = every[view.layer, min(view.step, every.shape[1] - 1)]
-        parts.append(attention.together(part[list(view.heads)] if view.heads else part, 0, "mean"))
+        parts.append(attention.reduce_axis(part[list(view.heads)] if view.heads else part, 0, "mean"))
     return np.mean(parts, axis=0, dtype=np.float32) if parts else np.full(len(results.groups), np.nan, np.float32)
 
 

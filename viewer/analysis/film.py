@@ -64,7 +64,7 @@ def read_film(results: Results, view: ViewState) -> Film:
 
     def reduce_heads(row: Rows) -> Floats:
         parts = [_part(row, name, steps, view.heads) for name in _names_of_parts(view)]
-        return np.concatenate([attention.together(part, 2, view.reduce) for part in parts], -1)
+        return np.concatenate([attention.reduce_axis(part, 2, view.reduce) for part in parts], -1)
 
     weights = sum((reduce_heads(row) for row in rows[1:]), reduce_heads(rows[0])) / np.float32(len(rows))
     maps, uniform, keys = finish_maps(results, view, weights.swapaxes(0, 1), rows[0].action.shape[-1])
@@ -208,7 +208,7 @@ def _read_map(results: Results, view: ViewState) -> tuple[Floats, float, int]:
     for token in tokens:
         block = results.column(view.frame, view.query.kind, view.layer, token)
         block = attention.widened(block[min(view.step, len(block) - 1)])
-        maps = attention.together(block[list(view.heads)] if view.heads else block, 0, view.reduce)
+        maps = attention.reduce_axis(block[list(view.heads)] if view.heads else block, 0, view.reduce)
         total = maps if total is None else total + maps
     if total is None:
         total = np.zeros((len(results.cameras), *results.grid.shape), np.float32)

@@ -329,7 +329,7 @@ def _read_view(results: Results, view: ViewState) -> None:
             read(view.frame, view.query.kind)
 
 
-def about(
+def read_prompts(
     path: Location, note_progress: Callable[[], object] = lambda: None, limit_again: Callable[[], object] = lambda: None
 ) -> dict[str, Any]:
     """Return the prompts of a file, each once, and its number of frames; or a sentence why it cannot be read.
@@ -359,7 +359,7 @@ def serve() -> None:
         _note_progress()
         request = json.loads(line)
         if isinstance(request, list):
-            answer = about(parse_location(request[0]), _note_progress, limit)
+            answer = read_prompts(parse_location(request[0]), _note_progress, limit)
         else:
             answer = {"error": look(parse_location(request), _note_progress, limit)}
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -139,7 +139,7 @@ def masses(results: Results, frame: int, query: Query) -> Floats:
         tokens = tokens_of(results, frame, query)
         if not tokens:
             raise IndexError("this frame has no such word")
-        row = stored[:, tokens[0]] if len(tokens) == 1 else attention.together(stored[:, list(tokens)], 1, "mean")
+        row = stored[:, tokens[0]] if len(tokens) == 1 else attention.reduce_axis(stored[:, list(tokens)], 1, "mean")
         return row[:, None] if query.kind == "text" else row
 
     return results.remember(("masses", frame, query), make, lambda values: values.nbytes)
@@ -155,7 +155,7 @@ def mass_row(results: Results, state: ViewState) -> Floats:
     with contextlib.suppress(*READ_ERRORS):  # damaged masses are no reason not to show the weights
         heads = _stored_masses(results, state)
     if heads is not None:
-        return attention.together(heads[list(state.heads)] if state.heads else heads, 0, "mean")
+        return attention.reduce_axis(heads[list(state.heads)] if state.heads else heads, 0, "mean")
     row = attention.pick(layer_rows(results, state), 0, state.step, state.heads, "mean")
     flat = np.concatenate([row.image.ravel(), row.text, row.action])
     mass: Floats = flat @ group_matrix(results, state.frame)[: len(flat)]
@@ -174,7 +174,7 @@ def _stored_masses(results: Results, state: ViewState) -> Floats | None:
     step = min(state.step, max(len(results.steps) - 1, 0))
     found = [results.mass_at(frame, kind, token, state.layer, step) for token in tokens_of(results, frame, state.query)]
     rows = [row for row in found if row is not None]
-    return attention.together(np.stack(rows), 0, "mean") if rows and len(rows) == len(found) else None
+    return attention.reduce_axis(np.stack(rows), 0, "mean") if rows and len(rows) == len(found) else None
 
 
 def layer_rows(results: Results, state: ViewState) -> list[Rows]:

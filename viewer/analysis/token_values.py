@@ -63,7 +63,7 @@ def _token_values(results: Results, state: ViewState, kind: Kind, pointer: Cell 
         stored = _picture_mass(results, state.frame, kind)
         if stored is not None:
             at = stored[state.layer, :, state.step] if kind == "action" else stored[state.layer]
-            return attention.together(at[:, heads], 1, state.reduce)
+            return attention.reduce_axis(at[:, heads], 1, state.reduce)
     images = results.layer_images(state.frame, kind, state.layer, state.step)[:, heads]
     if not images.size:
         return np.zeros(len(images), np.float32)
@@ -75,7 +75,7 @@ def _token_values(results: Results, state: ViewState, kind: Kind, pointer: Cell 
     else:
         keep = ~results.bars(state.frame)
         values = attention.widened(np.ascontiguousarray(images[:, :, keep])).sum(-1)
-    return attention.together(values, 1, state.reduce)
+    return attention.reduce_axis(values, 1, state.reduce)
 
 
 def _stored_region_values(results: Results, state: ViewState, kind: Kind) -> Floats:
@@ -86,7 +86,7 @@ def _stored_region_values(results: Results, state: ViewState, kind: Kind) -> Flo
         results.require_maps(state.frame)
         return np.zeros(results.tokens if kind == "text" else results.horizon, np.float32)
     at = values[:, state.layer, min(state.step, values.shape[2] - 1)]  # (items, heads)
-    mass = attention.together(at[:, list(state.heads)] if state.heads else at, 1, state.reduce)
+    mass = attention.reduce_axis(at[:, list(state.heads)] if state.heads else at, 1, state.reduce)
     if kind == "action":
         return mass
     tokens = np.zeros(results.tokens, np.float32)

@@ -163,7 +163,7 @@ class Actions(QObject):
         else:
             self.say(f"There is no head {number}; there are heads 0 to {self.session.dims.heads - 1}.")
 
-    def walk(self, by: int) -> None:
+    def step_query(self, by: int) -> None:
         """Select the next or previous word or action token, cyclically."""
         query, dims = self.session.state.query, self.session.dims
         count = dims.actions if query.kind == "action" else dims.chips
@@ -246,7 +246,7 @@ class Actions(QObject):
         shown = replace(state, **to_measure(state, "weight", results))
         self.session.update(measure="weight", range=shown.range, pinned=effect, compare="side")
 
-    def hold(self, name: str, *, down: bool) -> None:
+    def hold_key(self, name: str, *, down: bool) -> None:
         """Do what a held key does: `H` bares the picture, `B` blinks to the pinned view, `E` to the effect."""
         if name == "H":
             self.session.hide_heat(down)

@@ -74,7 +74,7 @@ class FrameSeries(QObject):
         session.regions_changed.connect(self._region_timer.start)
         session.changed.connect(self._on_changed)
         session.opened.connect(self._reopened)
-        session.grew.connect(self._grew)
+        session.grew.connect(self._on_grown)
         session.reader.found.connect(self._ask_again)
 
     def along(self, frame: int) -> tuple[int, ...]:
@@ -147,9 +147,9 @@ class FrameSeries(QObject):
         """Read again what may have failed while the file could not be reached."""
         for purpose in ("timeline", "over frames"):
             self.worker.drop(purpose)
-        self._grew()
+        self._on_grown()
 
-    def _grew(self) -> None:
+    def _on_grown(self) -> None:
         self._follow()
         self._timer.start()
         self._region_timer.start()

@@ -58,7 +58,7 @@ class Playback(QObject):
         self._place = -1
         self._timer = QTimer(self)
         self._timer.setInterval(10)
-        self._timer.timeout.connect(self.beat)
+        self._timer.timeout.connect(self.show_current_place)
         self._interrupted = ""
         session.opened.connect(self._opened)
         frame_series.followed.connect(self._again)
@@ -152,7 +152,7 @@ class Playback(QObject):
             self.session.end()
             self.changed.emit("")
 
-    def beat(self) -> None:
+    def show_current_place(self) -> None:
         """Go to the place for the current time; places passed since the last call are skipped."""
         if not self.axis or len(self._places) < 2:
             self.stop()

@@ -61,7 +61,7 @@ class Prefetch(QObject):
         self.had, self._coming = set(), ()
         self.worker.drop("ahead")
 
-    def come(self, frames: tuple[int, ...]) -> None:
+    def set_upcoming(self, frames: tuple[int, ...]) -> None:
         """Set the frames that follow the one about to be shown, in the order of playback."""
         self._coming = frames
 

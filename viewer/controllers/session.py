@@ -163,12 +163,12 @@ class Session(ShownScenes):
         if state.pinned is not None:  # its words are those of its own frame
             frame = min(max(state.pinned.frame, 0), max(self.results.done - 1, 0))
             fitted = replace(fitted, pinned=state.pinned.bare().clamped(self._dims(frame)))
-        if fitted.measure == "contribution" and not self._weighable(fitted):
+        if fitted.measure == "contribution" and not self._has_value_norms(fitted):
             fitted = replace(fitted, measure="weight")
             self.noticed.emit(f"{self.results.path.name} has no value norms for this; raw weights are shown.")
         return fitted
 
-    def _weighable(self, state: ViewState) -> bool:
+    def _has_value_norms(self, state: ViewState) -> bool:
         """Return whether the file has value norms for a view; True on a read error, which is reported on drawing."""
         try:
             if self.results is None or not self.results.has_maps(state.frame):

@@ -199,7 +199,7 @@ class _Resolver:
         arguments = self.arguments
         view = self.start or ViewState(colours="viridis" if arguments.kind == "heads" else "inferno")
         view = effect_maps.unlock_other_unit(view, arguments, self.over)
-        view = replace(view, **self._look(), **selection.parse_colour_range(arguments.range), wall=self._wall())
+        view = replace(view, **self._view_options(), **selection.parse_colour_range(arguments.range), wall=self._wall())
         if view.wall != "off":
             view = replace(view, thumbnails=False, compare="off", pinned=None)
         view = view if self.is_of_effects else view_of_attention(view)
@@ -221,7 +221,7 @@ class _Resolver:
             step=view.step if self.start is not None and view.step in steps else steps[-1] if steps else 0,
         )
 
-    def _look(self) -> dict[str, Any]:
+    def _view_options(self) -> dict[str, Any]:
         names = ("colours", "opacity", "picture", "smooth", "grid", "score", "thumbnails", "unit", "measure")
         look = {name: value for name in names if (value := getattr(self.arguments, name)) is not None}
         if self.arguments.dim is not None:

@@ -51,8 +51,9 @@ class Effects:
             raise
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
             self._file.close()
+            reason = open_file.shorten_error(error)
             raise UserError(
-                f"{path.name} is damaged: HDF5 says “{open_file.short(error)}”. Copy it again, or measure it again."
+                f"{path.name} is damaged: HDF5 says “{reason}”. Copy it again, or measure it again."
             ) from error
 
     def _read_header(self) -> None:

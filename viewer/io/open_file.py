@@ -197,12 +197,12 @@ def wrong_format(path: Location, found: object) -> UserError:
 
 def _torn(path: Location, error: Exception) -> UserError:
     return UserError(
-        f"{path.name} cannot be opened: it is torn or damaged (HDF5 says “{short(error)}”). "
+        f"{path.name} cannot be opened: it is torn or damaged (HDF5 says “{shorten_error(error)}”). "
         "Copy it again, or record it again."
     )
 
 
-def short(error: BaseException) -> str:
+def shorten_error(error: BaseException) -> str:
     """Return the text of an error on one line of at most 160 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) < 160 else text[:157] + "…"
@@ -211,4 +211,4 @@ def short(error: BaseException) -> str:
 def describe_damage(path: Location, error: BaseException) -> str:
     """Return the sentence for a results file whose header cannot be read; that of a killed run may have no frame."""
     early = ", or what wrote it ended before the first frame was whole" * path.name.endswith(schema.PARTIAL_SUFFIX)
-    return f"{path.name} is damaged{early}: HDF5 says “{short(error)}”. Copy it again, or record it again."
+    return f"{path.name} is damaged{early}: HDF5 says “{shorten_error(error)}”. Copy it again, or record it again."

@@ -67,7 +67,7 @@ class Row:
     """(H,), empty for words"""
 
 
-def together(values: Floats, axis: int, reduce: str) -> Floats:
+def reduce_axis(values: Floats, axis: int, reduce: str) -> Floats:
     """Return the mean or the maximum along an axis."""
     result: Floats
     if reduce == "max":
@@ -85,8 +85,8 @@ def pick(rows: Sequence[Rows], layer: int, step: int, heads: Sequence[int], redu
         for row in rows:
             block = getattr(row, name)[layer, min(step, row.image.shape[1] - 1)]
             block = widened(block[list(heads)] if heads else block)
-            values.append(together(block, 0, reduce))
-        return values[0] if len(values) == 1 else together(np.stack(values), 0, "mean")
+            values.append(reduce_axis(block, 0, reduce))
+        return values[0] if len(values) == 1 else reduce_axis(np.stack(values), 0, "mean")
 
     return Row(part("image"), part("text"), part("action"))
 

@@ -155,8 +155,9 @@ def open_guarded(path: Path, results: Results) -> Iterator[Guarded]:
         except UserError:
             raise
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+            reason = open_file.shorten_error(error)
             raise UserError(
-                f"{path.name} is damaged (HDF5 says “{open_file.short(error)}”). Copy it again, or make it again."
+                f"{path.name} is damaged (HDF5 says “{reason}”). Copy it again, or make it again."
             ) from error
 
 

@@ -48,7 +48,7 @@ def paint_labels(
         bottom = min(block.top() + rows * height, room.bottom())
         if visible:
             ends = f"{film.columns[visible.start]} to {film.columns[visible.stop - 1]}"
-            text = f"{caption.spoken(names.cameras[camera])}, {names.across}s {ends}"
+            text = f"{caption.format_camera(names.cameras[camera])}, {names.across}s {ends}"
             name = QRectF(left, bottom, max(right - left, min(mosaic.MIN_BLOCK, room.right() - left)), 17)
             drawing.write(painter, name, text, t.secondary, 12)
         if camera == 0:

@@ -96,7 +96,7 @@ class MainWindow(QWidget):
         self.plot_loader.failed.connect(self.notice.say)
         self.playback.changed.connect(self.panels.axes.show_playing)
         self.playback.paced.connect(self._on_speed_changed)
-        self.playback.coming.connect(self.panels.prefetch.come)
+        self.playback.coming.connect(self.panels.prefetch.set_upcoming)
         self.panels.timeline.speed.chosen.connect(self.playback.set_speed)
         self.panels.axes.played.connect(self.playback.toggle)
         self.panels.save_requested.connect(self.acts.save_picture)
@@ -104,7 +104,7 @@ class MainWindow(QWidget):
             (self.files.shown, self._shown),
             (self.files.grown, self._grown),
             (self.files.failed, self._failed),
-            (self.files.slow, self._slow),
+            (self.files.slow, self._on_slow_opening),
             (self.files.closed, self._closed),
             (self.files.nothing_yet, self._nothing_yet),
             (self.overlays.chosen, self.perform_id),
@@ -174,7 +174,7 @@ class MainWindow(QWidget):
         self.page.show_failure(sentence, details, self.settings.recent())
         self._show_part(self.page)
 
-    def _slow(self, path: str, very_slow: bool) -> None:
+    def _on_slow_opening(self, path: str, very_slow: bool) -> None:
         if self.session.results is None:
             self.page.show_opening(Path(path), very_slow=very_slow)
         elif very_slow:
@@ -312,7 +312,7 @@ class MainWindow(QWidget):
             return
         if name in commands.HELD_KEYS:
             if not event.isAutoRepeat():
-                self.acts.hold(name, down=True)
+                self.acts.hold_key(name, down=True)
             return
         if name == "Space" and (self._is_space_held or self.panels.camera_grid.hold_space()):
             self._is_space_held = True
@@ -328,7 +328,7 @@ class MainWindow(QWidget):
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
         name = key_name(event)
         if name in commands.HELD_KEYS and not event.isAutoRepeat():
-            self.acts.hold(name, down=False)
+            self.acts.hold_key(name, down=False)
         elif event.key() == Qt.Key.Key_Space and self._is_space_held and not event.isAutoRepeat():
             self._is_space_held = False
             if not self.panels.camera_grid.release_space():  # held without a drag: the key means what it always does

@@ -20,9 +20,9 @@ from capture.checkpoints.infer_config import (
     check_shapes,
     describe_inferred,
     infer_config,
+    list_tensors,
     parameter_shapes,
     read_stated,
-    some,
 )
 from capture.checkpoints.key_names import openpi_name
 from capture.errors import UserError
@@ -185,6 +185,6 @@ def test_check_names_missing_extra_and_misshapen_tensors():
 
 
 def test_check_lists_a_few_of_many_names():
-    assert some(["a"]) == "1 tensor ('a')"
-    assert some("abc") == "3 tensors ('a', 'b', …)"
-    assert some("a", 9) == "1 of 9 tensors ('a')"
+    assert list_tensors(["a"]) == "1 tensor ('a')"
+    assert list_tensors("abc") == "3 tensors ('a', 'b', …)"
+    assert list_tensors("a", 9) == "1 of 9 tensors ('a')"

@@ -121,20 +121,20 @@ def test_frames_are_dropped_when_painting_is_late(app: QApplication, tmp_path: P
     playback.toggle("frame")
     for late in (0.0, 0.26, 0.25, 0.75, 0.5, 0.76):  # 0.25 s a frame
         clock.now += late
-        playback.beat()
+        playback.show_current_place()
         spin(0.0)
     assert shown_frames == [1, 2, 5, 7, 0], "what the clock has passed by is never shown, and it goes round"
     playback.set_speed("0.5x")
     start = window.session.state.frame
     clock.now += 0.47
-    playback.beat()
+    playback.show_current_place()
     assert window.session.state.frame == start
     clock.now += 0.05
-    playback.beat()
+    playback.show_current_place()
     assert window.session.state.frame == start + 1
     playback.set_speed("30 fps")
     clock.now += 0.101
-    playback.beat()
+    playback.show_current_place()
     assert window.session.state.frame == start + 4
     playback.stop()
     close(window)
@@ -152,7 +152,7 @@ def test_playing_and_arrow_keys_stay_with_one_prompt(app: QApplication, tmp_path
     playback.toggle("frame")
     for _ in range(4):
         clock.now += 0.26
-        playback.beat()
+        playback.show_current_place()
         spin(0.0)
     assert shown_frames == [3, 5, 7, 1]
     playback.stop()
@@ -282,7 +282,7 @@ def test_playing_reads_ahead(app: QApplication, tmp_path: Path) -> None:
     window.playback.clock = clock
     window.playback.toggle("frame")
     clock.now += 0.26
-    window.playback.beat()
+    window.playback.show_current_place()
     until(lambda: {frame for frame, *_ in window.panels.prefetch.had} >= {2, 3, 4, 5})
     window.playback.stop()
     close(window)

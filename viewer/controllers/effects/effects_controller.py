@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from viewer.io.effects import Effects
     from viewer.io.results import Results
 
-LOOK_MILLISECONDS: Final = 10
+POLL_MILLISECONDS: Final = 10
 DELAY_MILLISECONDS: Final = 40
 """Delay before effects files are looked for, so that this does not compete with painting a file's first picture."""
 FILTER: Final = f"Effects (*{SUFFIX});;HDF5 (*.h5 *.hdf5);;All files (*)"
@@ -74,8 +74,8 @@ class EffectsController(QObject):
         self._waiting: deque[_Candidate] = deque()
         self._probe: Probe | None = None
         self._timer = QTimer(self)
-        self._timer.setInterval(LOOK_MILLISECONDS)
-        self._timer.timeout.connect(self._look)
+        self._timer.setInterval(POLL_MILLISECONDS)
+        self._timer.timeout.connect(self._poll)
         session.opened.connect(self._on_opened)
 
     @property
@@ -162,7 +162,7 @@ class EffectsController(QObject):
             self._probe = Probe(self._waiting[0].path)
             self._timer.start()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         answer = self._probe.poll() if self._probe is not None else None
         if answer is None:
             return

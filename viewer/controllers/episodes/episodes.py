@@ -144,7 +144,7 @@ class Episodes(QObject):
                 self.marked.emit(changed)
         self._watch()
 
-    def saw(self, number: int) -> None:
+    def note_unknown_row(self, number: int) -> None:
         """Note that a row without known frames and prompts was painted."""
         self.recently_visible.append(number)
         self.sighted.emit()

@@ -21,7 +21,7 @@ NO_TORCH: Final = (
     "The demo’s run is captured on this machine, by the demo’s policy, and PyTorch is not installed here; "
     "pip install “pi0-attention[capture]” brings it, and the run needs no GPU."
 )
-LOOK_MILLISECONDS: Final = 300
+POLL_MILLISECONDS: Final = 300
 STOP_MILLISECONDS: Final = 3000
 """Time that the process has to end by itself when the window closes."""
 
@@ -37,8 +37,8 @@ class Demos(QObject):
         self._command.ended.connect(self._finish)
         self._before: object = None
         """What was open when the run was asked for."""
-        self._timer = QTimer(self, interval=LOOK_MILLISECONDS)
-        self._timer.timeout.connect(self._look)
+        self._timer = QTimer(self, interval=POLL_MILLISECONDS)
+        self._timer.timeout.connect(self._poll)
 
     @property
     def is_capturing(self) -> bool:
@@ -90,7 +90,7 @@ class Demos(QObject):
     def _say_stage(self) -> None:
         self._say(self._command.errors[-1].strip().removeprefix("pi0-capture: "))
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Open the run once it has an episode, which the others then join."""
         folder = demo_files.demo_run_folder()
         if folder is not None and any(not path.name.endswith(".regions.h5") for path in folder.glob("*.h5")):

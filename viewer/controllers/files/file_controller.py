@@ -63,7 +63,7 @@ class FileController(QObject):
     def __init__(self, session: Session, worker: Worker, settings: Settings, window: QWidget) -> None:
         super().__init__(window)
         self.session, self.worker, self.settings = session, worker, settings
-        self.opening = Opening(self._needless, session.reader, self)
+        self.opening = Opening(self._skip_if_open, session.reader, self)
         self.live = LiveView(session, self)
         self.demos = Demos(self)
         self.effects = EffectsController(session, worker, settings, window)
@@ -81,7 +81,7 @@ class FileController(QObject):
         for opening in (self.opening, self.run_opening):
             opening.failed.connect(self.show_failure)
             opening.slow.connect(self.slow)
-        session.grew.connect(self._grew)
+        session.grew.connect(self._on_grown)
         self.watch = FileWatcher(session, worker, self)
 
     # Opening
@@ -266,7 +266,7 @@ class FileController(QObject):
         else:
             self.failed.emit(sentence, details)
 
-    def _needless(self, path: Location, second: bool) -> bool:
+    def _skip_if_open(self, path: Location, second: bool) -> bool:
         """Return whether a file is already open and must not be opened again; close it first where it must be reread.
 
         HDF5 shares its cached metadata between two handles of one file: that corrupts the reading of a file that is
@@ -335,7 +335,7 @@ class FileController(QObject):
                 self._settle(results)
                 self.shown.emit()
 
-    def _grew(self) -> None:
+    def _on_grown(self) -> None:
         results = self.session.results
         if results is None:
             return
@@ -350,7 +350,7 @@ class FileController(QObject):
             if self.live.following
             else "Staying at this frame; new ones are added to the slider."
         )
-        self._grew()
+        self._on_grown()
 
     def go_live(self) -> None:
         """Show the newest frame of a policy that is acting, and each further one."""

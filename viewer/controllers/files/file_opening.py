@@ -51,15 +51,18 @@ class Opening(QObject):
     """Opening this path takes long; True once it takes longer than an intact file on a local disk would."""
 
     def __init__(
-        self, needless: Callable[[Location, bool], bool], reader: Reader | None = None, parent: QObject | None = None
+        self,
+        skip_if_open: Callable[[Location, bool], bool],
+        reader: Reader | None = None,
+        parent: QObject | None = None,
     ) -> None:
         """Create an idle opener.
 
-        `needless(path, second)` is called just before an intact file is opened; True means that it is not opened.
+        `skip_if_open(path, second)` is called just before an intact file is opened; True means that it is not opened.
         `reader` opens slow files.
         """
         super().__init__(parent)
-        self._needless = needless
+        self._skip_if_open = skip_if_open
         self._reader = reader or Reader(self)
         self._probe: Looking | None = None
         self._second = False
@@ -67,7 +70,7 @@ class Opening(QObject):
         """The file that was checked last."""
         self._timer = QTimer(self)
         self._timer.setInterval(10)
-        self._timer.timeout.connect(self._look)
+        self._timer.timeout.connect(self._poll)
         self._late, self._very_late = QTimer(self), QTimer(self)
         for timer, wait, say in (
             (self._late, SLOW_MILLISECONDS, self._say_slow),
@@ -109,10 +112,10 @@ class Opening(QObject):
     def wait(self) -> None:
         """Block for at most half a second until the file is open, so that the first paint can show its pictures."""
         end = time.monotonic() + WAIT_SECONDS
-        self._look()
+        self._poll()
         while self._probe is not None and time.monotonic() < end:
             time.sleep(0.002)
-            self._look()
+            self._poll()
 
     def _say_slow(self) -> None:
         if self.busy:
@@ -122,7 +125,7 @@ class Opening(QObject):
         if self.busy:
             self.slow.emit(str(self.path), True)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         probe = self._probe
         if probe is None:
             return
@@ -136,7 +139,7 @@ class Opening(QObject):
             self._stop_timers()
         if answer:
             self._report(answer, probe.path)
-        elif not self._needless(probe.path, self._second):
+        elif not self._skip_if_open(probe.path, self._second):
             if source is None:
                 self._open(lambda: Results(probe.path))
             else:

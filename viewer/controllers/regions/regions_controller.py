@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from viewer.model.view_state import Cell, ViewState
     from viewer.regions.file_versions import Stamp
 
-LOOK_MILLISECONDS: Final = 15
+POLL_MILLISECONDS: Final = 15
 DELAY_MILLISECONDS: Final = 40
 """Delay before the regions are read, so that this does not compete with painting a file's first picture."""
 WATCH_MILLISECONDS: Final = 1000
@@ -66,8 +66,8 @@ class RegionsController(QObject):
         """Of the regions file that was read last, or is being read; None for no file."""
         self._reading: RegionsReading | None = None
         self._timer = QTimer(self)
-        self._timer.setInterval(LOOK_MILLISECONDS)
-        self._timer.timeout.connect(self._look)
+        self._timer.setInterval(POLL_MILLISECONDS)
+        self._timer.timeout.connect(self._poll)
         self._watch = QTimer(self)
         self._watch.setInterval(WATCH_MILLISECONDS)
         self._watch.timeout.connect(self.look_for_changes)
@@ -103,14 +103,14 @@ class RegionsController(QObject):
         if kept and Path(kept).exists():
             return Path(kept)
         if is_demo_file(results.path):  # part of the program
-            return self._elsewhere(results)
+            return self._own_path(results)
         return default_path(results.path.absolute())
 
     @staticmethod
     def _key(results: Results) -> str:
         return "regions/" + ("".join(letter for letter in results.uuid if letter.isalnum())[:40] or "none")
 
-    def _elsewhere(self, results: Results) -> Path:
+    def _own_path(self, results: Results) -> Path:
         """Return a place of the user's own for the regions of a results file."""
         assert isinstance(results.path, Path)
         return self.settings.folder / self._key(results) / default_path(results.path).name
@@ -140,7 +140,7 @@ class RegionsController(QObject):
         self._reading = RegionsReading(self.path, results.path.absolute())
         self._timer.start()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         reading = self._reading
         answer = reading.poll() if reading is not None else None
         if reading is None or answer is None:
@@ -260,7 +260,7 @@ class RegionsController(QObject):
             check_writable(self.path)
         except (UserError, OSError):
             self.session.noticed.emit(f"{self.path.parent} is read-only; choose where to keep the regions.")
-            chosen = file_dialogs.ask_regions_path(self.parent(), self._elsewhere(results))
+            chosen = file_dialogs.ask_regions_path(self.parent(), self._own_path(results))
             if chosen is None:
                 return False
             return self._move_to(results, chosen)

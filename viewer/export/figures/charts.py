@@ -12,7 +12,7 @@ from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 
 from viewer.analysis import scores
 from viewer.analysis.atlas import score_heads
-from viewer.analysis.caption import LOOK, LOOKS, Caption, spoken
+from viewer.analysis.caption import LOOK, LOOKS, Caption, format_camera
 from viewer.analysis.curves import Curves, merge_bars, read_curves, read_frame_masses
 from viewer.analysis.effects.head_scores import describe_source
 from viewer.analysis.frame_timeline import build_frame_timeline
@@ -133,10 +133,10 @@ def describe_region(results: Results, region: tuple[Cell, ...]) -> str:
     """Return which patches a region has, where it is a box or two; else how many."""
     boxes = find_boxes(results, region)
     if len(boxes) > MOST_BOXES:
-        cameras = {spoken(results.cameras[camera]): None for camera, _, _ in region}
+        cameras = {format_camera(results.cameras[camera]): None for camera, _, _ in region}
         return f"region of {len(region)} patches of {' and '.join(cameras)}"
     texts = [
-        f"{spoken(box.camera)} row{'s' * (box.rows[0] < box.rows[1])} {format_range(box.rows)}, "
+        f"{format_camera(box.camera)} row{'s' * (box.rows[0] < box.rows[1])} {format_range(box.rows)}, "
         f"column{'s' * (box.columns[0] < box.columns[1])} {format_range(box.columns)}"
         for box in boxes
     ]

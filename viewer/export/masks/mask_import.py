@@ -157,7 +157,7 @@ def _read_labels(path: Path) -> npt.NDArray[np.integer[Any]]:
                 )
             labels = np.array(picture)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path.name} cannot be read as a picture ({open_file.short(error)}).") from None
+        raise UserError(f"{path.name} cannot be read as a picture ({open_file.shorten_error(error)}).") from None
     return labels.astype(np.int64)
 
 
@@ -191,7 +191,7 @@ def _read_npz(source: MaskSource) -> Iterator[FoundMask]:
                     )
                 yield from _read_array(source, key, archive[key])
     except _NPZ_ERRORS as error:
-        raise UserError(f"{source.path.name} cannot be read as npz ({open_file.short(error)}).") from None
+        raise UserError(f"{source.path.name} cannot be read as npz ({open_file.shorten_error(error)}).") from None
 
 
 def _read_array(source: MaskSource, key: str, array: npt.NDArray[Any]) -> Iterator[FoundMask]:
@@ -261,7 +261,7 @@ def _read_coco(source: MaskSource) -> Iterator[FoundMask]:
             mask = _decode_segmentation(annotation["segmentation"], *_size_of(image))
             joined[categories[annotation["category_id"]], *key] |= mask
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, OSError) as error:
-        raise UserError(f"{path.name} cannot be read as COCO’s JSON ({open_file.short(error)}).") from None
+        raise UserError(f"{path.name} cannot be read as COCO’s JSON ({open_file.shorten_error(error)}).") from None
     for (name, camera, frame), mask in joined.items():
         yield FoundMask(name, camera, frame, mask)
 

@@ -156,14 +156,14 @@ class Atlas(ZoomPanel):
         if self._painted_title != self._title():
             self._painted_title = self._title()
             self.update(0, 0, self.thumbs.x(), self.HEADING)
-        if scores is None or scores is not before or self._coloured != self._look():
-            self._coloured = self._look()
+        if scores is None or scores is not before or self._coloured != self._cell_settings():
+            self._coloured = self._cell_settings()
             self.update(0, self.HEADING - 3, self.width(), self.height())  # without the buttons in the heading
         else:
             for box in (*self._painted_rings, *self._rings(scores)):
                 self.update(box.toAlignedRect().adjusted(-1, -1, 1, 1))
 
-    def _look(self) -> tuple[object, ...]:
+    def _cell_settings(self) -> tuple[object, ...]:
         """Return the settings that the cells' colours depend on, beside the scores."""
         shown = self.shown
         return (True, *_read_look(shown)) if shown.thumbnails else (False, shown.colours)
@@ -241,7 +241,7 @@ class Atlas(ZoomPanel):
 
         # Two layers, as scores change more often than row and column labels, and rings more often than scores.
         layout = self.layout_of(scores)
-        key = (id(scores), layout, *self._look(), self._title())
+        key = (id(scores), layout, *self._cell_settings(), self._title())
         self._still.draw(painter, self, key, still, self.ground(), scores)
         if self.is_zoomed():
             painter.setClipRect(self.content_box().adjusted(-2, -2, 2, 2))
@@ -294,7 +294,7 @@ class Atlas(ZoomPanel):
 
     def _load_thumbnails(self) -> None:
         results, shown = self.displayed
-        key = (id(results), shown.frame, shown.query, *self._look())
+        key = (id(results), shown.frame, shown.query, *self._cell_settings())
         if results is not None and (self._thumbnails is None or self._thumbnails[0] != key):
             self._thumbnails = key, render_head_thumbnails(results, shown)
 

@@ -193,7 +193,7 @@ def _style_groups(names: tuple[str, ...], cameras: tuple[str, ...]) -> tuple[tup
     """Return the written name and the colour of groups of keys."""
     return tuple(
         (
-            caption.spoken(name) if name in cameras else {"bos": "BOS"}.get(name, name),
+            caption.format_camera(name) if name in cameras else {"bos": "BOS"}.get(name, name),
             theme.group_colour("exterior bars" if name == "bars" else name, cameras),
         )
         for name in names

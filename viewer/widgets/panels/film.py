@@ -316,7 +316,7 @@ class FilmPanel(HoverPanel):
             return None
         shares = read_shares(results, self.session.shown, film, *item)
         rows = [
-            (theme.group_colour(camera, results.cameras), caption.spoken(camera), ticks.format_share(share))
+            (theme.group_colour(camera, results.cameras), caption.format_camera(camera), ticks.format_share(share))
             for camera, share in zip(results.cameras, shares, strict=True)
         ]
         tile = self._tiles(film, item)[0]

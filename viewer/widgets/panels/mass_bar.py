@@ -255,4 +255,4 @@ def _colour_of(group: str, cameras: tuple[str, ...]) -> str:
 
 
 def _label(group: str) -> str:
-    return {"bos": "BOS", "action": "actions"}.get(group) or caption.spoken(group)
+    return {"bos": "BOS", "action": "actions"}.get(group) or caption.format_camera(group)

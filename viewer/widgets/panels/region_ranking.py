@@ -102,7 +102,7 @@ class RegionRanking(Panel):
         self.update()
 
     def load(self) -> None:
-        self._names = {row.query: self.who(row.query) for row in self.rows}
+        self._names = {row.query: self.name_query(row.query) for row in self.rows}
 
     def on_file_changed(self) -> None:
         self._key = None
@@ -157,7 +157,7 @@ class RegionRanking(Panel):
 
     # Texts
 
-    def who(self, query: Query) -> str:
+    def name_query(self, query: Query) -> str:
         """Return the name of a query; `?` if it cannot be read."""
         results = self.session.results
         assert results is not None
@@ -172,7 +172,7 @@ class RegionRanking(Panel):
         assert results is not None
         step = f", step {results.steps[row.step]}" if row.query.kind == "action" else ""
         place = f"layer {results.layers[row.layer]}, head {row.head}{step}"
-        return f"{self.who(row.query)}, {place}: {ticks.format_share(row.mass)}"
+        return f"{self.name_query(row.query)}, {place}: {ticks.format_share(row.mass)}"
 
     # Painting
 

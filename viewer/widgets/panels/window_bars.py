@@ -184,7 +184,7 @@ class StatusBar(Panel):
             camera, row, col = session.pointer
             weight, rest = patch_words(scene, session.pointer, view.unit)
             bar = " (letterbox bar)" if results.bars(view.frame)[camera, row, col] else ""
-            name = caption.spoken(results.cameras[camera])
+            name = caption.format_camera(results.cameras[camera])
             kind = view.measure if scene.effect is not None else "weight"
             return f"{name}, patch ({row}, {col}){bar} · {kind} {weight} · {rest}"
         region = tuple(cell for cell in session.shown.region if cell[0] < cameras)

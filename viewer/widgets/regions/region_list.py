@@ -8,7 +8,7 @@ from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent, QShowEvent, QWheelEvent
 from PySide6.QtWidgets import QSizePolicy
 
-from viewer.analysis.caption import spoken
+from viewer.analysis.caption import format_camera
 from viewer.model.plain_text import clean_text, plain_tooltip
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.line_scroll_bar import SCROLL_WIDTH, LineScrollBar
@@ -46,10 +46,10 @@ class Row(NamedTuple):
 
 def make_row(region: NamedPatches, frames: int) -> Row:
     """Return the line of a region in a file of so many frames."""
-    cameras = ", ".join(f"{spoken(name)} {len(patches.cells)}" for name, patches in region.cameras.items())
+    cameras = ", ".join(f"{format_camera(name)} {len(patches.cells)}" for name, patches in region.cameras.items())
     known = f"{len(region.frames)} of {frames} frames" + (f" ({cameras})" if cameras else "")
     stops = region.stops
-    lost = "" if not stops else f"frame {stops[0][0]}, {spoken(stops[0][1])}: {stops[0][2]}"
+    lost = "" if not stops else f"frame {stops[0][0]}, {format_camera(stops[0][1])}: {stops[0][2]}"
     if len(stops) > 1:
         lost += f" · {len(stops) - 1} more"
     cells = [

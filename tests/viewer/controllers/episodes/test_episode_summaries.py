@@ -87,8 +87,8 @@ def test_visible_rows_are_read_first(window: MainWindow) -> None:
     assert window.files.run is not None
     summaries = EpisodeSummaries(listed_names(window), window.files.run.probe_worker, window)
     listed_names(window).recently_visible.clear()
-    listed_names(window).saw(2)
-    listed_names(window).saw(7)
+    listed_names(window).note_unknown_row(2)
+    listed_names(window).note_unknown_row(7)
     assert [summaries._wanted() for _ in range(4)] == [7, 2, 0, 1]
     summaries.stop()
 
@@ -137,6 +137,6 @@ def test_invalid_prompts_and_frame_counts_of_a_file_are_rejected(tmp_path: Path)
         assert run_index.with_summary(episode, prompts, frames) is episode
     assert run_index.with_summary(episode, ["x"] * 5000, 1).prompts == ("x",) * run_index.MAX_PROMPTS
     path = make_results.write(tmp_path / "two.h5", make_results.Recipe(frames=4, tasks=("go", "come")))
-    assert probe.about(path) == {"error": "", "prompts": ("go", "come"), "frames": 4}
+    assert probe.read_prompts(path) == {"error": "", "prompts": ("go", "come"), "frames": 4}
     (tmp_path / "no.h5").write_bytes(b"hello")
-    assert "is not an HDF5 file" in probe.about(tmp_path / "no.h5")["error"]
+    assert "is not an HDF5 file" in probe.read_prompts(tmp_path / "no.h5")["error"]

@@ -205,7 +205,7 @@ class EpisodeDelegate(QStyledItemDelegate):
         t, episodes = theme.active(), self.model.episodes
         episode, status = episodes.run.episodes[number], episodes.status(number)
         if episode.frames is None:
-            episodes.saw(number)
+            episodes.note_unknown_row(number)
         there = status.state in {"done", "writing"}
         mark(painter, QPointF(box.left() + 14, box.top() + 13), status.state)
         inner = box.adjusted(26, 3, -8, -3)
