@@ -14,7 +14,7 @@ import torch
 from capture.checkpoints.safetensors_reader import FLOATS, read_header, read_into
 from capture.errors import UserError
 from capture.json_fields import JsonObject, read_json
-from capture.policies.pi05.preprocessing import Normaliser, NormaliserMode
+from capture.policies.pi05.preprocessing import NEEDED_STATISTICS, Normaliser, NormaliserMode
 
 Statistic = Mapping[str, npt.NDArray[np.float64]]
 """Name (q01, mean, ...) -> vector of one number per dimension."""
@@ -25,15 +25,6 @@ ACTION: Final = "action"
 
 _KEYS: Final = {STATE: ("state", "observation.state"), ACTION: ("actions", "action")}
 _NAMES: Final = ("mean", "std", "min", "max", "q01", "q10", "q90", "q99")
-_BOUNDS: Final[dict[NormaliserMode, tuple[str, ...]]] = {
-    "openpi_quantile": ("q01", "q99"),
-    "openpi_mean_std": ("mean", "std"),
-    "quantile": ("q01", "q99"),
-    "mean_std": ("mean", "std"),
-    "min_max": ("min", "max"),
-    "quantile10": ("q10", "q90"),
-    "identity": (),
-}
 _MAX_BYTES: Final = 16 << 20
 _MAX_DEPTH: Final = 3
 
@@ -84,7 +75,7 @@ def read_tensors(path: Path) -> dict[str, Statistic]:
 
 def make_normaliser(mode: NormaliserMode, statistic: Statistic | None, what: str, where: str) -> Normaliser:
     """Return the normaliser of a state or an action. Raises UserError for missing or impossible statistics."""
-    low_name, high_name = _BOUNDS[mode] or ("", "")
+    low_name, high_name = NEEDED_STATISTICS[mode] or ("", "")
     if not low_name:
         return Normaliser(mode, {})
     if not statistic:

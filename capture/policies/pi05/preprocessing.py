@@ -28,7 +28,7 @@ NormaliserMode = Literal[
     "openpi_quantile", "openpi_mean_std", "quantile", "mean_std", "min_max", "quantile10", "identity"
 ]
 
-_NEEDED: Final[dict[NormaliserMode, tuple[str, ...]]] = {
+NEEDED_STATISTICS: Final[dict[NormaliserMode, tuple[str, ...]]] = {
     "openpi_quantile": ("q01", "q99"),
     "openpi_mean_std": ("mean", "std"),
     "quantile": ("q01", "q99"),
@@ -37,6 +37,7 @@ _NEEDED: Final[dict[NormaliserMode, tuple[str, ...]]] = {
     "quantile10": ("q10", "q90"),
     "identity": (),
 }
+"""Mode -> names of the statistics that it reads, offset or lower bound first."""
 
 
 _PADDED: Final = {32: 31, 14: 8}
@@ -59,7 +60,7 @@ class Normaliser:
 
     def __post_init__(self) -> None:
         lengths = set()
-        for name in _NEEDED[self.mode]:
+        for name in NEEDED_STATISTICS[self.mode]:
             if name not in self.stats:
                 raise UserError(
                     f"the normalisation statistics have no {name!r}, which {self.mode} normalisation needs; give the "
@@ -75,7 +76,7 @@ class Normaliser:
     @property
     def dims(self) -> int | None:
         """Number of dimensions of the statistics; None if any number is accepted (identity)."""
-        needed = _NEEDED[self.mode]
+        needed = NEEDED_STATISTICS[self.mode]
         return len(self.stats[needed[0]]) if needed else None
 
     @property
@@ -86,14 +87,14 @@ class Normaliser:
         """
         if self.dims is None:
             return None
-        needed = [np.asarray(self.stats[name]) for name in _NEEDED[self.mode]]
+        needed = [np.asarray(self.stats[name]) for name in NEEDED_STATISTICS[self.mode]]
         last = np.flatnonzero(np.stack(needed).any(axis=0))
         filled = int(last[-1]) + 1 if last.size else self.dims
         return filled if filled <= _PADDED.get(self.dims, 0) else self.dims
 
     def _columns(self, count: int) -> tuple[Floats, ...]:
         dtype = np.float64 if self.mode.startswith("openpi") else np.float32
-        return tuple(np.asarray(self.stats[name])[:count].astype(dtype) for name in _NEEDED[self.mode])
+        return tuple(np.asarray(self.stats[name])[:count].astype(dtype) for name in NEEDED_STATISTICS[self.mode])
 
     def normalise(self, values: npt.ArrayLike) -> Floats:
         """Convert robot units to the model's range, over the last axis; float64 for openpi, float32 for lerobot.
