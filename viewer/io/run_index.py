@@ -293,7 +293,7 @@ def path_of(run: Run, episode: Episode) -> Location:
     for candidate in (path, path.with_name(path.name + schema.PARTIAL_SUFFIX)):
         if os.path.lexists(candidate):
             if not is_inside(candidate, run.folder):
-                raise UserError(f"{candidate} is a link that leads out of the run's folder, which is not followed.")
+                raise UserError(f"{candidate} is a link that leads out of the folder, which is not followed.")
             if candidate.is_file():
                 return candidate
     why = f"the capture gave it up: {episode.failed}" if episode.failed else "it opens as soon as pi0-capture wrote it"
