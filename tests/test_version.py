@@ -22,7 +22,7 @@ import capture
         ("viewer.export.masks", "pi0-regions"),
     ],
 )
-def test_every_command_says_it_without_metadata(module: str, name: str) -> None:
+def test_every_command_prints_its_version_without_metadata(module: str, name: str) -> None:
     script = f"""
 import importlib.metadata, runpy, sys
 def absent(name):
@@ -40,14 +40,14 @@ runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
     assert (completed.returncode, completed.stdout, completed.stderr) == (0, f"{name} {capture.__version__}\n", "")
 
 
-def test_package_and_citation_have_the_same_one() -> None:
+def test_package_and_citation_have_the_same_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     source = ROOT / project["tool"]["hatch"]["version"]["path"]
     assert source.read_text().count(f'\n__version__ = "{capture.__version__}"\n') == 1
     assert f"\nversion: {capture.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
-def test_recorder_is_an_attribute_of_the_package_that_costs_nothing_before() -> None:
+def test_package_loads_torch_only_for_its_recorder() -> None:
     code = (
         "import sys, capture\n"
         "assert 'torch' not in sys.modules\n"

@@ -83,7 +83,7 @@ def pointed_at(results: Results, frame: int, camera: int, noun: str) -> tuple[fl
     return float(x), float(y)
 
 
-def test_the_run_reads_as_it_was_asked_for(run: Path) -> None:
+def test_run_has_the_requested_episodes_frames_and_prompts(run: Path) -> None:
     found = read_run(run)
     assert [(episode.name, episode.frames, episode.rate) for episode in found.episodes] == [
         ("episode_000000", 4, 5.0),
@@ -96,7 +96,7 @@ def test_the_run_reads_as_it_was_asked_for(run: Path) -> None:
     assert {status.state for status in statuses(found)} == {"done"}
 
 
-def test_the_word_for_a_thing_points_at_it(run: Path) -> None:
+def test_trained_head_points_at_the_thing_that_a_word_names(run: Path) -> None:
     found = read_run(run)
     checked = 0
     for name, episode in zip(OTHER, found.episodes, strict=True):
@@ -126,7 +126,7 @@ def test_the_word_for_a_thing_points_at_it(run: Path) -> None:
     assert checked >= 12
 
 
-def test_what_was_stored_beside_it_is_the_data_sets(run: Path) -> None:
+def test_stored_true_actions_are_those_of_the_data_set(run: Path) -> None:
     for name, episode in zip(OTHER, read_run(run).episodes, strict=True):
         frames = scene(name)["frames"]
         actions = np.array([frame["actions"][0] for frame in frames])

@@ -83,7 +83,7 @@ def test_long_values_are_shortened():
         JsonObject({"a": "x" * 10_000}, "here").flag("a")
 
 
-def test_files(tmp_path):
+def test_read_json_takes_a_byte_order_mark_and_refuses_unusable_files(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes(b'\xef\xbb\xbf{"n": 1}')  # a byte order mark, as editors on Windows write it
     assert read_json(path).integer("n") == 1

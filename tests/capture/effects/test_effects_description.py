@@ -32,13 +32,13 @@ def test_method_is_part_of_a_sentence(run: dict[str, Any], phrase: str) -> None:
     assert describe_method(run) == phrase
 
 
-def test_targets_are_told_with_how_they_were_taken_away() -> None:
+def test_targets_are_described_with_their_intervention() -> None:
     lines = frame_lines(6, FRAME, ["duck", "duck -> mug"], ["exterior"], [0], "hidden from the actions")
     assert lines[1] == "  duck hidden from the actions: 1.74 x the noise; random regions: 0.40 x, 3 of 3 smaller"
     assert lines[2] == "  mug in the place of duck: 2.61 x the noise"
 
 
-def test_gradients_are_told_with_their_agreement() -> None:
+def test_gradients_are_described_with_their_agreement() -> None:
     relevance = np.zeros((2, 3, 1, 4, 4), np.float32)
     relevance[0, 1, 0, 2, 3] = relevance[1, 2, 0, 1, 0] = 1
     frame = FRAME | {

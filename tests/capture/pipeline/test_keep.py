@@ -145,7 +145,7 @@ def test_regions_are_scored_beside_whole_maps(maps: Path, tmp_path: Path) -> Non
         assert np.isfinite(file[schema.TEXT_TO_IMAGE][COUNT - 1]).all()
 
 
-def test_capture_without_options_is_as_before(maps: Path) -> None:
+def test_capture_without_options_stores_no_scores(maps: Path) -> None:
     with h5py.File(maps) as file:
         assert "scores" not in file
         assert scores_schema.HAS_MAPS not in file
@@ -286,7 +286,7 @@ def test_file_without_moments_is_matched_by_number(maps: Path, tmp_path: Path) -
         (lambda file: file.__setitem__("bad", h5py.SoftLink("/cup")), "is damaged: bad is no region"),
     ],
 )
-def test_unusable_regions_get_a_sentence(maps: Path, tmp_path: Path, change: Any, sentence: str) -> None:
+def test_unusable_regions_are_refused_with_a_sentence(maps: Path, tmp_path: Path, change: Any, sentence: str) -> None:
     path = tmp_path / "bad.regions.h5"
     path.write_bytes(regions_of(maps).path.read_bytes())
     with h5py.File(path, "r+") as file:

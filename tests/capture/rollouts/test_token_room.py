@@ -34,7 +34,7 @@ def test_small_tokenizer_has_room_for_every_state(checkpoint: Path) -> None:
     check_room(small_setup(checkpoint).policy, np.array([-1.0, -2.0, 0.0, 0.5]), np.array([1.0, 2.0, 4.0, 0.9]))
 
 
-def test_demo_tokenizer_which_spells_blanks_and_digits_as_gemma_does_has_room_for_every_state() -> None:
+def test_demo_tokenizer_has_room_for_every_state() -> None:
     found = open_checkpoint(DEMO)
     spec = Pi05Spec(found, find_tokenizer(None, found.tokenizer_folder))
     check_room(spec, np.full(8, -2.0), np.full(8, 2.0))

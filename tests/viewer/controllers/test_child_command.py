@@ -61,7 +61,7 @@ def test_process_that_cannot_start_has_ended(app: QApplication, monkeypatch: pyt
     assert not command.is_running
 
 
-def test_end_says_nothing(app: QApplication) -> None:
+def test_ended_command_reports_no_exit_code(app: QApplication) -> None:
     command = ChildCommand()
     lines, codes = start(command, "import time; print('on', flush=True); time.sleep(60)")
     until(lambda: bool(lines), 20)

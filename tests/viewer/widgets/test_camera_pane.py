@@ -237,7 +237,7 @@ def test_arrow_keys_move_between_patches_as_on_the_screen(app: QApplication, tmp
     close(window)
 
 
-def test_panes_of_three_cameras_and_of_one(app: QApplication, tmp_path: Path) -> None:
+def test_one_pane_is_shown_for_each_of_three_cameras_and_of_one(app: QApplication, tmp_path: Path) -> None:
     for names in (("exterior", "wrist", "left_wrist"), ("top",)):
         path = make_results.write(tmp_path / f"{len(names)}.h5", make_results.Recipe(frames=1, cameras=names))
         window = show(path, tmp_path)

@@ -109,7 +109,7 @@ def test_only_new_and_newly_finished_files_are_read_again(window: MainWindow, fo
     assert summaries._read - read == {("episode_000009.h5", "done"), ("episode_000011.h5", "done")}
 
 
-def test_urgent_checks_interrupt_the_reading_and_it_still_completes(window: MainWindow, folder: Path) -> None:
+def test_summaries_are_completed_after_urgent_checks(window: MainWindow, folder: Path) -> None:
     run = window.files.run
     assert run is not None
     until(lambda: run.summaries is not None and run.summaries._request is not None)

@@ -50,7 +50,7 @@ def open_recording(recording: GrowingRollout, tmp_path: Path) -> MainWindow:
     return window
 
 
-def test_rollouts_grow_and_read_as_when_they_are_complete(recording: GrowingRollout) -> None:
+def test_frames_of_a_growing_rollout_equal_those_of_the_complete_file(recording: GrowingRollout) -> None:
     growing = Results(recording.folder / "episode_000000.h5.partial")
     recording.call()
     assert growing.is_rollout

@@ -119,7 +119,7 @@ def test_sliders_and_marks_move_at_once_and_the_picture_stays(slow: SlowWindow) 
     slow.assert_consistent()
 
 
-def test_mark_names_what_is_read_and_goes_with_it(slow: SlowWindow) -> None:
+def test_loading_mark_names_the_frame_until_it_is_read(slow: SlowWindow) -> None:
     slow.ask(frame=1)
     until(lambda: slow.session.loading.text)
     assert slow.session.loading.text == "loading frame 1…"
