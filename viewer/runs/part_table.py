@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from viewer.runs.summary_files import PARTS, WHOLE
+from viewer.runs.summary_files import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 MOST_ROWS: Final = 6_000_000
 """Of a score at one step, about 100 MB while they are read: 2,000 episodes of the full-size policy. Of longer runs the
 database adds up each range."""
-LAYER_BITS: Final = 12
-HEAD_BITS: Final = 12
 PART_BITS: Final = 8
 PROMPT_BITS: Final = 16
-"""Bits of a row's key; results files have at most 4096 layers and heads."""
+"""Bits of a moment's key."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,51 +80,50 @@ def read_part_table(
     Raises:
         UserError: The files cannot be read.
     """
-    low = LAYER_BITS + HEAD_BITS
     rows = database.ask(
-        f"SELECT (((episode::BIGINT << {PROMPT_BITS}) + prompt << {PART_BITS}) + part << {low})"  # noqa: S608 - ours
-        f' + (layer::BIGINT << {HEAD_BITS}) + head AS key, "{score}" AS mean, "{score} frames" AS frames'
-        " FROM FILES WHERE step = ? AND part BETWEEN 0 AND ?",
-        [step, PARTS - 1],
+        f'SELECT "{score}" AS mean, "{score} frames" AS frames FROM FILES WHERE step = ? AND part BETWEEN ? AND ?',  # noqa: S608
+        [step, 0, PARTS - 1],
         files,
     )
-    middle = database.ask(
-        'SELECT episode, prompt, part, "middle frame" AS middle FROM FILES'
-        " WHERE step = ? AND part BETWEEN 0 AND ? AND layer = ? AND head = ?",
-        [WHOLE, PARTS - 1, *cells[0]],
+    # Keys of all rows take three times as long to read as the numbers: those of a moment's first and last cell tell the
+    # order of the others, which are written a moment at a time.
+    keys = database.ask(
+        'SELECT episode, prompt, part, layer, head, "middle frame" AS middle FROM FILES'
+        " WHERE step = ? AND part BETWEEN ? AND ? AND ((layer = ? AND head = ?) OR (layer = ? AND head = ?))",
+        [step, 0, PARTS - 1, *cells[0], *cells[-1]],
         files,
     )
-    key = rows["key"].astype(np.int64, copy=False)
-    if not len(key) or len(key) % len(cells):
+    first = _take_first_cells(keys, cells)
+    if first is None or not len(first["part"]) or len(rows["mean"]) != len(first["part"]) * len(cells):
         return None
-    key = key.reshape(-1, len(cells))
-    offsets = np.array([(layer << HEAD_BITS) + head for layer, head in cells], np.int64)
-    first = key[:, 0] - offsets[0]
-    if (first & ((1 << low) - 1)).any() or not np.array_equal(key, first[:, None] + offsets):
+    part = first["part"].astype(np.int64)
+    unit = (first["episode"].astype(np.int64) << PROMPT_BITS) + first["prompt"].astype(np.int64)
+    if len(np.unique((unit << PART_BITS) + part)) < len(unit):
         return None
-    moment = first >> low
-    unit, part = moment >> PART_BITS, moment & ((1 << PART_BITS) - 1)
     units, where = np.unique(unit, return_inverse=True)
-    if len(np.unique(moment)) < len(moment):
-        return None
     shape = len(units), PARTS, len(cells)
     total, frames = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
-    counted = np.nan_to_num(rows["frames"]).astype(np.int32, copy=False).reshape(key.shape)
-    mean = rows["mean"].astype(np.float32, copy=False).reshape(key.shape)
+    counted = np.nan_to_num(rows["frames"]).astype(np.int32, copy=False).reshape(-1, len(cells))
+    mean = rows["mean"].astype(np.float32, copy=False).reshape(counted.shape)
     total[where, part] = np.where(counted > 0, np.nan_to_num(mean) * counted, np.float32(0))
     frames[where, part] = counted
-    number, prompt = units >> PROMPT_BITS, units & ((1 << PROMPT_BITS) - 1)
-    return PartTable(number, prompt, total, frames, _find_middles(middle, units))
+    middle = np.full(shape[:2], np.nan)
+    middle[where, part] = first["middle"].astype(np.float64)
+    return PartTable(units >> PROMPT_BITS, units & ((1 << PROMPT_BITS) - 1), total, frames, middle)
 
 
-def _find_middles(rows: dict[str, npt.NDArray[Any]], units: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    found = np.full((len(units), PARTS), np.nan)
-    unit = (rows["episode"].astype(np.int64) << PROMPT_BITS) + rows["prompt"].astype(np.int64)
-    place = np.searchsorted(units, unit)
-    place[place == len(units)] = 0
-    is_known = units[place] == unit
-    found[place[is_known], rows["part"].astype(np.int64)[is_known]] = rows["middle"][is_known].astype(np.float64)
-    return found
+def _take_first_cells(
+    keys: dict[str, npt.NDArray[Any]], cells: Sequence[tuple[int, int]]
+) -> dict[str, npt.NDArray[Any]] | None:
+    """Return the keys of each moment's first cell; None where those of the last one do not follow in turn."""
+    if len(cells) == 1:
+        return keys
+    first, last = ({name: column[start::2] for name, column in keys.items()} for start in (0, 1))
+    for found, (layer, head) in ((first, cells[0]), (last, cells[-1])):
+        if (found["layer"] != layer).any() or (found["head"] != head).any():
+            return None
+    is_same = all(np.array_equal(first[name], last[name]) for name in ("episode", "prompt", "part"))
+    return first if is_same else None
 
 
 def count_parts(frames: npt.NDArray[np.int64]) -> int:

@@ -243,8 +243,11 @@ class RunSummary:
             return _Values(nothing, nothing, np.zeros((0, cells)), np.zeros((0, cells), np.int64))
         name = find_score(query.score).name  # of the registry, not of the data
         is_whole = query.is_whole and cell is None
-        if not is_whole and (table := self._find_part_table(query)) is not None:
-            return self._take_from_table(table, query, cell)
+        if not is_whole:
+            if cell is None:  # reading all parts takes no longer than adding up some of them in the database
+                self.read_parts_ahead(query)
+            if (table := self._find_part_table(query)) is not None:
+                return self._take_from_table(table, query, cell)
         conditions = ["step = ?", "part = ?" if is_whole else "part BETWEEN ? AND ?"]
         values: list[float] = [step, *((WHOLE,) if is_whole else find_parts(query.times))]
         if cell is not None:
