@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, QRectF
+from PySide6.QtGui import QImage, QPainter
 
-from viewer.rendering.runs.cell_table import lay_out_cells
+from viewer.rendering.axes import Axis
+from viewer.rendering.runs.cell_table import SCALE_HEIGHT, draw_scale, lay_out_cells, measure_scale
 from viewer.rendering.runs.group_colors import color_words, difference_table, find_range, heat_table
 from viewer.rendering.runs.strip_plot import stack_dots
 from viewer.rendering.score_table import GAP
@@ -58,3 +62,31 @@ def test_cells_fill_the_box_at_equal_distances_and_are_found_under_a_point() -> 
     enlarged = lay_out_cells(QRectF(26, 2, 400, 90), (3, 8), 1.0, QRectF(0.5, 0, 0.5, 1))
     assert enlarged.columns[4][0] == 26
     assert enlarged.columns[4][1] - enlarged.columns[4][0] == 100 - GAP
+
+
+@pytest.mark.parametrize("ends", [("", ""), ("more in failures", "more in successes")])
+@pytest.mark.parametrize("label", ["difference, percentage points", "nats"])
+def test_words_above_a_colour_bar_of_the_least_width_stand_apart(label: str, ends: tuple[str, str]) -> None:
+    def width_of(text: str) -> float:
+        return 7.0 * len(text)
+
+    written: list[tuple[float, float]] = []
+
+    def write(_: QPainter, box: QRectF, text: str, *rest: object, align: str = "left") -> float:
+        free = box.width() - width_of(text)
+        left = box.left() + {"left": 0.0, "right": free, "centre": free / 2}[align]
+        if box.top() == 0:  # the line of the words, not that of the numbers
+            written.append((left, left + width_of(text)))
+        return width_of(text)
+
+    image = QImage(800, 60, QImage.Format.Format_RGB32)
+    painter = QPainter(image)
+    box = QRectF(0, 0, measure_scale(label, ends, width_of), SCALE_HEIGHT)
+    draw_scale(painter, box, heat_table("inferno", 0), Axis(0, 1), label, ends, write=write, width_of=width_of)
+    painter.end()
+    written.sort()
+    assert len(written) == (3 if any(ends) else 1)
+    assert written[0][0] >= 0
+    assert written[-1][1] <= box.right()
+    for (_, end), (start, _) in itertools.pairwise(written):
+        assert start - end >= 16

@@ -23,8 +23,9 @@ from viewer.rendering.runs.cell_table import (
     draw_run_cells,
     draw_scale,
     lay_out_cells,
+    measure_scale,
 )
-from viewer.rendering.runs.curve_chart import find_points, make_curve_chart
+from viewer.rendering.runs.curve_chart import find_points, make_curve_chart, name_times
 from viewer.rendering.runs.group_colors import color_words, difference_table, find_range, heat_table
 from viewer.rendering.runs.strip_plot import FOOT, draw_strips
 from viewer.rendering.runs.strips import make_strip_axis, make_strips
@@ -89,8 +90,19 @@ class RunContent:
         return len(self.answer.atlas.layers), self.answer.atlas.heads
 
     @property
+    def _scale_texts(self) -> tuple[str, tuple[str, str]]:
+        """The label of the colour bar, and what lies at its ends."""
+        is_contrast = self.answer.is_contrast
+        sides = ("more in failures", "more in successes") if is_contrast else ("", "")
+        return label_scale(self.answer.atlas.query, is_contrast=is_contrast), sides
+
+    @property
+    def _scale_width(self) -> float:
+        return max(self._shape[1] * self.cell_width, measure_scale(*self._scale_texts, _measure))
+
+    @property
     def _table_width(self) -> float:
-        return LABEL + self._shape[1] * self.cell_width
+        return LABEL + self._scale_width
 
     @property
     def _cell_height(self) -> float:
@@ -149,11 +161,9 @@ class RunContent:
             chosen = layout.cell(atlas.layers.index(layer), head).adjusted(-2, -2, 2, 2)
             drawing.ring(painter, chosen, theme.colour(theme.active().text), 2, 4)
         draw_cell_labels(painter, layout, atlas.layers, range(columns), LABEL, write=_write)
-        scale = QRectF(box.left(), box.bottom() + HEADS + 10, box.width(), SCALE_HEIGHT)
-        sides = ("more in failures", "more in successes") if is_contrast else ("", "")
-        label = label_scale(atlas.query, is_contrast=is_contrast)
+        scale = QRectF(box.left(), box.bottom() + HEADS + 10, self._scale_width, SCALE_HEIGHT)
         axis = Axis(*ends, factor=factor_of(score))
-        draw_scale(painter, scale, table, axis, label, sides, write=_write, width_of=_measure)
+        draw_scale(painter, scale, table, axis, *self._scale_texts, write=_write, width_of=_measure)
 
     def _paint_head(self, painter: QPainter, left: float, top: float) -> None:
         t, answer, cell = theme.active(), self.answer, self.answer.view.cell
@@ -182,8 +192,7 @@ def _draw_curves(painter: QPainter, area: QRectF, curve: RunCurve) -> None:
     box = QRectF(area.left() + CURVE_LABELS, area.top() + 4, area.width() - CURVE_LABELS - 4, area.height() - 24)
     draw_value_axis(painter, box, chart.y_axis, CURVE_LABELS, write=_write)
     x_axis = Axis(0, max(len(chart.xs) - 1, 1)) if len(chart.xs) > 1 else Axis(0, 0)
-    names = [f"{100 * time:.0f} %" for time in curve.times[find_points(curve)].tolist()]
-    ticks = label_places(names, x_axis, box.width(), _measure)
+    ticks = label_places(name_times(curve), x_axis, box.width(), _measure)
     draw_place_axis(painter, box, x_axis, ticks, write=_write, width_of=_measure)
     draw_bands(painter, box, chart, x_axis)
     draw_lines(painter, place_lines(box, x_axis, chart.y_axis, chart.xs, chart.lines), box)

@@ -25,6 +25,10 @@ MOST_TICKS: Final = 7
 BAR_HEIGHT: Final = 8.0
 SCALE_HEIGHT: Final = BAR_HEIGHT + 2 * LINE + 8
 """Pixels of the colour bar with its label and its numbers."""
+LEAST_SCALE: Final = 120.0
+"""Least pixels of a colour bar's width, in which there is room for the numbers of its ends and its middle."""
+WORD_GAP: Final = 16.0
+"""Pixels between the words above a colour bar."""
 MARK_WIDTH: Final = 1.6
 """Pixels of the ring of a marked cell."""
 
@@ -103,6 +107,19 @@ def draw_cell_labels(
         write(painter, foot, str(name), t.secondary, FONT, align="centre")
 
 
+def measure_scale(label: str, ends: tuple[str, str], width_of: Callable[[str], float]) -> float:
+    """Return the least width in pixels of a colour bar whose words do not touch; see `draw_scale`."""
+    if not any(ends):
+        return max(width_of(label), LEAST_SCALE)
+    left, right = _mark_ends(ends)
+    # The label is centred, so that the longer of the others decides.
+    return max(width_of(label) + 2 * max(width_of(left), width_of(right)) + 2 * WORD_GAP, LEAST_SCALE)
+
+
+def _mark_ends(ends: tuple[str, str]) -> tuple[str, str]:
+    return f"← {ends[0]}", f"{ends[1]} →"
+
+
 def draw_scale(
     painter: QPainter,
     box: QRectF,
@@ -116,13 +133,16 @@ def draw_scale(
 ) -> None:
     """Draw a colour bar with its label above and its numbers below, SCALE_HEIGHT pixels tall.
 
+    `box` is at least as wide as `measure_scale` says.
+
     `ends`: what lies at the left and at the right of the numbers, written beside the label.
     """
     t = theme.active()
     line = QRectF(box.left(), box.top(), box.width(), LINE)
     if any(ends):
-        write(painter, line, f"← {ends[0]}", t.secondary, FONT)
-        write(painter, line, f"{ends[1]} →", t.secondary, FONT, align="right")
+        left, right = _mark_ends(ends)
+        write(painter, line, left, t.secondary, FONT)
+        write(painter, line, right, t.secondary, FONT, align="right")
         write(painter, line, label, t.secondary, FONT, align="centre")
     else:
         write(painter, line, label, t.secondary, FONT)

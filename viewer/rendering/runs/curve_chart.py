@@ -39,3 +39,8 @@ def make_curve_chart(curve: RunCurve, *, is_log: bool = False) -> LineChart:
         Band(group.name, color_of_group(group.name), group.low[points], group.high[points]) for group in curve.groups
     )
     return LineChart(np.arange(len(points), dtype=np.float64), lines, axis, bands=bands)
+
+
+def name_times(curve: RunCurve) -> list[str]:
+    """Return the middle of each part of `find_points`, as a share of the episode's time: 2.5 %, 7.5 % …."""
+    return [f"{100 * time:.4g} %" for time in curve.times[find_points(curve)].tolist()]

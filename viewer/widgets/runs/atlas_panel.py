@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,9 +12,9 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis.scores import find_score
 from viewer.rendering import drawing, theme
-from viewer.rendering.axes import Axis
+from viewer.rendering.axes import FONT, Axis
 from viewer.rendering.loading_mark import paint_loading_mark
-from viewer.rendering.runs.cell_table import SCALE_HEIGHT, draw_run_cells, draw_scale, lay_out_cells
+from viewer.rendering.runs.cell_table import SCALE_HEIGHT, draw_run_cells, draw_scale, lay_out_cells, measure_scale
 from viewer.rendering.runs.group_colors import color_words, difference_table, find_range, heat_table
 from viewer.rendering.score_table import draw_table_labels
 from viewer.runs.run_sentence import (
@@ -178,10 +179,12 @@ class RunAtlasPanel(HoverPanel):
         draw_run_cells(painter, layout, words, texts, self.marks(), font=font)
         painter.setClipping(False)
         draw_table_labels(painter, layout, atlas.layers, [str(head) for head in range(atlas.heads)], LABEL)
-        box = QRectF(LABEL, layout.box.bottom() + FOOT + 12, min(layout.box.width(), 420), SCALE_HEIGHT)
         axis = Axis(*ends, factor=factor_of(score))
         sides = ("more in failures", "more in successes") if contrast else ("", "")
         label = label_scale(atlas.query, is_contrast=contrast)
+        least = measure_scale(label, sides, partial(drawing.width_of, pixels=FONT))
+        width = min(max(min(layout.box.width(), 420), least), self.width() - LABEL - 2)
+        box = QRectF(LABEL, layout.box.bottom() + FOOT + 12, width, SCALE_HEIGHT)
         draw_scale(painter, box, table, axis, label, sides)
 
     # Choosing a head

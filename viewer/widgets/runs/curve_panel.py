@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from viewer.analysis.scores import find_score
 from viewer.rendering import drawing
 from viewer.rendering.axes import FONT, Axis, label_places
-from viewer.rendering.runs.curve_chart import find_points, make_curve_chart
+from viewer.rendering.runs.curve_chart import find_points, make_curve_chart, name_times
 from viewer.runs.run_sentence import count_of, format_bare, format_number
 from viewer.runs.run_table import list_curve_rows
 from viewer.widgets.line_panel import LinePanel
@@ -69,7 +69,7 @@ class RunCurvePanel(LinePanel):
         return self._is_log
 
     def find_x_ticks(self, axis: Axis, room: float) -> tuple[Tick, ...]:
-        names = [f"{100 * time:.0f} %" for time in self.times()]
+        names = [] if self.curve is None else name_times(self.curve)
         return label_places(names, axis, room, partial(drawing.width_of, pixels=FONT))
 
     def position(self) -> int | None:
