@@ -45,6 +45,9 @@ Where an episode cannot be recorded (a full disk), answers go on and the next ep
 An episode ends when the client disconnects, changes its prompt or is silent; a client may also say so itself:
   policy.infer({"pi0-capture": {"end": True, "success": True}})
 and with an observation {"pi0-capture": {"record": True, "new_episode": True, "seed": 7}, ...}, each key optional.
+
+Regions are scored afterwards, as no masks are known yet: keep maps, give the finished files their masks with
+pi0-regions import, then pi0-export table --region. Files of --keep summaries cannot be scored any more.
 """
 KEY_VARIABLE: Final = "PI0_CAPTURE_API_KEY"
 """Environment variable of the API key, which a command line would show to every user of the machine."""

@@ -47,7 +47,9 @@ class RolloutRecorder:
         preprocessor, postprocessor: lerobot's pipelines for this policy. The first gives the task, the tokenizer and
             the state in robot units, the second the actions in robot units.
         layers, steps: Numbers to record, from 0; None for all. `full`: Keep the rows of image tokens as queries, too.
-        store, compress, keep: As `pi0-capture --store`, `--compress` and `--keep`.
+        store, compress, keep: As `pi0-capture --store`, `--compress` and `--keep`. Masks of objects are not known
+            before the pictures are: to score regions, keep maps, give the finished file its masks with `pi0-regions
+            import`, and make tables with `pi0-export table --region`; keep='summaries' cannot be scored afterwards.
         title: What the run is called in its index.
         max_pending: Recordings that may wait for the disk, 40 MB each of a full-size policy; more are dropped.
         tell: Called with a sentence, from any thread, when recordings are dropped or cannot be written. None logs it.

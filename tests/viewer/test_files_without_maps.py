@@ -82,6 +82,21 @@ def test_table_has_the_same_rows_without_maps(folder: Path, name: str, region: s
             )
 
 
+def test_table_of_scored_regions_reads_no_maps_where_both_are_kept(folder: Path) -> None:
+    capture(folder / "both.h5", regions=RegionFiles(folder / "maps.regions.h5"))
+    options = ("--region", "cup")
+    expected = export_table(folder, "maps.h5", *options)
+    with h5py.File(folder / "both.h5", "a") as file:
+        assert file["frames/has_maps"][:].all()
+        for name in ("text/to_image", "action/to_image"):
+            file[name][:] = 0
+    rows = export_table(folder, "both.h5", *options)
+    assert len(rows) == len(expected) > 100
+    for column in ("picture mass", "entropy", "mass region", "lift region", "hit region", "IoU90 region"):
+        of_scores, of_maps = (np.array([row[column] for row in table], float) for table in (rows, expected))
+        np.testing.assert_allclose(of_scores, of_maps, rtol=3e-6, atol=3e-6, err_msg=column)
+
+
 def test_table_of_several_actions_has_what_masses_give(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = export_table(folder, "summaries.h5", "--actions", "0-2", "--region", "cup")
     stderr = capsys.readouterr().err

@@ -48,6 +48,29 @@ class QueryAttention:
         """Whether the frame's maps were kept; else scores come from those that were computed while capturing."""
         return self.results.has_maps(self.frame)
 
+    def has_stored_score(self, measure: Measure) -> bool:
+        """Return whether a score of the region is read as it was computed while capturing, and not worked out of maps.
+
+        So it is without maps, and for one word or action where the file has the score of exactly these patches.
+        """
+        if not self.has_maps:
+            return True
+        if not self.is_single or not self.region or not self.results.regions:
+            return False
+        place = self.results.find_region(self.frame, self.region)
+        stored = None if place is None else self.results.region_score(self.frame, self.query.kind, measure, place)
+        return stored is not None and self.query.first < len(stored)
+
+    @property
+    def has_stored_change(self) -> bool:
+        """Whether the change over the steps is read as it was computed while capturing."""
+        if not self.has_maps:
+            return True
+        if not self.is_single or self.query.kind != "action":
+            return False
+        stored = self.results.step_change(self.frame)
+        return stored is not None and self.query.first < len(stored)
+
     @cached_property
     def bars(self) -> npt.NDArray[np.bool_]:
         """Patches that lie wholly in the letterbox bars: (cameras, rows, cols)."""
@@ -78,7 +101,7 @@ class QueryAttention:
     @property
     def region_mass(self) -> Floats:
         """Weight on the region, letterbox bars included, mean of the query's tokens: (layers, steps, heads)."""
-        if not self.has_maps:
+        if self.has_stored_score("mass"):
             return self.stored_region_mass
         weights = attention.widened(self.weights_on(np.sort(find_places(self.region, self.bars.shape))))
         total: Floats = weights.sum(-1)
@@ -110,9 +133,10 @@ class QueryAttention:
         pictures, where early files have 0.
         """
         tokens = scene.tokens_of(self.results, self.frame, self.query)
-        if not self.has_maps and len(tokens) > 1:
+        if len(tokens) > 1:
             words = self.results.word_entropy(self.frame) if self.query.kind == "text" else None
-            return self.choose(self._only_item(words, "entropy"))
+            is_stored = words is not None and self.is_single and self.query.first < len(words)
+            return None if self.has_maps and not is_stored else self.choose(self._only_item(words, "entropy"))
         stored = self.results.entropy(self.frame, self.query.kind) if len(tokens) == 1 else None
         if stored is None:
             return None

@@ -122,7 +122,7 @@ def entropy(query: QueryAttention) -> Floats:
 
 def change(query: QueryAttention) -> Floats:
     """Return the weight that moves to other patches between denoise steps: (layers, 1, heads), mean over all steps."""
-    if not query.has_maps:
+    if query.has_stored_change:
         return query.stored_change
     return attention.change(query.maps_of_all_steps)[:, None]
 
@@ -182,6 +182,13 @@ def _where_defined(found: npt.NDArray[Any], patches: PicturePatches) -> Floats:
     return result
 
 
+def _score_region(
+    query: QueryAttention, measure: Literal["lift", "hit", "iou90"], compute: Callable[[PicturePatches], Floats]
+) -> Floats:
+    """Return a score of the region: from the file where it was computed while capturing, else from maps."""
+    return query.stored_region_score(measure) if query.has_stored_score(measure) else compute(query.picture_patches)
+
+
 _REGION: Final[frozenset[Need]] = frozenset({"region"})
 _PICTURE_REGION: Final[frozenset[Need]] = frozenset({"region", "picture region"})
 
@@ -232,7 +239,7 @@ SCORES: Final[dict[str, Score]] = {
             unit="× chance",
             needs=_PICTURE_REGION,
             column="lift region",
-            compute=lambda query: _lift(query.picture_patches) if query.has_maps else query.stored_region_score("lift"),
+            compute=lambda query: _score_region(query, "lift", _lift),
         ),
         Score(
             name="hit",
@@ -243,7 +250,7 @@ SCORES: Final[dict[str, Score]] = {
             unit="yes or no",
             needs=_PICTURE_REGION,
             column="hit region",
-            compute=lambda query: _hit(query.picture_patches) if query.has_maps else query.stored_region_score("hit"),
+            compute=lambda query: _score_region(query, "hit", _hit),
         ),
         Score(
             name="iou",
@@ -255,9 +262,7 @@ SCORES: Final[dict[str, Score]] = {
             unit="%",
             needs=_PICTURE_REGION,
             column="IoU90 region",
-            compute=lambda query: (
-                _iou90(query.picture_patches) if query.has_maps else query.stored_region_score("iou90")
-            ),
+            compute=lambda query: _score_region(query, "iou90", _iou90),
         ),
         Score(
             name="change",
