@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from capture.cli.sheet_text import Colour, TextPen, elide, measure, wrap
+from capture.cli.sheet_text import Color, TextPen, elide, measure, wrap
 from capture.policies.base import TokenTable
 from capture.provenance import Decision
 from capture.results.schema import ROLES
@@ -38,7 +38,7 @@ TEXT: Final = "#E4E6EB"
 SECONDARY: Final = "#98A0AF"
 FAINT: Final = "#4A505D"
 ACCENT: Final = "#F0A35C"
-ROLE_COLOURS: Final[dict[str, Colour]] = {
+ROLE_COLORS: Final[dict[str, Color]] = {
     "bos": "#6A5DB0",
     "template": "#3C6E73",
     "prompt": "#2F7DBB",
@@ -183,11 +183,11 @@ class _Painter:
     def _paint_caption(self, slot: Slot, x: int, y: int) -> None:
         width = self._sheet.picture[1]
         self._pen.write(x, y, elide(slot.name, 13, width), TEXT, 13)
-        colour = ACCENT if slot.is_assumed else SECONDARY
+        color = ACCENT if slot.is_assumed else SECONDARY
         if slot.picture is None:
-            self._paint_lines(wrap(slot.source, 12, width, 2), y + LINE, colour, 12, LINE, x=x)
+            self._paint_lines(wrap(slot.source, 12, width, 2), y + LINE, color, 12, LINE, x=x)
             return
-        self._pen.write(x, y + LINE, elide(slot.source, 12, width), colour, 12)
+        self._pen.write(x, y + LINE, elide(slot.source, 12, width), color, 12)
         self._pen.write(x, y + 2 * LINE, f"{slot.size[1]} x {slot.size[0]} pixels", SECONDARY, 12)
         turn = wrap(slot.turn or "not turned", 12, width, CAPTION_LINES - 3)
         self._paint_lines(turn, y + 3 * LINE, ACCENT if slot.turn else SECONDARY, 12, LINE, x=x)
@@ -204,7 +204,7 @@ class _Painter:
         x = self._panel + used + 18
         for number, role in enumerate(ROLES):
             if number in table.role:
-                self._draw.rectangle((x, y + 3, x + 9, y + 12), fill=ROLE_COLOURS[role])
+                self._draw.rectangle((x, y + 3, x + 9, y + 12), fill=ROLE_COLORS[role])
                 x += 14 + self._pen.write(x + 14, y, role, SECONDARY, 12) + 12
 
     def _paint_tokens(self, table: TokenTable, y: int) -> int:
@@ -215,14 +215,14 @@ class _Painter:
             boxes = []
             for _, (piece, role, _) in word:
                 text = elide(piece.replace("▁", " ").strip(" ") or "_", 12, 180)
-                boxes.append((text, ROLE_COLOURS[ROLES[role]], measure(text, 12) + 10))
+                boxes.append((text, ROLE_COLORS[ROLES[role]], measure(text, 12) + 10))
             if x and x + sum(width + 1 for _, _, width in boxes) > PANEL_WIDTH:
                 x, y = 0.0, y + CHIP + 4
-            for text, colour, width in boxes:
+            for text, color, width in boxes:
                 if x and x + width > PANEL_WIDTH:
                     x, y = 0.0, y + CHIP + 4
                 left = self._panel + x
-                self._draw.rounded_rectangle((left, y, left + width, y + CHIP), radius=4, fill=colour)
+                self._draw.rounded_rectangle((left, y, left + width, y + CHIP), radius=4, fill=color)
                 self._pen.write(left + 5, y + 3, text, "#FFFFFF", 12)
                 x += width + 1
             x += 3
@@ -252,22 +252,20 @@ class _Painter:
         return y
 
     def _paint_value(self, number: int, value: float, bin_number: int, is_beyond: bool, x: int, y: int) -> None:
-        colour = ACCENT if is_beyond else TEXT
+        color = ACCENT if is_beyond else TEXT
         self._pen.write(x, y, str(number), SECONDARY, 12)
         shown = f"{value:.4g}"
         self._pen.write(x + 88 - measure(shown, 12), y, shown, TEXT, 12)
         start, middle = x + 102, y + 7
         self._draw.line((start, middle, start + TRACK, middle), fill=FAINT)
         at = start + TRACK * min(max(bin_number, 0), 255) / 255
-        self._draw.ellipse((at - 3, middle - 3, at + 3, middle + 3), fill=colour)
-        used = self._pen.write(start + TRACK + 12, y, str(bin_number), colour, 12)
+        self._draw.ellipse((at - 3, middle - 3, at + 3, middle + 3), fill=color)
+        used = self._pen.write(start + TRACK + 12, y, str(bin_number), color, 12)
         if is_beyond:
             self._pen.write(start + TRACK + 12 + used + 5, y, "clipped", ACCENT, 12)
 
-    def _paint_lines(
-        self, lines: Sequence[str], y: int, colour: Colour, size: int, step: int, *, x: int = MARGIN
-    ) -> int:
+    def _paint_lines(self, lines: Sequence[str], y: int, color: Color, size: int, step: int, *, x: int = MARGIN) -> int:
         for line in lines:
-            self._pen.write(x, y, line, colour, size)
+            self._pen.write(x, y, line, color, size)
             y += step
         return y

@@ -9,7 +9,7 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFont
 
 Font = ImageFont.FreeTypeFont
-Colour = str
+Color = str
 """Hex name such as "#D7DAE0"."""
 
 FALLBACKS: Final = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "Arial Unicode.ttf")
@@ -25,12 +25,12 @@ class TextPen:
     def __init__(self, image: Image.Image) -> None:
         self._draw = ImageDraw.Draw(image)
 
-    def write(self, x: float, y: float, text: str, colour: Colour, size: int) -> float:
+    def write(self, x: float, y: float, text: str, color: Color, size: int) -> float:
         """Draw a line with its top left corner at (x, y); return its width in pixels."""
         start = x
         for font, run in _split_by_font(_escape(text, size), size):
             # All fonts share the baseline of the first: a fallback with taller letters must not move the line.
-            self._draw.text((x, y + _ascent(size)), run, fill=colour, font=font, anchor="ls")
+            self._draw.text((x, y + _ascent(size)), run, fill=color, font=font, anchor="ls")
             x += font.getlength(run)
         return x - start
 

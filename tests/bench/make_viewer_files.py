@@ -49,7 +49,7 @@ def paint_scene(frame: int, camera: int, height: int, width: int) -> npt.NDArray
         ((1.30 + shift, 0.20), 0.16, (60, 62, 68)),
         ((1.22 + shift, 0.34), 0.07, (38, 39, 44)),
     )
-    for (cx, cy), radius, colour in shapes:
+    for (cx, cy), radius, color in shapes:
         if camera == 1:
             cx, cy = 1.55 - cx * 0.8, 0.25 + cy * 0.75
         gone = np.hypot(x - cx - 0.05 * radius, (y - cy - 0.35 * radius) * 1.3) < radius * 1.12
@@ -58,7 +58,7 @@ def paint_scene(frame: int, camera: int, height: int, width: int) -> npt.NDArray
         light = (
             1.12 - 0.5 * np.clip((np.hypot(x - cx + radius * 0.3, y - cy + radius * 0.4) / radius), 0, 1.4) ** 2 * 0.5
         )
-        picture[inside] = (np.array(colour) * light[..., None])[inside]
+        picture[inside] = (np.array(color) * light[..., None])[inside]
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 

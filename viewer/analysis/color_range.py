@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from viewer.analysis.scene import Scene
 
 
-class ColourBarRange(NamedTuple):
+class ColorBarRange(NamedTuple):
     """The numbers of a colour bar, in the shown unit. The bar runs to the largest value, or to `high` beyond it."""
 
     left: float
@@ -28,10 +28,10 @@ class ColourBarRange(NamedTuple):
     """Patches below the lower end of their map's range; 0 for a range from 0."""
 
 
-_last: list[tuple[ref[Scene], ColourBarRange]] = []
+_last: list[tuple[ref[Scene], ColorBarRange]] = []
 
 
-def find_bar_range(scene: Scene) -> ColourBarRange:
+def find_bar_range(scene: Scene) -> ColorBarRange:
     """Return the numbers of a scene's colour bar; a bar from 0 to 1 for a scene without cameras.
 
     The last result is kept: bar, labels and fields of the window ask for it seven times after each change.
@@ -41,9 +41,9 @@ def find_bar_range(scene: Scene) -> ColourBarRange:
     return _last[0][1]
 
 
-def _compute_bar_range(scene: Scene) -> ColourBarRange:
+def _compute_bar_range(scene: Scene) -> ColorBarRange:
     if not scene.ranges:
-        return ColourBarRange(0.0, 1.0, 0.0, 1.0, 0.0, 0, 0)
+        return ColorBarRange(0.0, 1.0, 0.0, 1.0, 0.0, 0, 0)
     low, high = min(ends[0] for ends in scene.ranges), max(ends[1] for ends in scene.ranges)
     values = np.abs(scene.maps) if scene.difference else scene.maps
     largest = float(values.max(initial=0))
@@ -51,7 +51,7 @@ def _compute_bar_range(scene: Scene) -> ColourBarRange:
     above = int((values > tops * np.float32(1 + 1e-6)).sum())
     if scene.difference:
         reach = max(high, largest)
-        return ColourBarRange(-reach, reach, low, high, largest, above, 0)
+        return ColorBarRange(-reach, reach, low, high, largest, above, 0)
     bottoms = np.array([ends[0] for ends in scene.ranges], np.float32).reshape(-1, 1, 1)
     below = int((values < bottoms).sum()) if low > 0 else 0
-    return ColourBarRange(min(low, 0.0), max(high, largest), low, high, largest, above, below)
+    return ColorBarRange(min(low, 0.0), max(high, largest), low, high, largest, above, below)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from viewer.analysis.scores import find_score
 from viewer.export.request import NUMBERS, OVER, Kind, Phase, TableUnit
-from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Unit, ViewState, Wall
+from viewer.model.view_state import ColorMap, Measure, Picture, Reduction, Scale, Unit, ViewState, Wall
 
 if TYPE_CHECKING:
     from capture.remote.address import Location
@@ -37,7 +37,7 @@ class ExportArguments:
     heads: str = ""
     phases: tuple[Phase, ...] = ()
     reduce: tuple[Reduction, ...] = ()
-    colours: ColourMap | None = None
+    colours: ColorMap | None = None
     range: str = ""
     """`shared`, `map`, `set` or `LOW:HIGH`."""
     opacity: float | None = None

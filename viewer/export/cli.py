@@ -17,7 +17,7 @@ from viewer.export.arguments import ExportArguments
 from viewer.export.request import FORMATS, KINDS, NUMBERS, OVER, SIZES, Phase, TableUnit
 from viewer.export.runs import run_command
 from viewer.file_argument import file_location
-from viewer.model.view_state import FROM_EFFECTS, SHARED_RANGES, ColourMap, Measure, Picture, Reduction, Scale, Unit
+from viewer.model.view_state import FROM_EFFECTS, SHARED_RANGES, ColorMap, Measure, Picture, Reduction, Scale, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -222,9 +222,9 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
 def _add_look(sub: argparse.ArgumentParser, kind: str) -> None:
     group = sub.add_argument_group("appearance")
     if kind != "curves":
-        group.add_argument("--colours", choices=get_args(ColourMap), default=None, help="colour map")
+        group.add_argument("--colours", choices=get_args(ColorMap), default=None, help="colour map")
     if kind not in {"curves", "atlas"}:
-        ranges = ", ".join(f"{name} ({RANGES[name]})" for name in colour_ranges(kind))
+        ranges = ", ".join(f"{name} ({RANGES[name]})" for name in color_ranges(kind))
         group.add_argument("--range", default="", metavar="RANGE", help=f"of the colours: {ranges}, or LOW:HIGH")
     if kind in {*PANES, "wall"}:
         group.add_argument("--colour-scale", choices=get_args(Scale), default=None,
@@ -292,7 +292,7 @@ def _add_file_of_view(arguments: ExportArguments, view_text: str) -> ExportArgum
     return replace(arguments, other=other)
 
 
-def colour_ranges(kind: str) -> tuple[str, ...]:
+def color_ranges(kind: str) -> tuple[str, ...]:
     """Return the choices of --range that a kind has, besides numbers."""
     own = {"film": ("shared",), "video": (*SHARED_RANGES, "map"), "wall": SHARED_RANGES}
     return own.get(kind, tuple(RANGES))
@@ -300,10 +300,10 @@ def colour_ranges(kind: str) -> tuple[str, ...]:
 
 def check_values(arguments: ExportArguments) -> None:
     """Raise UserError for values that no file can make sense of."""
-    if arguments.range in RANGES and arguments.range not in colour_ranges(arguments.kind):
+    if arguments.range in RANGES and arguments.range not in color_ranges(arguments.kind):
         raise UserError(
             f"--range {arguments.range} is nothing for a {arguments.kind}; take "
-            f"{' or '.join(colour_ranges(arguments.kind))}, or numbers as in 0:0.03."
+            f"{' or '.join(color_ranges(arguments.kind))}, or numbers as in 0:0.03."
         )
     if arguments.region and arguments.thumbnails:
         raise UserError("Small maps are not about a region; drop --thumbnails or --region.")

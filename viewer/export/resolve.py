@@ -199,7 +199,7 @@ class _Resolver:
         arguments = self.arguments
         view = self.start or ViewState(colours="viridis" if arguments.kind == "heads" else "inferno")
         view = effect_maps.unlock_other_unit(view, arguments, self.over)
-        view = replace(view, **self._view_options(), **selection.parse_colour_range(arguments.range), wall=self._wall())
+        view = replace(view, **self._view_options(), **selection.parse_color_range(arguments.range), wall=self._wall())
         if view.wall != "off":
             view = replace(view, thumbnails=False, compare="off", pinned=None)
         view = view if self.is_of_effects else view_of_attention(view)

@@ -157,7 +157,7 @@ def _compose(results: Results, view: ViewState) -> Scene:
 
 
 def find_common_range(scenes: Iterable[Scene], mode: str = "shared") -> tuple[float, float]:
-    """Return one colour range for several scenes, `uniform` or `shared` as `attention.colour_range` has them.
+    """Return one colour range for several scenes, `uniform` or `shared` as `attention.color_range` has them.
 
     It ends at the 99th percentile of all their weights. For differences it is centred on 0 and reaches as far as the
     widest of theirs.
@@ -171,7 +171,7 @@ def find_common_range(scenes: Iterable[Scene], mode: str = "shared") -> tuple[fl
     maps = np.concatenate([scene.maps.reshape(-1) for scene in kept])
     if not maps.size:
         return 0.0, 1.0
-    return attention.colour_range(maps[None], mode, 0, 0, min(scene.uniform for scene in kept))[0]
+    return attention.color_range(maps[None], mode, 0, 0, min(scene.uniform for scene in kept))[0]
 
 
 def lock_range(view: ViewState, ends: tuple[float, float]) -> ViewState:

@@ -55,7 +55,7 @@ def parse_positions(text: str, labels: Sequence[int], noun: str) -> tuple[int, .
     return tuple(sorted(found))
 
 
-def parse_colour_range(text: str) -> dict[str, Any]:
+def parse_color_range(text: str) -> dict[str, Any]:
     """Return the fields of a view that `uniform`, `shared`, `map`, `set` or `0:0.03` sets; none for an empty text.
 
     Raises:

@@ -189,7 +189,7 @@ def drop_keys(weights: Floats, keep: npt.NDArray[np.bool_]) -> tuple[Floats, Flo
     return kept, share.astype(np.float32)
 
 
-def colour_range(
+def color_range(
     maps: Floats, mode: str, low: float, high: float, uniform: float = 0.0
 ) -> tuple[tuple[float, float], ...]:
     """Return the ends of the colour range of each camera's map.

@@ -14,7 +14,7 @@ Measure = Literal["weight", "contribution", "effect", "gradient"]
 Scale = Literal["linear", "log", "rank"]
 Unit = Literal["weight", "uniform"]
 Range = Literal["uniform", "shared", "map", "locked"]
-ColourMap = Literal["inferno", "viridis", "magma", "turbo", "jet"]
+ColorMap = Literal["inferno", "viridis", "magma", "turbo", "jet"]
 Picture = Literal["source", "model"]
 Film = Literal["layers", "steps", "frames", "layers-frames"]
 Curve = Literal["steps", "layers", "frames"]
@@ -113,11 +113,11 @@ class ViewState:
     scale: Scale = "linear"
     unit: Unit = "weight"
     range: Range = "uniform"
-    """Colour range, see `viewer.model.attention.colour_range`."""
+    """Colour range, see `viewer.model.attention.color_range`."""
     low: float = 0.0
     high: float = 0.0
     """Ends of the locked colour range, in the shown unit."""
-    colours: ColourMap = "inferno"
+    colours: ColorMap = "inferno"
     opacity: float = 0.7
     picture: Picture = "source"
     smooth: bool = False
@@ -204,7 +204,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "scale": get_args(Scale),
     "unit": get_args(Unit),
     "range": get_args(Range),
-    "colours": get_args(ColourMap),
+    "colours": get_args(ColorMap),
     "picture": get_args(Picture),
     "film": get_args(Film),
     "curve": get_args(Curve),

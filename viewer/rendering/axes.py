@@ -33,7 +33,7 @@ class Write(Protocol):
     """Function that draws one line of text in a box, as `drawing.write` does."""
 
     def __call__(
-        self, painter: QPainter, box: QRectF, text: str, colour: str, pixels: float, /, *, align: str = "left"
+        self, painter: QPainter, box: QRectF, text: str, color: str, pixels: float, /, *, align: str = "left"
     ) -> float: ...
 
 
@@ -127,7 +127,7 @@ def draw_value_axis(
     t = theme.active()
     for tick in _find_value_ticks(axis, box.height()):
         y = box.bottom() - axis.place_of(tick.value) * box.height()
-        painter.fillRect(QRectF(box.left(), round(y) - 0.5, box.width(), 1), theme.colour(t.line))
+        painter.fillRect(QRectF(box.left(), round(y) - 0.5, box.width(), 1), theme.color(t.line))
         if not width:
             continue
         label = QRectF(box.left() - width, y - LINE / 2, width - 6, LINE)
@@ -161,7 +161,7 @@ def draw_place_axis(
 ) -> None:
     """Draw the horizontal axis below `box`: its line, and a mark and a label at each tick that lies on the axis."""
     t, measure = theme.active(), width_of or measure_label
-    start, bottom, room, line, ink = box.left(), box.bottom(), box.width(), theme.colour(t.faint), ink or t.secondary
+    start, bottom, room, line, ink = box.left(), box.bottom(), box.width(), theme.color(t.faint), ink or t.secondary
     painter.fillRect(QRectF(start, bottom, room, 1), line)
     taken = -math.inf
     for tick in ticks:

@@ -143,7 +143,7 @@ def paint_grid(painter: QPainter, place: QTransform, grid: PatchGrid, ratio: flo
     """
     if abs(place.m11()) * grid.patch_width < 6 or place.m12() != 0 or place.m21() != 0:
         return
-    ink, thick = theme.colour("#FFFFFF", 0.075), max(round(ratio), 1) / ratio
+    ink, thick = theme.color("#FFFFFF", 0.075), max(round(ratio), 1) / ratio
     box = place.mapRect(picture_overlay.model_rect(grid))
     painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)  # keeps crossings as faint as lines
     # Qt fills a translucent rectangle many times faster than it draws a line of the same size.

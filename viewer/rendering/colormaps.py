@@ -79,8 +79,8 @@ def heat(name: str, opacity: int) -> npt.NDArray[np.uint32]:
     if name == DIFFERENCE:
         at = np.abs(at * 2 - 1)
     alpha = np.minimum(at / 0.6, 1.0) ** 0.75 * (opacity / 100)
-    colour = np.round(table(name) * alpha[:, None]).astype(np.uint32)
-    words = (np.round(alpha * 255).astype(np.uint32) << 24) | (colour[:, 0] << 16) | (colour[:, 1] << 8) | colour[:, 2]
+    color = np.round(table(name) * alpha[:, None]).astype(np.uint32)
+    words = (np.round(alpha * 255).astype(np.uint32) << 24) | (color[:, 0] << 16) | (color[:, 1] << 8) | color[:, 2]
     return words.astype(np.uint32)
 
 

@@ -120,14 +120,14 @@ def _elide(text: str, room: float, pixels: float, bold: bool) -> str:
 
 
 @lru_cache(maxsize=1024)
-def word(text: str, pixels: float, bold: bool, colour: str, ratio: float) -> QPixmap:
+def word(text: str, pixels: float, bold: bool, color: str, ratio: float) -> QPixmap:
     """Return a cached pixmap of a text, with a margin of one pixel at its left; copying it is faster than drawing text.
 
     Args:
         text: The text, one line.
         pixels: Font size in device-independent pixels.
         bold: Whether the font is semi-bold.
-        colour: Hex name, `#RRGGBB`.
+        color: Hex name, `#RRGGBB`.
         ratio: Device pixels per device-independent pixel.
     """
     measures = theme.metrics(pixels, bold=bold)
@@ -137,7 +137,7 @@ def word(text: str, pixels: float, bold: bool, colour: str, ratio: float) -> QPi
     pixmap.fill(Qt.GlobalColor.transparent)
     with QPainter(pixmap) as painter:
         painter.setFont(theme.font(pixels, bold=bold))
-        painter.setPen(theme.colour(colour))
+        painter.setPen(theme.color(color))
         painter.drawText(QPointF(1, measures.ascent()), text)
     return pixmap
 
@@ -146,7 +146,7 @@ def write(
     painter: QPainter,
     box: QRectF,
     text: str,
-    colour: str,
+    color: str,
     pixels: float = 13,
     *,
     bold: bool = False,
@@ -154,7 +154,7 @@ def write(
 ) -> float:
     """Draw one line of text, vertically centred in `box` and elided with … if too wide; return its width.
 
-    `align` is `left`, `right` or `centre`; `pixels` is the font size; `colour` is a hex name.
+    `align` is `left`, `right` or `centre`; `pixels` is the font size; `color` is a hex name.
     """
     if not text:
         return 0.0
@@ -170,16 +170,16 @@ def write(
         left += room - width
     elif align == "centre":
         left += (room - width) / 2
-    picture = word(text, pixels, bold, colour, ratio)
+    picture = word(text, pixels, bold, color, ratio)
     top = box.y() + (box.height() - height) / 2
     painter.drawPixmap(QPointF(round(left * ratio) / ratio - 1, round(top * ratio) / ratio), picture)
     return width
 
 
-def fill(painter: QPainter, box: QRectF, colour: QColor, radius: float = theme.RADIUS) -> None:
+def fill(painter: QPainter, box: QRectF, color: QColor, radius: float = theme.RADIUS) -> None:
     """Fill a rectangle with rounded corners."""
     painter.setPen(NO_PEN)
-    painter.setBrush(colour)
+    painter.setBrush(color)
     painter.drawRoundedRect(box, radius, radius)
 
 
@@ -191,10 +191,10 @@ def round_off(painter: QPainter, box: QRectF, outside: QColor, radius: float = t
     painter.fillPath(path, outside)
 
 
-def ring(painter: QPainter, box: QRectF, colour: QColor, width: float = 2.0, radius: float = theme.RADIUS) -> None:
+def ring(painter: QPainter, box: QRectF, color: QColor, width: float = 2.0, radius: float = theme.RADIUS) -> None:
     """Draw the outline of a focused or selected item, inside `box`."""
     painter.setBrush(NO_BRUSH)
-    painter.setPen(QPen(colour, width))
+    painter.setPen(QPen(color, width))
     inset = width / 2
     painter.drawRoundedRect(box.adjusted(inset, inset, -inset, -inset), radius, radius)
 
@@ -214,7 +214,7 @@ def corners(ground: str, ratio: float) -> tuple[QImage, QImage, QImage, QImage]:
         path = QPainterPath()
         path.addRect(QRectF(0, 0, 2 * side, 2 * side))
         path.addRoundedRect(QRectF(0, 0, 2 * side, 2 * side), side, side)
-        painter.fillPath(path, theme.colour(ground))
+        painter.fillPath(path, theme.color(ground))
     half = whole.width() // 2
     rest = whole.width() - half
     return (

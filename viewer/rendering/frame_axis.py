@@ -56,7 +56,7 @@ def find_number_ticks(low: float, high: float, room: float, measure: Callable[[s
 
 def mark_prompts(prompt_changes: Sequence[int]) -> tuple[Mark, ...]:
     """Return vertical lines where the prompt changes, before each of these moments."""
-    return tuple(Mark(moment - 0.5, theme.GROUP_COLOURS["prompt"], PROMPT_SHARE) for moment in prompt_changes)
+    return tuple(Mark(moment - 0.5, theme.GROUP_COLORS["prompt"], PROMPT_SHARE) for moment in prompt_changes)
 
 
 def name_episodes(timeline: FrameTimeline) -> tuple[Span, ...]:

@@ -76,7 +76,7 @@ def paint_tiles(
             left, top, width, height = tile.pictures[camera]
             corner = offset + QPointF(left, top)
             if under is None:
-                painter.fillRect(QRectF(corner.x(), corner.y(), width, height), theme.colour(t.raised))
+                painter.fillRect(QRectF(corner.x(), corner.y(), width, height), theme.color(t.raised))
             else:
                 painter.drawImage(corner, under)
             if levels is not None:

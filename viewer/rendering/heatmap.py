@@ -65,13 +65,13 @@ class HeatMap:
             if area.width() * area.height() * ratio * ratio < MOST_DOTS:
                 painter.drawImage(area.topLeft(), self._spread(scene, shown, name, place, area, ratio))
                 return
-            colours = _colours(name, round(shown.opacity * 100))
+            colours = _colors(name, round(shown.opacity * 100))
             levels, fill = self._at(scene, shown).ravel().tolist(), painter.fillRect
             # Filling one rectangle per patch is several times faster than scaling and blending a small image.
             for box, patch in self.cells(place, area, ratio, scene.grid):
-                colour = colours[levels[patch]]
-                if colour is not None:
-                    fill(box, colour)
+                color = colours[levels[patch]]
+                if color is not None:
+                    fill(box, color)
             return
         painter.setClipRect(area)
         picture_overlay.paint_map(painter, place, self._smoothed(scene, shown, name), scene.grid)
@@ -173,7 +173,7 @@ def _dots(spans: list[Span], count: int, low: float, high: float, ratio: float) 
 
 
 @lru_cache(maxsize=16)
-def _colours(name: str, opacity: int) -> list[QColor | None]:
+def _colors(name: str, opacity: int) -> list[QColor | None]:
     """Return the 256 colours of a map with their alpha; None for transparent ones."""
     alphas = (colormaps.heat(name, opacity) >> 24).tolist()
     return [

@@ -33,7 +33,7 @@ class Mark(NamedTuple):
     """Vertical line at a place of the horizontal axis, such as the start of an episode."""
 
     place: float
-    colour: str
+    color: str
     share: float = 1.0
     """Part of the chart's height that it takes, from the bottom."""
 
@@ -51,7 +51,7 @@ class Band:
     """Range of values at each point of a chart, such as that of random regions."""
 
     name: str
-    colour: str
+    color: str
     low: Doubles
     high: Doubles
     """(points,) each"""
@@ -98,7 +98,7 @@ def draw_axes(
 def draw_content(painter: QPainter, box: QRectF, chart: LineChart, x_axis: Axis) -> None:
     """Draw marks, spans, bands and lines on the axes of a chart; see `draw_axes`."""
     for mark in chart.marks:
-        _draw_mark(painter, box, x_axis.place_of(mark.place), mark.share, mark.colour)
+        _draw_mark(painter, box, x_axis.place_of(mark.place), mark.share, mark.color)
     for span in chart.spans:
         start, stop = x_axis.place([span.start, span.stop]).tolist()
         _draw_mark(painter, box, start, 1.0, theme.active().faint)
@@ -128,22 +128,22 @@ def _draw_band(painter: QPainter, box: QRectF, chart: LineChart, x_axis: Axis, b
     painter.setClipRect(box)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(theme.colour(band.colour, BAND_OPACITY))
+    painter.setBrush(theme.color(band.color, BAND_OPACITY))
     painter.drawPolygon(QPolygonF(edge))
     painter.restore()
 
 
-def _draw_mark(painter: QPainter, box: QRectF, place: float, share: float, colour: str) -> None:
+def _draw_mark(painter: QPainter, box: QRectF, place: float, share: float, color: str) -> None:
     if 0 <= place <= 1:
         x, height = box.left() + place * box.width(), box.height() * share
-        painter.fillRect(QRectF(x - 0.5, box.bottom() - height, 1, height), theme.colour(colour))
+        painter.fillRect(QRectF(x - 0.5, box.bottom() - height, 1, height), theme.color(color))
 
 
 def draw_cursor(painter: QPainter, box: QRectF, x: float) -> None:
     """Draw the line of the current position with its grip, if it lies in the box."""
     if not box.left() - 1 <= x <= box.right() + 1:
         return
-    ink = theme.colour(theme.active().text)
+    ink = theme.color(theme.active().text)
     x = round(x)
     painter.fillRect(QRectF(x - 1, box.top() - 2, 2, box.height() + 4), ink)
     drawing.fill(painter, QRectF(x - 4, box.top() - 5, 8, 8), ink, 4)
@@ -152,13 +152,13 @@ def draw_cursor(painter: QPainter, box: QRectF, x: float) -> None:
 def draw_crosshair(painter: QPainter, box: QRectF, x: float, chart: LineChart, index: int) -> None:
     """Draw a vertical line at x, and a dot on each line at its value of point `index`."""
     t = theme.active()
-    painter.fillRect(QRectF(x - 0.5, box.top(), 1, box.height()), theme.colour(t.secondary))
+    painter.fillRect(QRectF(x - 0.5, box.top(), 1, box.height()), theme.color(t.secondary))
     for line in reversed(chart.lines):
         place = float(chart.y_axis.place(line.values[index]))
         if 0 <= place <= 1:  # not NaN
             dot = QRectF(QPointF(x - 3, box.bottom() - place * box.height() - 3), QSizeF(6, 6))
-            drawing.fill(painter, dot.adjusted(-1, -1, 1, 1), theme.colour(t.window), 4)
-            drawing.fill(painter, dot, theme.colour(line.colour), 3)
+            drawing.fill(painter, dot.adjusted(-1, -1, 1, 1), theme.color(t.window), 4)
+            drawing.fill(painter, dot, theme.color(line.color), 3)
 
 
 def measure_read_out(title: str, rows: Sequence[tuple[str, str, str]]) -> QSizeF:
@@ -172,12 +172,12 @@ def measure_read_out(title: str, rows: Sequence[tuple[str, str, str]]) -> QSizeF
 def draw_read_out(painter: QPainter, frame: QRectF, title: str, rows: Sequence[tuple[str, str, str]]) -> None:
     """Draw a title and a line for each of `rows`: colour, name and value."""
     t = theme.active()
-    drawing.fill(painter, frame, theme.colour(t.faint), 5)
-    drawing.fill(painter, frame.adjusted(1, 1, -1, -1), theme.colour(t.raised), 4)
+    drawing.fill(painter, frame, theme.color(t.faint), 5)
+    drawing.fill(painter, frame.adjusted(1, 1, -1, -1), theme.color(t.raised), 4)
     inner = frame.adjusted(PADDING, PADDING, -PADDING, -PADDING)
     drawing.write(painter, QRectF(inner.left(), inner.top(), inner.width(), LINE), title, t.text, FONT, bold=True)
-    for place, (colour, name, value) in enumerate(rows):
+    for place, (color, name, value) in enumerate(rows):
         line = QRectF(inner.left(), inner.top() + LINE * (place + 1), inner.width(), LINE)
-        drawing.fill(painter, QRectF(line.left(), line.center().y() - 3, 6, 6), theme.colour(colour), 1.5)
+        drawing.fill(painter, QRectF(line.left(), line.center().y() - 3, 6, 6), theme.color(color), 1.5)
         drawing.write(painter, line.adjusted(SWATCH, 0, 0, 0), name, t.secondary, FONT)
         drawing.write(painter, line, value, t.text, FONT, align="right")

@@ -34,7 +34,7 @@ class Line:
     """One line of a chart."""
 
     name: str
-    colour: str
+    color: str
     values: npt.NDArray[np.floating]
     """(points,); NaN where there is no value"""
 
@@ -131,7 +131,7 @@ def place_lines(
     placed = []
     for line, ys in zip(lines, down, strict=True):
         x, y = thin_line(*break_lines(across, ys, breaks), columns)
-        placed.append((line.colour, [make_polyline(x[a:b], y[a:b]) for a, b in find(y)]))
+        placed.append((line.color, [make_polyline(x[a:b], y[a:b]) for a, b in find(y)]))
     return placed
 
 
@@ -142,15 +142,15 @@ def draw_lines(painter: QPainter, placed: Sequence[tuple[str, Sequence[QPolygonF
     painter.setClipRect(box.adjusted(-DOT_RADIUS, -DOT_RADIUS, DOT_RADIUS, DOT_RADIUS))
     for shift in (-HALF_STROKE, HALF_STROKE):
         painter.translate(0, shift)
-        for colour, runs in reversed(placed):
-            painter.setPen(theme.colour(colour))
+        for color, runs in reversed(placed):
+            painter.setPen(theme.color(color))
             for run in runs:
                 if run.size() > 1:
                     painter.drawPolyline(run)
         painter.translate(0, -shift)
     painter.setPen(Qt.PenStyle.NoPen)
-    for colour, runs in reversed(placed):
-        painter.setBrush(theme.colour(colour))
+    for color, runs in reversed(placed):
+        painter.setBrush(theme.color(color))
         for run in runs:
             if run.size() == 1:
                 painter.drawEllipse(QPointF(run.at(0)), DOT_RADIUS, DOT_RADIUS)

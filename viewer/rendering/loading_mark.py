@@ -25,7 +25,7 @@ def paint_loading_mark(painter: QPainter, area: QRectF, text: str) -> None:
     painter.setClipping(False)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(theme.colour(t.panel, 0.92))
+    painter.setBrush(theme.color(t.panel, 0.92))
     painter.drawRoundedRect(box, 5, 5)
     drawing.write(painter, box.adjusted(9, 0, -6, 0), text, t.secondary, PIXELS)
     painter.restore()

@@ -77,7 +77,7 @@ class PatchLabel:
             box.moveLeft(min(max(patch.center().x() - width / 2, area.left()), max(area.right() - width, area.left())))
             below = patch.bottom() + 6
             box.moveTop(below if below + 26 < area.bottom() else patch.top() - 32)
-        drawing.fill(painter, box, theme.colour("#15171C", 0.93), 5)
+        drawing.fill(painter, box, theme.color("#15171C", 0.93), 5)
         x = drawing.write(painter, box.adjusted(10, 0, -4, 0), first, "#FFFFFF", 12, bold=True)
         drawing.write(painter, box.adjusted(16 + x, 0, -4, 0), rest, "#C4C9D2", 12)
 

@@ -60,7 +60,7 @@ def paint_hatch(
     path.closeSubpath()
     path.setFillRule(Qt.FillRule.OddEvenFill)
     painter.setBrushOrigin(place.mapRect(model_rect(grid)).topLeft().toPoint())  # the hatching moves with the picture
-    painter.fillPath(place.map(path), QBrush(theme.colour("#FFFFFF", 0.16), Qt.BrushStyle.BDiagPattern))
+    painter.fillPath(place.map(path), QBrush(theme.color("#FFFFFF", 0.16), Qt.BrushStyle.BDiagPattern))
 
 
 def paint_region(painter: QPainter, place: QTransform, path: QPainterPath, ratio: float) -> None:
@@ -94,9 +94,9 @@ def _on_pixels(path: QPainterPath, place: QTransform, ratio: float) -> QPainterP
 def _stroke(painter: QPainter, outline: QPainterPath, color: str, width: float, style: Qt.PenStyle) -> None:
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.setPen(QPen(theme.colour("#101216", 0.8), width + 2))
+    painter.setPen(QPen(theme.color("#101216", 0.8), width + 2))
     painter.drawPath(outline)
-    painter.setPen(QPen(theme.colour(color), width, style))
+    painter.setPen(QPen(theme.color(color), width, style))
     painter.drawPath(outline)
 
 
@@ -105,5 +105,5 @@ def paint_zoom(painter: QPainter, area: QRectF, factor: float) -> None:
     text = f"{factor:.1f} ×"
     box = QRectF(0, 0, drawing.width_of(text, 12, bold=True) + 16, 22)
     box.moveTopRight(area.topRight() + QPointF(-8, 8))
-    drawing.fill(painter, box, theme.colour("#15171C", 0.93), 5)
+    drawing.fill(painter, box, theme.color("#15171C", 0.93), 5)
     drawing.write(painter, box, text, "#FFFFFF", 12, bold=True, align="centre")

@@ -82,8 +82,8 @@ def cursor_of(handle: Handle) -> Qt.CursorShape:
 def paint_handles(painter: QPainter, box: QRectF, ratio: float) -> None:
     """Paint the handles of a box as small squares on whole screen pixels, of which there are `ratio` a unit."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(QPen(theme.colour("#101216", 0.8), 1))
-    painter.setBrush(theme.colour(theme.ACCENT))
+    painter.setPen(QPen(theme.color("#101216", 0.8), 1))
+    painter.setBrush(theme.color(theme.ACCENT))
     for place in handles(box).values():
         x, y = picture_overlay.whole(place.x(), ratio), picture_overlay.whole(place.y(), ratio)
         painter.drawRect(QRectF(x - SIDE / 2, y - SIDE / 2, SIDE, SIDE))

@@ -20,12 +20,12 @@ FUSION: Final = "fusion"
 TOOLTIPS: Final = "styled tooltips"
 """Application property that is set once tooltips have the theme's style."""
 
-GROUP_COLOURS: Final = {
+GROUP_COLORS: Final = {
     "bos": "#8B7BD8", "prompt": "#5AA9E6", "template": "#4D8A8F", "state": "#4C6A92", "newline": "#7D6B8A",
     "action": "#D66A9C", "bars": "#5B6475",
 }  # fmt: skip
 """Colours of the groups of keys: kinds of tokens, and letterbox bars."""
-CAMERA_COLOURS: Final = ("#F0803C", "#E2B714", "#C9583A", "#A8A032")
+CAMERA_COLORS: Final = ("#F0803C", "#E2B714", "#C9583A", "#A8A032")
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,20 +169,20 @@ def line(pixels: float = 13, *, bold: bool = False) -> float:
 
 
 @cache
-def colour(value: str, alpha: float = 1.0) -> QColor:
+def color(value: str, alpha: float = 1.0) -> QColor:
     """Return a colour by its hex name, with an alpha from 0 to 1. The object is cached: do not modify it."""
     mixed = QColor(value)
     mixed.setAlphaF(alpha)
     return mixed
 
 
-def group_colour(group: str, cameras: tuple[str, ...]) -> str:
+def group_color(group: str, cameras: tuple[str, ...]) -> str:
     """Return the colour of a group of keys: a camera, its letterbox bars, or a kind of token."""
     if group in cameras:
-        return CAMERA_COLOURS[cameras.index(group) % len(CAMERA_COLOURS)]
+        return CAMERA_COLORS[cameras.index(group) % len(CAMERA_COLORS)]
     if group.endswith(" bars"):
-        return GROUP_COLOURS["bars"]
-    return GROUP_COLOURS.get(group, "#828A99")
+        return GROUP_COLORS["bars"]
+    return GROUP_COLORS.get(group, "#828A99")
 
 
 def sheet() -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from viewer.model.attention import Floats
     from viewer.model.view_state import ViewState
 
-COLOUR_FIELDS: Final = ("colours", "scale", "unit", "range", "low", "high")
+COLOR_FIELDS: Final = ("colours", "scale", "unit", "range", "low", "high")
 """Fields of a view that the colours of thumbnails depend on."""
 
 

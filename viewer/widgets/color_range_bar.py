@@ -31,7 +31,7 @@ GRIP: Final = 6.0
 """Pixels from an end of the range within which a drag moves that end and not the whole range."""
 
 
-class ColourBar(ZoomPanel):
+class ColorBar(ZoomPanel):
     """Ramp of the colours with the range that they span; dragging an end of it, or the whole, locks the range."""
 
     watched_fields = frozenset(DATA_FIELDS) | {"colours", "compare", "pinned"}
@@ -150,8 +150,8 @@ class ColourBar(ZoomPanel):
                 x = (value - left) / span * self.width()
                 if -1 <= x <= self.width() + 1:
                     x = min(max(x, 2.0), self.width() - 2.0)
-                    painter.fillRect(QRectF(x - 2.5, 0, 5, 18), theme.colour("#15171C"))
-                    painter.fillRect(QRectF(x - 1.5, 0, 3, 18), theme.colour("#FFFFFF"))
+                    painter.fillRect(QRectF(x - 2.5, 0, 5, 18), theme.color("#15171C"))
+                    painter.fillRect(QRectF(x - 1.5, 0, 3, 18), theme.color("#FFFFFF"))
         line = QRectF(0, 37, self.width(), 18)
         used = drawing.write(painter, line, self._texts[0], t.secondary, 12)
         rest = self._texts[-1] if len(self._texts) > 1 else ""

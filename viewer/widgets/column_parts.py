@@ -17,7 +17,7 @@ class Hairline(QWidget):
         self.setFixedHeight(1)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        QPainter(self).fillRect(self.rect(), theme.colour(theme.active().line))
+        QPainter(self).fillRect(self.rect(), theme.color(theme.active().line))
 
 
 class SideColumn(QWidget):
@@ -41,13 +41,13 @@ class SideColumn(QWidget):
     def restyle(self) -> None:
         """Set the theme's colour as the palette of the column and of the widgets in it."""
         palette = self.palette()
-        palette.setColor(drawing.WINDOW, theme.colour(theme.active().side))
+        palette.setColor(drawing.WINDOW, theme.color(theme.active().side))
         self.setPalette(palette)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.fillRect(self.rect(), theme.colour(theme.active().side))
-        painter.fillRect(0, 0, 1, self.height(), theme.colour(theme.active().line))
+        painter.fillRect(self.rect(), theme.color(theme.active().side))
+        painter.fillRect(0, 0, 1, self.height(), theme.color(theme.active().line))
 
 
 class TabStack(QStackedWidget):

@@ -189,10 +189,10 @@ class HeadsWallPanel(Panel):
             x = self.score.geometry().right() + 12
             drawing.write(painter, QRectF(x, 32, self.width() - x, 28), self._reason, t.secondary, 12)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for place, colour in ((self._place_of_state(), t.accent), (self._at, t.text)):
+        for place, color in ((self._place_of_state(), t.accent), (self._at, t.text)):
             box = self._box(place)
             if box is not None:
-                drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.colour(colour), 2)
+                drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.color(color), 2)
 
     def _paint_scale(self, painter: QPainter) -> None:
         t, line = theme.active(), QRectF(0, self.height() - FOOT + 6, self.width(), 18)

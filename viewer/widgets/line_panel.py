@@ -218,7 +218,7 @@ class LinePanel(HoverPanel):
         self.paint_over(painter, box)
         if self.hasFocus():
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            drawing.ring(painter, QRectF(self.rect()), theme.colour(theme.active().accent))
+            drawing.ring(painter, QRectF(self.rect()), theme.color(theme.active().accent))
 
     def _draw_axes(self, painter: QPainter, box: QRectF, y_axis: Axis, x_axis: Axis) -> None:
         """Draw heading and axes, which change less often than the lines."""
@@ -245,7 +245,7 @@ class LinePanel(HoverPanel):
     def read_out_rows(self, point: int) -> list[tuple[str, str, str]]:
         """Return colour, name and value of each line at a point; none where the heading shows them."""
         lines = self._chart.lines if self._chart is not None else ()
-        return [(line.colour, line.name, format_share(float(line.values[point]))) for line in lines]
+        return [(line.color, line.name, format_share(float(line.values[point]))) for line in lines]
 
     def read_item(self, item: int) -> ReadOutContent | None:
         rows = self.read_out_rows(item)

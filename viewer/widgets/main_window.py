@@ -253,7 +253,7 @@ class MainWindow(QWidget):
         self._show_menu(menus.build_menu(self.acts, (commands.COMPARE,)), self.top.compare)
 
     def _picture_menu(self) -> None:
-        self._show_menu(menus.build_menu(self.acts, (commands.COLOURS,)), self.top.picture)
+        self._show_menu(menus.build_menu(self.acts, (commands.COLORS,)), self.top.picture)
 
     def _full_menu(self) -> None:
         self._show_menu(menus.build_full_menu(self.acts), self.top.menu)

@@ -76,12 +76,12 @@ class PinChip(Button):
         t, painter = theme.active(), QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box, hot = QRectF(self.rect()), self.underMouse()
-        drawing.fill(painter, box, theme.colour(t.hover if hot else t.raised))
+        drawing.fill(painter, box, theme.color(t.hover if hot else t.raised))
         ink = t.text if self.isChecked() or hot else t.secondary
         drawing.write(painter, box.adjusted(8, 0, -CROSS, 0), self.text(), ink, 12)
         drawing.write(painter, box.adjusted(box.width() - CROSS, 0, -4, 0), "×", t.secondary, 13, align="centre")
         if self.isChecked() or self.hasFocus():
-            drawing.ring(painter, box, theme.colour(t.accent), 2.0 if self.hasFocus() else 1.5)
+            drawing.ring(painter, box, theme.color(t.accent), 2.0 if self.hasFocus() else 1.5)
 
 
 class PinStrip(Panel):

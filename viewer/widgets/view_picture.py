@@ -35,7 +35,7 @@ def _render_parts(panels: PanelLayout) -> QImage:
     height = sum(part.height() for part in parts) + 2 * MARGIN + 12 + 22
     image = QImage(width * SCALE, height * SCALE, QImage.Format.Format_RGB32)
     image.setDevicePixelRatio(SCALE)
-    image.fill(theme.colour(theme.active().window))
+    image.fill(theme.color(theme.active().window))
     with QPainter(image) as painter:
         y = MARGIN
         for part in parts:

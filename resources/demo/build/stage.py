@@ -118,8 +118,8 @@ def _finger(number: int, side: int) -> str:
 
 
 def _limb(line: str) -> str:
-    kind, radius, *rest, colour = line.split()
-    return f'<geom type="{kind}" size="{radius}" fromto="{" ".join(rest)}" material="{colour}"/>'
+    kind, radius, *rest, color = line.split()
+    return f'<geom type="{kind}" size="{radius}" fromto="{" ".join(rest)}" material="{color}"/>'
 
 
 def _planks(rng: np.random.Generator, light: tuple[int, int, int], dark: tuple[int, int, int]) -> bytes:

@@ -25,11 +25,11 @@ class Thing:
     """Whether something can be put into it or on it."""
 
 
-def _geom(kind: str, size: str, place: str, colour: str, more: str = "") -> str:
-    return f'<geom type="{kind}" size="{size}" pos="{place}" rgba="{colour}" {more}/>'
+def _geom(kind: str, size: str, place: str, color: str, more: str = "") -> str:
+    return f'<geom type="{kind}" size="{size}" pos="{place}" rgba="{color}" {more}/>'
 
 
-def _ring(count: int, radius: float, height: float, thick: float, lean: float, colour: str) -> tuple[str, ...]:
+def _ring(count: int, radius: float, height: float, thick: float, lean: float, color: str) -> tuple[str, ...]:
     """Return a wall of upright boards in a circle, leaning outwards by `lean` radians."""
     half = radius * np.tan(np.pi / count) * 1.12
     boards = []
@@ -37,12 +37,12 @@ def _ring(count: int, radius: float, height: float, thick: float, lean: float, c
         x, y = radius * np.cos(angle), radius * np.sin(angle)
         turn = f'euler="0 {lean:.3f} {angle:.4f}"'
         size, place = f"{thick} {half:.4f} {height / 2:.4f}", f"{x:.4f} {y:.4f} {height / 2:.4f}"
-        boards.append(_geom("box", size, place, colour, turn))
+        boards.append(_geom("box", size, place, color, turn))
     return tuple(boards)
 
 
-def _cube(name: str, colour: str) -> Thing:
-    return Thing(f"{name} cube", (_geom("box", "0.026 0.026 0.026", "0 0 0.026", colour),), 0.052, 0.040, takes=True)
+def _cube(name: str, color: str) -> Thing:
+    return Thing(f"{name} cube", (_geom("box", "0.026 0.026 0.026", "0 0 0.026", color),), 0.052, 0.040, takes=True)
 
 
 THINGS: Final[tuple[Thing, ...]] = (

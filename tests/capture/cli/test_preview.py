@@ -145,7 +145,7 @@ def test_masked_slot_is_hatched_and_hostile_text_changes_no_width(pictures: Path
     (row, column) = find_pixels(short, resize_pil(read_picture(pictures / "exterior.png")))[0]
     size = 224
     hatched = short[row : row + size, column + size + 16 : column + 2 * size + 16]
-    colours = {tuple(colour) for colour in hatched.reshape(-1, 3).tolist()}
+    colours = {tuple(color) for color in hatched.reshape(-1, 3).tolist()}
     assert {(0x23, 0x26, 0x2E), (0x2B, 0x2F, 0x38)} <= colours
     assert (0, 0, 0) not in colours
 

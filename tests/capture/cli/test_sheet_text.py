@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from capture.cli.contact_sheet import ROLE_COLOURS
+from capture.cli.contact_sheet import ROLE_COLORS
 from capture.cli.sheet_text import TextPen, elide, measure, wrap
 
 
@@ -45,7 +45,7 @@ def test_characters_without_a_glyph_are_written_as_escapes() -> None:
     assert measure("a\nb", 13) == measure("a\\nb", 13)
 
 
-def test_write_draws_in_its_colour_and_returns_the_width() -> None:
+def test_write_draws_in_its_color_and_returns_the_width() -> None:
     image = Image.new("RGB", (200, 30))
     width = TextPen(image).write(10, 5, "duck", "#F0A35C", 13)
     assert width == measure("duck", 13)
@@ -55,10 +55,10 @@ def test_write_draws_in_its_colour_and_returns_the_width() -> None:
     assert np.asarray(image).reshape(-1, 3).max(axis=0).tolist() == [0xF0, 0xA3, 0x5C]
 
 
-def test_colours_of_prompt_and_state_are_far_apart() -> None:
-    def channels(colour: object) -> list[int]:
-        text = str(colour)
+def test_colors_of_prompt_and_state_are_far_apart() -> None:
+    def channels(color: object) -> list[int]:
+        text = str(color)
         return [int(text[start : start + 2], 16) for start in (1, 3, 5)]
 
-    prompt, state = channels(ROLE_COLOURS["prompt"]), channels(ROLE_COLOURS["state"])
+    prompt, state = channels(ROLE_COLORS["prompt"]), channels(ROLE_COLORS["state"])
     assert sum(abs(first - second) for first, second in zip(prompt, state, strict=True)) > 200

@@ -18,8 +18,8 @@ from capture.errors import UserError
 def episode(tmp_path):
     folder = tmp_path / "duck"
     folder.mkdir()
-    for name, colour in (("a.png", (255, 0, 0)), ("b.png", (0, 255, 0))):
-        Image.new("RGB", (32, 18), colour).save(folder / name)
+    for name, color in (("a.png", (255, 0, 0)), ("b.png", (0, 255, 0))):
+        Image.new("RGB", (32, 18), color).save(folder / name)
     frames = [
         {"pictures": {"exterior": "a.png"}, "state": [0.1, 0.2], "actions": [[1, 2], [3, 4]], "time": 0.5, "mask": "?"},
         {"pictures": {"exterior": "b.png"}, "index": 8, "prompt": "another"},

@@ -68,7 +68,7 @@ def test_mask_names_that_are_no_region_names_are_refused(values, sentence):
         parse_mask_names(values, "episode.json")
 
 
-def test_palette_pictures_give_their_numbers_and_colours_are_refused(tmp_path):
+def test_palette_pictures_give_their_numbers_and_colors_are_refused(tmp_path):
     palette = Image.new("P", (4, 3))
     palette.putdata(LABELS.ravel().tolist())
     palette.putpalette([10, 20, 30] * 256)

@@ -226,7 +226,7 @@ def test_exif_rotation_is_applied(tmp_path: Path, kind: str) -> None:
 
 def test_multi_picture_jpeg_gives_its_first_picture(tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
-    first, second = (Image.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
+    first, second = (Image.new("RGB", (16, 16), color) for color in ("red", "blue"))
     path.write_bytes(encode_image(first, "MPO", save_all=True, append_images=[second]))
     with Image.open(path) as image:
         assert image.n_frames == 2
@@ -249,7 +249,7 @@ def encode_npy(array: np.ndarray, **options: bool) -> bytes:
     return file.getvalue()
 
 
-FRAMES = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+FRAMES = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
 DEPTH = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
 
 

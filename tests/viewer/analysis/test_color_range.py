@@ -33,7 +33,7 @@ def scene(values: list[float], ends: tuple[float, float], **fields: object) -> S
     return Scene(maps, EMPTY, EMPTY, {}, 0.0, (ends, ends), KEYS, 1.0, grid, **fields)  # type: ignore[arg-type]
 
 
-def test_colour_bar_runs_to_the_maximum_and_counts_the_patches_above() -> None:
+def test_color_bar_runs_to_the_maximum_and_counts_the_patches_above() -> None:
     thin_scene = scene([0.09, 0.03, 0.023, 0.01], (0.0, 0.023))
     bar = find_bar_range(thin_scene)
     assert (bar.left, bar.low, bar.high) == (0.0, 0.0, 0.023)
@@ -43,7 +43,7 @@ def test_colour_bar_runs_to_the_maximum_and_counts_the_patches_above() -> None:
     assert describe_below(thin_scene, ViewState(range="shared")) == ""
 
 
-def test_colour_bar_runs_to_the_end_of_a_locked_range_beyond_the_maximum() -> None:
+def test_color_bar_runs_to_the_end_of_a_locked_range_beyond_the_maximum() -> None:
     thin_scene = scene([0.09, 0.02], (0.05, 0.2))
     bar = find_bar_range(thin_scene)
     assert (bar.left, bar.right, bar.above, bar.below) == (0.0, 0.2, 0, 31)
@@ -51,7 +51,7 @@ def test_colour_bar_runs_to_the_end_of_a_locked_range_beyond_the_maximum() -> No
     assert describe_below(thin_scene, ViewState(range="locked")) == "31 below"
 
 
-def test_colour_bar_of_a_difference_is_symmetric_and_counts_both_signs() -> None:
+def test_color_bar_of_a_difference_is_symmetric_and_counts_both_signs() -> None:
     thin_scene = scene([-0.3, 0.2, 0.1], (-0.15, 0.15), difference=True)
     bar = find_bar_range(thin_scene)
     assert (bar.left, bar.right, bar.above) == (pytest.approx(-0.3), pytest.approx(0.3), 2)
@@ -61,9 +61,9 @@ def test_colour_bar_of_a_difference_is_symmetric_and_counts_both_signs() -> None
 def test_uniform_range_starts_at_uniform_weight_and_has_a_least_span() -> None:
     maps = np.zeros((2, 10, 10), np.float32)
     maps[0, 0, :6] = 0.5
-    low, high = attention.colour_range(maps, "uniform", 0, 0, 0.01)[0]
-    assert (low, high) == (0.01, pytest.approx(attention.colour_range(maps, "shared", 0, 0)[0][1]))
-    assert attention.colour_range(maps * np.float32(1e-3), "uniform", 0, 0, 0.01)[1] == (0.01, 0.08)
+    low, high = attention.color_range(maps, "uniform", 0, 0, 0.01)[0]
+    assert (low, high) == (0.01, pytest.approx(attention.color_range(maps, "shared", 0, 0)[0][1]))
+    assert attention.color_range(maps * np.float32(1e-3), "uniform", 0, 0, 0.01)[1] == (0.01, 0.08)
 
 
 def test_picture_with_little_weight_is_drawn_faintly_and_says_so(tmp_path: Path) -> None:

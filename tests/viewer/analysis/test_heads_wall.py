@@ -47,7 +47,7 @@ def test_tile_holds_the_map_of_its_head_on_the_one_range(results: Results, unit:
     for index, (layer, head) in enumerate(wall.heads):
         scene = scenes.compose(results, replace(view, layer=layer, heads=(head,)))
         assert wall.maps[index] == pytest.approx(scene.maps, rel=1e-5)
-        ends.append(attention.colour_range(scene.maps, "shared", 0, 0)[0][1])
+        ends.append(attention.color_range(scene.maps, "shared", 0, 0)[0][1])
         assert wall.low == pytest.approx(scene.uniform)
     assert wall.high == pytest.approx(max(float(np.median(ends)), 8 * wall.low), rel=1e-5)
     locked = read_heads_wall(results, replace(view, range="locked", low=0.1, high=0.3))

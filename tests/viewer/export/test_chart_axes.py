@@ -53,14 +53,14 @@ def test_curves_of_figure_and_window_have_the_same_axes(
 
 
 @pytest.mark.parametrize("scale", ["linear", "rank"])
-def test_colour_bars_of_figure_and_window_have_the_same_numbers(
+def test_color_bars_of_figure_and_window_have_the_same_numbers(
     app: QApplication, monkeypatch: pytest.MonkeyPatch, scale: str
 ) -> None:
     monkeypatch.setattr(color_bar, "_measure_text", color_range_bar.measure_label)
     ends = (0.0, 1.0) if scale == "rank" else (0.0, 0.0837)
     axis = Axis(0.0, 1.0, factor=100.0, unit="%") if scale == "rank" else Axis(*ends)
     for width in (180.0, 268.0, 600.0):
-        ticks = color_bar.find_scale_ticks(color_bar.ColourScale("inferno", *ends, scale), width)
+        ticks = color_bar.find_scale_ticks(color_bar.ColorScale("inferno", *ends, scale), width)
         window = color_range_bar._find_ticks(axis, width)
         assert ticks == [(axis.place_of(tick.value), tick.text) for tick in window]
         assert len(ticks) >= 3

@@ -13,7 +13,7 @@ from PySide6.QtGui import QImage, QPainter
 
 from viewer.export.encoding import pixels
 from viewer.export.figures import color_bar
-from viewer.export.figures.color_bar import ColourScale, find_scale_ticks
+from viewer.export.figures.color_bar import ColorScale, find_scale_ticks
 from viewer.model import attention
 from viewer.rendering import colormaps, theme
 
@@ -28,7 +28,7 @@ def number(text: str) -> float:
 @given(st.floats(1e-4, 1e4), st.floats(-1, 1))
 def test_linear_ticks_are_round_and_at_their_positions(span: float, start: float) -> None:
     low = start * span
-    scale = ColourScale("inferno", low, low + span)
+    scale = ColorScale("inferno", low, low + span)
     found = find_scale_ticks(scale, 360)
     assert 3 <= len(found) <= 11
     for part, text in found:
@@ -39,7 +39,7 @@ def test_linear_ticks_are_round_and_at_their_positions(span: float, start: float
 
 @given(st.floats(1e-6, 1e3))
 def test_log_ticks_are_decades_at_their_positions(high: float) -> None:
-    scale = ColourScale("inferno", 0.0, high, "log")
+    scale = ColorScale("inferno", 0.0, high, "log")
     found = find_scale_ticks(scale, 360)
     assert 3 <= len(found) <= 4
     for part, text in found:
@@ -48,12 +48,12 @@ def test_log_ticks_are_decades_at_their_positions(high: float) -> None:
         assert float(attention.places(value, 0.0, high, "log")[0]) == pytest.approx(part, abs=2e-3)
 
 
-def test_bar_has_the_colour_of_each_tick(app: QApplication) -> None:
+def test_bar_has_the_color_of_each_tick(app: QApplication) -> None:
     before = theme.active()
     theme.paint_with(theme.LIGHT)
     image = QImage(400, 60, QImage.Format.Format_RGB32)
     image.fill(0xFFFFFFFF)
-    scale = ColourScale("viridis", 0.0, 0.02)
+    scale = ColorScale("viridis", 0.0, 0.02)
     with QPainter(image) as painter:
         color_bar.draw(painter, 20, 4, 360, scale)
     theme.paint_with(before)
@@ -68,19 +68,19 @@ def test_bar_has_the_colour_of_each_tick(app: QApplication) -> None:
 
 @pytest.mark.parametrize("high", [3e-7, 1.1e-5, 2.6e-5, 9e-5, 4e-4, 0.03, 0.9, 17.0])
 def test_tick_texts_equal_their_values_over_magnitudes(high: float) -> None:
-    for part, text in find_scale_ticks(ColourScale("inferno", 0.0, high), 360):
+    for part, text in find_scale_ticks(ColorScale("inferno", 0.0, high), 360):
         assert float(text.replace("−", "-")) == pytest.approx(part * high, rel=1e-6, abs=1e-12)
         assert "e−0" not in text
 
 
-def test_colour_bar_says_the_largest_value_and_not_the_end_of_the_scale() -> None:
+def test_color_bar_says_the_largest_value_and_not_the_end_of_the_scale() -> None:
     weights = np.array([[0.0021, 0.001], [0.0005, 0.0]], np.float32)
-    scale = color_bar.measure_scale(ColourScale("inferno", 0.0017, 0.014), weights)
+    scale = color_bar.measure_scale(ColorScale("inferno", 0.0017, 0.014), weights)
     assert color_bar.describe_largest(scale) == "largest 0.0021"
-    scale = color_bar.measure_scale(ColourScale("inferno", 0.0, 0.0007), weights, weights * np.float32(2))
+    scale = color_bar.measure_scale(ColorScale("inferno", 0.0, 0.0007), weights, weights * np.float32(2))
     assert color_bar.describe_largest(scale) == "5 patches above, up to 0.0042"
     signed = np.array([0.0001, -0.00024], np.float32)
-    scale = color_bar.measure_scale(ColourScale("inferno", -0.014, 0.014, is_difference=True), signed)
+    scale = color_bar.measure_scale(ColorScale("inferno", -0.014, 0.014, is_difference=True), signed)
     assert color_bar.describe_largest(scale) == "largest ±0.00024"
-    scale = color_bar.measure_scale(ColourScale("inferno", -0.0002, 0.0002, is_difference=True), signed)
+    scale = color_bar.measure_scale(ColorScale("inferno", -0.0002, 0.0002, is_difference=True), signed)
     assert color_bar.describe_largest(scale) == "1 patch beyond, up to ±0.00024"

@@ -150,7 +150,7 @@ def test_form_puts_measure_unit_and_scale_into_the_command(sheet: ExportSheet) -
     assert cli.parse_arguments(sheet.form.arguments()).measure is None
 
 
-def test_form_offers_the_colour_map_and_names_the_scales(sheet: ExportSheet) -> None:
+def test_form_offers_the_color_map_and_names_the_scales(sheet: ExportSheet) -> None:
     choice = sheet.form._segments["colours"]
     assert isinstance(choice, DropDown)
     assert [action.text() for action in choice.menu().actions()] == ["inferno", "viridis", "magma", "turbo", "jet"]

@@ -68,7 +68,7 @@ def test_film_has_the_pixels_of_the_windows_film(
     shown = panel.film()
     assert shown is not None
     assert np.array_equal(grid.maps, shown.maps)
-    high = attention.colour_range(shown.maps.reshape(1, -1), "shared", 0, 0)[0][1]
+    high = attention.color_range(shown.maps.reshape(1, -1), "shared", 0, 0)[0][1]
     assert grid.scale.high == high
     assert grid.columns == tuple(map(str, shown.columns))
     assert grid.rows == (tuple(map(str, shown.rows)) or ("",))

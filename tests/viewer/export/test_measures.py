@@ -37,7 +37,7 @@ def test_measure_options_are_in_the_view(results: Results, kind: str) -> None:
     assert (default.measure, default.unit, default.scale, default.left_out) == ("weight", "weight", "linear", ())
 
 
-def test_measure_options_change_numbers_and_colour_bar(app: QApplication, small: Path) -> None:
+def test_measure_options_change_numbers_and_color_bar(app: QApplication, small: Path) -> None:
     base = ["summary", str(small), "--words", "duck", "--layers", "2"]
 
     def painted(*more: str) -> tuple[float, str, str]:

@@ -45,7 +45,7 @@ def write_index_file(folder: Path, episodes: object, **more: object) -> Path:
 
 
 def test_an_index_is_read_and_unknown_keys_are_ignored(tmp_path: Path) -> None:
-    write_index_file(tmp_path, [write_entry(0, colour="red"), write_entry(1, success=None, rate=None)], added="later")
+    write_index_file(tmp_path, [write_entry(0, color="red"), write_entry(1, success=None, rate=None)], added="later")
     run = run_index.read_run(tmp_path)
     assert run == run_index.read_run(tmp_path / "index.json")
     assert (run.uuid, run.source, run.name) == ("run", "libero_10", tmp_path.name)

@@ -46,12 +46,12 @@ def test_scene_masses_are_computed_from_the_weights(results: Results) -> None:
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=600))
-def test_shared_colour_range_ends_at_the_99th_percentile(values: list[float]) -> None:
+def test_shared_color_range_ends_at_the_99th_percentile(values: list[float]) -> None:
     maps = np.array(values, np.float32)[None]
     expected = float(np.percentile(maps, 99))
     if expected < maps.max() * 0.02:
         expected = float(maps.max())
-    assert attention.colour_range(maps, "shared", 0, 0)[0][1] == pytest.approx(expected or 1.0, rel=1e-5)
+    assert attention.color_range(maps, "shared", 0, 0)[0][1] == pytest.approx(expected or 1.0, rel=1e-5)
 
 
 def test_pick_is_mean_or_maximum_of_the_chosen_heads() -> None:
@@ -89,22 +89,22 @@ def test_leaving_nothing_out_keeps_the_row(results: Results) -> None:
 def test_shared_range_is_one_range_and_the_99th_percentile() -> None:
     rng = np.random.default_rng(1)
     maps = np.stack([rng.random((16, 16), np.float32), 0.001 * rng.random((16, 16), np.float32)])
-    shared = attention.colour_range(maps, "shared", 0, 0)
+    shared = attention.color_range(maps, "shared", 0, 0)
     assert shared[0] == shared[1] == (0.0, pytest.approx(np.percentile(maps, 99)))
-    own = attention.colour_range(maps, "map", 0, 0)
+    own = attention.color_range(maps, "map", 0, 0)
     assert own[1][1] == pytest.approx(np.percentile(maps[1], 99))
-    assert attention.colour_range(maps, "locked", 0.1, 0.4) == ((0.1, 0.4), (0.1, 0.4))
+    assert attention.color_range(maps, "locked", 0.1, 0.4) == ((0.1, 0.4), (0.1, 0.4))
 
 
 def test_range_of_a_single_patch_is_its_weight() -> None:
     maps = np.zeros((2, 16, 16), np.float32)
     maps[0, 3, 4] = 0.25
-    assert attention.colour_range(maps, "shared", 0, 0)[0] == (0.0, 0.25)
-    assert attention.colour_range(maps * 0, "shared", 0, 0)[0] == (0.0, 1.0)
+    assert attention.color_range(maps, "shared", 0, 0)[0] == (0.0, 0.25)
+    assert attention.color_range(maps * 0, "shared", 0, 0)[0] == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("scale", ["linear", "log", "rank"])
-def test_colour_positions_increase_with_the_weight(scale: str) -> None:
+def test_color_positions_increase_with_the_weight(scale: str) -> None:
     values = np.sort(np.random.default_rng(3).random(256, np.float32)).reshape(16, 16)
     placed = attention.places(values, 0.0, 1.0, scale).ravel()
     assert (np.diff(placed) >= 0).all()
@@ -135,7 +135,7 @@ def test_heaviest_patch_has_rank_one(results: Results) -> None:
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
-def test_batched_colour_positions_equal_those_of_each_map(scale: str) -> None:
+def test_batched_color_positions_equal_those_of_each_map(scale: str) -> None:
     rng = np.random.default_rng(3)
     values = rng.pareto(1.5, (40, 256)).astype(np.float32) * np.float32(1e-3)
     values[0] = 0
@@ -156,7 +156,7 @@ def test_batched_upper_ends_equal_the_range_of_each_map(count: int) -> None:
     values[1] = 0
     values[1, 0] = 3
     ends = attention.upper_ends(values)
-    expected = [attention.colour_range(value[None], "shared", 0, 0)[0][1] for value in values]
+    expected = [attention.color_range(value[None], "shared", 0, 0)[0][1] for value in values]
     np.testing.assert_array_equal(ends, np.array(expected, np.float32))
     values[2, 0] = np.nan
     assert np.isfinite(attention.upper_ends(values)).all()

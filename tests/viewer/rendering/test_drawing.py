@@ -35,7 +35,7 @@ def test_cached_text_looks_like_directly_drawn_text(app: QApplication, ratio: fl
     top = 4 + (24 - theme.line(13)) / 2
     with QPainter(direct) as painter:
         painter.setFont(theme.font(13))
-        painter.setPen(theme.colour("#D7DAE0"))
+        painter.setPen(theme.color("#D7DAE0"))
         painter.drawText(QPointF(20, round(top * ratio) / ratio + theme.metrics(13).ascent()), "exterior 38.2 %")
     ink = [((read_pixels(image) & 255).astype(float) - 0x1C).clip(0).sum() for image in (copied, direct)]
     assert ink[0] == pytest.approx(ink[1], rel=0.2), "grey edges where a screen may have coloured ones"
@@ -74,7 +74,7 @@ def test_layer_is_repainted_only_for_new_key_size_or_pixel_ratio(app: QApplicati
     widget.deleteLater()
 
 
-def test_painted_clips_values_to_the_colour_table(app: QApplication) -> None:
+def test_painted_clips_values_to_the_color_table(app: QApplication) -> None:
     table = colormaps.opaque("inferno")
     words = colormaps.painted(np.array([0, 0.5, 1, 2, -1, np.nan], np.float32), 1.0, "inferno")
     assert words.tolist() == [int(table[n]) for n in (0, 128, 255, 255, 0, 0)]

@@ -77,8 +77,8 @@ def test_make_polyline_holds_the_points(count: int) -> None:
 
 def test_place_lines_puts_values_at_their_places() -> None:
     line = Line("a", "#FF0000", np.array([0, 1, np.nan, 0.5, 0.25]))
-    [(colour, runs)] = place_lines(BOX, Axis(0, 4), Axis(0, 1), np.arange(5.0), [line])
-    assert colour == "#FF0000"
+    [(color, runs)] = place_lines(BOX, Axis(0, 4), Axis(0, 1), np.arange(5.0), [line])
+    assert color == "#FF0000"
     assert [points(run) for run in runs] == [[(10, 70), (35, 20)], [(85, 45), (110, 57.5)]]
 
 

@@ -37,7 +37,7 @@ def test_range_of_a_difference_lies_on_both_sides_of_zero() -> None:
     assert low < high
 
 
-def test_values_without_a_spread_have_a_colour_of_the_table() -> None:
+def test_values_without_a_spread_have_a_color_of_the_table() -> None:
     table = heat_table("inferno", 0)
     words = color_words(np.array([[0.0, 1.0]]), (0.0, 1.0), table, 0)
     assert words.tolist() == [[int(table[0]), int(table[255])]]
@@ -66,7 +66,7 @@ def test_cells_fill_the_box_at_equal_distances_and_are_found_under_a_point() -> 
 
 @pytest.mark.parametrize("ends", [("", ""), ("more in failures", "more in successes")])
 @pytest.mark.parametrize("label", ["difference, percentage points", "nats"])
-def test_words_above_a_colour_bar_of_the_least_width_stand_apart(label: str, ends: tuple[str, str]) -> None:
+def test_words_above_a_color_bar_of_the_least_width_stand_apart(label: str, ends: tuple[str, str]) -> None:
     def width_of(text: str) -> float:
         return 7.0 * len(text)
 

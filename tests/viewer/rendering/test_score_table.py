@@ -45,7 +45,7 @@ def test_enlarged_table_shows_the_visible_part() -> None:
     assert big.width() == pytest.approx(2 * small.width() + GAP, abs=2)
 
 
-def test_cells_have_their_colours_and_numbers(app: QApplication) -> None:
+def test_cells_have_their_colors_and_numbers(app: QApplication) -> None:
     layout = lay_out_table(QRectF(0, 0, 120, 60), (2, 3), 1.0, WHOLE)
     words = np.array([[0xFF102030, 0xFFF0F0F0, 0xFF00FF00], [0xFF0000FF, 0xFFFF0000, 0xFF808080]], np.uint32)
     image = QImage(120, 60, QImage.Format.Format_RGB32)

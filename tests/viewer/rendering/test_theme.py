@@ -19,9 +19,9 @@ GROUNDS = ("window", "panel", "side", "raised", "hover")
 LEAST = 4.5
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Return the relative luminance, 0 to 1, as defined by the Web Content Accessibility Guidelines 2."""
-    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    parts = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -42,7 +42,7 @@ def test_black_on_white_has_the_largest_contrast() -> None:
     assert contrast("#000000", "#FFFFFF") == pytest.approx(21)
 
 
-def test_tooltips_have_the_colours_of_the_theme_with_room_around_the_text(app: QApplication) -> None:
+def test_tooltips_have_the_colors_of_the_theme_with_room_around_the_text(app: QApplication) -> None:
     widget = QWidget()
     widget.show()
     try:

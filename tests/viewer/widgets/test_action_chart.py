@@ -36,10 +36,10 @@ def opposed(small: Path, tmp_path: Path) -> Path:
     return tmp_path / "opposed.h5"
 
 
-def rows_near(chart: ActionChart, colour: str, left: float, right: float, top: float, bottom: float) -> list[int]:
+def rows_near(chart: ActionChart, color: str, left: float, right: float, top: float, bottom: float) -> list[int]:
     """Rows of a part of the chart, in pixels, that hold a pixel near a colour."""
     image = chart.grab().toImage()
-    target = QColor(colour)
+    target = QColor(color)
     return [
         y
         for y in range(round(top), round(bottom))

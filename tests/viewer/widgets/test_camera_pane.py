@@ -124,16 +124,16 @@ def test_opacity_changes_the_heat_and_not_the_picture(app: QApplication, tmp_pat
     row, col = CELL[0]
     patch = pane.model_to_pane().mapRect(QRect(col * 14, row * 14, 14, 14)).adjusted(4, 4, -4, -4)
     neighbour = patch.translated(patch.width() + 40, 0)
-    heat_colours, other_colours = [], []
+    heat_colors, other_colors = [], []
     for opacity in (0.0, 0.5, 1.0):
         window.session.update(opacity=opacity)
         spin()
-        heat_colours.append(pixels(pane, patch).astype(int).mean((0, 1)))
-        other_colours.append(pixels(pane, neighbour).astype(int).mean((0, 1)))
-    assert np.abs(heat_colours[1] - heat_colours[0]).max() > 30
-    assert np.abs(heat_colours[2] - heat_colours[1]).max() > 30
-    assert other_colours[0] == pytest.approx(other_colours[2])
-    assert heat_colours[2] == pytest.approx([252, 255, 164], abs=3), (
+        heat_colors.append(pixels(pane, patch).astype(int).mean((0, 1)))
+        other_colors.append(pixels(pane, neighbour).astype(int).mean((0, 1)))
+    assert np.abs(heat_colors[1] - heat_colors[0]).max() > 30
+    assert np.abs(heat_colors[2] - heat_colors[1]).max() > 30
+    assert other_colors[0] == pytest.approx(other_colors[2])
+    assert heat_colors[2] == pytest.approx([252, 255, 164], abs=3), (
         "full weight at full opacity is the map's last colour"
     )
     close(window)
@@ -262,6 +262,6 @@ def test_difference_scale_is_centred_on_zero_and_shared(app: QApplication, tmp_p
     pane = window.panels.camera_grid.panes[0]
     for (row, col), red in ((CELL[0], False), ((CELL[0][0] + 1, CELL[0][1] - 2), True)):
         patch = pane.model_to_pane().mapRect(QRect(col * 14, row * 14, 14, 14)).adjusted(4, 4, -4, -4)
-        colour = pixels(pane, patch).astype(int).mean((0, 1))
-        assert (colour[0] > colour[2]) == red, "more is red, less is blue"
+        color = pixels(pane, patch).astype(int).mean((0, 1))
+        assert (color[0] > color[2]) == red, "more is red, less is blue"
     close(window)

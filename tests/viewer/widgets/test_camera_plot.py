@@ -221,7 +221,7 @@ def test_copied_picture_has_no_ring_of_the_focus(window: MainWindow) -> None:
     assert pane.grab(pane.area().toRect()).toImage() == focused
 
 
-def test_logarithmic_colours_are_an_entry_of_the_menu(window: MainWindow) -> None:
+def test_logarithmic_colors_are_an_entry_of_the_menu(window: MainWindow) -> None:
     pane = window.panels.camera_grid.panes[0]
     log = next(action for action in pane.build_context_menu().actions() if action.text() == "Logarithmic colours")
     log.trigger()

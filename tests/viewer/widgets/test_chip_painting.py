@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
 
-def test_levels_span_the_colours_and_are_finite() -> None:
+def test_levels_span_the_colors_and_are_finite() -> None:
     values = np.array([0, 0.5, 1, 2, -1, np.nan], np.float32)
     assert chip_painting.levels(values, 0.0, 1.0) == [0, 108, 215, 215, 0, 0]
     assert chip_painting.levels(values * 2 + 1, 1.0, 3.0) == chip_painting.levels(values, 0.0, 1.0)
@@ -27,7 +27,7 @@ def test_levels_span_the_colours_and_are_finite() -> None:
 @pytest.mark.parametrize("dark", [True, False])
 @pytest.mark.parametrize("name", ["inferno", "viridis", "magma", "turbo", "jet"])
 @pytest.mark.parametrize("role", ["prompt", "state", "template"])
-def test_labels_can_be_read_on_every_colour(
+def test_labels_can_be_read_on_every_color(
     app: QApplication, monkeypatch: pytest.MonkeyPatch, dark: bool, name: str, role: str
 ) -> None:
     chosen = theme.DARK if dark else theme.LIGHT

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QApplication
 
-    from viewer.widgets.color_range_bar import ColourBar
+    from viewer.widgets.color_range_bar import ColorBar
     from viewer.widgets.main_window import MainWindow
 
 
-def x_of(bar: ColourBar, value: float) -> int:
+def x_of(bar: ColorBar, value: float) -> int:
     visible = bar.visible_part()
     return round((value - visible.left()) / visible.width() * bar.width())
 
 
-def drag(bar: ColourBar, start: int, stop: int) -> None:
+def drag(bar: ColorBar, start: int, stop: int) -> None:
     QTest.mousePress(bar, Qt.MouseButton.LeftButton, pos=QPoint(start, 8))
     QTest.mouseMove(bar, QPoint((start + stop) // 2, 8))
     QTest.mouseMove(bar, QPoint(stop, 8))
@@ -79,7 +79,7 @@ def test_wheel_zooms_the_axis_and_the_ends_can_be_dragged_there(window: MainWind
     assert not bar.is_zoomed()
 
 
-def test_copied_data_are_the_colours_of_the_ramp(window: MainWindow) -> None:
+def test_copied_data_are_the_colors_of_the_ramp(window: MainWindow) -> None:
     window.panels.heat.bar.copy_data()
     rows = QGuiApplication.clipboard().text().splitlines()
     table = colormaps.table(window.session.shown.colours)

@@ -68,7 +68,7 @@ def test_effects_beside_the_file_are_found(measured: MainWindow) -> None:
     assert measured.status.right().endswith("measured effects, not attention")
 
 
-def test_dimension_of_gradients_and_effects_is_chosen_under_the_colour_bar(measured: MainWindow) -> None:
+def test_dimension_of_gradients_and_effects_is_chosen_under_the_color_bar(measured: MainWindow) -> None:
     heat, session = measured.panels.heat, measured.session
     assert heat.dim.isHidden(), "attention has no dimension"
     session.update(measure="gradient")

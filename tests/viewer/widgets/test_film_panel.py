@@ -66,7 +66,7 @@ def test_zoomed_film_keeps_what_is_under_the_pointer_and_clicks_go_there(window:
     assert tile(film, 0, 1, 2).width() == before
 
 
-def test_zoomed_film_paints_the_colours_of_its_maps(window: MainWindow) -> None:
+def test_zoomed_film_paints_the_colors_of_its_maps(window: MainWindow) -> None:
     film = window.panels.film
     assert film.plot is not None
     film.plot.zoom(tile(film, 0, 1, 2).center(), 0.15)

@@ -85,10 +85,10 @@ def test_picture_of_the_wall_states_its_scale_and_opens_as_the_wall(window: Main
     assert wall.describe_scale() in footnote(window.panels)
     assert wall.describe_scale().startswith("one scale for all heads: 1 × uniform (")
     assert from_json(window.panels.describe_view()).wall == "layer"
-    colour_of_best = image.pixelColor(
+    color_of_best = image.pixelColor(
         2 * (20 + round(tile_centre(window, 0).x())), 2 * (20 + round(tile_centre(window, 0).y()))
     )
-    assert colour_of_best.isValid()
+    assert color_of_best.isValid()
     window.session.hide_heat(True)
     spin(0.01)
     assert render_view(window.panels) != image, "the bare pictures are without heat"

@@ -31,7 +31,7 @@ def test_disabled_entry_gives_the_reason(window: MainWindow) -> None:
 
 def test_menus_check_active_entries(window: MainWindow) -> None:
     def marks() -> set[str]:
-        menu = menus.build_menu(window.acts, (commands.LOOK, commands.AXES, commands.COLOURS, commands.HELP))
+        menu = menus.build_menu(window.acts, (commands.LOOK, commands.AXES, commands.COLORS, commands.HELP))
         found = {action.data() for action in menu.actions() if action.isCheckable() and action.isChecked()}
         menu.deleteLater()
         return found
@@ -50,7 +50,7 @@ def test_menus_check_active_entries(window: MainWindow) -> None:
 
 def test_menus_check_the_chosen_range_scale_and_wall(window: MainWindow) -> None:
     def marks() -> set[str]:
-        menu = menus.build_menu(window.acts, (commands.LOOK, commands.AXES, commands.COLOURS))
+        menu = menus.build_menu(window.acts, (commands.LOOK, commands.AXES, commands.COLORS))
         found = {action.data() for action in menu.actions() if action.isChecked()}
         menu.deleteLater()
         return found

@@ -73,7 +73,7 @@ def click_row(window: MainWindow, number: int, column: int = 0) -> None:
     spin()
 
 
-def test_list_has_name_colour_and_known_frames(window: MainWindow) -> None:
+def test_list_has_name_color_and_known_frames(window: MainWindow) -> None:
     press(window, Qt.Key.Key_Y)
     rows = window.panels.regions.rows
     assert window.panels.current_tab == "regions"
@@ -138,14 +138,14 @@ def test_lanes_show_where_each_region_is_known(window: MainWindow) -> None:
     box = timeline.lanes_box()
     image = timeline.grab().toImage()
 
-    def colour_at(frame: float, lane: int, camera: int) -> tuple[int, int, int]:
+    def color_at(frame: float, lane: int, camera: int) -> tuple[int, int, int]:
         found = image.pixelColor(round(timeline.x_of(frame)), round(box.top() + 14 * lane + 2 + 2 + 5 * camera))
         return found.red(), found.green(), found.blue()
 
-    assert np.allclose(colour_at(2.2, 0, 0), (0x2E, 0xC4, 0xB6), atol=50)  # known: nearly the region's colour
-    assert max(colour_at(2.2, 0, 1)) < 60  # not known in the wrist's picture: the ground
-    assert max(colour_at(5.2, 0, 0)) < 60
-    assert np.allclose(colour_at(2.2, 1, 1), (0xE0, 0x52, 0x99), atol=50)
+    assert np.allclose(color_at(2.2, 0, 0), (0x2E, 0xC4, 0xB6), atol=50)  # known: nearly the region's colour
+    assert max(color_at(2.2, 0, 1)) < 60  # not known in the wrist's picture: the ground
+    assert max(color_at(5.2, 0, 0)) < 60
+    assert np.allclose(color_at(2.2, 1, 1), (0xE0, 0x52, 0x99), atol=50)
 
 
 def test_strips_of_a_low_timeline_lie_above_its_chart(window: MainWindow) -> None:
@@ -169,7 +169,7 @@ def test_click_on_a_lane_chooses_its_region_and_the_frame(window: MainWindow) ->
     assert (window.session.shown.region_name, window.session.shown.frame) == ("duck", 3)
 
 
-def test_outlines_have_the_colours_of_the_regions(window: MainWindow) -> None:
+def test_outlines_have_the_colors_of_the_regions(window: MainWindow) -> None:
     pane = window.panels.camera_grid.panes[0]
     window.session.update(frame=2, region_name="duck")
     spin()
@@ -244,7 +244,7 @@ def test_timeline_has_the_mass_of_the_region_with_gaps(window: MainWindow) -> No
     chart = window.panels.timeline._chart
     assert chart is not None
     line = chart.lines[-1]
-    assert (line.name, line.colour) == ("duck", "#2ec4b6")
+    assert (line.name, line.color) == ("duck", "#2ec4b6")
     assert np.isfinite(line.values).tolist() == [False, True, True, True, False, False, False, False]
     session.update(frame=3)
     spin()

@@ -46,7 +46,7 @@ def window(app: QApplication, tmp_path: Path) -> Iterator[MainWindow]:
     close(made)
 
 
-def colour_at(window: MainWindow, widget: QWidget, x: float, y: float) -> QColor:
+def color_at(window: MainWindow, widget: QWidget, x: float, y: float) -> QColor:
     """Return the colour of the window at a point of a widget."""
     return window.grab().toImage().pixelColor(widget.mapTo(window, QPoint(round(x), round(y))))
 
@@ -64,26 +64,26 @@ def test_handles_that_are_not_used_are_not_painted_with_their_neighbours(window:
 def test_handle_shows_its_bar_while_it_has_the_focus(window: MainWindow) -> None:
     handle = window.panels.handles.under_pictures
     at = handle, handle.width() / 2, handle.height() / 2
-    before = colour_at(window, *at)
+    before = color_at(window, *at)
     window.activateWindow()
     handle.setFocus()
     spin()
     assert handle.updatesEnabled()
-    assert colour_at(window, *at) == theme.colour(theme.active().accent) != before
+    assert color_at(window, *at) == theme.color(theme.active().accent) != before
     handle.clearFocus()
     spin()
-    assert colour_at(window, *at) == before
+    assert color_at(window, *at) == before
     assert not handle.updatesEnabled()
 
 
 @pytest.mark.parametrize("choice", ["light", "dark"])
-def test_kept_background_colours_follow_the_theme(window: MainWindow, choice: str) -> None:
+def test_kept_background_colors_follow_the_theme(window: MainWindow, choice: str) -> None:
     window.set_theme(choice)
     QCoreApplication.processEvents()
     for panel in window.findChildren(Panel):
         assert panel.ground() == drawing.ground(panel), panel.accessibleName()
     palette = window.panels.mass.palette()
-    palette.setColor(drawing.WINDOW, theme.colour("#123456"))
+    palette.setColor(drawing.WINDOW, theme.color("#123456"))
     window.panels.mass.setPalette(palette)
     assert window.panels.mass.ground().name() == "#123456"
 

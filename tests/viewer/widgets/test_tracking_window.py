@@ -143,7 +143,7 @@ def test_drawn_box_is_tracked_corrected_and_undone(window: MainWindow, tmp_path:
     assert duck_of(window).frames == (0, 1, 2, 3, 4, 6, 7)
 
 
-def test_region_is_renamed_recoloured_and_removed(window: MainWindow) -> None:
+def test_region_is_renamed_recolored_and_removed(window: MainWindow) -> None:
     session, regions = window.session, window.regions
     session.update(region=SQUARE)
     spin()

@@ -100,7 +100,7 @@ def test_sentence_of_one_view_stands_under_the_pictures(app: QApplication, small
 
 @pytest.mark.parametrize("choice", ["dark", "light"])
 @pytest.mark.parametrize("plots", [True, False])
-def test_area_beside_a_smaller_picture_has_the_window_colour(
+def test_area_beside_a_smaller_picture_has_the_window_color(
     app: QApplication, tmp_path: Path, choice: str, plots: bool
 ) -> None:
     path = crop_second_camera(make_results.write(tmp_path / "mixed.h5", make_results.Recipe(frames=1)))
@@ -116,7 +116,7 @@ def test_area_beside_a_smaller_picture_has_the_window_colour(
         pictures = [pane.area().toAlignedRect().translated(pane.pos()) for pane in grid.panes]
         titles = [QRect(pane.x(), pane.y(), pane.width(), pane.TITLE) for pane in grid.panes]
         ground = drawing.ground(grid).rgb()
-        assert ground == theme.colour(theme.active().window).rgb()
+        assert ground == theme.color(theme.active().window).rgb()
         checked = 0
         for y in range(0, image.height(), 3):
             for x in range(0, image.width(), 3):

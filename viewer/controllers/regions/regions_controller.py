@@ -229,7 +229,7 @@ class RegionsController(QObject):
         """Give a region another name."""
         return new == name or self._start(f"Renaming {name}", "rename", [name, new], new)
 
-    def recolour(self, name: str, color: str) -> bool:
+    def recolor(self, name: str, color: str) -> bool:
         """Give a region another colour, `#rrggbb`."""
         return self._start(f"Recolouring {name}", "colour", [name, color], name)
 

@@ -12,7 +12,7 @@ from viewer.analysis.caption import heading_of, heads_of
 from viewer.analysis.scene import on_one_range
 from viewer.export import scenes
 from viewer.export.figures import color_bar, text_layout
-from viewer.export.figures.color_bar import ColourScale
+from viewer.export.figures.color_bar import ColorScale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, name_side, set_scale_text
 from viewer.model.view_state import FROM_EFFECTS, SHARED_RANGES
 from viewer.rendering import theme, ticks
@@ -47,7 +47,7 @@ class CameraCell:
     """Of the heatmap; None for the picture alone."""
     values: Floats | None = None
     """A map (rows, cols) to be shown without the picture, on `scale`."""
-    scale: ColourScale | None = None
+    scale: ColorScale | None = None
     title: str = ""
     note: str = ""
     """After the title, in the accent colour; only its number where the cell is too narrow."""
@@ -127,7 +127,7 @@ def create_summary(source: ExportSource, painter: CameraPainter, view: ViewState
         for number, name in enumerate(cameras)
     ]
     content = CameraGrid((plain, heated), request.width)
-    scales = color_bar.colour_scales(scene, view, cameras)
+    scales = color_bar.color_scales(scene, view, cameras)
     return build_figure(source, content, view, describe_view(source, view), scales, caption=request.caption)
 
 
@@ -150,7 +150,7 @@ def create_camera_row(
         (CameraCell(painter, number, view, scene=scene, title=heading_of(name), note=_note(scene, number, name)),)
         for number, name in enumerate(cameras)
     ]
-    scales = color_bar.colour_scales(scene, view, cameras)
+    scales = color_bar.color_scales(scene, view, cameras)
     content, left_out = CameraGrid(columns, request.width), series.describe_left_out() if series is not None else ""
     return build_figure(source, content, view, text, scales, caption=request.caption, left_out=left_out)
 
@@ -166,7 +166,7 @@ def create_head_figure(source: ExportSource, painter: CameraPainter, view: ViewS
         heads = [replace(view, heads=(head,)) for head in range(results.heads)]
         view = scenes.lock_range(view, scenes.find_common_range((source.compose(head) for head in heads), view.range))
     scene = source.compose(view)
-    scales = color_bar.colour_scales(scene, view, results.cameras)
+    scales = color_bar.color_scales(scene, view, results.cameras)
     columns = [
         [
             CameraCell(
@@ -174,7 +174,7 @@ def create_head_figure(source: ExportSource, painter: CameraPainter, view: ViewS
                 number,
                 view,
                 values=scene.maps[number],
-                scale=ColourScale(view.colours, *scene.ranges[number], view.scale, scales[0].label),
+                scale=ColorScale(view.colours, *scene.ranges[number], view.scale, scales[0].label),
                 title=heading_of(name),
                 note=_note(scene, number, name),
             )
@@ -268,8 +268,8 @@ def create_difference(
     headings = [f"{letter} · {text}" for letter, text in zip("AB", describe_difference(source, view), strict=True)]
     content = CameraGrid(columns, request.width, (*headings, "A − B"))
     scales = (
-        *color_bar.colour_scales(scene_a, view_a, cameras, (scene_b,)),
-        *color_bar.colour_scales(difference, view, cameras),
+        *color_bar.color_scales(scene_a, view_a, cameras, (scene_b,)),
+        *color_bar.color_scales(difference, view, cameras),
     )
     return build_figure(source, content, view, describe_view(source, view), scales, caption=request.caption)
 

@@ -9,7 +9,7 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter, QTransform
 
 from viewer.export.figures import text_layout
-from viewer.export.figures.color_bar import ColourScale, table_positions
+from viewer.export.figures.color_bar import ColorScale, table_positions
 from viewer.model import geometry
 from viewer.rendering import colormaps, drawing, picture_overlay, theme
 from viewer.rendering.camera_image import CameraImage
@@ -99,11 +99,11 @@ class CameraPainter:
             picture_overlay.paint_region(painter, place, path, ratio)
 
     def _paint_placeholder(self, painter: QPainter, box: QRectF) -> None:
-        painter.fillRect(box, theme.colour(theme.active().raised))
+        painter.fillRect(box, theme.color(theme.active().raised))
         text_layout.draw_line(painter, box, "no picture of this camera", theme.active().secondary, 12, align="centre")
 
     def paint_map(
-        self, painter: QPainter, box: QRectF, camera: int, view: ViewState, values: Floats, scale: ColourScale
+        self, painter: QPainter, box: QRectF, camera: int, view: ViewState, values: Floats, scale: ColorScale
     ) -> None:
         """Paint a map (rows, cols) without the picture, in opaque colours, placed as it would be over the picture."""
         if view.smooth:
@@ -124,7 +124,7 @@ class CameraPainter:
     def _paint_map_image(self, painter: QPainter, box: QRectF, camera: int, view: ViewState, image: QImage) -> None:
         painter.save()
         painter.setClipRect(box)
-        painter.fillRect(box, theme.colour(theme.active().raised))
+        painter.fillRect(box, theme.color(theme.active().raised))
         place = self.place_transform(box, camera, view)
         picture_overlay.paint_map(painter, place, image, self.results.grid)
         self._paint_marks(painter, place, camera, view, painter.device().devicePixelRatio(), region=True)

@@ -20,7 +20,7 @@ from viewer.analysis.query_series import find_line_starts
 from viewer.analysis.region_boxes import find_boxes
 from viewer.errors import UserError
 from viewer.export.figures import text_layout
-from viewer.export.figures.color_bar import ColourScale
+from viewer.export.figures.color_bar import ColorScale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
 from viewer.model.number_ranges import format_range
 from viewer.model.plain_text import clean_text
@@ -97,7 +97,7 @@ class AtlasChart:
             for head in range(columns):
                 box = QRectF(self._x(left, head, columns), y, self.cell_width - 2, self._cell_height - 2)
                 word = int(table[layer, head])
-                painter.fillRect(box, theme.colour(f"#{word & 0xFFFFFF:06X}"))
+                painter.fillRect(box, theme.color(f"#{word & 0xFFFFFF:06X}"))
                 text = score.format_cell(float(self.scores[layer, head]))
                 if self.cell_width >= 30:
                     text_layout.draw_line(painter, box, text, drawing.readable_on(word), 11, align="centre")
@@ -106,16 +106,16 @@ class AtlasChart:
         return left + LABEL_WIDTH + head * self.cell_width + (6 if head == columns - 1 else 0)
 
 
-def score_scale(values: Floats, view: ViewState) -> ColourScale:
+def score_scale(values: Floats, view: ViewState) -> ColorScale:
     """Return the colour scale of an atlas."""
     finite = values[np.isfinite(values)]
     score = scores.find_score(view.score)
     if score.is_low_better:
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
         end = max(high, low + 1e-6)
-        return ColourScale(view.colours, low, end, label=score.axis_label, reversed=True, largest=high)
+        return ColorScale(view.colours, low, end, label=score.axis_label, reversed=True, largest=high)
     high = float(finite.max(initial=0)) * score.factor
-    return ColourScale(view.colours, 0.0, high if high > 0 else 1.0, label=score.axis_label, largest=high)
+    return ColorScale(view.colours, 0.0, high if high > 0 else 1.0, label=score.axis_label, largest=high)
 
 
 def describe_scores(source: ExportSource, view: ViewState) -> Caption:
@@ -207,7 +207,7 @@ class CurveChart:
         ends = []
         for n in reversed(kept):
             name = self.curves.names[n]
-            ink = theme.colour(theme.group_colour("exterior bars" if name == "bars" else name, self.cameras))
+            ink = theme.color(theme.group_color("exterior bars" if name == "bars" else name, self.cameras))
             across, down = x_axis.place(self._places()), y_axis.place(values[:, n])
             points = [QPointF(box.left() + x * box.width(), box.bottom() - y * box.height())
                       for x, y in zip(across.tolist(), down.tolist(), strict=True)]  # fmt: skip
@@ -267,9 +267,9 @@ class CurveChart:
             text_layout.draw_line(painter, line.adjusted(used + 6, 0, 0, 0), share, t.secondary, 11)
 
 
-def _write(painter: QPainter, box: QRectF, text: str, colour: str, pixels: float, /, *, align: str = "left") -> float:
+def _write(painter: QPainter, box: QRectF, text: str, color: str, pixels: float, /, *, align: str = "left") -> float:
     """Draw a label of an axis in the figures' font."""
-    return text_layout.draw_line(painter, box, text, colour, round(pixels), align=align)
+    return text_layout.draw_line(painter, box, text, color, round(pixels), align=align)
 
 
 def _measure(text: str) -> float:

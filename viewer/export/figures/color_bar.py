@@ -35,7 +35,7 @@ MEASURE_LABELS: Final = {"weight": "weight", "contribution": "weight × value no
 
 
 @dataclass(frozen=True)
-class ColourScale:
+class ColorScale:
     """A colour range in the unit that is shown."""
 
     colours: str
@@ -52,9 +52,9 @@ class ColourScale:
     is_difference: bool = False
 
 
-def colour_scales(
+def color_scales(
     scene: Scene, view: ViewState, cameras: tuple[str, ...], others: Sequence[Scene] = ()
-) -> tuple[ColourScale, ...]:
+) -> tuple[ColorScale, ...]:
     """Return the colour scales of a scene: one for all cameras, or one for each.
 
     `others`: further scenes of the figure with the same colour range.
@@ -64,18 +64,18 @@ def colour_scales(
         unit = f"{unit}, times uniform"
     if scene.difference:
         ends = scene.ranges[0] if scene.ranges else (-1.0, 1.0)
-        return (measure_scale(ColourScale(colormaps.DIFFERENCE, *ends, label=f"difference of {unit}",
+        return (measure_scale(ColorScale(colormaps.DIFFERENCE, *ends, label=f"difference of {unit}",
                                           is_difference=True), scene.maps),)  # fmt: skip
     if len(set(scene.ranges)) == 1:
-        scale = ColourScale(view.colours, *scene.ranges[0], view.scale, unit)
+        scale = ColorScale(view.colours, *scene.ranges[0], view.scale, unit)
         return (measure_scale(scale, scene.maps, *(other.maps for other in others)),)
     return tuple(
-        measure_scale(ColourScale(view.colours, *ends, view.scale, f"{camera}, {unit}"), maps)
+        measure_scale(ColorScale(view.colours, *ends, view.scale, f"{camera}, {unit}"), maps)
         for camera, ends, maps in zip(cameras, scene.ranges, scene.maps, strict=True)
     )
 
 
-def measure_scale(scale: ColourScale, *values: attention.Floats) -> ColourScale:
+def measure_scale(scale: ColorScale, *values: attention.Floats) -> ColorScale:
     """Return a scale with the largest of the painted values and how many lie beyond its ends."""
     sizes = [np.nan_to_num(np.abs(value) if scale.is_difference else value) for value in values]
     largest = max(float(size.max(initial=0)) for size in sizes)
@@ -83,7 +83,7 @@ def measure_scale(scale: ColourScale, *values: attention.Floats) -> ColourScale:
     return replace(scale, largest=largest, beyond=beyond)
 
 
-def describe_largest(scale: ColourScale) -> str:
+def describe_largest(scale: ColorScale) -> str:
     """Return the largest value in the words of the window's colour bar: `6 patches above, up to 0.090`."""
     largest = f"{'±' if scale.is_difference else ''}{ticks.format_number(scale.largest)}"
     if not scale.beyond or scale.scale == "rank":
@@ -92,7 +92,7 @@ def describe_largest(scale: ColourScale) -> str:
     return f"{patches} {'beyond' if scale.is_difference else 'above'}, up to {largest}"
 
 
-def find_scale_ticks(scale: ColourScale, width: float) -> list[tuple[float, str]]:
+def find_scale_ticks(scale: ColorScale, width: float) -> list[tuple[float, str]]:
     """Return the numbers of a colour bar that is `width` px wide: position from 0 to 1, and text."""
     low, high = scale.low, scale.high
     if scale.scale != "log":
@@ -110,7 +110,7 @@ def _measure_text(text: str) -> float:
     return text_layout.text_width(text, TICK_PIXELS)
 
 
-def draw(painter: QPainter, left: float, top: float, width: float, scale: ColourScale) -> None:
+def draw(painter: QPainter, left: float, top: float, width: float, scale: ColorScale) -> None:
     """Draw a bar of `width` px with its label above and its numbers below, HEIGHT px tall."""
     t = theme.active()
     label = QRectF(left, top, width, 16)
@@ -129,13 +129,13 @@ def draw(painter: QPainter, left: float, top: float, width: float, scale: Colour
     painter.drawImage(box, image)
     for part, text in find_scale_ticks(scale, width):
         x = left + part * width
-        painter.fillRect(QRectF(x - 0.5 if 0 < part < 1 else x - part, box.bottom(), 1, 3), theme.colour(t.secondary))
+        painter.fillRect(QRectF(x - 0.5 if 0 < part < 1 else x - part, box.bottom(), 1, 3), theme.color(t.secondary))
         half = _measure_text(text) / 2
         centre = min(max(x, left + half), left + width - half)
         place = QRectF(centre - 60, box.bottom() + 3, 120, 14)
         text_layout.draw_line(painter, place, text, t.text, TICK_PIXELS, align="centre")
 
 
-def table_positions(values: attention.Floats, scale: ColourScale) -> attention.Floats:
+def table_positions(values: attention.Floats, scale: ColorScale) -> attention.Floats:
     """Return where values lie in the scale's colour table, from 0 to 1."""
     return attention.places(values, scale.low, scale.high, scale.scale)

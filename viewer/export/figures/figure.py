@@ -24,7 +24,7 @@ from viewer.rendering import theme
 
 if TYPE_CHECKING:
     from viewer.analysis.query_series import QuerySeries
-    from viewer.export.figures.color_bar import ColourScale
+    from viewer.export.figures.color_bar import ColorScale
     from viewer.export.scenes import ExportSource
     from viewer.io.results import Results
     from viewer.model.view_state import ViewState
@@ -74,7 +74,7 @@ class Figure:
     view: EmbeddedView
     title: str
     paragraphs: tuple[Paragraph, ...] = ()
-    scales: tuple[ColourScale, ...] = ()
+    scales: tuple[ColorScale, ...] = ()
     other: str = ""
     """Relative path of the subtracted file, if the figure is a difference of two files."""
 
@@ -97,7 +97,7 @@ class Figure:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setRenderHint(QPainter.RenderHint.TextAntialiasing)
         if not isinstance(painter.device(), QImage):  # an image is filled before, to its last pixel
-            painter.fillRect(QRectF(0, 0, self.width, self.height), theme.colour(theme.active().window))
+            painter.fillRect(QRectF(0, 0, self.width, self.height), theme.color(theme.active().window))
         room = self.width - 2 * MARGIN
         self.content.paint(painter, round(MARGIN + (room - self.content.width) / 2), MARGIN)
         y = MARGIN + round(self.content.height)
@@ -127,7 +127,7 @@ class Figure:
         if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
             raise UserError(f"A picture of {width} × {height} pixels is too large; take a smaller --size or --scale.")
         image = QImage(width, height, QImage.Format.Format_RGB32)
-        image.fill(theme.colour(theme.active().window))
+        image.fill(theme.color(theme.active().window))
         image.setDevicePixelRatio(scale)
         with QPainter(image) as painter:
             self.paint(painter)
@@ -247,7 +247,7 @@ def describe_origin(results: Results, view: ViewState, series: QuerySeries | Non
 
 
 def build_figure(
-    source: ExportSource, content: FigureContent, view: ViewState, text: Caption, scales: tuple[ColourScale, ...], *,
+    source: ExportSource, content: FigureContent, view: ViewState, text: Caption, scales: tuple[ColorScale, ...], *,
     caption: bool, series: QuerySeries | None = None, left_out: str = "",
 ) -> Figure:  # fmt: skip
     """Return a figure, with caption and colour bars or without.

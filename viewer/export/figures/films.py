@@ -15,7 +15,7 @@ from viewer.analysis.film import read_film, read_film_over_frames, tile_thumbnai
 from viewer.export.figures import text_layout
 from viewer.export.figures.camera_painter import VECTOR_DENSITY
 from viewer.export.figures.charts import LABEL_WIDTH, describe_scores
-from viewer.export.figures.color_bar import MEASURE_LABELS, ColourScale, measure_scale
+from viewer.export.figures.color_bar import MEASURE_LABELS, ColorScale, measure_scale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
 from viewer.model import attention, geometry
 from viewer.model.view_state import FROM_EFFECTS
@@ -44,7 +44,7 @@ class ThumbnailGrid:
     """(rows, columns, cameras, rows, cols)"""
     columns: tuple[str, ...]
     rows: tuple[str, ...]
-    scale: ColourScale
+    scale: ColorScale
     thumbnail_width: int
     axes: tuple[str, str]
     """What columns and rows stand for."""
@@ -110,9 +110,9 @@ class ThumbnailGrid:
             self.results.to_model(self.frame, camera), *self.results.picture_size(camera),
             max(round(height * ratio) - gap, 1), max(round(width * ratio) - gap, 1), self.results.grid,
         )  # fmt: skip
-        coloured = colormaps.painted(self.maps[:, :, camera], self.scale.high, self.scale.colours)
+        colored = colormaps.painted(self.maps[:, :, camera], self.scale.high, self.scale.colours)
         ground = 0xFF000000 | int(theme.active().window[1:], 16)
-        return drawing.word_image(tile_thumbnails(coloured, index, gap, ground), blended=False)
+        return drawing.word_image(tile_thumbnails(colored, index, gap, ground), blended=False)
 
 
 def create_film(
@@ -124,9 +124,9 @@ def create_film(
     if view.range == "locked" and view.unit == "weight" and view.high > view.low:
         high = view.high
     else:
-        high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
+        high = attention.color_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
     label = MEASURE_LABELS[view.measure]
-    scale = measure_scale(ColourScale(view.colours, 0.0, high, label=label), maps)
+    scale = measure_scale(ColorScale(view.colours, 0.0, high, label=label), maps)
     across, down = {"layers": ("layer", ""), "steps": ("layer", "step"), "frames": ("frame", ""),
                     "layers-frames": ("frame", "layer")}[over]  # fmt: skip
     content = ThumbnailGrid(results, view.frame, maps, columns, rows, scale, request.width, (across, down))
@@ -173,8 +173,8 @@ def create_thumbnail_atlas(source: ExportSource, view: ViewState, request: Expor
         [attention.widened(np.ascontiguousarray(row.image[:, step])) for row in rows], axis=0, dtype=np.float32
     )
     maps = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)  # (layers, heads + 1, cameras, rows, cols)
-    high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
-    scale = measure_scale(ColourScale(view.colours, 0.0, high), maps)
+    high = attention.color_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
+    scale = measure_scale(ColorScale(view.colours, 0.0, high), maps)
     names = (*(str(head) for head in range(results.heads)), "mean")
     layers = tuple(str(layer) for layer in results.layers)
     content = ThumbnailGrid(results, view.frame, maps, names, layers, scale, request.width, ("head", "layer"))

@@ -53,7 +53,7 @@ def _lay_out(text: str, pixels: int, bold: bool) -> tuple[QStaticText, float]:
 
 
 def draw_line(
-    painter: QPainter, box: QRectF, text: str, colour: str, pixels: int = 13, *, bold: bool = False, align: str = "left"
+    painter: QPainter, box: QRectF, text: str, color: str, pixels: int = 13, *, bold: bool = False, align: str = "left"
 ) -> float:
     """Draw one line, vertically centred, shortened with … where it does not fit; return its width in px."""
     if text_width(text, pixels, bold=bold) > box.width() + 0.5:
@@ -62,7 +62,7 @@ def draw_line(
     free = box.width() - width
     left = box.left() + {"left": 0.0, "right": free, "centre": free / 2}[align]
     painter.setFont(figure_font(pixels, bold=bold))
-    painter.setPen(theme.colour(colour))
+    painter.setPen(theme.color(color))
     if text:
         static, height = _lay_out(text, pixels, bold)
         painter.drawStaticText(QPointF(left, box.center().y() - height / 2), static)
@@ -74,7 +74,7 @@ class TextRun:
     """Text in one colour, size and weight."""
 
     text: str
-    colour: str
+    color: str
     pixels: int = 13
     bold: bool = False
 
@@ -98,7 +98,7 @@ class Paragraph:
         for number, line in enumerate(self.lines):
             for x, run in line:
                 box = QRectF(left + x, top + number * self.leading, 1e5, self.leading)
-                draw_line(painter, box, run.text, run.colour, run.pixels, bold=run.bold)
+                draw_line(painter, box, run.text, run.color, run.pixels, bold=run.bold)
 
 
 def wrap_runs(runs: Sequence[TextRun], width: float) -> Paragraph:

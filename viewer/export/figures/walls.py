@@ -17,7 +17,7 @@ from viewer.errors import UserError
 from viewer.export.figures import text_layout
 from viewer.export.figures.camera_painter import VECTOR_DENSITY
 from viewer.export.figures.charts import describe_region
-from viewer.export.figures.color_bar import ColourScale, measure_scale
+from viewer.export.figures.color_bar import ColorScale, measure_scale
 from viewer.export.figures.figure import Figure, build_figure, describe_view
 from viewer.model.wall_layout import Tile, tile_in_columns
 from viewer.rendering import theme
@@ -96,7 +96,7 @@ def create_wall(source: ExportSource, view: ViewState, request: ExportRequest) -
     content = WallContent(tiles, pictures, wall.levels(view.scale), titles, results.grid, view)
     label = "weight" if view.measure == "weight" else "weight × value norm"
     label = f"{label}, times uniform" if view.unit == "uniform" else label
-    scale = ColourScale(view.colours, wall.low, wall.high, view.scale, label)
+    scale = ColorScale(view.colours, wall.low, wall.high, view.scale, label)
     scales = (measure_scale(scale, wall.maps),)
     return build_figure(source, content, view, _describe(source, view, wall), scales, caption=request.caption)
 

@@ -131,7 +131,7 @@ def _edit(arguments: RegionsArguments, path: Path, results: Results) -> int:
         if arguments.verb == "rename":
             sentences = [commands.rename(regions, arguments.name, arguments.new)]
         elif arguments.verb == "colour":
-            sentences = [commands.recolour(regions, arguments.name, arguments.new)]
+            sentences = [commands.recolor(regions, arguments.name, arguments.new)]
         else:
             sentences = list(commands.remove(regions, results, arguments.removed))
         regions_file.replace_regions(path, regions, results)

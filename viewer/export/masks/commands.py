@@ -148,7 +148,7 @@ def rename(regions: RegionSet, old: str, new: str) -> str:
     return f"{clean_text(old)} is called {clean_text(new)}."
 
 
-def recolour(regions: RegionSet, name: str, color: str) -> str:
+def recolor(regions: RegionSet, name: str, color: str) -> str:
     """Give a region another colour, `#rrggbb`; return a sentence about it. UserError if it cannot be."""
     region = find_region(regions, name)
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):

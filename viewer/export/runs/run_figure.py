@@ -60,7 +60,7 @@ STRIP: Final = 48.0
 CURVE: Final = 190.0
 LABELS: Final = 96.0
 CURVE_LABELS: Final = 44.0
-COLOURS: Final = "inferno"
+COLORS: Final = "inferno"
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,9 +148,9 @@ class RunContent:
             with np.errstate(invalid="ignore"):
                 marks = atlas.contrast.q <= FALSE_RATE
         score = find_score(atlas.query.score)
-        ground = theme.colour(theme.active().window).rgb() & 0xFFFFFF
+        ground = theme.color(theme.active().window).rgb() & 0xFFFFFF
         ends = find_range(values, is_difference=is_contrast, starts_at_zero=not score.is_low_better)
-        table = difference_table(ground) if is_contrast else heat_table(COLOURS, ground)
+        table = difference_table(ground) if is_contrast else heat_table(COLORS, ground)
         box = QRectF(left + LABEL, top, columns * self.cell_width, rows * self._cell_height)
         layout = lay_out_cells(box, self._shape, 1.0, QRectF(0, 0, 1, 1))
         texts = [[format_cell(value, score, signed=is_contrast) for value in row] for row in values.tolist()]
@@ -159,7 +159,7 @@ class RunContent:
         if self._has_head:
             layer, head = self.answer.view.cell or (0, 0)
             chosen = layout.cell(atlas.layers.index(layer), head).adjusted(-2, -2, 2, 2)
-            drawing.ring(painter, chosen, theme.colour(theme.active().text), 2, 4)
+            drawing.ring(painter, chosen, theme.color(theme.active().text), 2, 4)
         draw_cell_labels(painter, layout, atlas.layers, range(columns), LABEL, write=_write)
         scale = QRectF(box.left(), box.bottom() + HEADS + 10, self._scale_width, SCALE_HEIGHT)
         axis = Axis(*ends, factor=factor_of(score))
@@ -198,8 +198,8 @@ def _draw_curves(painter: QPainter, area: QRectF, curve: RunCurve) -> None:
     draw_lines(painter, place_lines(box, x_axis, chart.y_axis, chart.xs, chart.lines), box)
 
 
-def _write(painter: QPainter, box: QRectF, text: str, colour: str, pixels: float, /, *, align: str = "left") -> float:
-    return text_layout.draw_line(painter, box, text, colour, round(pixels), align=align)
+def _write(painter: QPainter, box: QRectF, text: str, color: str, pixels: float, /, *, align: str = "left") -> float:
+    return text_layout.draw_line(painter, box, text, color, round(pixels), align=align)
 
 
 _measure = partial(text_layout.text_width, pixels=FONT)

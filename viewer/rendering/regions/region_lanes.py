@@ -45,7 +45,7 @@ def draw_lane(painter: QPainter, box: QRectF, lane: Lane, x_axis: Axis, *, is_fa
     """Draw one lane: a bar for each camera from the top of `box` down, marked where it was drawn, imported or lost."""
     painter.save()
     painter.setClipRect(box.adjusted(-1, -INSET, 1, INSET))
-    painter.fillRect(box, theme.colour(theme.active().raised))
+    painter.fillRect(box, theme.color(theme.active().raised))
     count = max(len(lane.cameras), 1)
     height = box.height() / count
     for number, camera in enumerate(lane.cameras):
@@ -63,9 +63,9 @@ def _draw_camera(painter: QPainter, bar: QRectF, camera: CameraLane, color: str,
         left, right = x_of(first - 0.5), x_of(last + 0.5)
         if x_axis.low == x_axis.high:  # one moment fills the axis
             left, right = bar.left(), bar.right()
-        painter.fillRect(QRectF(left, bar.top(), max(right - left, 2), bar.height()), theme.colour(color, strength))
+        painter.fillRect(QRectF(left, bar.top(), max(right - left, 2), bar.height()), theme.color(color, strength))
     t = theme.active()
     for moment in camera.untracked:
-        painter.fillRect(QRectF(x_of(moment) - 1.5, bar.top(), 3, bar.height()), theme.colour(t.text))
+        painter.fillRect(QRectF(x_of(moment) - 1.5, bar.top(), 3, bar.height()), theme.color(t.text))
     for moment in camera.stops:
-        painter.fillRect(QRectF(x_of(moment) - 1, bar.top() - 1, 2, bar.height() + 2), theme.colour("#E5484D"))
+        painter.fillRect(QRectF(x_of(moment) - 1, bar.top() - 1, 2, bar.height() + 2), theme.color("#E5484D"))

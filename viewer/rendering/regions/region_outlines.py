@@ -89,7 +89,7 @@ def _write_name(painter: QPainter, box: QRectF, area: QRectF, name: str, color: 
     if label.top() < area.top():
         label.moveTopLeft(QPointF(label.left(), min(box.bottom() + 2, area.bottom() - label.height())))
     label.moveLeft(min(max(label.left(), area.left()), area.right() - width))
-    drawing.fill(painter, label, theme.colour(drawing.DARK_INK, 0.8), 3)
+    drawing.fill(painter, label, theme.color(drawing.DARK_INK, 0.8), 3)
     ink = color if _is_light(color) else "#FFFFFF"
     drawing.write(painter, label.adjusted(5, 0, -4, 0), name, ink, NAME, bold=is_chosen)
 

@@ -80,12 +80,12 @@ def draw_run_cells(
         cell, word = layout.cell(row, col), int(words[row, col])
         if not cell.intersects(layout.box):
             continue
-        drawing.fill(painter, cell, theme.colour(f"#{word & 0xFFFFFF:06X}"), CORNER)
+        drawing.fill(painter, cell, theme.color(f"#{word & 0xFFFFFF:06X}"), CORNER)
         ink = drawing.readable_on(word)
         if has_text:
             write(painter, cell, texts[row][col], ink, font, align="centre")
         if marks[row, col]:
-            drawing.ring(painter, cell.adjusted(1, 1, -1, -1), theme.colour(ink), MARK_WIDTH, CORNER)
+            drawing.ring(painter, cell.adjusted(1, 1, -1, -1), theme.color(ink), MARK_WIDTH, CORNER)
 
 
 def draw_cell_labels(

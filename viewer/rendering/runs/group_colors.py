@@ -46,9 +46,9 @@ def difference_table(ground: int) -> npt.NDArray[np.uint32]:
     return (0xFF000000 | (mixed[:, 0] << 16) | (mixed[:, 1] << 8) | mixed[:, 2]).astype(np.uint32)
 
 
-def _parts(colour: int) -> npt.NDArray[np.float64]:
+def _parts(color: int) -> npt.NDArray[np.float64]:
     """Return red, green and blue of a colour 0xRRGGBB."""
-    return np.array([colour >> 16 & 255, colour >> 8 & 255, colour & 255], np.float64)
+    return np.array([color >> 16 & 255, color >> 8 & 255, color & 255], np.float64)
 
 
 def find_range(

@@ -41,7 +41,7 @@ class StripGroup:
     """The episodes of one row."""
 
     name: str
-    colour: str
+    color: str
     values: Doubles
     """(episodes,)"""
     mean: float
@@ -108,7 +108,7 @@ def draw_strips(
     ticks = axis.ticks(inner.width(), measure)
     for tick in ticks:
         x = inner.left() + axis.place_of(tick.value) * inner.width()
-        painter.fillRect(QRectF(round(x) - 0.5, inner.top(), 1, inner.height()), theme.colour(t.line))
+        painter.fillRect(QRectF(round(x) - 0.5, inner.top(), 1, inner.height()), theme.color(t.line))
     draw_place_axis(painter, inner, axis, ticks, write=write, width_of=measure)
     if not groups:
         return
@@ -121,7 +121,7 @@ def draw_strips(
         _draw_row(painter, row, group, axis)
     if marked is not None and math.isfinite(marked):
         x = inner.left() + axis.place_of(marked) * inner.width()
-        painter.fillRect(QRectF(round(x) - 0.5, inner.top(), 1, inner.height()), theme.colour(t.text))
+        painter.fillRect(QRectF(round(x) - 0.5, inner.top(), 1, inner.height()), theme.color(t.text))
 
 
 def _draw_row(painter: QPainter, row: QRectF, group: StripGroup, axis: Axis) -> None:
@@ -130,27 +130,27 @@ def _draw_row(painter: QPainter, row: QRectF, group: StripGroup, axis: Axis) -> 
     floor = row.bottom() - INTERVAL_HEIGHT
     painter.setPen(Qt.PenStyle.NoPen)
     if len(values) > MOST_DOTS:
-        _draw_bars(painter, row, xs, floor, group.colour)
+        _draw_bars(painter, row, xs, floor, group.color)
     else:
-        _draw_dots(painter, row, xs, floor, group.colour)
+        _draw_dots(painter, row, xs, floor, group.color)
     if math.isfinite(group.mean):
         _draw_mean(painter, row, group, axis, floor)
 
 
-def _draw_dots(painter: QPainter, row: QRectF, xs: Doubles, floor: float, colour: str) -> None:
+def _draw_dots(painter: QPainter, row: QRectF, xs: Doubles, floor: float, color: str) -> None:
     layers = stack_dots(xs, 2 * DOT)
     room = max(floor - DOT - (row.top() + DOT + 2), 0.0)
     step = min(2 * DOT, room / max(int(layers.max(initial=0)), 1))
-    painter.setBrush(theme.colour(colour, DOT_OPACITY))
+    painter.setBrush(theme.color(color, DOT_OPACITY))
     for x, layer in zip(xs.tolist(), layers.tolist(), strict=True):
         painter.drawEllipse(QPointF(x, floor - DOT - layer * step), DOT, DOT)
 
 
-def _draw_bars(painter: QPainter, row: QRectF, xs: Doubles, floor: float, colour: str) -> None:
+def _draw_bars(painter: QPainter, row: QRectF, xs: Doubles, floor: float, color: str) -> None:
     count = min(MOST_BARS, max(int(row.width() // 6), 1))
     tallest = max(floor - row.top() - 4, 1.0)
     numbers, edges = np.histogram(xs, count, (row.left(), row.right()))
-    painter.setBrush(theme.colour(colour, BAR_OPACITY))
+    painter.setBrush(theme.color(color, BAR_OPACITY))
     for number, left, right in zip(numbers.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         height = tallest * number / max(int(numbers.max()), 1)
         painter.drawRect(QRectF(left, floor - height, right - left - 1, height))
@@ -162,6 +162,6 @@ def _draw_mean(painter: QPainter, row: QRectF, group: StripGroup, axis: Axis, fl
     mean = row.left() + axis.place_of(group.mean) * row.width()
     if math.isfinite(group.low) and math.isfinite(group.high):
         left, right = (row.left() + axis.place_of(end) * row.width() for end in (group.low, group.high))
-        drawing.fill(painter, QRectF(left, y - 1.5, max(right - left, 1.0), 3), theme.colour(group.colour), 1.5)
-    drawing.fill(painter, QRectF(mean - 5, y - 5, 10, 10), theme.colour(t.panel), 5)
-    drawing.fill(painter, QRectF(mean - 4, y - 4, 8, 8), theme.colour(group.colour), 4)
+        drawing.fill(painter, QRectF(left, y - 1.5, max(right - left, 1.0), 3), theme.color(group.color), 1.5)
+    drawing.fill(painter, QRectF(mean - 5, y - 5, 10, 10), theme.color(t.panel), 5)
+    drawing.fill(painter, QRectF(mean - 4, y - 4, 8, 8), theme.color(group.color), 4)

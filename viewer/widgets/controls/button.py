@@ -59,31 +59,31 @@ class Button(QAbstractButton):
         box = QRectF(self.rect())
         hot = self.underMouse() and self.isEnabled()
         pixels = self.pixels
-        colour = t.text if self.kind == "raised" or self.isChecked() or hot else t.secondary
+        color = t.text if self.kind == "raised" or self.isChecked() or hot else t.secondary
         primary = self.kind == "primary" and self.isEnabled()
         if self.kind == "warning":
-            colour = t.accent_text
+            color = t.accent_text
         if primary:
-            colour = "#15171C"
+            color = "#15171C"
         if not self.isEnabled():
-            colour = t.faint
+            color = t.faint
         if primary:
-            drawing.fill(painter, box, theme.colour(t.accent, 0.8 if self.isDown() or hot else 1.0))
+            drawing.fill(painter, box, theme.color(t.accent, 0.8 if self.isDown() or hot else 1.0))
         elif self.isChecked() or self.isDown():
             drawing.fill(
-                painter, box, theme.colour(t.faint if t.dark else t.panel if self.kind == "segment" else t.hover)
+                painter, box, theme.color(t.faint if t.dark else t.panel if self.kind == "segment" else t.hover)
             )
         elif hot:
-            drawing.fill(painter, box, theme.colour(t.hover))
+            drawing.fill(painter, box, theme.color(t.hover))
         elif self.kind in {"raised", "primary"}:
-            drawing.fill(painter, box, theme.colour(t.raised))
+            drawing.fill(painter, box, theme.color(t.raised))
         inner = box.adjusted(4, 0, -4, 0)
         if self.hint:
             both = drawing.width_of(self.text(), pixels) + 6 + drawing.width_of(self.hint, 12)
             left = box.center().x() - both / 2
-            used = drawing.write(painter, QRectF(left, 0, both, box.height()), self.text(), colour, pixels)
+            used = drawing.write(painter, QRectF(left, 0, both, box.height()), self.text(), color, pixels)
             drawing.write(painter, QRectF(left + used + 6, 0, both, box.height()), self.hint, t.secondary, 12)
         else:
-            drawing.write(painter, inner, self.text(), colour, pixels, align="centre")
+            drawing.write(painter, inner, self.text(), color, pixels, align="centre")
         if self.hasFocus():
-            drawing.ring(painter, box, theme.colour(t.text if self.kind == "primary" else t.accent))
+            drawing.ring(painter, box, theme.color(t.text if self.kind == "primary" else t.accent))

@@ -60,10 +60,10 @@ class NumberField(QLineEdit):
         box = QRectF(self.rect())
         if self.boxed:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            painter.setPen(theme.colour(t.line))
-            painter.setBrush(theme.colour(t.panel))
+            painter.setPen(theme.color(t.line))
+            painter.setBrush(theme.color(t.panel))
             painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 5, 5)
         align = "right" if self.alignment() & Qt.AlignmentFlag.AlignRight else "left"
-        colour = t.text if self.isEnabled() else t.secondary
+        color = t.text if self.isEnabled() else t.secondary
         side = 6 if self.boxed else 4
-        drawing.write(painter, box.adjusted(side, 0, -side, 0), self.text(), colour, self.pixels, align=align)
+        drawing.write(painter, box.adjusted(side, 0, -side, 0), self.text(), color, self.pixels, align=align)

@@ -43,10 +43,10 @@ class PlayButton(QAbstractButton):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         hot = self.isEnabled() and self.underMouse()
         if self.isDown() or hot:
-            drawing.fill(painter, box, theme.colour(t.hover))
+            drawing.fill(painter, box, theme.color(t.hover))
         ink = t.faint if not self.isEnabled() else t.accent if self.is_playing else t.text if hot else t.secondary
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(theme.colour(ink))
+        painter.setBrush(theme.color(ink))
         centre = box.center()
         if self.is_playing:
             for left in (-4.5, 1.5):
@@ -60,4 +60,4 @@ class PlayButton(QAbstractButton):
             ]
             painter.drawPolygon(QPolygonF(corners))
         if self.hasFocus():
-            drawing.ring(painter, box, theme.colour(t.accent))
+            drawing.ring(painter, box, theme.color(t.accent))

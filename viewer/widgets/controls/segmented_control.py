@@ -57,4 +57,4 @@ class SegmentedControl(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        drawing.fill(painter, QRectF(self.rect()), theme.colour(theme.active().raised))
+        drawing.fill(painter, QRectF(self.rect()), theme.color(theme.active().raised))

@@ -83,5 +83,5 @@ class SplitHandle(QWidget):
         width = 48.0
         bar = QRectF((self.width() - width) / 2, self.height() / 2 - 1.5, width, 3)
         drawing.fill(
-            painter, bar, theme.colour(t.accent if self._start is not None or self.hasFocus() else t.faint), 1.5
+            painter, bar, theme.color(t.accent if self._start is not None or self.hasFocus() else t.faint), 1.5
         )

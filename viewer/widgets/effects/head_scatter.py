@@ -32,8 +32,8 @@ FOOT: Final = 34.0
 RADIUS: Final = 4.0
 NEAR: Final = 14.0
 """Pixels from the pointer within which a head is hovered."""
-COLOURS_ON_DARK: Final = (0.3, 0.95)
-COLOURS_ON_LIGHT: Final = (0.05, 0.75)
+COLORS_ON_DARK: Final = (0.3, 0.95)
+COLORS_ON_LIGHT: Final = (0.05, 0.75)
 """Where on the colour map the first and the last layer lie, so that they stand out from the background."""
 
 
@@ -160,23 +160,23 @@ class HeadScatter(PlotPanel):
         above = QRectF(0, self.HEADING - 8, self.width(), 14)
         drawing.write(painter, above, f"↑ {_name_axis(content.up)}", t.secondary, FONT)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        shown, colours = self.displayed[1], self.layer_colours()
+        shown, colours = self.displayed[1], self.layer_colors()
         for (layer, head), place in self.places().items():
             dot = QRectF(place.x() - RADIUS, place.y() - RADIUS, 2 * RADIUS, 2 * RADIUS)
-            drawing.fill(painter, dot, theme.colour(colours[layer]), RADIUS)
+            drawing.fill(painter, dot, theme.color(colours[layer]), RADIUS)
             if layer == shown.layer and (not shown.heads or head in shown.heads):
-                drawing.ring(painter, dot.adjusted(-2, -2, 2, 2), theme.colour(t.accent), 2, RADIUS + 2)
+                drawing.ring(painter, dot.adjusted(-2, -2, 2, 2), theme.color(t.accent), 2, RADIUS + 2)
             if (layer, head) == self.hovered:
-                drawing.ring(painter, dot.adjusted(-2, -2, 2, 2), theme.colour(t.text), 2, RADIUS + 2)
+                drawing.ring(painter, dot.adjusted(-2, -2, 2, 2), theme.color(t.text), 2, RADIUS + 2)
         self._paint_legend(painter, colours)
         self._paint_focus(painter)
 
-    def layer_colours(self) -> list[str]:
+    def layer_colors(self) -> list[str]:
         """Return the colour of each layer's dots, from the shown colour map."""
         content = self.content
         count = len(content.xs) if content is not None else 1
         table = colormaps.table(self.session.shown.colours)
-        first, last = COLOURS_ON_DARK if theme.active().dark else COLOURS_ON_LIGHT
+        first, last = COLORS_ON_DARK if theme.active().dark else COLORS_ON_LIGHT
         at = first + (last - first) * np.arange(count) / max(count - 1, 1)
         return ["#{:02X}{:02X}{:02X}".format(*table[round(place * 255)].tolist()) for place in at.tolist()]
 
@@ -187,18 +187,18 @@ class HeadScatter(PlotPanel):
             return
         x, y = self.content_box().left(), self.height() - 15.0
         for place in sorted({0, len(colours) - 1}):
-            drawing.fill(painter, QRectF(x, y + 4, 7, 7), theme.colour(colours[place]), 3.5)
+            drawing.fill(painter, QRectF(x, y + 4, 7, 7), theme.color(colours[place]), 3.5)
             text = f"layer {results.layers[place]}" if place == 0 else f"{results.layers[place]}"
             box = QRectF(x + 10, y, 60, 14)
             x += 18 + drawing.write(painter, box, text, theme.active().secondary, FONT)
         ring = QRectF(x + 1, y + 4, 7, 7)
-        drawing.ring(painter, ring, theme.colour(theme.active().accent), 2, 3.5)
+        drawing.ring(painter, ring, theme.color(theme.active().accent), 2, 3.5)
         drawing.write(painter, QRectF(x + 12, y, 60, 14), "shown", theme.active().secondary, FONT)
 
     def _paint_focus(self, painter: QPainter) -> None:
         if self.hasFocus():
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            drawing.ring(painter, QRectF(self.rect()), theme.colour(theme.active().accent))
+            drawing.ring(painter, QRectF(self.rect()), theme.color(theme.active().accent))
 
     def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
         """Return both scores of each head."""
@@ -243,9 +243,9 @@ class HeadScatter(PlotPanel):
         """Return colour, name and value of both scores of a head."""
         content = self.content
         assert content is not None
-        colour = self.layer_colours()[head[0]]
+        color = self.layer_colors()[head[0]]
         both = (content.across, content.xs), (content.up, content.ys)
-        return [(colour, score.title, score.format_value(float(values[head]))) for score, values in both]
+        return [(color, score.title, score.format_value(float(values[head]))) for score, values in both]
 
     def go(self, head: tuple[int, int]) -> None:
         """Show a head."""

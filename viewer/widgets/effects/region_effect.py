@@ -181,9 +181,9 @@ class RegionEffect(PlotPanel):
         done, total = self.effects.region_run.progress
         if self.effects.region_run.is_running:
             bar = QRectF(self.stop.width() + 12, self.height() - 19, max(self.width() - self.stop.width() - 24, 20), 6)
-            drawing.fill(painter, bar, theme.colour(t.raised), 3)
+            drawing.fill(painter, bar, theme.color(t.raised), 3)
             share = min(done / total, 1.0) if total else 0.0
-            drawing.fill(painter, QRectF(bar.left(), bar.top(), bar.width() * share, 6), theme.colour(t.accent), 3)
+            drawing.fill(painter, QRectF(bar.left(), bar.top(), bar.width() * share, 6), theme.color(t.accent), 3)
 
     def _paint_strips(self, painter: QPainter, top: float) -> float:
         """Paint a strip for each measurement, and their axis; return where they end."""
@@ -211,18 +211,18 @@ class RegionEffect(PlotPanel):
         def x_of(value: float) -> float:
             return box.left() + axis.place_of(value) * box.width()
 
-        painter.fillRect(QRectF(box.left(), middle - 0.5, box.width(), 1), theme.colour(t.line))
+        painter.fillRect(QRectF(box.left(), middle - 0.5, box.width(), 1), theme.color(t.line))
         if found.controls.size:
             low, high = x_of(float(found.controls.min())), x_of(float(found.controls.max()))
             band = QRectF(low - DOT, middle - 7, high - low + 2 * DOT, 14)
-            drawing.fill(painter, band, theme.colour(t.secondary, 0.25), 4)
+            drawing.fill(painter, band, theme.color(t.secondary, 0.25), 4)
             for value in found.controls.tolist():
                 dot = QRectF(x_of(value) - DOT, middle - DOT, 2 * DOT, 2 * DOT)
-                drawing.fill(painter, dot, theme.colour(t.secondary, 0.8), DOT)
+                drawing.fill(painter, dot, theme.color(t.secondary, 0.8), DOT)
         if np.isfinite(found.multiple):
             mark = QRectF(x_of(found.multiple) - 5, middle - 5, 10, 10)
             drawing.fill(painter, mark.adjusted(-1.5, -1.5, 1.5, 1.5), drawing.ground(self), 3)
-            drawing.fill(painter, mark, theme.colour(t.accent), 2)
+            drawing.fill(painter, mark, theme.color(t.accent), 2)
         text = format_multiple(found.multiple)
         drawing.write(painter, QRectF(box.right() + 8, box.top(), 70, STRIP), text, t.accent_text, 13, bold=True)
 

@@ -30,7 +30,7 @@ class CommandDelegate(QStyledItemDelegate):
         box = QRectF(option.rect)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if option.state & QStyle.StateFlag.State_Selected:
-            drawing.fill(painter, box.adjusted(0, 1, 0, -1), theme.colour(t.hover), 5)
+            drawing.fill(painter, box.adjusted(0, 1, 0, -1), theme.color(t.hover), 5)
         inner = box.adjusted(10, 0, -10, 0)
         key = command.keys[0] if command.keys else ""
         right = drawing.write(painter, inner, key, t.secondary, 12, align="right")

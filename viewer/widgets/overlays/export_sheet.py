@@ -47,9 +47,9 @@ class ExportStatus(QWidget):
         if sheet.exporting.is_running:
             done, total = sheet.exporting.progress
             track = QRectF(0, 27, box.width() - 12, 4)
-            drawing.fill(painter, track, theme.colour(t.hover), 2)
+            drawing.fill(painter, track, theme.color(t.hover), 2)
             part = done / total if total else 0.0
-            drawing.fill(painter, QRectF(0, 27, track.width() * part, 4), theme.colour(t.accent), 2)
+            drawing.fill(painter, QRectF(0, 27, track.width() * part, 4), theme.color(t.accent), 2)
         else:
             drawing.write(painter, QRectF(0, 20, box.width() - 12, 20), quiet, t.secondary, 12)
 

@@ -36,7 +36,7 @@ class Icon(QWidget):
         words = colormaps.opaque("inferno")
         for row, line in enumerate(ICON):
             for col, value in enumerate(line):
-                painter.setBrush(theme.colour(f"#{int(words[30 + value * 15]) & 0xFFFFFF:06X}"))
+                painter.setBrush(theme.color(f"#{int(words[30 + value * 15]) & 0xFFFFFF:06X}"))
                 painter.drawRoundedRect(QRectF(col * 18, row * 18, 16, 16), 4, 4)
 
 
@@ -111,13 +111,13 @@ class MessagePage(QWidget):
         """Apply the theme's colours."""
         t = theme.active()
         self.title.setFont(theme.font(20, bold=True))
-        for label, colour in (
+        for label, color in (
             (self.title, t.text),
             (self.text, t.secondary),
             (self.details, t.secondary),
             (self.recent_title, t.text),
         ):
-            label.setStyleSheet(f"color: {colour}; background: transparent;")
+            label.setStyleSheet(f"color: {color}; background: transparent;")
         self.text.setFont(theme.font(14))
         self.details.setFont(theme.font(12))
         self.recent_title.setFont(theme.font(12, bold=True))

@@ -55,10 +55,10 @@ class Notice(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         t, painter = theme.active(), QPainter(self)
-        painter.fillRect(self.rect(), theme.colour(t.raised))
-        painter.fillRect(QRectF(0, 0, self.width(), 1), theme.colour(t.faint))
+        painter.fillRect(self.rect(), theme.color(t.raised))
+        painter.fillRect(QRectF(0, 0, self.width(), 1), theme.color(t.faint))
         left, top, right, bottom = MARGINS
-        painter.fillRect(QRectF(theme.MARGIN, 7, 3, self.height() - 14), theme.colour(t.accent))
+        painter.fillRect(QRectF(theme.MARGIN, 7, 3, self.height() - 14), theme.color(t.accent))
         painter.setFont(theme.font(13))
-        painter.setPen(theme.colour(t.text))
+        painter.setPen(theme.color(t.text))
         painter.drawText(QRectF(self.rect()).adjusted(left, top, -right, -bottom), int(_WRAPPED), self.text)

@@ -33,10 +33,10 @@ class Overlay(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         t, painter = theme.active(), QPainter(self)
-        painter.fillRect(self.rect(), theme.colour("#000000", 0.45 if t.dark else 0.25))
+        painter.fillRect(self.rect(), theme.color("#000000", 0.45 if t.dark else 0.25))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(theme.colour(t.faint))
-        painter.setBrush(theme.colour(t.panel))
+        painter.setPen(theme.color(t.faint))
+        painter.setBrush(theme.color(t.panel))
         painter.drawRoundedRect(QRectF(self.sheet.geometry()).adjusted(0.5, 0.5, -0.5, -0.5), 12, 12)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:

@@ -86,8 +86,8 @@ class Tour(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         t, painter = theme.active(), QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(theme.colour(t.accent))
-        painter.setBrush(theme.colour(t.raised))
+        painter.setPen(theme.color(t.accent))
+        painter.setBrush(theme.color(t.raised))
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 10, 10)
         index = min(self.index, len(HINTS) - 1)
         drawing.write(painter, QRectF(16, 12, self.width() - 32, 20), HINTS[index][1], t.text, 14, bold=True)

@@ -52,14 +52,14 @@ NOTE: Final = 12
 """Height of a line of the legend in pixels."""
 SWATCH: Final = 10
 """Width of a sample of a line or band in the legend in pixels."""
-WITHOUT_COLOUR: Final = theme.GROUP_COLOURS["prompt"]
+WITHOUT_COLOR: Final = theme.GROUP_COLORS["prompt"]
 
 
 class _Note(NamedTuple):
     """A line of the legend."""
 
     text: str
-    colour: str
+    color: str
     sample: str = ""
     """`line` or `band` for a sample in the colour; else the text has it."""
 
@@ -175,7 +175,7 @@ class ActionChart(HoverPanel):
             bands: list[Band] = []
             if self.target is not None and self.target.change is not None:
                 changed = predicted[:, n] + self.target.change[:, n]
-                lines.append(Line(_name_without(self.target), WITHOUT_COLOUR, changed))
+                lines.append(Line(_name_without(self.target), WITHOUT_COLOR, changed))
                 bands = _make_bands(self.target, predicted, n)
             charts.append(_make_chart(lines, bands))
         return charts
@@ -184,8 +184,8 @@ class ActionChart(HoverPanel):
         path, count = self._content.get("path"), len(self._make_chunk())
         if path is None or self.action >= path.shape[1]:
             return []
-        colour = theme.GROUP_COLOURS["action"]
-        return [_make_chart([Line("path", colour, path[:, self.action, n])]) for n in range(min(count, path.shape[2]))]
+        color = theme.GROUP_COLORS["action"]
+        return [_make_chart([Line("path", color, path[:, self.action, n])]) for n in range(min(count, path.shape[2]))]
 
     # Layout
 
@@ -253,13 +253,13 @@ class ActionChart(HoverPanel):
                 if at is not None:
                     x = place_x(box, self.x_axis(kind, chart), at)
                     if box.left() - 1 <= x <= box.right() + 1:
-                        painter.fillRect(QRectF(round(x) - 0.5, box.top(), 1, box.height()), theme.colour(t.text))
+                        painter.fillRect(QRectF(round(x) - 0.5, box.top(), 1, box.height()), theme.color(t.text))
         if self.hovered is not None:
             kind, n, point = self.hovered
             box, chart = self._plots(kind)[n]
             draw_crosshair(painter, box, place_x(box, self.x_axis(kind, chart), point), chart, point)
         if self.hasFocus():
-            drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+            drawing.ring(painter, QRectF(self.rect()), theme.color(t.accent))
 
     def _plots(self, kind: str) -> list[tuple[QRectF, LineChart]]:
         """Return rectangle and chart of each dimension."""
@@ -271,9 +271,9 @@ class ActionChart(HoverPanel):
         t, (upper, lower) = theme.active(), self.cells(self._count())
         notes = [_Note("robot units", t.secondary), _Note("predicted", t.accent, "line")]
         if self.target is not None:
-            notes.append(_Note(_name_without(self.target), WITHOUT_COLOUR, "line"))
+            notes.append(_Note(_name_without(self.target), WITHOUT_COLOR, "line"))
             if self.charts()["chunk"][0].bands:
-                notes.append(_Note(RANDOM, WITHOUT_COLOUR, "band"))
+                notes.append(_Note(RANDOM, WITHOUT_COLOR, "band"))
         if self.has_truth():
             notes.append(_Note("true", t.secondary, "line"))
         elif self.target is None:
@@ -285,7 +285,7 @@ class ActionChart(HoverPanel):
         measure = partial(drawing.width_of, pixels=FONT)
         for kind in ("chunk", "path"):
             for n, (box, chart) in enumerate(self._plots(kind)):
-                painter.fillRect(box, theme.colour(t.panel))
+                painter.fillRect(box, theme.color(t.panel))
                 axis = self.x_axis(kind, chart)
                 ticks: tuple[Tick, ...]
                 if kind == "path":
@@ -306,9 +306,9 @@ class ActionChart(HoverPanel):
                 left = SWATCH + 4
                 thick, opacity = (2, 1.0) if note.sample == "line" else (NOTE - 4, BAND_OPACITY)
                 sample = QRectF(0, y + (NOTE - thick) / 2, SWATCH, thick)
-                painter.fillRect(sample, theme.colour(note.colour, opacity))
+                painter.fillRect(sample, theme.color(note.color, opacity))
             box = QRectF(left, y, self.label_width - left, NOTE)
-            drawing.write(painter, box, note.text, theme.active().secondary if note.sample else note.colour, 10)
+            drawing.write(painter, box, note.text, theme.active().secondary if note.sample else note.color, 10)
 
     def _point(self) -> int | None:
         """Return the point of the path at which the shown denoise step starts."""
@@ -341,7 +341,7 @@ class ActionChart(HoverPanel):
         kind, n, point = place
         title = f"a{n}, {'action' if kind == 'chunk' else 'point'} {point}"
         lines = self.charts()[kind][n].lines
-        return title, [(line.colour, line.name, f"{line.values[point]:.4g}".replace("-", "−")) for line in lines]
+        return title, [(line.color, line.name, f"{line.values[point]:.4g}".replace("-", "−")) for line in lines]
 
     def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
         """Return a row for each action and dimension: predicted, and true where the source has it."""
@@ -395,4 +395,4 @@ def _make_bands(target: TargetEffect, predicted: Values, dimension: int) -> list
     if changes is None or not len(changes) or changes.shape[1:] != predicted.shape:
         return []
     ends = (predicted[:, dimension] + changes[:, :, dimension]).astype(np.float64)
-    return [Band(RANDOM, WITHOUT_COLOUR, ends.min(0), ends.max(0))]
+    return [Band(RANDOM, WITHOUT_COLOR, ends.min(0), ends.max(0))]

@@ -16,7 +16,7 @@ from viewer.errors import READ_ERRORS
 from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import colormaps, drawing, theme
 from viewer.rendering.score_table import TableLayout, draw_cells, draw_table_labels, lay_out_table
-from viewer.rendering.thumbnail_colors import COLOUR_FIELDS, describe_thumbnail_scale, render_head_thumbnails
+from viewer.rendering.thumbnail_colors import COLOR_FIELDS, describe_thumbnail_scale, render_head_thumbnails
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.zoom_panel import ZoomPanel
@@ -35,7 +35,7 @@ MAX_CELL_HEIGHT: Final = 44.0
 """Pixels; a taller cell shows no more."""
 CELL_OPACITY: Final = 60
 """Opacity of the colour of the best cell, in per cent: the pictures are louder."""
-_read_look: Final = attrgetter("step", "measure", "left_out", *COLOUR_FIELDS)
+_read_look: Final = attrgetter("step", "measure", "left_out", *COLOR_FIELDS)
 """Returns the fields of a view that the thumbnails depend on, beside frame and query."""
 LEAST_SHARE: Final = 0.2
 """Smallest part of the table, along each side, that the user can zoom to."""
@@ -46,7 +46,7 @@ class Atlas(ZoomPanel):
     """Rows are layers, columns are heads, the last column is the mean of all heads; a click selects a head."""
 
     watched_fields = frozenset(
-        {*FIELDS, "layer", "heads", "reduce", "step", "region", "measure", "left_out", *COLOUR_FIELDS}
+        {*FIELDS, "layer", "heads", "reduce", "step", "region", "measure", "left_out", *COLOR_FIELDS}
     )
     READ_ORDER, read_parts = 2, staticmethod(score_heads)
 
@@ -71,7 +71,7 @@ class Atlas(ZoomPanel):
         self._frame, self._still = drawing.Layer(), drawing.Layer()
         self._layout: tuple[object, TableLayout] | None = None
         self._painted_rings: list[QRectF] = []
-        self._coloured: tuple[object, ...] = ()
+        self._colored: tuple[object, ...] = ()
         self._was_unavailable = False
         self._walk = RankWalk()
         self._painted_title = ""
@@ -156,8 +156,8 @@ class Atlas(ZoomPanel):
         if self._painted_title != self._title():
             self._painted_title = self._title()
             self.update(0, 0, self.thumbs.x(), self.HEADING)
-        if scores is None or scores is not before or self._coloured != self._cell_settings():
-            self._coloured = self._cell_settings()
+        if scores is None or scores is not before or self._colored != self._cell_settings():
+            self._colored = self._cell_settings()
             self.update(0, self.HEADING - 3, self.width(), self.height())  # without the buttons in the heading
         else:
             for box in (*self._painted_rings, *self._rings(scores)):
@@ -248,10 +248,10 @@ class Atlas(ZoomPanel):
         self._painted_rings = self._rings(scores)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for box in self._painted_rings:
-            drawing.ring(painter, box, theme.colour(t.accent), 2, 3)
+            drawing.ring(painter, box, theme.color(t.accent), 2, 3)
         painter.setClipping(False)
         if self.hasFocus():
-            drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+            drawing.ring(painter, QRectF(self.rect()), theme.color(t.accent))
 
     def _is_unavailable(self) -> bool:
         """Return whether a sentence replaces the cells because the score is not available."""
@@ -265,7 +265,7 @@ class Atlas(ZoomPanel):
             for line, text in enumerate((f"{reason[:1].upper()}{reason[1:]},", "or choose another score.")):
                 drawing.write(painter, QRectF(0, self.HEADING + 20 * line, self.width(), 20), text, ink, 13)
         if self.hasFocus():
-            drawing.ring(painter, QRectF(self.rect()), theme.colour(theme.active().accent))
+            drawing.ring(painter, QRectF(self.rect()), theme.color(theme.active().accent))
 
     def _paint_frame(self, painter: QPainter, scores: Floats) -> None:
         """Paint what does not depend on the scores: labels of layers and heads, and the cells' round corners."""

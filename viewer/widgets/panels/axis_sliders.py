@@ -162,7 +162,7 @@ class AxisRow(QWidget):
         box = QRectF(self.rect())
         drawing.write(painter, box, self.axis.capitalize(), t.secondary, 13)
         key = QRectF(self.width() - 38, box.center().y() - 9, 36, 18)
-        painter.setPen(theme.colour(t.faint))
+        painter.setPen(theme.color(t.faint))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRoundedRect(key.adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
         drawing.write(painter, key, self._key_label, t.secondary, 11, align="centre")

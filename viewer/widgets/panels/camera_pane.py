@@ -287,7 +287,7 @@ class CameraPane(CameraInput):
         place = self._model_to_picture() * picture_to_view
         picture = self._picture(content, area, ratio, place, picture_to_view)
         if picture is None:
-            painter.fillRect(area, theme.colour(theme.active().raised))
+            painter.fillRect(area, theme.color(theme.active().raised))
         else:
             painter.drawImage(area.topLeft(), picture)
         if scene is not None and not session.bare:
@@ -306,7 +306,7 @@ class CameraPane(CameraInput):
                 painter, area, place.mapRect(patch_rect(pointer, scene.grid)), scene, pointer, content.view.unit
             )
         if self.hasFocus():
-            drawing.ring(painter, area, theme.colour(theme.ACCENT))
+            drawing.ring(painter, area, theme.color(theme.ACCENT))
         painter.setClipping(False)
         paint_loading_mark(painter, area, session.loading.text)
 
@@ -355,7 +355,7 @@ class CameraPane(CameraInput):
             own = pointer[0] == self.camera
             painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(QPen(theme.colour("#FFFFFF", 1.0 if own else 0.45), 2 if own else 1))
+            painter.setPen(QPen(theme.color("#FFFFFF", 1.0 if own else 0.45), 2 if own else 1))
             painter.drawPolygon(place.map(QPolygonF(patch_rect(pointer, scene.grid))))
             box = self.region_box(place) if own and self._drag is None else None
             if box is not None:

@@ -30,7 +30,7 @@ SUBJECTS: Final = {
 }
 
 
-def describe_colours(values: Strips) -> str:
+def describe_colors(values: Strips) -> str:
     """Return what the colours of the chips mean, from the lowest to the highest."""
     if values.subject in FROM_EFFECTS:
         if not np.isfinite(values.words).any():

@@ -104,8 +104,8 @@ def _tile(label: str, width: float, ink: str, bold: bool, edge: str, outside: st
     with QPainter(pixmap) as painter:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(0, 0, width, CHIP)
-        drawing.round_off(painter, box, theme.colour(outside), CORNER)
-        painter.fillRect(QRectF(7, CHIP - 2.5, width - 14, 1.5), theme.colour(edge, 0.9))
+        drawing.round_off(painter, box, theme.color(outside), CORNER)
+        painter.fillRect(QRectF(7, CHIP - 2.5, width - 14, 1.5), theme.color(edge, 0.9))
         drawing.write(painter, box, label, ink, 13, bold=bold, align="centre")
     return pixmap
 
@@ -126,7 +126,7 @@ class ChipPainter:
     def _snap(self, ratio: float) -> None:
         """Round the boxes to whole screen pixels."""
         self._ratio, self._chips, height = ratio, [], math.ceil(CHIP * ratio) / ratio
-        edges = {role: theme.group_colour(role, self._cameras) for role in {place.role for place in self._places}}
+        edges = {role: theme.group_color(role, self._cameras) for role in {place.role for place in self._places}}
         for _, _, box, label, role in self._places:
             left, right = round(box.left() * ratio) / ratio, round(box.right() * ratio) / ratio
             top = round(box.top() * ratio) / ratio

@@ -23,7 +23,7 @@ from viewer.model.attention import UNIFORM_SPAN
 from viewer.model.plain_text import plain_tooltip
 from viewer.model.view_state import FROM_EFFECTS
 from viewer.rendering import drawing, ticks
-from viewer.widgets.color_range_bar import ColourBar
+from viewer.widgets.color_range_bar import ColorBar
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.label import ControlLabel
@@ -73,7 +73,7 @@ class HeatPanel(Panel):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Heat", parent)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.bar = ColourBar(session)
+        self.bar = ColorBar(session)
         self.colours = DropDown("Colour map", MAPS)
         self.range = SegmentedControl("Range", RANGES)
         self.range.set_tool_tips(RANGE_TIPS)
@@ -136,7 +136,7 @@ class HeatPanel(Panel):
         self._connect()
 
     def _connect(self) -> None:
-        self.colours.chosen.connect(self._set_colours)
+        self.colours.chosen.connect(self._set_colors)
         self.range.chosen.connect(self._set_range)
         self.scale.chosen.connect(self._set_scale)
         self.uniform.toggled.connect(self._set_uniform)
@@ -148,7 +148,7 @@ class HeatPanel(Panel):
         self.opacity.drag_started.connect(self.session.begin)
         self.opacity.drag_ended.connect(self.session.end)
 
-    def _set_colours(self, value: str) -> None:
+    def _set_colors(self, value: str) -> None:
         self.session.update(colours=value)
 
     def _set_scale(self, value: str) -> None:

@@ -194,7 +194,7 @@ def _style_groups(names: tuple[str, ...], cameras: tuple[str, ...]) -> tuple[tup
     return tuple(
         (
             caption.format_camera(name) if name in cameras else {"bos": "BOS"}.get(name, name),
-            theme.group_colour("exterior bars" if name == "bars" else name, cameras),
+            theme.group_color("exterior bars" if name == "bars" else name, cameras),
         )
         for name in names
     )

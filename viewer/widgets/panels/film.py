@@ -14,7 +14,7 @@ from viewer.analysis.film import FILM_FIELDS, MAX_FRAMES, MAX_FRAMES_OF_LAYERS, 
 from viewer.controllers.film_reader import FilmReader, read_shown_film
 from viewer.model import geometry
 from viewer.rendering import drawing, mosaic, theme, ticks
-from viewer.rendering.thumbnail_colors import COLOUR_FIELDS, describe_film, thumbnail_words
+from viewer.rendering.thumbnail_colors import COLOR_FIELDS, describe_film, thumbnail_words
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.label import SecondaryText
 from viewer.widgets.film_labels import GAP, LABEL, FilmNames, paint_labels, tabulate
@@ -37,7 +37,7 @@ MODES: Final = (
     ("frames", "frames"),
     ("layers-frames", "layers × frames"),
 )
-_read_colours: Final = attrgetter(*COLOUR_FIELDS)
+_read_colors: Final = attrgetter(*COLOR_FIELDS)
 FOOT: Final = 18
 """Pixels below the thumbnails for labels of columns, or the cameras' names."""
 
@@ -45,7 +45,7 @@ FOOT: Final = 18
 class FilmPanel(HoverPanel):
     """Shows the film; hovering a thumbnail names it, a click selects its layer, step or frame."""
 
-    watched_fields = frozenset({*FILM_FIELDS, *COLOUR_FIELDS, "layer", "step"})
+    watched_fields = frozenset({*FILM_FIELDS, *COLOR_FIELDS, "layer", "step"})
     READ_ORDER = 3
     read_parts = staticmethod(read_shown_film)
     HEADING = 4
@@ -104,7 +104,7 @@ class FilmPanel(HoverPanel):
         if not self.isVisible():
             return
         film, before = self._content, self._film_shown
-        self._film_shown = film, self._colours()
+        self._film_shown = film, self._colors()
         if film is None or before != self._film_shown or not film.maps.size:
             self.update()
             return
@@ -208,14 +208,14 @@ class FilmPanel(HoverPanel):
             visible=visible,
         )
 
-    def _colours(self) -> tuple[object, ...]:
+    def _colors(self) -> tuple[object, ...]:
         """Return the settings that the thumbnails' colours depend on."""
-        colours: tuple[object, ...] = _read_colours(self.shown)
+        colours: tuple[object, ...] = _read_colors(self.shown)
         return colours
 
     def _words_of(self, film: Film) -> npt.NDArray[np.uint32]:
         """Return the thumbnails as 0xFFRRGGBB words, like the maps of the film."""
-        key = (film, *self._colours())
+        key = (film, *self._colors())
         if self._words is None or self._words[0] != key:
             self._words = key, thumbnail_words(film.maps, find_film_view(self.shown), film.uniform, film.keys)
         return self._words[1]
@@ -223,7 +223,7 @@ class FilmPanel(HoverPanel):
     def _images(self, film: Film) -> list[tuple[QPointF, QImage]]:
         """Return one image of all visible thumbnails for each camera, and where its upper left corner lies."""
         shown, ratio, visible = self.shown, self.devicePixelRatioF(), self.visible_part().getRect()
-        key = (id(film), self._colours(), shown.frame, ratio, self.width(), self.height(), theme.active(), visible)
+        key = (id(film), self._colors(), shown.frame, ratio, self.width(), self.height(), theme.active(), visible)
         if self._mosaics is None or self._mosaics[0] != key:
             words = self._words_of(film)
             background = self.ground().rgb()
@@ -255,16 +255,16 @@ class FilmPanel(HoverPanel):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.hovered is not None:
             for box in self._tiles(film, self.hovered):
-                drawing.ring(painter, box, theme.colour(t.secondary), 1.5, 3)
+                drawing.ring(painter, box, theme.color(t.secondary), 1.5, 3)
         self._painted_rings = self._rings(film)
         for box in self._painted_rings:
             if t.dark:
-                drawing.ring(painter, box, theme.colour(t.accent), 2, 3)
+                drawing.ring(painter, box, theme.color(t.accent), 2, 3)
             else:  # wider, beside the white gaps
-                drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.colour(t.accent), 3, 4)
+                drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.color(t.accent), 3, 4)
         painter.setClipping(False)
         if self.hasFocus():
-            drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+            drawing.ring(painter, QRectF(self.rect()), theme.color(t.accent))
 
     def _rings(self, film: Film) -> list[QRectF]:
         """Return the rectangles of the current view's thumbnails."""
@@ -316,7 +316,7 @@ class FilmPanel(HoverPanel):
             return None
         shares = read_shares(results, self.session.shown, film, *item)
         rows = [
-            (theme.group_colour(camera, results.cameras), caption.format_camera(camera), ticks.format_share(share))
+            (theme.group_color(camera, results.cameras), caption.format_camera(camera), ticks.format_share(share))
             for camera, share in zip(results.cameras, shares, strict=True)
         ]
         tile = self._tiles(film, item)[0]

@@ -149,18 +149,18 @@ class MassBar(Panel):
             gone, touched, width = name in shown.left_out, self._hovered == name or number == focused, part.width()
             if width > 0:
                 alpha = 0.25 if gone else 1.0 if not self._hovered or self._hovered == name else 0.55
-                colour = theme.colour(_colour_of(name, results.cameras), alpha)
-                painter.fillRect(part.adjusted(0, 0, -min(1.0, width / 2), 0), colour)
+                color = theme.color(_color_of(name, results.cameras), alpha)
+                painter.fillRect(part.adjusted(0, 0, -min(1.0, width / 2), 0), color)
             if touched:
                 painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-                drawing.fill(painter, line.adjusted(-5, 0, 4, 0), theme.colour(t.hover), 4)
+                drawing.fill(painter, line.adjusted(-5, 0, 4, 0), theme.color(t.hover), 4)
                 self._paint_name(painter, name, line)
             ink = t.secondary if gone else t.text
             drawing.write(painter, line, ticks.format_share(share), ink, 12, align="right")
         self._paint_summary(painter, sum(share for name, share, *_ in boxes if name in SINKS))
         if self.hasFocus():
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+            drawing.ring(painter, QRectF(self.rect()), theme.color(t.accent))
 
     def summary_box(self) -> QRectF:
         """Return the rectangle of the summary: the entry behind the last group, up to the right edge."""
@@ -187,12 +187,12 @@ class MassBar(Panel):
         """Paint a group's colour and name."""
         t, gone = theme.active(), name in self.shown.left_out
         results = self.displayed[0]
-        colour = theme.colour(_colour_of(name, results.cameras if results is not None else ()))
+        color = theme.color(_color_of(name, results.cameras if results is not None else ()))
         mark = QRectF(line.left(), line.center().y() - 4, 8, 8)
         if gone:
-            drawing.ring(painter, mark, colour, 1.5, 2)
+            drawing.ring(painter, mark, color, 1.5, 2)
         else:
-            drawing.fill(painter, mark, colour, 2)
+            drawing.fill(painter, mark, color, 2)
         room = line.adjusted(15, 0, -drawing.width_of("100.0 %", 12) - 4, 0)
         drawing.write(painter, room, _label(name), t.secondary if gone else t.text, 12)
 
@@ -249,9 +249,9 @@ class MassBar(Panel):
         return super().event(event)
 
 
-def _colour_of(group: str, cameras: tuple[str, ...]) -> str:
+def _color_of(group: str, cameras: tuple[str, ...]) -> str:
     """Return the colour of a group; the letterbox bars of all cameras have one."""
-    return theme.group_colour("exterior bars" if group == "bars" else group, cameras)
+    return theme.group_color("exterior bars" if group == "bars" else group, cameras)
 
 
 def _label(group: str) -> str:

@@ -203,7 +203,7 @@ class RegionRanking(Panel):
         y, row = self.HEADING - 2 + (number - self.top) * LINE, line.row
         current = not line.more and self._is_current(row)
         if current or (self.hasFocus() and number == self.at):
-            drawing.fill(painter, QRectF(-4, y, room + 4, LINE - 1), theme.colour(t.hover), 4)
+            drawing.fill(painter, QRectF(-4, y, room + 4, LINE - 1), theme.color(t.hover), 4)
         boxes = [QRectF(x, y, width - 8, LINE) for x, width in edges]
         if line.more:
             drawing.write(painter, boxes[1], f"{line.more} more of this head…", t.secondary, 12)
@@ -219,7 +219,7 @@ class RegionRanking(Panel):
         x, width = edges[3]
         most = max(self.rows[0].mass, 1e-9)
         bar = QRectF(x + 64, y + LINE / 2 - 3, max((width - 72) * row.mass / most, 1), 6)
-        drawing.fill(painter, bar, theme.colour(t.accent), 2)
+        drawing.fill(painter, bar, theme.color(t.accent), 2)
 
     def _is_current(self, row: RankedHead) -> bool:
         shown = self.session.shown

@@ -125,12 +125,12 @@ class Sentence(Panel):
                 x = LABEL
             if self._note and is_seen:
                 x += drawing.write(painter, box.adjusted(x, 0, 0, 0), self._note, t.text, size) + 7
-            for text, colour, pixels, bold in (
+            for text, color, pixels, bold in (
                 (sentence.subject, t.accent_text if is_seen else t.secondary, size, True),
                 (sentence.place, t.text if is_seen else t.secondary, size, False),
                 (sentence.details, t.secondary, min(size, 13), False),
             ):
-                x += drawing.write(painter, box.adjusted(x, 0, 0, 0), text, colour, pixels, bold=bold) + 7
+                x += drawing.write(painter, box.adjusted(x, 0, 0, 0), text, color, pixels, bold=bold) + 7
             top += self.SECOND_LINE
 
     def find_size(self) -> float:
@@ -158,18 +158,18 @@ class Sentence(Panel):
                 *((part, t.secondary, 12, False) for part in line.details.split(" · ")),
             ]
             top = box.top() + 2
-            for text, colour, pixels, bold in parts:
+            for text, color, pixels, bold in parts:
                 if text:
-                    top += self._write_wrapped(painter, QRectF(0, top, box.width(), box.bottom() - top), text, colour,
+                    top += self._write_wrapped(painter, QRectF(0, top, box.width(), box.bottom() - top), text, color,
                                                pixels, bold=bold) + 3  # fmt: skip
         painter.setClipping(False)
 
     @staticmethod
-    def _write_wrapped(painter: QPainter, box: QRectF, text: str, colour: str, pixels: float, *, bold: bool) -> float:
+    def _write_wrapped(painter: QPainter, box: QRectF, text: str, color: str, pixels: float, *, bold: bool) -> float:
         """Draw a text in as many lines as it needs; return their height in pixels."""
         flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap
         painter.setFont(theme.font(pixels, bold=bold))
-        painter.setPen(theme.colour(colour))
+        painter.setPen(theme.color(color))
         needed = painter.boundingRect(QRectF(0, 0, box.width(), 0), int(flags), text)
         painter.drawText(box, int(flags), text)
         return needed.height()

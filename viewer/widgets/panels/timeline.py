@@ -203,7 +203,7 @@ class Timeline(LinePanel):
         lines: tuple[Line, ...] = ()
         if values is not None:
             lines = tuple(
-                Line(caption.format_camera(camera), theme.group_colour(camera, cameras), values[:, column])
+                Line(caption.format_camera(camera), theme.group_color(camera, cameras), values[:, column])
                 for column, camera in enumerate(cameras)
             )
         region = self.frame_series.region_line(along)

@@ -19,7 +19,7 @@ from viewer.model.number_ranges import format_place
 from viewer.model.plain_text import plain_tooltip
 from viewer.model.view_state import FROM_EFFECTS, Kind, Query
 from viewer.rendering import drawing, theme, ticks
-from viewer.widgets.panels.chip_legend import NOT_MEASURED, SUBJECTS, describe_chip, describe_colours
+from viewer.widgets.panels.chip_legend import NOT_MEASURED, SUBJECTS, describe_chip, describe_colors
 from viewer.widgets.panels.chip_lines import LINE, SPACE, ChipLines
 from viewer.widgets.panels.chip_painting import CHIP, CORNER, ChipBox, ChipPainter, colours, levels
 from viewer.widgets.panels.panel import Panel
@@ -229,7 +229,7 @@ class TokenStrips(Panel):
         at = [0] * len(self.places)
         if values is not None and len(values.words) + len(values.actions) == len(at):
             at = levels(np.concatenate([values.words, values.actions]), values.low, values.top)
-        description = describe_colours(values) if values is not None else ""
+        description = describe_colors(values) if values is not None else ""
         if (at, description) != (self._at, self.legend):
             self._at, self.legend = at, description
             self.update()
@@ -257,13 +257,13 @@ class TokenStrips(Panel):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._paint_legend(painter)
         previewed = self.session.requested_view.query != self.session.state.query
-        outline = theme.colour(t.secondary if previewed else t.accent)
+        outline = theme.color(t.secondary if previewed else t.accent)
         self._rings = self._selected_boxes()
         for box in self._rings:
             ring = QRectF(box)
-            drawing.ring(painter, ring, theme.colour(t.accent) if self.hasFocus() else outline, 2, CORNER)
+            drawing.ring(painter, ring, theme.color(t.accent) if self.hasFocus() else outline, 2, CORNER)
             if self.hasFocus() or not t.dark:
-                drawing.ring(painter, ring.adjusted(2, 2, -2, -2), theme.colour(t.window), 1, CORNER - 1)
+                drawing.ring(painter, ring.adjusted(2, 2, -2, -2), theme.color(t.window), 1, CORNER - 1)
 
     def _paint_legend(self, painter: QPainter) -> None:
         """Paint the legend at the right of the last line, where it has room."""

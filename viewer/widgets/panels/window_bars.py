@@ -140,8 +140,8 @@ class TopBar(Panel):
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         t = theme.active()
-        painter.fillRect(self.rect(), theme.colour(t.panel))
-        painter.fillRect(QRectF(0, self.height() - 1, self.width(), 1), theme.colour(t.line))
+        painter.fillRect(self.rect(), theme.color(t.panel))
+        painter.fillRect(QRectF(0, self.height() - 1, self.width(), 1), theme.color(t.line))
         buttons = self.live, self.assumed, self.episodes, self.run, self.compare, self.export
         first = next(button for button in buttons if not button.isHidden())
         box = QRectF(theme.MARGIN, 0, max(first.x() - theme.MARGIN - 16, 0), self.height() - 1)
@@ -262,8 +262,8 @@ class StatusBar(Panel):
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         t, (left, right) = theme.active(), self._texts
-        painter.fillRect(self.rect(), theme.colour(t.panel))
-        painter.fillRect(QRectF(0, 0, self.width(), 1), theme.colour(t.line))
+        painter.fillRect(self.rect(), theme.color(t.panel))
+        painter.fillRect(QRectF(0, 0, self.width(), 1), theme.color(t.line))
         box = QRectF(theme.MARGIN, 1, self.width() - 2 * theme.MARGIN, self.height() - 1)
         used = drawing.write(painter, box, right, t.secondary, 12, align="right")
         drawing.write(painter, box.adjusted(0, 0, -used - 16, 0), left, t.secondary, 12)

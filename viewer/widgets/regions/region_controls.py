@@ -130,9 +130,9 @@ class RegionControls(QWidget):
         text = clean_text(job.title) + (f": {done} of {total} frames" if total else " …")
         used = drawing.write(painter, QRectF(left, 0, self.width() - left, HEIGHT), text, t.text, 13)
         bar = QRectF(left + used + 14, HEIGHT / 2 - 3, max(min(self.width() - left - used - 18, 240), 0), 6)
-        drawing.fill(painter, bar, theme.colour(t.raised), 3)
+        drawing.fill(painter, bar, theme.color(t.raised), 3)
         share = min(done / total, 1.0) if total else 0.0
-        drawing.fill(painter, QRectF(bar.left(), bar.top(), bar.width() * share, 6), theme.colour(t.accent), 3)
+        drawing.fill(painter, QRectF(bar.left(), bar.top(), bar.width() * share, 6), theme.color(t.accent), 3)
 
     # What the controls do
 
@@ -170,7 +170,7 @@ class RegionControls(QWidget):
         menu.setStyleSheet(theme.sheet())
         for color, name in zip(COLORS, COLOR_NAMES, strict=True):
             sample = QPixmap(14, 14)
-            sample.fill(theme.colour(color))
+            sample.fill(theme.color(color))
             menu.addAction(QIcon(sample), name.capitalize()).setData(color)
         menu.addSeparator()
         menu.addAction("Other…").setData("")
@@ -190,4 +190,4 @@ class RegionControls(QWidget):
                 return
             color = picked.name()
         if self.chosen:
-            self.regions.recolour(self.chosen, color)
+            self.regions.recolor(self.chosen, color)

@@ -191,9 +191,9 @@ class RegionList(Panel):
         is_chosen = row.name == clean_text(self.shown.region_name)
         if is_chosen or (self.hasFocus() and number == self.at):
             whole = QRectF(-4, y, self.width() - SCROLL_WIDTH, LINE - 1)
-            drawing.fill(painter, whole, theme.colour(t.hover), 4)
+            drawing.fill(painter, whole, theme.color(t.hover), 4)
         boxes = [QRectF(x, y, width - 8, LINE) for x, width in edges]
-        drawing.fill(painter, QRectF(2, y + LINE / 2 - 5, 10, 10), theme.colour(row.color), 3)
+        drawing.fill(painter, QRectF(2, y + LINE / 2 - 5, 10, 10), theme.color(row.color), 3)
         drawing.write(painter, boxes[0].adjusted(20, 0, 0, 0), row.name, t.text, 13, bold=is_chosen)
         drawing.write(painter, boxes[1], row.known, t.text, 13)
         drawing.write(painter, boxes[2], row.lost, t.accent_text, 13)

@@ -152,17 +152,17 @@ class RunAtlasPanel(HoverPanel):
         def still(inner: QPainter) -> None:
             self._paint_table(inner, atlas, values, layout)
 
-        key = (id(atlas), self.is_contrast, layout, session_colours(self.session))
+        key = (id(atlas), self.is_contrast, layout, session_colors(self.session))
         self._layer.draw(painter, self, key, still, self.ground(), atlas)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setClipRect(layout.box.adjusted(-3, -3, 3, 3))
         for cell, ink in ((self.hovered, t.secondary), (self.chosen(), t.text)):
             if cell is not None and cell[0] < values.shape[0] and cell[1] < values.shape[1]:
-                drawing.ring(painter, layout.cell(*cell).adjusted(-2, -2, 2, 2), theme.colour(ink), 2, 4)
+                drawing.ring(painter, layout.cell(*cell).adjusted(-2, -2, 2, 2), theme.color(ink), 2, 4)
         painter.setClipping(False)
         if self.hasFocus():
             around = QRectF(0, 0, layout.box.right() + 4, layout.box.bottom() + FOOT + 2)
-            drawing.ring(painter, around.intersected(QRectF(self.rect())), theme.colour(t.accent))
+            drawing.ring(painter, around.intersected(QRectF(self.rect())), theme.color(t.accent))
         if self.controller.slow_mark.is_shown:
             paint_loading_mark(painter, QRectF(self.rect()), "computing …")
 
@@ -171,7 +171,7 @@ class RunAtlasPanel(HoverPanel):
         score, contrast = find_score(atlas.query.score), self.is_contrast
         ground = self.ground().rgb() & 0xFFFFFF
         ends = find_range(values, is_difference=contrast, starts_at_zero=not score.is_low_better)
-        table = difference_table(ground) if contrast else heat_table(session_colours(self.session), ground)
+        table = difference_table(ground) if contrast else heat_table(session_colors(self.session), ground)
         words = color_words(values, ends, table, ground)
         texts = [[format_cell(value, score, signed=contrast) for value in row] for row in values.tolist()]
         painter.setClipRect(layout.box.adjusted(0, 0, 1, 1))
@@ -269,6 +269,6 @@ class RunAtlasPanel(HoverPanel):
             event.accept()
 
 
-def session_colours(session: Session) -> str:
+def session_colors(session: Session) -> str:
     """Return the colour map of the shown view."""
     return session.state.colours

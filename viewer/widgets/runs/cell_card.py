@@ -75,8 +75,8 @@ class CellCard(QWidget):
         with QPainter(self) as painter:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             box = QRectF(self.rect())
-            drawing.fill(painter, box, theme.colour(t.faint), 7)
-            drawing.fill(painter, box.adjusted(1, 1, -1, -1), theme.colour(t.raised), 6)
+            drawing.fill(painter, box, theme.color(t.faint), 7)
+            drawing.fill(painter, box.adjusted(1, 1, -1, -1), theme.color(t.raised), 6)
             inner = box.adjusted(PADDING, PADDING, -PADDING, -PADDING)
             line = QRectF(inner.left(), inner.top(), inner.width(), LINE)
             drawing.write(painter, line, self.title, t.text, 12, bold=True)

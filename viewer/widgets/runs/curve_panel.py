@@ -100,7 +100,7 @@ class RunCurvePanel(LinePanel):
             low, high = format_bare(group.low[part], score), format_bare(group.high[part], score)
             counted = count_of(int(group.episodes[part]), "episode")
             text = f"{format_number(group.mean[part], score)} ({low} to {high}), {counted}"
-            rows.append((line.colour, line.name, text))
+            rows.append((line.color, line.name, text))
         return rows
 
     def is_over_frames(self) -> bool:

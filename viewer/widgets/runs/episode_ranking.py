@@ -112,35 +112,35 @@ class RankingDelegate(QStyledItemDelegate):
         is_chosen = bool(state & QStyle.StateFlag.State_Selected)
         is_hot = bool(state & QStyle.StateFlag.State_MouseOver)
         if is_chosen or is_hot:
-            drawing.fill(painter, box.adjusted(0, 1, 0, -1), theme.colour(t.hover if is_chosen else t.raised), 5)
+            drawing.fill(painter, box.adjusted(0, 1, 0, -1), theme.color(t.hover if is_chosen else t.raised), 5)
         if is_chosen and state & QStyle.StateFlag.State_HasFocus:
-            drawing.ring(painter, box.adjusted(0, 1, 0, -1), theme.colour(t.accent), 2, 5)
+            drawing.ring(painter, box.adjusted(0, 1, 0, -1), theme.color(t.accent), 2, 5)
         rank = QRectF(box.left() + 2, box.top(), 26, ROW)
         drawing.write(painter, rank, str(index.row()), t.secondary, 11, align="right")
         mark = QRectF(box.left() + 34, box.top(), 14, ROW)
-        colour = color_of_group(episode.outcome)
-        drawing.write(painter, mark, MARKS.get(episode.outcome, ""), colour, 12)
+        color = color_of_group(episode.outcome)
+        drawing.write(painter, mark, MARKS.get(episode.outcome, ""), color, 12)
         links = self.view.link_boxes(option.rect)
         width = min(max(VALUE_SHARE * box.width(), VALUE_WIDTHS[0]), VALUE_WIDTHS[1])
         value = QRectF(links[0].left() - width - 8, box.top(), width, ROW)
         name = QRectF(box.left() + 52, box.top(), value.left() - box.left() - 58, ROW)
         drawing.write(painter, name, clean_text(episode.name, MOST_NAME), t.text, 12)
-        self._paint_value(painter, value, episode, score, colour)
+        self._paint_value(painter, value, episode, score, color)
         pointed = self.view.pointed_link
         for (which, text), link in zip(LINKS, links, strict=True):
             is_here = pointed == (index.row(), which)
             if is_here:
-                drawing.fill(painter, link.adjusted(0, 4, 0, -4), theme.colour(t.faint), 4)
+                drawing.fill(painter, link.adjusted(0, 4, 0, -4), theme.color(t.faint), 4)
             ink = t.text if is_here or is_chosen or is_hot else t.secondary
             drawing.write(painter, link, text, ink, 11, align="centre")
 
-    def _paint_value(self, painter: QPainter, box: QRectF, episode: EpisodeValue, score: Score, colour: str) -> None:
+    def _paint_value(self, painter: QPainter, box: QRectF, episode: EpisodeValue, score: Score, color: str) -> None:
         t, (low, high) = theme.active(), self.model.ends
         track = QRectF(box.left(), box.bottom() - 6, box.width(), 3)
-        drawing.fill(painter, track, theme.colour(t.line), 1.5)
+        drawing.fill(painter, track, theme.color(t.line), 1.5)
         zero, end = (track.left() + (number - low) / (high - low) * track.width() for number in (0.0, episode.value))
         left, right = min(zero, end), max(zero, end)
-        drawing.fill(painter, QRectF(left, track.top(), max(right - left, 1.5), 3), theme.colour(colour), 1.5)
+        drawing.fill(painter, QRectF(left, track.top(), max(right - left, 1.5), 3), theme.color(color), 1.5)
         line = QRectF(box.left(), box.top() + 1, box.width(), ROW - 8)
         drawing.write(painter, line, format_bare(episode.value, score), t.text, 12, align="right")
 

@@ -39,10 +39,10 @@ class ProgressBar(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         t, painter = theme.active(), QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        drawing.fill(painter, QRectF(self.rect()), theme.colour(t.hover), 3)
+        drawing.fill(painter, QRectF(self.rect()), theme.color(t.hover), 3)
         part = min(self.done / self.total, 1.0) if self.total else 0.0
         if part:
-            drawing.fill(painter, QRectF(0, 0, self.width() * part, self.height()), theme.colour(t.accent), 3)
+            drawing.fill(painter, QRectF(0, 0, self.width() * part, self.height()), theme.color(t.accent), 3)
 
 
 class RunMessage(QWidget):
@@ -93,8 +93,8 @@ class RunMessage(QWidget):
         self.title.setFont(theme.font(20, bold=True))
         self.text.setFont(theme.font(14))
         self.details.setFont(theme.font(12))
-        for label, colour in ((self.title, t.text), (self.text, t.secondary), (self.details, t.secondary)):
-            label.setStyleSheet(f"color: {colour}; background: transparent;")
+        for label, color in ((self.title, t.text), (self.text, t.secondary), (self.details, t.secondary)):
+            label.setStyleSheet(f"color: {color}; background: transparent;")
 
     def show_message(
         self,

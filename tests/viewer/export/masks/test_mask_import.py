@@ -107,7 +107,7 @@ def test_folder_for_each_object_names_the_region(tmp_path):
     assert set(read(tmp_path, names={2: "mug"})) == {("duck", "wrist", 3), ("mug", "wrist", 3)}
 
 
-def test_colour_pictures_are_refused(tmp_path):
+def test_color_pictures_are_refused(tmp_path):
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "0.png")
     with pytest.raises(UserError, match="0.png is a colour picture; labels are palette numbers"):
         read(tmp_path)

@@ -177,12 +177,12 @@ class EpisodeDelegate(QStyledItemDelegate):
         state = option.state
         chosen = bool(state & QStyle.StateFlag.State_Selected)
         if number is not None and number == self.model.episodes.current:
-            drawing.fill(painter, box, theme.colour(t.hover))
-            painter.fillRect(QRectF(box.left(), box.top() + 8, 3, box.height() - 16), theme.colour(t.accent))
+            drawing.fill(painter, box, theme.color(t.hover))
+            painter.fillRect(QRectF(box.left(), box.top() + 8, 3, box.height() - 16), theme.color(t.accent))
         elif chosen or state & QStyle.StateFlag.State_MouseOver:
-            drawing.fill(painter, box, theme.colour(t.raised))
+            drawing.fill(painter, box, theme.color(t.raised))
         if chosen and state & QStyle.StateFlag.State_HasFocus:
-            drawing.ring(painter, box, theme.colour(t.accent))
+            drawing.ring(painter, box, theme.color(t.accent))
         if number is None:
             self._prompt(painter, box, index, unfolded=bool(state & QStyle.StateFlag.State_Open))
         else:
@@ -193,7 +193,7 @@ class EpisodeDelegate(QStyledItemDelegate):
         middle = QPointF(box.left() + 12, box.top() + 13)
         shape = [(-3.5, -2), (3.5, -2), (0, 2.5)] if unfolded else [(-2, -3.5), (2.5, 0), (-2, 3.5)]
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(theme.colour(t.secondary))
+        painter.setBrush(theme.color(t.secondary))
         painter.drawPolygon(QPolygonF([middle + QPointF(x, y) for x, y in shape]))
         inner = box.adjusted(24, 3, -8, -3)
         upper, lower = QRectF(inner.left(), inner.top(), inner.width(), 19), QRectF(0, 0, 0, 0)
@@ -232,7 +232,7 @@ def mark(painter: QPainter, middle: QPointF, state: str) -> None:
     t = theme.active()
     radius = 3.5
     box = QRectF(middle.x() - radius, middle.y() - radius, 2 * radius, 2 * radius)
-    ink = theme.colour(t.secondary)
+    ink = theme.color(t.secondary)
     painter.setPen(ink)
     painter.setBrush(Qt.BrushStyle.NoBrush)
     if state == "failed":

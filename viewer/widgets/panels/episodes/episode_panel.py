@@ -237,8 +237,8 @@ class EpisodePanel(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         t, painter = theme.active(), QPainter(self)
-        painter.fillRect(self.rect(), theme.colour(t.side))
-        painter.fillRect(self.width() - 1, 0, 1, self.height(), theme.colour(t.line))
+        painter.fillRect(self.rect(), theme.color(t.side))
+        painter.fillRect(self.width() - 1, 0, 1, self.height(), theme.color(t.line))
         box = QRectF(theme.MARGIN, 10, self.before.x() - theme.MARGIN - 6, 22)
         used = drawing.write(painter, box, "Episodes", t.text, 12, bold=True)
         order, place = self.episodes.order, self.place()
