@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -17,6 +18,7 @@ from capture.stop_request import (
     exit_at_once,
     handle_stop_signals,
     ignore_stop_signals_at_exit,
+    is_ending,
     restore_handlers,
 )
 from capture.terminal_text import replace_control_characters
@@ -73,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     finally:
         if arguments is None:  # only this process's exit follows, which takes torch a second: nothing is left to stop
-            ignore_stop_signals_at_exit()
+            while not is_ending():
+                with contextlib.suppress(KeyboardInterrupt):  # of a signal that came when all was done
+                    ignore_stop_signals_at_exit()
         else:
             restore_handlers(handlers)
 

@@ -55,6 +55,11 @@ def check_stop() -> None:
         raise KeyboardInterrupt
 
 
+def is_ending() -> bool:
+    """Return whether the process only exits: signals are ignored."""
+    return _State.has_ended
+
+
 def ignore_stop_signals_at_exit() -> None:
     """Ignore the signals from now on, as the process only exits, and let it exit with the code that `main` returns.
 

@@ -45,6 +45,8 @@ class LatePanels(QWidget):
         """The tabs under the token strips."""
         self.front = QStackedWidget()
         """The left column, and the page with the wall of heads."""
+        self.last_of_tabs: QWidget | None = None
+        """The widget on the tabs that the Tab key comes to last."""
 
     @cached_property
     def regions(self) -> RegionList:
@@ -76,7 +78,8 @@ class LatePanels(QWidget):
         around = QVBoxLayout(page)
         around.setContentsMargins(theme.MARGIN, 10, theme.MARGIN, 6)
         around.addWidget(wall)
-        self._add(page, self.front)
+        self.front.addWidget(page)
+        self._show_file(page)
         wall.save_requested.connect(self.save_requested)
         return wall
 
@@ -87,19 +90,14 @@ class LatePanels(QWidget):
             yield
 
     def _add_tab(self, panel: TabPanel) -> TabPanel:
-        self._add(panel, self.stack)
+        """Put a panel on the stack of tabs, behind the other tabs also in the order of the Tab key."""
+        self.stack.addWidget(panel)
+        for widget in list_focusable(panel):
+            if self.last_of_tabs is not None:
+                QWidget.setTabOrder(self.last_of_tabs, widget)
+            self.last_of_tabs = widget
+        self._show_file(panel)
         return panel
-
-    def _add(self, part: QWidget, stack: QStackedWidget) -> None:
-        """Put panels on a stack, behind its other widgets also in the order of the Tab key, and show the open file."""
-        last = find_last_in_focus_chain(stack)
-        stack.addWidget(part)
-        widgets: list[QWidget] = [part, *part.findChildren(QWidget)]
-        for widget in widgets:
-            if widget.focusPolicy() != NO_FOCUS and last is not None:
-                QWidget.setTabOrder(last, widget)
-                last = widget
-        self._show_file(part)
 
     def _show_file(self, part: QWidget) -> None:
         """Show the open file, whose opening came before the panels of `part` were there."""
@@ -113,11 +111,10 @@ class LatePanels(QWidget):
         return [vars(self)[name] for name in names if name in vars(self)]
 
 
-def find_last_in_focus_chain(part: QWidget) -> QWidget | None:
-    """Return the widget within `part` that the Tab key comes to last; None if it comes to none."""
-    last, widget = None, part.nextInFocusChain()
-    while widget is not None and widget is not part:  # a ring
-        if part.isAncestorOf(widget) and widget.focusPolicy() != NO_FOCUS:
-            last = widget
-        widget = widget.nextInFocusChain()
-    return last
+def list_focusable(part: QWidget) -> list[QWidget]:
+    """Return the widgets of a part that can have the keyboard's focus, in the order in which they were made.
+
+    Not by `nextInFocusChain`: PySide lets each widget keep the next one alive, the window itself after the last one.
+    """
+    widgets: list[QWidget] = [part, *part.findChildren(QWidget)]
+    return [widget for widget in widgets if widget.focusPolicy() != NO_FOCUS]

@@ -14,7 +14,7 @@ from viewer.rendering import theme
 from viewer.widgets.column_handles import ColumnHandles
 from viewer.widgets.column_parts import Hairline, SideColumn
 from viewer.widgets.controls.tabs import Tabs
-from viewer.widgets.late_panels import LatePanels
+from viewer.widgets.late_panels import LatePanels, list_focusable
 from viewer.widgets.left_column import LeftColumnLayout, PreferredHeights
 from viewer.widgets.panels.atlas import Atlas
 from viewer.widgets.panels.axis_sliders import AxisSliders
@@ -113,6 +113,7 @@ class PanelLayout(LatePanels):
         self.tabs.add_at_end(self.film.mode)
         self.stack.addWidget(self.film)
         self.stack.addWidget(self.region_ranking)
+        self.last_of_tabs = list_focusable(self.region_ranking)[-1]
         self.stack.least = self.region_ranking.minimumHeight()  # comes forward with a new region
         self.main = QWidget()
         self.left = LeftColumnLayout(self.main, self._preferred_heights, 5)
