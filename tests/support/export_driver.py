@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from viewer.export import cli
+from viewer.export.__main__ import main
 from viewer.export.plan import ExportPlan, build_plan
 from viewer.export.renderer import FigureRenderer
 from viewer.export.resolve import resolve_request
@@ -15,7 +16,15 @@ from viewer.export.scenes import ExportSource
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pytest
+
     from viewer.io.results import Results
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Return the sentence with which `pi0-export` ends with code 2."""
+    assert main(list(words)) == 2
+    return capsys.readouterr().err.strip()
 
 
 @dataclass(frozen=True)

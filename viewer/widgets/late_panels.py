@@ -29,10 +29,7 @@ TabPanel = TypeVar("TabPanel", bound=QWidget)
 
 
 class LatePanels(QWidget):
-    """Makes a panel on first access. Together they take a tenth of the time until the first picture.
-
-    Their modules are imported in their properties for the same reason.
-    """
+    """Makes a panel, and imports its module, on first access: not before the first picture, which shows none."""
 
     save_requested = Signal()
     """The wall of heads is to be saved as a picture."""
@@ -101,10 +98,11 @@ class LatePanels(QWidget):
 
     def _show_file(self, part: QWidget) -> None:
         """Show the open file, whose opening came before the panels of `part` were there."""
-        panels = [part, *part.findChildren(Panel)]
-        for panel in panels:
-            if isinstance(panel, Panel) and self.session.results is not None:
-                panel.reload()
+        if self.session.results is None:
+            return
+        own = [part] if isinstance(part, Panel) else []
+        for panel in (*own, *part.findChildren(Panel)):
+            panel.reload()
 
     def made_panels(self, names: Iterable[str]) -> list[Any]:
         """Return those of the named panels that have been made."""

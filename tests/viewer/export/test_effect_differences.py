@@ -11,6 +11,7 @@ import h5py
 import make_effects
 import numpy as np
 import pytest
+from export_driver import refuse
 
 from viewer.analysis import scene
 from viewer.export.__main__ import main
@@ -22,21 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EFFECT = ("--measure", "effect", "--actions", "4")
-
-
-@pytest.fixture
-def measured(small: Path, tmp_path: Path) -> Path:
-    """Return a results file with effects of frame 0 beside it."""
-    path = tmp_path / "small.h5"
-    shutil.copy(small, path)
-    make_effects.write(tmp_path / "small.effects.h5", path)
-    return path
-
-
-def refuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """Return the sentence with which the command ends with code 2."""
-    assert main(list(words)) == 2
-    return capsys.readouterr().err.strip()
 
 
 def read_text(figure: Path) -> str:

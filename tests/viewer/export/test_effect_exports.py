@@ -6,13 +6,13 @@ import csv
 import html
 import json
 import re
-import shutil
 from typing import TYPE_CHECKING
 
 import h5py
 import make_effects
 import numpy as np
 import pytest
+from export_driver import refuse
 from PIL import Image
 
 from viewer.export.__main__ import main
@@ -20,21 +20,6 @@ from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.fixture
-def measured(small: Path, tmp_path: Path) -> Path:
-    """Return a results file with effects of frame 0 beside it."""
-    path = tmp_path / "small.h5"
-    shutil.copy(small, path)
-    make_effects.write(tmp_path / "small.effects.h5", path)
-    return path
-
-
-def refuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """Return the sentence with which the command ends with code 2."""
-    assert main(list(words)) == 2
-    return capsys.readouterr().err.strip()
 
 
 def test_summary_of_effects_is_one_figure_with_its_view(measured: Path, tmp_path: Path) -> None:

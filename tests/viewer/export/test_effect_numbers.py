@@ -8,9 +8,9 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import h5py
-import make_effects
 import numpy as np
 import pytest
+from export_driver import refuse
 
 from viewer.analysis.effects.effect_rows import COLUMNS
 from viewer.export.__main__ import main
@@ -19,15 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ACTION = 2
-
-
-@pytest.fixture
-def measured(small: Path, tmp_path: Path) -> Path:
-    """Return a results file with effects of frame 0 beside it."""
-    path = tmp_path / "small.h5"
-    shutil.copy(small, path)
-    make_effects.write(tmp_path / "small.effects.h5", path)
-    return path
 
 
 def read_effects(results: Path) -> dict[str, Any]:
@@ -53,12 +44,6 @@ def write_table(path: Path, folder: Path, *words: str) -> list[dict[str, str]]:
 def column(rows: list[dict[str, str]], name: str) -> np.ndarray:
     """Return a column of numbers."""
     return np.array([float(row[name]) for row in rows])
-
-
-def refuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """Return the sentence with which the command ends with code 2."""
-    assert main(list(words)) == 2
-    return capsys.readouterr().err.strip()
 
 
 def test_table_of_effects_has_each_patch_and_dimension(measured: Path, tmp_path: Path) -> None:
