@@ -79,7 +79,7 @@ def _resolve_srun_task(environment: Mapping[str, str], tasks: int) -> Shard:
     if not 0 <= task < tasks:
         raise UserError(f"SLURM_PROCID is {task} and {_TASKS} is {tasks}; start the processes with srun")
     origin = "srun and the SLURM array" if parts > 1 else "srun"
-    # If SLURM assigns GPUs to tasks, each task sees its has_own_gpu as the first.
+    # If SLURM assigns GPUs to tasks, each task sees its own as the first.
     has_own_gpu = environment.get("SLURM_GPUS_PER_TASK") or "gpu" in environment.get("SLURM_TRES_PER_TASK", "")
     local = (
         _read_integer(environment, "SLURM_LOCALID", 0) if not has_own_gpu and "SLURM_LOCALID" in environment else None

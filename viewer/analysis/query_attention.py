@@ -49,7 +49,7 @@ class QueryAttention:
         return self.results.has_maps(self.frame)
 
     def has_stored_score(self, measure: Measure) -> bool:
-        """Return whether a score of the region is read as it was computed while capturing, and not worked out of maps.
+        """Return whether a score of the region is read as it was computed while capturing, not from the maps.
 
         So it is without maps, and for one word or action where the file has the score of exactly these patches.
         """
