@@ -232,8 +232,8 @@ def _first_of_run(run: Run) -> Probe | None:
     from viewer.analysis import probe
     from viewer.io import run_index
 
-    found = run_index.statuses(run)
-    number = run_index.first(run_index.listed(run, found), found)
+    statuses = run_index.statuses(run)
+    number = run_index.first(run_index.listed(run, statuses), statuses)
     try:
         return None if number is None else probe.early(run_index.path_of(run, run.episodes[number]))
     except UserError:

@@ -40,11 +40,11 @@ def qt_beside() -> Iterator[None]:
     A library that is not found is loaded by PySide as usual. The thread is joined on exit, because the process is then
     forked, the fastest way to start checking a file, and only a process with one thread can be forked safely.
     """
-    found = importlib.util.find_spec("PySide6") if sys.platform == "linux" else None
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("PySide6") if sys.platform == "linux" else None
+    if spec is None or not spec.submodule_search_locations:
         yield
         return
-    folder = Path(found.submodule_search_locations[0]) / "Qt"
+    folder = Path(spec.submodule_search_locations[0]) / "Qt"
     thread = threading.Thread(target=_load, args=([str(folder / name) for name in LIBRARIES],), daemon=True)
     thread.start()
     try:

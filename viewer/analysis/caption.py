@@ -164,34 +164,34 @@ def _describe_scale(state: ViewState) -> list[str]:
 
 def _caption_of_effect(results: Results, state: ViewState, difference: str) -> Caption:
     """Return the caption of an effect map; of the region's effect where exactly that was measured."""
-    found = effects.find_map(results, state.frame, state.query, state.measure, state.dim)
-    if found is None:
+    effect_map = effects.find_map(results, state.frame, state.query, state.measure, state.dim)
+    if effect_map is None:
         reason = effects.find_map_unavailable_reason(results, state.frame, state.measure, state.dim)
         return Caption("No effects:" if state.measure == "effect" else "No gradients:", f"{reason}.", "")
     last = [f"minus {difference}"] if difference else _describe_scale(state)
     last += filter(None, [describe_region(state)])
     target = effects.find_region_effect(results, state.frame, state.region)
-    if target is not None and found.dims is None:
+    if target is not None and effect_map.dims is None:
         who, moves = effects.describe_target(target, state.query)
         actions = state.query.items if state.query.kind == "action" else ()
         noise = format_noise(target.noise_floor(actions), target.seeds)
         return Caption(_capitalised(who), moves, " · ".join(filter(None, [noise, *last])))
-    who, _ = effects.name_of_map(state, found)
-    text, largest = effects.describe_map(results, state, found)
-    noise = format_noise(found.floor, found.seeds)
+    who, _ = effects.name_of_map(state, effect_map)
+    text, largest = effects.describe_map(results, state, effect_map)
+    noise = format_noise(effect_map.floor, effect_map.seeds)
     return Caption(_capitalised(who), text, " · ".join(filter(None, [largest, noise, *last])))
 
 
 def caption_of_effects(results: Results, state: ViewState) -> Caption:
     """Return the caption of effect maps of several frames: how they were made, without the numbers of one frame."""
-    found = effects.find_map(results, state.frame, state.query, state.measure, state.dim)
-    if found is None:
+    effect_map = effects.find_map(results, state.frame, state.query, state.measure, state.dim)
+    if effect_map is None:
         return caption(results, state)
-    who, _ = effects.name_of_map(state, found)
-    seeds = "" if found.is_gradient or not found.seeds else f"noise of {found.seeds} seeds"
+    who, _ = effects.name_of_map(state, effect_map)
+    seeds = "" if effect_map.is_gradient or not effect_map.seeds else f"noise of {effect_map.seeds} seeds"
     return Caption(
         _capitalised(who),
-        effects.describe_maps(state, found),
+        effects.describe_maps(state, effect_map),
         " · ".join(filter(None, [seeds, *_describe_scale(state)])),
     )
 

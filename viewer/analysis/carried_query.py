@@ -45,9 +45,9 @@ def carry_query(view: ViewState, here: Sequence[Chip], there: Sequence[Chip]) ->
     sought = words_sought(view, here)
     if not sought:
         return view
-    found = [align(word, there) for word in sought]
-    places = {place for place in found if place is not None}
-    if None not in found:
+    positions = [align(word, there) for word in sought]
+    places = {place for place in positions if place is not None}
+    if None not in positions:
         return replace(view, query=Query("text", tuple(sorted(places))), sought=())
     if not places:
         places = {place for place, chip in enumerate(there) if chip.role == "prompt"} or set(range(len(there)))

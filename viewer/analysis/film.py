@@ -196,9 +196,9 @@ def _read_map(results: Results, view: ViewState) -> tuple[Floats, float, int]:
     No more is read than they need.
     """
     if view.measure in FROM_EFFECTS:
-        found = effects.find_map(results, view.frame, view.query, view.measure, view.dim)
+        effect_map = effects.find_map(results, view.frame, view.query, view.measure, view.dim)
         shape = len(results.cameras), *results.grid.shape
-        return np.full(shape, np.nan, np.float32) if found is None else found.values, 0.0, 1
+        return np.full(shape, np.nan, np.float32) if effect_map is None else effect_map.values, 0.0, 1
     if len(_names_of_parts(view)) > 1:
         whole = scene.compose(results, replace(view, unit="weight"))
         return whole.maps, whole.uniform, whole.keys

@@ -111,14 +111,16 @@ def build_frame_timeline(results: Results, rate: float | None = None) -> FrameTi
     index, times = results.column_of(schema.FRAMES_INDEX), results.column_of(schema.FRAMES_TIME)
     names = names if len(names) == count else ("",) * count
     prompts = prompts if len(prompts) == count else ("",) * count
-    found: dict[tuple[str, float], list[int]] = {}
+    frames_by_moment: dict[tuple[str, float], list[int]] = {}
     if index is not None and len(index) == count:
         for frame, (name, place) in enumerate(zip(names, index.tolist(), strict=True)):
-            found.setdefault((name, place), []).append(frame)
-    if not found or any(len({prompts[frame] for frame in frames}) < len(frames) for frames in found.values()):
+            frames_by_moment.setdefault((name, place), []).append(frame)
+    if not frames_by_moment or any(
+        len({prompts[frame] for frame in frames}) < len(frames) for frames in frames_by_moment.values()
+    ):
         # The same prompt twice at one place: the index does not tell moments apart.
-        found = {(names[frame], float(frame)): [frame] for frame in range(count)}
-    moments = tuple(tuple(frames) for frames in found.values())
+        frames_by_moment = {(names[frame], float(frame)): [frame] for frame in range(count)}
+    moments = tuple(tuple(frames) for frames in frames_by_moment.values())
     firsts = [frames[0] for frames in moments]
     starts = tuple(n for n, frame in enumerate(firsts) if n == 0 or names[frame] != names[firsts[n - 1]])
     moment_of = [0] * count

@@ -178,8 +178,8 @@ class QueryAttention:
     @property
     def stored_change(self) -> Floats:
         """Weight that moves over the steps, as it was computed while capturing: (layers, 1, heads)."""
-        found = self.results.step_change(self.frame)
-        every = self._only_item(None if found is None else found[:, :, None], "change")
+        changes = self.results.step_change(self.frame)
+        every = self._only_item(None if changes is None else changes[:, :, None], "change")
         layers, _, heads = self._places
         return _take(every, layers, None, heads)
 

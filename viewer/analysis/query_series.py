@@ -79,10 +79,10 @@ def find_same_query(query: Query, results: Results, frame: int, other_frame: int
     here, there = results.chips(frame), results.chips(other_frame)
     if here == there:
         return query
-    found = {align(here[item], there) for item in query.items if item < len(here)}
-    if not found or None in found:
+    positions = {align(here[item], there) for item in query.items if item < len(here)}
+    if not positions or None in positions:
         return None
-    return Query("text", tuple(sorted(place for place in found if place is not None)))
+    return Query("text", tuple(sorted(place for place in positions if place is not None)))
 
 
 def find_query_series(

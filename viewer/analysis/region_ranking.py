@@ -45,10 +45,10 @@ class HeadGroup:
 
 def group_by_head(rows: Sequence[RankedHead]) -> list[HeadGroup]:
     """Return rows, heaviest first, by their heads; the head with the heaviest row first."""
-    found: dict[tuple[int, int], list[RankedHead]] = {}
+    rows_by_head: dict[tuple[int, int], list[RankedHead]] = {}
     for row in rows:
-        found.setdefault((row.layer, row.head), []).append(row)
-    return [HeadGroup(layer, head, tuple(members)) for (layer, head), members in found.items()]
+        rows_by_head.setdefault((row.layer, row.head), []).append(row)
+    return [HeadGroup(layer, head, tuple(members)) for (layer, head), members in rows_by_head.items()]
 
 
 def rank_by_region(
@@ -58,7 +58,7 @@ def rank_by_region(
 
     At most `most`; None once `is_stale` says so.
     """
-    found: list[RankedHead] = []
+    rows: list[RankedHead] = []
     chips = results.chips(view.frame)
     queries = [Query("text", (item,)) for item in range(len(chips))]
     queries += [Query("action", (item,)) for item in range(results.horizon)]
@@ -66,7 +66,7 @@ def rank_by_region(
     for query in queries:
         if not results.has_maps(view.frame):
             mass = QueryAttention(results, view.frame, query, view.region).stored_region_mass
-            least = _add_best(found, query, mass, most, least)
+            least = _add_best(rows, query, mass, most, least)
             continue
         parts = []
         for token in scene.tokens_of(results, view.frame, query):
@@ -74,22 +74,22 @@ def rank_by_region(
                 return None
             parts.append(_read_region_mass(results, view.frame, query, token, view.region))
         mass = np.mean(parts, axis=0, dtype=np.float32)  # (layers, steps, heads)
-        least = _add_best(found, query, mass, most, least)
-    found.sort(key=lambda row: (-row.mass, row.layer, row.step, row.head))
-    return found[:most]
+        least = _add_best(rows, query, mass, most, least)
+    rows.sort(key=lambda row: (-row.mass, row.layer, row.step, row.head))
+    return rows[:most]
 
 
-def _add_best(found: list[RankedHead], query: Query, mass: Floats, most: int, least: float) -> float:
+def _add_best(rows: list[RankedHead], query: Query, mass: Floats, most: int, least: float) -> float:
     """Add a query's heaviest heads, of masses (layers, steps, heads); return above which weight others are added."""
     flat = mass.ravel()
     best = np.argpartition(-flat, min(most, flat.size) - 1)[:most]
     for index in best[flat[best] > least].tolist():
         layer, step, head = np.unravel_index(index, mass.shape)
-        found.append(RankedHead(query, int(layer), int(step), int(head), float(flat[index])))
-    if len(found) > 4 * most:
-        found.sort(key=lambda row: -row.mass)
-        del found[most:]
-        least = found[-1].mass
+        rows.append(RankedHead(query, int(layer), int(step), int(head), float(flat[index])))
+    if len(rows) > 4 * most:
+        rows.sort(key=lambda row: -row.mass)
+        del rows[most:]
+        least = rows[-1].mass
     return least
 
 

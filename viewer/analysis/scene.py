@@ -84,10 +84,10 @@ def tokens_of(results: Results, frame: int, query: Query) -> tuple[int, ...]:
 
 def rows_of(results: Results, frame: int, query: Query) -> list[Rows]:
     """Return the weights of each of the query's tokens at all layers, steps and heads."""
-    found = [results.rows(frame, query.kind, token) for token in tokens_of(results, frame, query)]
-    if not found:
+    rows = [results.rows(frame, query.kind, token) for token in tokens_of(results, frame, query)]
+    if not rows:
         raise IndexError("this frame has no such word")
-    return found
+    return rows
 
 
 def group_matrix(results: Results, frame: int) -> Floats:
@@ -172,9 +172,11 @@ def _stored_masses(results: Results, state: ViewState) -> Floats | None:
         row: Floats = stored[state.layer, min(state.step, stored.shape[1] - 1)]
         return row
     step = min(state.step, max(len(results.steps) - 1, 0))
-    found = [results.mass_at(frame, kind, token, state.layer, step) for token in tokens_of(results, frame, state.query)]
-    rows = [row for row in found if row is not None]
-    return attention.reduce_axis(np.stack(rows), 0, "mean") if rows and len(rows) == len(found) else None
+    token_masses = [
+        results.mass_at(frame, kind, token, state.layer, step) for token in tokens_of(results, frame, state.query)
+    ]
+    rows = [row for row in token_masses if row is not None]
+    return attention.reduce_axis(np.stack(rows), 0, "mean") if rows and len(rows) == len(token_masses) else None
 
 
 def layer_rows(results: Results, state: ViewState) -> list[Rows]:
@@ -283,24 +285,24 @@ def _compose_without_maps(results: Results, state: ViewState) -> Scene:
 
 def _compose_effect(results: Results, state: ViewState) -> Scene:
     """Return the scene of an effect map, without any value where there is none; masses are those of the attention."""
-    found = effects.find_map(results, state.frame, state.query, state.measure, state.dim)
-    if found is None:
+    effect_map = effects.find_map(results, state.frame, state.query, state.measure, state.dim)
+    if effect_map is None:
         from viewer.model.effects import EffectMap, Method  # imported late: it delays the first picture
 
         nothing = np.full((len(results.cameras), *results.grid.shape), np.nan, np.float32)
-        found = EffectMap(nothing, Method(), 0, float("nan"), is_gradient=state.measure == "gradient")
+        effect_map = EffectMap(nothing, Method(), 0, float("nan"), is_gradient=state.measure == "gradient")
     mode = "shared" if state.range == "uniform" else state.range  # no effect is what a spread row is to attention
     return Scene(
-        np.nan_to_num(found.values, nan=0.0, posinf=0.0, neginf=0.0),
+        np.nan_to_num(effect_map.values, nan=0.0, posinf=0.0, neginf=0.0),
         np.zeros(results.tokens, np.float32),
         np.zeros(results.horizon if state.query.kind == "action" else 0, np.float32),
         mass=dict(attention.named(results.groups, mass_row(results, state))),
         removed=0.0,
-        ranges=attention.color_range(found.values, mode, state.low, state.high),
+        ranges=attention.color_range(effect_map.values, mode, state.low, state.high),
         keys=count_keys(results, state.frame, 0),
         row_sum=0.0,
         grid=results.grid,
-        effect=found,
+        effect=effect_map,
     )
 
 

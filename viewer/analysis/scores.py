@@ -164,8 +164,8 @@ def iou90(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
 def _lift(patches: PicturePatches) -> Floats:
     chance = patches.region_size / max(patches.count, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = patches.region_total / patches.total / chance
-    return _where_defined(found, patches)
+        multiples = patches.region_total / patches.total / chance
+    return _where_defined(multiples, patches)
 
 
 def _hit(patches: PicturePatches) -> Floats:
@@ -176,9 +176,9 @@ def _iou90(patches: PicturePatches) -> Floats:
     return _where_defined(patches.region_overlap if patches.region_size else np.zeros(()), patches)
 
 
-def _where_defined(found: npt.NDArray[Any], patches: PicturePatches) -> Floats:
+def _where_defined(scores: npt.NDArray[Any], patches: PicturePatches) -> Floats:
     is_defined = (patches.total > 0) & bool(patches.region_size)
-    result: Floats = np.where(is_defined, found, np.nan).astype(np.float32)
+    result: Floats = np.where(is_defined, scores, np.nan).astype(np.float32)
     return result
 
 
@@ -365,14 +365,14 @@ def find_unavailable_reason(name: str, kind: str, region: tuple[Cell, ...], bars
 def find_unavailable_scores(results: Results, view: ViewState) -> dict[str, str]:
     """Return the scores that the query of a view cannot have, by name, and why."""
     bars, kind = results.bars(view.frame), view.query.kind
-    found = {name: find_unavailable_reason(name, kind, view.region, bars) for name in SCORES}
+    reasons = {name: find_unavailable_reason(name, kind, view.region, bars) for name in SCORES}
     if view.region_name and not view.region:
-        found |= {name: describe_region(view) for name, score in SCORES.items() if score.needs_region}
-    found |= _find_not_captured(results, view, bars) if not results.has_maps(view.frame) else {}
-    found |= {
+        reasons |= {name: describe_region(view) for name, score in SCORES.items() if score.needs_region}
+    reasons |= _find_not_captured(results, view, bars) if not results.has_maps(view.frame) else {}
+    reasons |= {
         score.name: score.find_missing(results, view.frame, kind) for score in SCORES.values() if score.find_missing
     }
-    return {name: reason for name, reason in found.items() if reason}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def describe_value(results: Results, frame: int, score: Score, value: float, *, is_mean: bool) -> str:
@@ -384,7 +384,7 @@ def describe_value(results: Results, frame: int, score: Score, value: float, *, 
 
 def _find_not_captured(results: Results, view: ViewState, bars: Mask) -> dict[str, str]:
     """Return the scores that need maps, in a frame whose maps were not kept, by name, and why; empty for the others."""
-    query, found = QueryAttention(results, view.frame, view.query, view.region), dict[str, str]()
+    query, reasons = QueryAttention(results, view.frame, view.query, view.region), dict[str, str]()
     for name in ("entropy", "region", "lift", "hit", "iou", "change"):
         reason = find_unavailable_reason(name, view.query.kind, view.region, bars)
         if not reason:
@@ -395,5 +395,5 @@ def _find_not_captured(results: Results, view: ViewState, bars: Mask) -> dict[st
                     results.find_region(view.frame, view.region) is not None
                 )
                 reason = "of several words it needs maps" if is_known else "this region was not scored"
-        found[name] = reason
-    return found
+        reasons[name] = reason
+    return reasons

@@ -311,5 +311,5 @@ def key_hint(command: str) -> str:
 def matching(words: str) -> list[Command]:
     """Return the commands whose title or section contains every word of `words`, those that start with it first."""
     parts = words.lower().split()
-    found = [c for c in TABLE if all(part in f"{c.title} {c.section}".lower() for part in parts)]
-    return sorted(found, key=lambda c: not c.title.lower().startswith(words.lower().strip()))
+    commands = [c for c in TABLE if all(part in f"{c.title} {c.section}".lower() for part in parts)]
+    return sorted(commands, key=lambda c: not c.title.lower().startswith(words.lower().strip()))

@@ -75,11 +75,11 @@ def find_figure_dims(session: Session, measure: str, over: str) -> tuple[int, ..
         return ()
     along = build_frame_timeline(results).along(view.frame) if over == "frames" else (view.frame,)
     frames = [frame for frame in measured_frames(results, measure) if frame in set(along)]
-    found = {dim for frame in frames[:MOST_READ] for dim in find_dims(results, frame, measure)}
+    dims = {dim for frame in frames[:MOST_READ] for dim in find_dims(results, frame, measure)}
     pin = session.pin
     if pin is not None and view.compare == "difference":
-        found &= set(find_dims(pin[0], pin[1].frame, measure))
-    return tuple(sorted(found))
+        dims &= set(find_dims(pin[0], pin[1].frame, measure))
+    return tuple(sorted(dims))
 
 
 def find_table_dims(session: Session) -> tuple[int, ...]:

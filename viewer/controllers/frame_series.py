@@ -88,8 +88,8 @@ class FrameSeries(QObject):
         place = timeline.moments[timeline.moment_of[frame]].index(frame)
         key = (timeline, timeline.prompts[frame], place)
         if self._along is None or self._along[0] != key:
-            before, found = self._along, timeline.along(frame)
-            self._along = key, before[1] if before is not None and before[1] == found else found
+            before, frames = self._along, timeline.along(frame)
+            self._along = key, before[1] if before is not None and before[1] == frames else frames
         return self._along[1]
 
     def name_moment(self, moment: int) -> str:
@@ -113,13 +113,13 @@ class FrameSeries(QObject):
         if self._series is None or self._series[0] != key:
             try:
                 along = self.along(view.frame)
-                found = find_query_series(results, view.query, view.frame, along, timeline.prompts)
+                series = find_query_series(results, view.query, view.frame, along, timeline.prompts)
             except READ_ERRORS:
                 return None
             except NotLoadedError:
                 self._read_series(results, view, key)
                 return None
-            self._series = key, found
+            self._series = key, series
         return self._series[1]
 
     def _read_series(self, results: Results, view: ViewState, key: tuple[object, ...]) -> None:

@@ -96,8 +96,8 @@ class Prefetch(QObject):
         timeline = self.frame_series.timeline
         if frame >= len(timeline.moment_of):
             return ()
-        found = (timeline.beside(frame, step) for step in ((-1, 1) if self._back else (1, -1)))
-        return tuple(dict.fromkeys(beside for beside in found if beside != frame))
+        neighbours = (timeline.beside(frame, step) for step in ((-1, 1) if self._back else (1, -1)))
+        return tuple(dict.fromkeys(beside for beside in neighbours if beside != frame))
 
 
 def next_tokens(results: Results, shown: ViewState) -> list[ViewState]:

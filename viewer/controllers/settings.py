@@ -57,13 +57,13 @@ class Settings:
 
     def recent(self) -> list[Location]:
         """Return the recently opened files that still exist, and addresses, the most recent first."""
-        found = []
+        paths = []
         for line in self.text("recent").split("\n"):
             with contextlib.suppress(UserError):
                 path = locate(line)
                 if line and (not isinstance(path, Path) or path.exists()):  # no server is asked for a list
-                    found.append(path)
-        return found
+                    paths.append(path)
+        return paths
 
     def remember_file(self, path: Location) -> None:
         """Add a file to the top of the recent files, unless its address may hold a signature."""
@@ -98,8 +98,8 @@ class Settings:
 
     def place(self, uuid: str) -> str:
         """Return the file of the episode of a run that was open last; empty if there is none."""
-        found = [line.partition(" ") for line in self.text("places").split("\n")]
-        return next((file for key, _, file in found if uuid and key == _key(uuid)), "")
+        entries = [line.partition(" ") for line in self.text("places").split("\n")]
+        return next((file for key, _, file in entries if uuid and key == _key(uuid)), "")
 
     def remember_place(self, uuid: str, file: str) -> None:
         """Store which episode of a run is open."""

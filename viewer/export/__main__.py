@@ -104,13 +104,13 @@ def open_source(arguments: ExportArguments) -> Iterator[ExportSource]:
             named = len(files) + len(arguments.effects)
             paths = [_wait_for_probe(probe) for probe in probes[:named]]
             # One that was not named and cannot be read, or is of another file, must not stop an export.
-            found = {probe.path for probe in probes[named:] if not probe.wait()}
+            readable_paths = {probe.path for probe in probes[named:] if not probe.wait()}
     finally:
         for probe in probes:
             probe.stop()
     file, other = paths[0], paths[1] if arguments.other is not None else None
     local = [path for path in paths[len(files) :] if isinstance(path, Path)]
-    usable = [[path for path in names if path in found] for names in (beside, beside_other)]
+    usable = [[path for path in names if path in readable_paths] for names in (beside, beside_other)]
     with ExportSource.open(file, other, local, *usable) as source:
         yield source
 

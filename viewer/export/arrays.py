@@ -142,11 +142,11 @@ def _write_maps(
 def find_effect_axes(reader: BlockReader) -> dict[str, tuple[str, ...]]:
     """Return the axes of each array of effects that the first frame has, by its name."""
     queries = [query[:1] for query in _action_queries(reader.request)[:1]]
-    found = read_effect_arrays(reader.results, reader.request.frames[:1], queries)
-    return {name: axes for name, (axes, _) in found.items()}
+    arrays = read_effect_arrays(reader.results, reader.request.frames[:1], queries)
+    return {name: axes for name, (axes, _) in arrays.items()}
 
 
 def _action_queries(request: ExportRequest) -> list[list[Query]]:
     """Return the queries of actions in each frame; empty where none is exported."""
-    found = next((query for query in request.queries if query.phase == "suffix"), None)
-    return [] if found is None else [[named.query for named in frame] for frame in found.by_frame]
+    suffix = next((query for query in request.queries if query.phase == "suffix"), None)
+    return [] if suffix is None else [[named.query for named in frame] for frame in suffix.by_frame]

@@ -55,8 +55,8 @@ def second_file_of(view: str) -> str:
         value = json.loads(view)
     except ValueError:
         return ""
-    found = value.get(OTHER, "") if isinstance(value, dict) else ""
-    return found if isinstance(found, str) and "\0" not in found else ""
+    name = value.get(OTHER, "") if isinstance(value, dict) else ""
+    return name if isinstance(name, str) and "\0" not in name else ""
 
 
 def find_second_file(file: Location, relative: str, advice: str) -> Location:
@@ -138,10 +138,10 @@ def read_view(name: str) -> str:
             f"“{name[:80]}” is neither the JSON of a view nor a figure that can be read ({reason}); "
             "copy the view with “Copy view as command”, or name a figure that pi0-export wrote."
         ) from None
-    found = _find_view(content)
-    if found is None:
+    view = _find_view(content)
+    if view is None:
         raise UserError(f"{path.name} carries no view; name a PNG, JPG, PDF or SVG that pi0-export wrote.")
-    return found
+    return view
 
 
 def _find_view(content: bytes) -> str | None:

@@ -257,7 +257,7 @@ class _Resolver:
 
         A figure over the frames has each query once, in the first frame that has it.
         """
-        found, notes = [], []
+        phases, notes = [], []
         for phase in self.phases():
             if view.measure == "contribution" and self.arguments.kind in effect_maps.WEIGHTS:
                 self._require_norms(phase)
@@ -284,8 +284,8 @@ class _Resolver:
                 frame = view.frame if "frame" in self.figure_axes else frames[place]
                 with explain_read_errors(self.results, frame):
                     by_frame[place] = self.default_queries(frame)
-            found.append(PhaseQueries(phase, tuple(by_frame)))
-        return tuple(found), tuple(notes)
+            phases.append(PhaseQueries(phase, tuple(by_frame)))
+        return tuple(phases), tuple(notes)
 
     def _quote(self, named: NamedQuery) -> str:
         return name_words(self.results, named.frame, named.query)

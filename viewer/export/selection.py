@@ -38,7 +38,7 @@ def parse_positions(text: str, labels: Sequence[int], noun: str) -> tuple[int, .
         return tuple(range(len(labels)))
     if text == "last" and labels:
         return (len(labels) - 1,)
-    found: set[int] = set()
+    positions: set[int] = set()
     for part in text.replace(",", " ").split():
         ends = parse_range(part)
         if ends is None:
@@ -49,10 +49,10 @@ def parse_positions(text: str, labels: Sequence[int], noun: str) -> tuple[int, .
                 raise UserError(f"There is no {noun} {end}; the file has {noun}s {format_numbers(sorted(labels))}.")
         if first > last:
             raise UserError(f"“{part}” runs backwards; write {last}-{first}.")
-        found |= {position for position, label in enumerate(labels) if first <= label <= last}
-    if not found:
+        positions |= {position for position, label in enumerate(labels) if first <= label <= last}
+    if not positions:
         raise UserError(f"No {noun} is named; write numbers such as 4,10,15-17, or all, or last.")
-    return tuple(sorted(found))
+    return tuple(sorted(positions))
 
 
 def parse_color_range(text: str) -> dict[str, Any]:

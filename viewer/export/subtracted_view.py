@@ -91,10 +91,10 @@ def suggest_comparison(
         "frame": set(frames),
     }
     known = {"layer": results.layers, "head": range(results.heads), "frame": range(results.done)}
-    found = [
+    options = [
         f"{field}={other}"
         for field, values in known.items()
         if len(values) > 1
         and (other := next((value for value in values if value not in shown[field]), None)) is not None
     ]
-    return [*found, "reduce=max"]
+    return [*options, "reduce=max"]

@@ -74,9 +74,9 @@ def find_column_scores(*, has_region: bool, has_effects: bool = False) -> list[S
 
     Those of effects only where the file has some.
     """
-    found = [score for score in SCORES.values() if score.column and (has_region or not score.needs_region)]
-    found = [score for score in found if has_effects or not score.needs_effects]
-    return sorted(found, key=lambda score: score.needs_region)
+    scores = [score for score in SCORES.values() if score.column and (has_region or not score.needs_region)]
+    scores = [score for score in scores if has_effects or not score.needs_effects]
+    return sorted(scores, key=lambda score: score.needs_region)
 
 
 def check_installed(file_format: str) -> None:
@@ -130,11 +130,11 @@ class BlockReader:
         self.has_maps = request.kind == "arrays" or request.table_of == "maps"
         self.is_of_effects = request.kind == "table" and request.table_of == "effects"
         has_effects = bool(results.effects) or request.has_effect_columns
-        found = find_column_scores(has_region=self.has_region, has_effects=has_effects)
+        scores = find_column_scores(has_region=self.has_region, has_effects=has_effects)
         if request.kind == "arrays":
-            self.scores = [SCORES["entropy"], *(score for score in found if score.needs_effects)]
+            self.scores = [SCORES["entropy"], *(score for score in scores if score.needs_effects)]
         else:
-            self.scores = [] if self.has_maps or self.is_of_effects else found
+            self.scores = [] if self.has_maps or self.is_of_effects else scores
 
     def blocks(self) -> Iterator[Block]:
         """Yield all blocks: phases outermost, then frames, then queries.

@@ -32,8 +32,8 @@ class Cache:
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
-                found: T = self._values[key][0]
-                return found
+                cached: T = self._values[key][0]
+                return cached
         value = make()  # without the lock, so that other threads get cached values meanwhile
         weight = size(value) + 64
         with self._lock:

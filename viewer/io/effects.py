@@ -86,12 +86,12 @@ class Effects:
             raise guard.damaged("its targets have no kinds")
 
     def _read_names(self, name: str) -> tuple[str, ...]:
-        found = self._guard.find(name, 1)
-        if found is None:
+        dataset = self._guard.find(name, 1)
+        if dataset is None:
             return ()
-        if found.shape[0] > MOST_TARGETS:
-            raise self._guard.damaged(f"{name} has {found.shape[0]} entries")
-        return tuple(clean_text(text, 200) for text in hdf5_guard.texts(hdf5_guard.read(found, (slice(None),))))
+        if dataset.shape[0] > MOST_TARGETS:
+            raise self._guard.damaged(f"{name} has {dataset.shape[0]} entries")
+        return tuple(clean_text(text, 200) for text in hdf5_guard.texts(hdf5_guard.read(dataset, (slice(None),))))
 
     def attach_to(self, results: ResultsFile) -> None:
         """Check that the file is about an open results file, and that its axes fit.
@@ -172,10 +172,10 @@ class Effects:
     def floor(self, frame: int, actions: tuple[int, ...] = ()) -> float:
         """Return the noise floor of some actions or, without any, of the whole chunk; NaN where it is not measured."""
         name = "noise/floor_of_action" if actions else "noise/floor"
-        found = self.row(name, frame)
-        if found is None:
+        floors = self.row(name, frame)
+        if floors is None:
             return float("nan")
-        return root_mean_square(found[list(actions)]) if actions else float(found)
+        return root_mean_square(floors[list(actions)]) if actions else float(floors)
 
     def effect_map(self, frame: int, actions: tuple[int, ...] = (), dim: int | None = None) -> EffectMap | None:
         """Return the effect of each patch on some actions or, without any, on the whole chunk; None without a map.
@@ -195,8 +195,8 @@ class Effects:
         return self._make_map(frame, (values * scale).astype(np.float32), floor)
 
     def _make_map(self, frame: int, values: Floats, floor: float, dims: tuple[int, ...] | None = None) -> EffectMap:
-        found = self.row("masks/explained", frame)
-        explained = float("nan") if found is None else float(found)
+        stored = self.row("masks/explained", frame)
+        explained = float("nan") if stored is None else float(stored)
         return EffectMap(
             values, self.method, self.block, floor, dims, seeds=self.count_seeds(frame), explained=explained
         )
@@ -288,11 +288,11 @@ class Effects:
         if effect is None or of_action is None or floor is None or floor_of_action is None:
             return ()
         optional = [self.row(name, frame) for name in ("controls/effect_of_action", "controls/robot_change")]
-        found = []
+        targets = []
         for number, (name, kind) in enumerate(zip(self.targets, self.kinds, strict=True)):
             kept = np.zeros(0, bool) if controls is None else np.isfinite(controls[number])
             of_controls, control_changes = (None if values is None else values[number][kept] for values in optional)
-            found.append(
+            targets.append(
                 TargetEffect(
                     name=name, kind=kind, method=self.method,
                     cells=frozenset() if patches is None else _cells(patches[number]),
@@ -306,7 +306,7 @@ class Effects:
                     seeds=self.count_seeds(frame),
                 )
             )  # fmt: skip
-        return tuple(found)
+        return tuple(targets)
 
     def close(self) -> None:
         """Close the file."""
@@ -347,17 +347,17 @@ def _cells(mask: Floats) -> frozenset[tuple[int, int, int]]:
 
 
 def _word(run: dict[str, Any], name: str, default: str) -> str:
-    found = run.get(name)
-    return clean_text(found, 40) if isinstance(found, str) and found else default
+    text = run.get(name)
+    return clean_text(text, 40) if isinstance(text, str) and text else default
 
 
 def _count(run: dict[str, Any], name: str) -> int:
-    found = run.get(name)
-    return found if type(found) is int and found > 0 else 0
+    number = run.get(name)
+    return number if type(number) is int and number > 0 else 0
 
 
 def _numbers(run: dict[str, Any], name: str) -> tuple[int, ...]:
-    found = run.get(name)
-    if not isinstance(found, list) or len(found) > 1024 or not all(type(number) is int for number in found):
+    numbers = run.get(name)
+    if not isinstance(numbers, list) or len(numbers) > 1024 or not all(type(number) is int for number in numbers):
         return ()
-    return tuple(sorted(found))
+    return tuple(sorted(numbers))

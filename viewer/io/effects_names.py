@@ -24,11 +24,11 @@ def find_effects_files(results: Location) -> list[Path]:
         return []
     plain = results.with_name(f"{_stem(results)}{effects_schema.SUFFIX}")
     try:
-        found = [plain] if plain.is_file() else []
+        plain_files = [plain] if plain.is_file() else []
     except OSError:  # a name that no file can have; opening the results file says so
         return []
     numbered = (path for _, path in sorted(_find_numbered(results), reverse=True))
-    return [*list(numbered)[: MOST_FILES - 1], *found]
+    return [*list(numbered)[: MOST_FILES - 1], *plain_files]
 
 
 def find_numbered_path(results: Path) -> Path:
@@ -38,16 +38,16 @@ def find_numbered_path(results: Path) -> Path:
 
 
 def _find_numbered(results: Path) -> list[tuple[int, Path]]:
-    stem, suffix, found = _stem(results), effects_schema.SUFFIX, []
+    stem, suffix, numbered = _stem(results), effects_schema.SUFFIX, []
     try:
         for entry in results.parent.iterdir():
             middle = entry.name.removeprefix(f"{stem}.").removesuffix(suffix)
             is_number = middle.isascii() and middle.isdigit() and len(middle) < 10
             if is_number and entry.name == f"{stem}.{middle}{suffix}":
-                found.append((int(middle), entry))
+                numbered.append((int(middle), entry))
     except OSError:
         return []
-    return found
+    return numbered
 
 
 def _stem(results: Path) -> str:
@@ -65,5 +65,5 @@ def find_results_file(effects: Path) -> Path | None:
     stem = effects.name.removesuffix(effects_schema.SUFFIX)
     before, _, number = stem.rpartition(".")
     stems = [stem, *([before] if number.isascii() and number.isdigit() else [])]
-    found = (effects.with_name(f"{stem}{end}") for stem in stems for end in (".h5", ".hdf5"))
-    return next((path for path in found if path.is_file()), None)
+    candidates = (effects.with_name(f"{stem}{end}") for stem in stems for end in (".h5", ".hdf5"))
+    return next((path for path in candidates if path.is_file()), None)

@@ -77,9 +77,9 @@ class Guarded:
         known = self._known[name]
         if known is None:
             return None
-        dataset, found = known
-        if found != axes:
-            raise self.damaged(f"{name} has {found} axes, {axes} are needed")
+        dataset, stored_axes = known
+        if stored_axes != axes:
+            raise self.damaged(f"{name} has {stored_axes} axes, {axes} are needed")
         if grow:
             dataset.refresh()  # of h5py, which keeps the shape otherwise
         return dataset
@@ -180,8 +180,8 @@ def extents(dataset: h5py.Dataset, index: tuple[int, ...]) -> list[tuple[int, in
     ]
     if math.prod(len(step) for step in steps) > MAX_CHUNKS:
         return []
-    found = (dataset.id.get_chunk_info_by_coord(corner) for corner in itertools.product(*steps))
-    return [(chunk.byte_offset, chunk.size) for chunk in found if chunk.byte_offset is not None]
+    chunks = (dataset.id.get_chunk_info_by_coord(corner) for corner in itertools.product(*steps))
+    return [(chunk.byte_offset, chunk.size) for chunk in chunks if chunk.byte_offset is not None]
 
 
 def extents_of_part(dataset: h5py.Dataset, index: Index) -> list[tuple[int, int]]:
@@ -204,14 +204,14 @@ def extents_of_part(dataset: h5py.Dataset, index: Index) -> list[tuple[int, int]
     if math.prod(len(step) for step in steps) > MAX_CHUNKS:
         return []
     is_filtered = dataset.id.get_create_plist().get_nfilters() > 0
-    found = []
+    byte_ranges = []
     for corner in itertools.product(*steps):
         chunk = dataset.id.get_chunk_info_by_coord(corner)
         if chunk.byte_offset is None:
             continue
         first, last = (0, chunk.size) if is_filtered else _span_in_chunk(dataset, corner, bounds)
-        found.append((chunk.byte_offset + first, min(last, chunk.size) - first))
-    return found
+        byte_ranges.append((chunk.byte_offset + first, min(last, chunk.size) - first))
+    return byte_ranges
 
 
 def _span_in_chunk(dataset: h5py.Dataset, corner: tuple[int, ...], bounds: list[tuple[int, int]]) -> tuple[int, int]:

@@ -67,10 +67,10 @@ class Stamp(NamedTuple):
     """Modification time in nanoseconds."""
 
 
-def stamp_of(found: RemoteStat, path: RemotePath) -> Stamp:
+def stamp_of(remote_stat: RemoteStat, path: RemotePath) -> Stamp:
     """Return the stamp of a remote file; its address is its identity."""
-    version = hash(found.tag) if found.tag else found.modified_ns
-    return Stamp(identity_of(path), found.size, version)
+    version = hash(remote_stat.tag) if remote_stat.tag else remote_stat.modified_ns
+    return Stamp(identity_of(path), remote_stat.size, version)
 
 
 def identity_of(path: RemotePath) -> tuple[int, int]:
@@ -83,10 +83,10 @@ def read_stamp(path: Location) -> Stamp | None:
     try:
         if isinstance(path, RemotePath):
             return stamp_of(path.remote_stat(), path)
-        found = path.stat()
+        file_stat = path.stat()
     except OSError:
         return None
-    return Stamp((found.st_dev, found.st_ino), found.st_size, found.st_mtime_ns)
+    return Stamp((file_stat.st_dev, file_stat.st_ino), file_stat.st_size, file_stat.st_mtime_ns)
 
 
 def is_missing(path: Location) -> bool:
@@ -107,8 +107,8 @@ def read_identity(path: Location) -> tuple[int, int] | None:
     """
     if isinstance(path, RemotePath):
         return identity_of(path)
-    found = read_stamp(path)
-    return None if found is None else found.identity
+    stamp = read_stamp(path)
+    return None if stamp is None else stamp.identity
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -186,9 +186,9 @@ def open_hdf5_blocks(path: Location, blocks: BlockFile) -> h5py.File:
         raise _torn(path, error) from error
 
 
-def wrong_format(path: Location, found: object) -> UserError:
+def wrong_format(path: Location, file_format: object) -> UserError:
     """Return the error for an HDF5 file that says that it is something else than a results file."""
-    if found == effects_schema.FORMAT:
+    if file_format == effects_schema.FORMAT:
         return UserError(f"{path.name} holds effects on a results file; open that one, then File › Open effects…")
     return UserError(
         f"{path.name} is an HDF5 file, but not a results file of pi0-capture; open one that pi0-capture wrote."

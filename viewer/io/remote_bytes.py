@@ -99,11 +99,11 @@ class RemoteBytes:
         """Return the present size and version on the server; None if the file is gone. Waits."""
         with plain_errors(self.path):
             try:
-                found: RemoteStat | None = self.path.remote_stat(is_fresh=True)
+                remote_stat: RemoteStat | None = self.path.remote_stat(is_fresh=True)
             except FileNotFoundError:
-                found = None
-        self._known_stat = found
-        return found
+                remote_stat = None
+        self._known_stat = remote_stat
+        return remote_stat
 
     def known_stat(self) -> RemoteStat | None:
         """Return what is known of size and version on the server; None if the file is gone.

@@ -276,8 +276,8 @@ class Results(Summaries):
 
     def pieces(self, frame: int) -> tuple[str, ...]:
         """Return the piece of text of each token; empty if absent."""
-        found = self.read_part(schema.TEXT_PIECE, 2, (frame,))
-        return hdf5_guard.texts(found) if found is not None else ()
+        texts = self.read_part(schema.TEXT_PIECE, 2, (frame,))
+        return hdf5_guard.texts(texts) if texts is not None else ()
 
     def string(self, name: str, frame: int) -> str:
         """Return one string of a frame; empty if absent."""
@@ -292,8 +292,8 @@ class Results(Summaries):
 
     def words_of(self, name: str) -> tuple[str, ...]:
         """Return the strings of all finished frames; empty if absent."""
-        found = self._read_finished(name)
-        return () if found is None else hdf5_guard.texts(found)
+        texts = self._read_finished(name)
+        return () if texts is None else hdf5_guard.texts(texts)
 
     def column_of(self, name: str) -> npt.NDArray[np.generic] | None:
         """Return the numbers of all finished frames, (done,); None if absent."""
@@ -317,11 +317,11 @@ class Results(Summaries):
         """
         if self.growing:
             return []
-        found = []
+        byte_ranges = []
         for name, axes, index in view_bytes.list_parts(self, frame, kind, tokens, which):
             dataset = self._guard.find(name, axes)
-            found += hdf5_guard.extents_of_part(dataset, index) if dataset is not None else []
-        return found
+            byte_ranges += hdf5_guard.extents_of_part(dataset, index) if dataset is not None else []
+        return byte_ranges
 
     # Actions
 
@@ -342,8 +342,8 @@ class Results(Summaries):
 
     def time(self, frame: int) -> float | None:
         """Return the time of a frame in its episode in seconds; None if absent."""
-        found = self.read_part(schema.FRAMES_TIME, 1, (frame,))
-        return None if found is None or found.dtype.kind != "f" else float(found)
+        seconds = self.read_part(schema.FRAMES_TIME, 1, (frame,))
+        return None if seconds is None or seconds.dtype.kind != "f" else float(seconds)
 
 
 def _bytes_of(values: npt.NDArray[np.generic]) -> int:

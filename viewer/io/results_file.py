@@ -87,8 +87,8 @@ class ResultsFile:
 
     def _read_header(self) -> None:
         guard = self._guard
-        if (found := guard.attribute("format")) != schema.FORMAT:
-            raise open_file.wrong_format(self.path, found)
+        if (file_format := guard.attribute("format")) != schema.FORMAT:
+            raise open_file.wrong_format(self.path, file_format)
         version = hdf5_guard.numbers(guard.attribute("format_version"))
         if version and version[0] > schema.FORMAT_VERSION[0]:
             raise UserError(
@@ -138,14 +138,14 @@ class ResultsFile:
             raise guard.damaged("it holds no attention")
         layers = {shape[1] for shape in (d.shape for d in (text, action) if d is not None)}
         grid: tuple[int, ...] = ()
-        for found, tail in ((text, 4), (action, 5)):
-            if found is None:
+        for dataset, tail in ((text, 4), (action, 5)):
+            if dataset is None:
                 continue
-            grid = grid or found.shape[tail + 1 :]
-            if found.shape[tail:] != (cameras, *grid) or min(grid) < 1:
-                raise guard.damaged(f"{found.name} has shape {found.shape}, which does not fit {cameras} cameras")
-            if max(found.shape[1:]) > MAX_AXIS or found.dtype.kind != "f":
-                raise guard.damaged(f"{found.name} has shape {found.shape} of {found.dtype}, which cannot be")
+            grid = grid or dataset.shape[tail + 1 :]
+            if dataset.shape[tail:] != (cameras, *grid) or min(grid) < 1:
+                raise guard.damaged(f"{dataset.name} has shape {dataset.shape}, which does not fit {cameras} cameras")
+            if max(dataset.shape[1:]) > MAX_AXIS or dataset.dtype.kind != "f":
+                raise guard.damaged(f"{dataset.name} has shape {dataset.shape} of {dataset.dtype}, which cannot be")
         self.grid = PatchGrid(grid[0], grid[1], *self._model_picture())
         if len(layers) != 1:
             raise guard.damaged("words and actions have different numbers of layers")
@@ -164,15 +164,15 @@ class ResultsFile:
             (schema.ACTION_TO_TEXT, 6, self.tokens),
             (schema.ACTION_TO_ACTION, 6, self.horizon),
         ):
-            found = guard.find(name, axes)
+            dataset = guard.find(name, axes)
             whole = text if name.startswith("text") else action
-            if found is not None and whole is not None:
-                if found.shape[1 : axes - 1] != whole.shape[1 : axes - 1] or found.shape[-1] > MAX_AXIS:
-                    raise guard.damaged(f"{name} has shape {found.shape}, which does not fit {whole.name}")
+            if dataset is not None and whole is not None:
+                if dataset.shape[1 : axes - 1] != whole.shape[1 : axes - 1] or dataset.shape[-1] > MAX_AXIS:
+                    raise guard.damaged(f"{name} has shape {dataset.shape}, which does not fit {whole.name}")
                 if text is None and name == schema.ACTION_TO_TEXT:
-                    self.tokens = found.shape[-1]
-                elif found.shape[-1] != length:
-                    raise guard.damaged(f"{name} has shape {found.shape}, which does not fit {length} keys")
+                    self.tokens = dataset.shape[-1]
+                elif dataset.shape[-1] != length:
+                    raise guard.damaged(f"{name} has shape {dataset.shape}, which does not fit {length} keys")
 
     def _model_picture(self) -> tuple[int, int]:
         """Return height and width of the pictures that the model saw; Pi0.5's where the file has none."""
@@ -366,12 +366,12 @@ class ResultsFile:
         """Fetch the bytes of parts of a slow file into memory, in few requests; waits."""
 
         def look_up() -> None:
-            found = []
+            byte_ranges = []
             for name, axes, index in parts:
                 with contextlib.suppress(*READ_ERRORS):  # what was not in memory is fetched for all parts at once
                     dataset = self._guard.find(name, axes)
-                    found += hdf5_guard.extents_of_part(dataset, index) if dataset is not None else []
-            self.access.need(found)
+                    byte_ranges += hdf5_guard.extents_of_part(dataset, index) if dataset is not None else []
+            self.access.need(byte_ranges)
 
         if self.access.is_slow:
             self.access.run(look_up)

@@ -26,8 +26,8 @@ def list_names(folder: Location) -> Iterator[str]:
     if isinstance(folder, RemotePath):
         yield from (name for name in folder.list_folder() if "/" not in name and len(name) <= MAX_NAME)
         return
-    with os.scandir(folder) as found:
-        yield from (entry.name for entry in found)
+    with os.scandir(folder) as entries:
+        yield from (entry.name for entry in entries)
 
 
 def is_results_name(name: str) -> bool:
@@ -54,7 +54,9 @@ def list_links(folder: Location, inner: str) -> dict[str, bool]:
         if inner and not is_inside(folder / inner, folder):
             return {}
         if isinstance(folder, RemotePath):
-            return {name: found.is_link for name, found in (folder / inner if inner else folder).list_folder().items()}
+            return {
+                name: member.is_link for name, member in (folder / inner if inner else folder).list_folder().items()
+            }
         with os.scandir(folder / inner) as entries:
             return {entry.name: entry.is_symlink() for entry in entries}
     except OSError:

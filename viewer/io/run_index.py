@@ -130,10 +130,10 @@ def _read_remote(path: RemotePath) -> Run:
 
 def _from_index(path: Location) -> Run:
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
+        file_stat = path.stat()
+        if not stat.S_ISREG(file_stat.st_mode):
             raise UserError(f"{path} is not a file; open the folder of a run, or its {schema.INDEX_NAME}.")
-        if found.st_size > MAX_BYTES:
+        if file_stat.st_size > MAX_BYTES:
             raise UserError(f"{path} has more than {MAX_BYTES >> 20} MB, which no index of a run has; open another.")
         text = path.read_bytes()
     except OSError as error:
@@ -212,11 +212,11 @@ def _episode(value: object) -> Episode:
 
 def _optional(value: dict[str, Any], key: str, *kinds: type) -> Any:
     """Return the value of a key, None if it is null or absent; ValueError if it is of none of the types."""
-    found = value.get(key)
-    if found is not None and type(found) not in kinds:
+    member = value.get(key)
+    if member is not None and type(member) not in kinds:
         kind = {bool: "true or false", str: "a text", int: "a whole number"}[kinds[0]]
         raise ValueError(f"its {key} is neither {'a number' if float in kinds else kind} nor null")
-    return found
+    return member
 
 
 def _count(value: int | None) -> int | None:
@@ -305,15 +305,15 @@ def statuses(run: Run) -> tuple[Status, ...]:
     if run.statuses is not None:
         return run.statuses
     folders: dict[str, dict[str, bool]] = {}
-    found = []
+    episode_statuses = []
     if isinstance(run.folder, RemotePath) and not run.folder.has_lists:  # what the index says is all there is to know
         return tuple(Status("failed", episode.failed) if episode.failed else Status("done") for episode in run.episodes)
     for episode in run.episodes:
         parent, _, name = episode.file.rpartition("/")
         if parent not in folders:
             folders[parent] = list_links(run.folder, parent)
-        found.append(_status(run.folder, episode, parent, name, folders[parent]))
-    return tuple(found)
+        episode_statuses.append(_status(run.folder, episode, parent, name, folders[parent]))
+    return tuple(episode_statuses)
 
 
 def _status(folder: Location, episode: Episode, parent: str, name: str, names: dict[str, bool]) -> Status:
@@ -367,17 +367,17 @@ def grouped(run: Run, members: list[int]) -> tuple[Group, ...]:
     return tuple(Group(" · ".join(prompts), tuple(chosen[prompts])) for prompts in shared if prompts in chosen)
 
 
-def listed(run: Run, found: tuple[Status, ...], words: str = "") -> tuple[Group, ...]:
+def listed(run: Run, statuses: tuple[Status, ...], words: str = "") -> tuple[Group, ...]:
     """Return the episodes that match all words, grouped as `grouped` does."""
-    return grouped(run, matching(run, found, words))
+    return grouped(run, matching(run, statuses, words))
 
 
-def first(groups: tuple[Group, ...], found: Sequence[Status]) -> int | None:
+def first(groups: tuple[Group, ...], statuses: Sequence[Status]) -> int | None:
     """Return the episode to open first: the first that is done, else the first being written; None if there is none."""
     for state in OPENABLE:
         for group in groups:
             for number in group.members:
-                if found[number].state == state:
+                if statuses[number].state == state:
                     return number
     return None
 
@@ -387,13 +387,13 @@ def outcome(episode: Episode) -> str:
     return "" if episode.success is None else "success" if episode.success else "failure"
 
 
-def matching(run: Run, found: tuple[Status, ...], words: str) -> list[int]:
+def matching(run: Run, statuses: tuple[Status, ...], words: str) -> list[int]:
     """Return the indices of the episodes with every word in their name, prompts, outcome or state."""
     parts = words.lower().split()
     if not parts:
         return list(range(len(run.episodes)))
     found_words = (
         "\n".join((episode.name, *episode.prompts, outcome(episode), status.state)).lower()
-        for episode, status in zip(run.episodes, found, strict=True)
+        for episode, status in zip(run.episodes, statuses, strict=True)
     )
     return [number for number, words in enumerate(found_words) if all(part in words for part in parts)]

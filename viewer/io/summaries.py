@@ -152,14 +152,14 @@ class Summaries(ResultsFile):
         axes_of = {scores_schema.WORD: "frame, token", scores_schema.COVERAGE: "frame, region, camera, row, col"}
         for name, text in (axes_of | scores_schema.AXES).items():
             axes = text.split(", ")
-            found = guard.find(name, len(axes))
-            if found is None:
+            dataset = guard.find(name, len(axes))
+            if dataset is None:
                 continue
             wanted = tuple(lengths.get(axis, 0) for axis in axes[1:])
             kinds = "iu" if name == scores_schema.WORD else "f"
-            if found.shape[1:] != wanted or max(wanted, default=0) > MAX_AXIS or found.dtype.kind not in kinds:
-                shape = tuple(map(int, found.shape))
-                raise guard.damaged(f"{name} has shape {shape} of {found.dtype}, which does not fit its other parts")
+            if dataset.shape[1:] != wanted or max(wanted, default=0) > MAX_AXIS or dataset.dtype.kind not in kinds:
+                shape = tuple(map(int, dataset.shape))
+                raise guard.damaged(f"{name} has shape {shape} of {dataset.dtype}, which does not fit its other parts")
 
     def has_maps(self, frame: int) -> bool:
         """Return whether the maps of a frame were kept, and not its summaries alone."""
@@ -212,8 +212,8 @@ class Summaries(ResultsFile):
         """Return the place among `regions` of the one that has exactly these patches in a frame; None without any."""
         wanted = set(cells)
         for region in range(len(self.regions)):
-            found = self.region_cells(frame, region)
-            if found is not None and set(found) == wanted:
+            stored_cells = self.region_cells(frame, region)
+            if stored_cells is not None and set(stored_cells) == wanted:
                 return region
         return None
 

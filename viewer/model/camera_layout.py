@@ -83,14 +83,14 @@ def _table(width: int, height: float, shapes: Sequence[float], lines: Lines, gap
         highs = [int(high * part) for high in tall]
     columns = [max(min(each, high * shapes[line[c]]) for line, high in zip(lines, highs, strict=True))
                for c in range(len(lines[0]))]  # fmt: skip
-    found, top = [Box(0, 0, 0, 0)] * len(shapes), 0
+    boxes, top = [Box(0, 0, 0, 0)] * len(shapes), 0
     for line, high in zip(lines, highs, strict=True):
         left = 0.0
         for place, across in zip(line, columns, strict=True):
-            found[place] = _box(left, top, left + across, top + title + high)
+            boxes[place] = _box(left, top, left + across, top + title + high)
             left += across + gap
         top += title + high + gap
-    return found
+    return boxes
 
 
 def _large(width: int, height: float, shapes: Sequence[float], gap: int, title: int) -> list[Box]:
@@ -101,12 +101,12 @@ def _large(width: int, height: float, shapes: Sequence[float], gap: int, title: 
     natural = (width - gap + title * shapes[0] + lost / tall) / (shapes[0] + 1 / tall)
     high = min(height, natural)
     first, second = max((high - title) * shapes[0], 0.0), max((high - lost) / tall, 0.0)
-    found, top = [_box(0, 0, first, high)], 0.0
+    boxes, top = [_box(0, 0, first, high)], 0.0
     for shape in rest:
         stop = top + title + second / shape
-        found.append(_box(first + gap, top, first + gap + second, stop))
+        boxes.append(_box(first + gap, top, first + gap + second, stop))
         top = stop + gap
-    return found
+    return boxes
 
 
 def _box(left: float, top: float, right: float, stop: float) -> Box:

@@ -135,19 +135,19 @@ class TargetEffect:
         """Return the noise floor of some actions or, without any, of the whole chunk, model units."""
         return root_mean_square(self.floor_of_action[list(actions)]) if actions else self.floor
 
-    def against_noise(self, actions: tuple[int, ...] = ()) -> Against:
+    def compare_with_noise(self, actions: tuple[int, ...] = ()) -> NoiseComparison:
         """Return the effect beside its controls, on some actions or, without any, on the whole chunk."""
         chosen = list(actions)
         if not chosen:
-            return _against(self.effect, self.floor, self.controls)
+            return _compare_effect_with_noise(self.effect, self.floor, self.controls)
         effect, floor = root_mean_square(self.effect_of_action[chosen]), self.noise_floor(actions)
         of_action = self.controls_of_action
         controls = np.zeros(0) if of_action is None else np.sqrt(np.square(of_action[:, chosen]).mean(1))
-        return _against(effect, floor, controls)
+        return _compare_effect_with_noise(effect, floor, controls)
 
 
 @dataclass(frozen=True, eq=False)
-class Against:
+class NoiseComparison:
     """An effect as a multiple of the noise, and those of the controls."""
 
     multiple: float
@@ -163,6 +163,6 @@ class Against:
         return float(np.median(self.controls)) if self.controls.size else float("nan")
 
 
-def _against(effect: float, floor: float, controls: npt.NDArray[np.floating]) -> Against:
+def _compare_effect_with_noise(effect: float, floor: float, controls: npt.NDArray[np.floating]) -> NoiseComparison:
     multiples = np.array([multiple_of(float(control), floor) for control in controls], np.float64)
-    return Against(multiple_of(effect, floor), multiples, int((controls < effect).sum()))
+    return NoiseComparison(multiple_of(effect, floor), multiples, int((controls < effect).sum()))

@@ -18,13 +18,13 @@ Range = tuple[int, int]
 
 def find_ranges(numbers: Iterable[int]) -> list[Range]:
     """Return the ranges of neighbours in ascending numbers."""
-    found: list[Range] = []
+    ranges: list[Range] = []
     for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1] = found[-1][0], number
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1] = ranges[-1][0], number
         else:
-            found.append((number, number))
-    return found
+            ranges.append((number, number))
+    return ranges
 
 
 def format_range(ends: Range, dash: str = "–") -> str:

@@ -37,8 +37,8 @@ def parse_decisions(stored: object) -> tuple[Decision, ...] | None:
         return None
     if not isinstance(entries, list):
         return None
-    found = (_parse_entry(entry) for entry in entries[:MAX_DECISIONS])
-    return tuple(decision for decision in found if decision is not None)
+    decisions = (_parse_entry(entry) for entry in entries[:MAX_DECISIONS])
+    return tuple(decision for decision in decisions if decision is not None)
 
 
 def _parse_entry(entry: object) -> Decision | None:

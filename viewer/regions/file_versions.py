@@ -33,10 +33,10 @@ def previous_path(path: Path) -> Path:
 def read_stamp(path: Path) -> Stamp | None:
     """Return what identifies the present version of a file; None if there is no readable file."""
     try:
-        found = path.stat()
+        file_stat = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return file_stat.st_mtime_ns, file_stat.st_size, file_stat.st_ino
 
 
 def check_writable(path: Path) -> None:

@@ -57,7 +57,7 @@ class RegionInFrames:
 
 def find_cells(region: Region, results: Results, frame: int) -> tuple[Cell, ...] | None:
     """Return the patches of a region in a frame, of every camera in which it is known; None where it is in none."""
-    found: list[Cell] = []
+    cells: list[Cell] = []
     is_known = False
     for camera, name in enumerate(results.cameras):
         masks = region.cameras.get(name)
@@ -66,8 +66,8 @@ def find_cells(region: Region, results: Results, frame: int) -> tuple[Cell, ...]
         is_known = True
         coverage = measure_coverage(masks.mask(frame), results.to_model(frame, camera), results.grid)
         rows, cols = np.nonzero(regions_schema.choose_patches(coverage))
-        found += [(camera, row, col) for row, col in zip(rows.tolist(), cols.tolist(), strict=True)]
-    return tuple(found) if is_known else None
+        cells += [(camera, row, col) for row, col in zip(rows.tolist(), cols.tolist(), strict=True)]
+    return tuple(cells) if is_known else None
 
 
 class UnknownRegionError(UserError):
@@ -120,13 +120,13 @@ def _place(
     for frame in frames:
         try:
             named = [fill(text, frame) for text in texts]
-            found = [find(name, frame) for name in named]
+            cells_by_region = [find(name, frame) for name in named]
         except UserError as problem:  # such as a prompt that names no object
             error = error or problem
             continue
-        if all(cells is not None for cells in found):
+        if all(cells is not None for cells in cells_by_region):
             names[frame] = " ".join(named)
-            cells[frame] = tuple(sorted({cell for cells in found if cells for cell in cells}))
+            cells[frame] = tuple(sorted({cell for cells in cells_by_region if cells for cell in cells}))
     if not cells:
         raise error or UnknownRegionError(
             f"The region {' '.join(texts)} is known in none of these frames; `pi0-regions list` says in which it is."
@@ -163,10 +163,12 @@ def follow_region_of_view(
         return None
     own = {view.frame: view.region}
     try:
-        found = find_named_region((view.region_name,), path, results_path, results, frames, lambda text, _: text, read)
+        named_region = find_named_region(
+            (view.region_name,), path, results_path, results, frames, lambda text, _: text, read
+        )
     except UserError:
-        found = None
-    cells = own if found is None else dict(found.cells)
+        named_region = None
+    cells = own if named_region is None else dict(named_region.cells)
     return RegionInFrames(dict.fromkeys(frames, view.region_name), {frame: cells.get(frame, ()) for frame in frames})
 
 

@@ -52,8 +52,8 @@ class NamedPatches:
 
     def find_cells(self, frame: int) -> tuple[Cell, ...] | None:
         """Return the patches in a frame, of every camera in which it is known; None where it is known in none."""
-        found = [camera.cells[frame] for camera in self.cameras.values() if frame in camera.cells]
-        return tuple(sorted(cell for cells in found for cell in cells)) if found else None
+        camera_cells = [camera.cells[frame] for camera in self.cameras.values() if frame in camera.cells]
+        return tuple(sorted(cell for cells in camera_cells for cell in cells)) if camera_cells else None
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -94,7 +94,7 @@ def read_known_patches(
     Raises:
         UserError: The file cannot be read, is damaged, or belongs to another results file.
     """
-    found: dict[str, NamedPatches] = {}
+    patches_by_name: dict[str, NamedPatches] = {}
     count = 0
     with open_guarded(path, results) as guard:
         for name, color, cameras in find_regions(guard, results):
@@ -105,8 +105,8 @@ def read_known_patches(
                 if count > MAX_PATCHES:
                     raise UserError(f"{path.name} holds more than {MAX_PATCHES:,} patches; remove regions or frames.")
                 note_progress()
-            found[name] = NamedPatches(name, color, read)
-    return KnownPatches(found)
+            patches_by_name[name] = NamedPatches(name, color, read)
+    return KnownPatches(patches_by_name)
 
 
 def _read_camera(guard: Guarded, name: str, results: Results, camera: int) -> CameraPatches:
@@ -151,7 +151,7 @@ def to_plain(known: KnownPatches) -> list[dict[str, Any]]:
 
 def from_plain(plain: list[dict[str, Any]], path: Path) -> KnownPatches:
     """Return what `to_plain` was given, of the file at `path`."""
-    found: dict[str, NamedPatches] = {}
+    patches_by_name: dict[str, NamedPatches] = {}
     for number, entry in enumerate(plain):
         check_name(entry["name"])
         color = entry["color"] if re.fullmatch(r"#[0-9a-fA-F]{6}", entry["color"]) else COLORS[number % len(COLORS)]
@@ -163,5 +163,5 @@ def from_plain(plain: list[dict[str, Any]], path: Path) -> KnownPatches:
             }
             origins = {frame: ORIGINS[origin] for frame, origin, _ in camera["frames"]}
             cameras[name] = CameraPatches(cells, origins, dict(camera["stops"]))
-        found[entry["name"]] = NamedPatches(entry["name"], color, cameras)
-    return KnownPatches(found, path)
+        patches_by_name[entry["name"]] = NamedPatches(entry["name"], color, cameras)
+    return KnownPatches(patches_by_name, path)

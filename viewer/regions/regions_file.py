@@ -112,11 +112,11 @@ def read_regions(path: Path, results: Results) -> RegionSet:
         UserError: The file cannot be read, is damaged, or belongs to another results file.
     """
     with open_guarded(path, results) as guard:
-        found = RegionSet(results.uuid)
+        regions = RegionSet(results.uuid)
         for name, color, cameras in find_regions(guard, results):
             read = {camera: _read_camera(guard, f"{name}/{camera}", results, camera) for camera in cameras}
-            found.regions[name] = Region(name, color, read)
-        return found
+            regions.regions[name] = Region(name, color, read)
+        return regions
 
 
 def read_decisive_parts(path: Path, results: Results, note_progress: Callable[[], object]) -> None:

@@ -86,8 +86,8 @@ class Axis(NamedTuple):
             )
         suffix = f" {self.unit}" if self.unit else ""
         for count in range(most, 0, -1):
-            found = find_log_ticks(self.low * self.factor, self.high * self.factor, count)
-            ticks = tuple(Tick(tick.value / self.factor, tick.text + suffix) for tick in found)
+            log_ticks = find_log_ticks(self.low * self.factor, self.high * self.factor, count)
+            ticks = tuple(Tick(tick.value / self.factor, tick.text + suffix) for tick in log_ticks)
             places = self.place([tick.value for tick in ticks]) * room
             widest = max((measure(tick.text) for tick in ticks), default=0.0)
             if len(ticks) < 2 or float(np.diff(places).min()) >= widest + gap:

@@ -166,10 +166,10 @@ def _edges(side: float, shift: float, count: int, low: float, high: float, ratio
 
 def _dots(spans: list[Span], count: int, low: float, high: float, ratio: float) -> npt.NDArray[np.intp]:
     """Return the patch index of each screen pixel along one axis: (pixels,) intp; `count` where there is no patch."""
-    found = np.full(max(round((high - low) * ratio), 1), count, np.intp)
+    indices = np.full(max(round((high - low) * ratio), 1), count, np.intp)
     for number, start, stop in spans:
-        found[round((start - low) * ratio) : round((stop - low) * ratio)] = number
-    return found
+        indices[round((start - low) * ratio) : round((stop - low) * ratio)] = number
+    return indices
 
 
 @lru_cache(maxsize=16)

@@ -42,12 +42,12 @@ def handles(box: QRectF) -> dict[Handle, QPointF]:
         return {}
     middle = box.center()
     xs, ys = {-1: box.left(), 0: middle.x(), 1: box.right()}, {-1: box.top(), 0: middle.y(), 1: box.bottom()}
-    found = {(across, down): QPointF(xs[across], ys[down]) for across in (-1, 1) for down in (-1, 1)}
+    points = {(across, down): QPointF(xs[across], ys[down]) for across in (-1, 1) for down in (-1, 1)}
     if box.width() >= ROOM:
-        found |= {(0, down): QPointF(middle.x(), ys[down]) for down in (-1, 1)}
+        points |= {(0, down): QPointF(middle.x(), ys[down]) for down in (-1, 1)}
     if box.height() >= ROOM:
-        found |= {(across, 0): QPointF(xs[across], middle.y()) for across in (-1, 1)}
-    return found
+        points |= {(across, 0): QPointF(xs[across], middle.y()) for across in (-1, 1)}
+    return points
 
 
 def find_handle(box: QRectF, point: QPointF) -> Handle | None:

@@ -98,16 +98,16 @@ class EpisodeScores:
         region = self.find_region(frame)
         layers, heads = ([cell[0]], [cell[1]]) if cell is not None else (None, None)
         attention = QueryAttention(self.results, frame, query, region or (), layers=layers, heads=heads)
-        found, problem = {}, None
+        scores_by_name, problem = {}, None
         for score in scores:
             if region is not None or not score.needs_region:
                 try:
-                    found[score.name] = score.compute(attention)
+                    scores_by_name[score.name] = score.compute(attention)
                 except UserError as error:  # of a file without maps, which has some scores
                     problem = problem or error
-        if problem is not None and not found:
+        if problem is not None and not scores_by_name:
             raise problem
-        return found
+        return scores_by_name
 
     def find_query(self, frame: int) -> Query:
         """Return the words or actions of the subject in a frame; MissingWordError where it lacks them."""

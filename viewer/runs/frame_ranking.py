@@ -61,7 +61,7 @@ def rank_frames(
         reader = EpisodeScores.prepare(results, path, query.subject, objects or find_objects_file(run, query.subject))
         place = results.layers.index(layer), head
         score = find_score(query.score)
-        found = []
+        ranked = []
         for frame, time in enumerate(find_times(results)):
             if not _is_counted(query, results, frame, float(time)):
                 continue
@@ -72,8 +72,8 @@ def rank_frames(
                 continue
             value = np.nan if values is None else _at_step(values, results, query)
             if np.isfinite(value):
-                found.append(FrameValue(frame, float(value)))
-        return FrameRanking(file, tuple(found))
+                ranked.append(FrameValue(frame, float(value)))
+        return FrameRanking(file, tuple(ranked))
     finally:
         results.close()
 

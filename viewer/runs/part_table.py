@@ -119,8 +119,8 @@ def _take_first_cells(
     if len(cells) == 1:
         return keys
     first, last = ({name: column[start::2] for name, column in keys.items()} for start in (0, 1))
-    for found, (layer, head) in ((first, cells[0]), (last, cells[-1])):
-        if (found["layer"] != layer).any() or (found["head"] != head).any():
+    for rows, (layer, head) in ((first, cells[0]), (last, cells[-1])):
+        if (rows["layer"] != layer).any() or (rows["head"] != head).any():
             return None
     is_same = all(np.array_equal(first[name], last[name]) for name in ("episode", "prompt", "part"))
     return first if is_same else None

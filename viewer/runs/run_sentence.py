@@ -233,13 +233,13 @@ def capitalise(text: str) -> str:
 
 def attach_punctuation(phrases: Sequence[Phrase]) -> list[Phrase]:
     """Return phrases of which none begins with a colon or comma, for what sets blanks between them."""
-    found: list[Phrase] = []
+    joined: list[Phrase] = []
     for phrase in phrases:
-        if found and phrase.text[:1] in {":", ","}:
-            found[-1] = replace(found[-1], text=found[-1].text + phrase.text[0])
+        if joined and phrase.text[:1] in {":", ","}:
+            joined[-1] = replace(joined[-1], text=joined[-1].text + phrase.text[0])
             phrase = replace(phrase, text=phrase.text[1:])
-        found.append(phrase)
-    return found
+        joined.append(phrase)
+    return joined
 
 
 def join_phrases(phrases: Sequence[Phrase]) -> str:

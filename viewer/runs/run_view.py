@@ -58,8 +58,8 @@ def parse_run_view(text: str) -> RunView | None:
         value = None
     if not isinstance(value, dict):
         raise UserError("The view cannot be read; copy it again with “Copy view as command”.")
-    found = value.get(KEY)
-    return _read_view(found) if isinstance(found, dict) else None
+    entry = value.get(KEY)
+    return _read_view(entry) if isinstance(entry, dict) else None
 
 
 def _read_view(value: dict[str, Any]) -> RunView:

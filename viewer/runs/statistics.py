@@ -194,15 +194,15 @@ def _resampled_means(values: Doubles, resamples: int, seed: int) -> Doubles:
     defined = np.isfinite(values)
     mean = mean_of_episodes(values)
     centred = np.where(defined, values - mean, 0.0).astype(np.float32)
-    found = np.empty((values.shape[1], resamples))
+    means = np.empty((values.shape[1], resamples))
     is_complete = bool(defined.all())
     for first, weights in _draw_weights(len(values), resamples, seed):
         sums = centred.T @ weights
         counts = np.float32(len(values)) if is_complete else defined.T.astype(np.float32) @ weights
         # A draw may hold none of the episodes that have a value.
-        found[:, first : first + weights.shape[1]] = sums / np.maximum(counts, 1)
-    found += mean[:, None]
-    return found
+        means[:, first : first + weights.shape[1]] = sums / np.maximum(counts, 1)
+    means += mean[:, None]
+    return means
 
 
 def _draw_weights(episodes: int, resamples: int, seed: int) -> Iterator[tuple[int, Singles]]:
@@ -227,12 +227,12 @@ def _quantiles(values: Doubles, probabilities: Sequence[float]) -> tuple[Doubles
     places = [probability * last for probability in probabilities]
     needed = sorted({min(math.floor(place) + more, last) for place in places for more in (0, 1)})
     ordered = np.partition(values, needed, axis=-1)
-    found = []
+    quantiles = []
     for place in places:
         below = math.floor(place)
         left, right = ordered[..., below], ordered[..., min(below + 1, last)]
-        found.append(left + (place - below) * (right - left))
-    return tuple(found)
+        quantiles.append(left + (place - below) * (right - left))
+    return tuple(quantiles)
 
 
 def _or_nan(counts: npt.NDArray[Any]) -> Doubles:

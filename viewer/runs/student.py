@@ -36,14 +36,14 @@ def quantile(probability: float, degrees: npt.ArrayLike) -> Doubles:
     nu = np.where(nu > 0, nu, np.nan)
     tail = 2 * (1 - probability)
     log_front = _log_gamma((nu + 1) / 2) - _log_gamma(nu / 2) - np.log(nu * math.pi) / 2
-    found = _expand_quantile(NormalDist().inv_cdf(probability), nu)
+    estimate = _expand_quantile(NormalDist().inv_cdf(probability), nu)
     for _ in range(_ROUNDS):
-        slope = 2 * np.exp(log_front - (nu + 1) / 2 * np.log1p(found**2 / nu))
-        step = (two_sided_p(found, nu) - tail) / slope
-        found = found + step
-        if not np.any(np.abs(step) > 1e-10 * found):
+        slope = 2 * np.exp(log_front - (nu + 1) / 2 * np.log1p(estimate**2 / nu))
+        step = (two_sided_p(estimate, nu) - tail) / slope
+        estimate = estimate + step
+        if not np.any(np.abs(step) > 1e-10 * estimate):
             break
-    return found
+    return estimate
 
 
 def _expand_quantile(z: float, nu: Doubles) -> Doubles:
@@ -66,9 +66,9 @@ def _incomplete_beta(a: npt.ArrayLike, b: float, x: Doubles) -> Doubles:
     u, v = np.where(is_left, x, 1 - x), np.where(is_left, 1 - x, x)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         front = np.exp(_log_gamma(p + q) - _log_gamma(p) - _log_gamma(q) + p * np.log(u) + q * np.log(v)) / p
-        found = front * _continued_fraction(p, q, u)
-    found = np.where(u <= 0, 0.0, found)
-    return np.where(np.isnan(x) | np.isnan(first), np.nan, np.where(is_left, found, 1 - found))
+        area = front * _continued_fraction(p, q, u)
+    area = np.where(u <= 0, 0.0, area)
+    return np.where(np.isnan(x) | np.isnan(first), np.nan, np.where(is_left, area, 1 - area))
 
 
 def _continued_fraction(p: Doubles, q: Doubles, u: Doubles) -> Doubles:

@@ -123,8 +123,8 @@ class RunSummary:
     @classmethod
     def open(cls, run: Run, subject: Subject) -> Self | None:
         """Open the summary of a subject; None where there is none yet: `SummaryBuild` makes one."""
-        found = find_list(run, subject)
-        return None if found is None else cls(run, *found)
+        folder_and_list = find_list(run, subject)
+        return None if folder_and_list is None else cls(run, *folder_and_list)
 
     def close(self) -> None:
         """Free the database, also while it answers: the answer is then a UserError."""
@@ -155,8 +155,8 @@ class RunSummary:
         contrast = None
         if len(groups) == 2:
             first, second = groups
-            found = statistics.compare_groups(first.values, second.values)
-            fields = (found.difference, found.low, found.high, found.effect, found.p, found.q)
+            test = statistics.compare_groups(first.values, second.values)
+            fields = (test.difference, test.low, test.high, test.effect, test.p, test.q)
             contrast = Contrast(first.name, second.name, *map(self._as_heads, fields))
         return RunAtlas(
             query,
@@ -176,12 +176,12 @@ class RunSummary:
         """
         cell = self._find_cell(layer, head)
         everything, groups = self._choose(query, self._values(query))
-        found = []
+        episodes = []
         for group in groups or [everything]:
             column, frames = group.values[:, cell], group.frames[:, cell]
             for place in np.flatnonzero(np.isfinite(column)).tolist():
                 episode = self.episodes[group.places[place]]
-                found.append(
+                episodes.append(
                     EpisodeValue(
                         episode.name,
                         episode.file,
@@ -192,7 +192,7 @@ class RunSummary:
                         int(frames[place]),
                     )
                 )
-        return Distribution(query, layer, head, tuple(sorted(found, key=lambda episode: -episode.value)))
+        return Distribution(query, layer, head, tuple(sorted(episodes, key=lambda episode: -episode.value)))
 
     def curve(self, query: RunQuery, layer: int, head: int) -> RunCurve:
         """Return the score of one head over the time of an episode, one line a group.
@@ -204,12 +204,12 @@ class RunSummary:
         values = self._values(query, (layer, head))
         values = values.merged(count_parts(values.frames))
         everything, groups = self._choose(query, values)
-        found = []
+        curves = []
         for group in groups or [everything]:
             mean = statistics.describe_mean(group.values)
-            found.append(GroupCurve(group.name, mean.mean, mean.low, mean.high, mean.episodes))
+            curves.append(GroupCurve(group.name, mean.mean, mean.low, mean.high, mean.episodes))
         parts = values.frames.shape[1]
-        return RunCurve(query, layer, head, (np.arange(parts) + 0.5) / parts, tuple(found))
+        return RunCurve(query, layer, head, (np.arange(parts) + 0.5) / parts, tuple(curves))
 
     # From the disk
 
@@ -229,12 +229,12 @@ class RunSummary:
             if self._database is None:
                 self._database = Database(self.folder)
             database = self._database
-        found = self._read(database, query, step, cell)
+        values = self._read(database, query, step, cell)
         with self._lock:
-            self._cache[key] = found
+            self._cache[key] = values
             while len(self._cache) > 1 and sum(answer.nbytes for answer in self._cache.values()) > MAX_CACHED_BYTES:
                 self._cache.popitem(last=False)
-        return found
+        return values
 
     def _read(self, database: Database, query: RunQuery, step: int, cell: tuple[int, int] | None) -> _Values:
         cells = PARTS if cell is not None else len(self.layers) * self.heads
@@ -284,9 +284,9 @@ class RunSummary:
             database = self._database
             if database is None or (self._part_table is not None and self._part_table[0] == key):
                 return
-        found = part_table.read_part_table(database, self._files, find_score(query.score).name, key[1], cells)
+        table = part_table.read_part_table(database, self._files, find_score(query.score).name, key[1], cells)
         with self._lock:
-            self._part_table = None if self._is_closed else (key, found)
+            self._part_table = None if self._is_closed else (key, table)
 
     def _find_part_table(self, query: RunQuery) -> PartTable | None:
         with self._lock:
@@ -354,10 +354,10 @@ class RunSummary:
             names = sorted({int(number) for number in values.prompt[chosen]}, key=lambda number: self.prompts[number])
             for number in names[:MOST_GROUPS]:
                 groups.append(self._merge(values, chosen & (values.prompt == number), self.prompts[number]))
-        found = [group for group in groups if len(group.places)]
-        if query.group == "outcome" and [group.name for group in found][:2] == ["success", "failure"]:
-            found = found[:2]
-        return self._merge(values, chosen, ALL), found
+        filled = [group for group in groups if len(group.places)]
+        if query.group == "outcome" and [group.name for group in filled][:2] == ["success", "failure"]:
+            filled = filled[:2]
+        return self._merge(values, chosen, ALL), filled
 
     def _merge(self, values: _Values, chosen: npt.NDArray[np.bool_], name: str) -> _Group:
         """Return the mean of each episode over its chosen frames of all prompts."""
@@ -392,6 +392,6 @@ class RunSummary:
 
 
 def _sum_rows(rows: npt.NDArray[Any], where: npt.NDArray[np.int64], count: int) -> npt.NDArray[Any]:
-    found = np.zeros((count, rows.shape[1]), rows.dtype)
-    np.add.at(found, where, rows)
-    return found
+    sums = np.zeros((count, rows.shape[1]), rows.dtype)
+    np.add.at(sums, where, rows)
+    return sums

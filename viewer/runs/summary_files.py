@@ -114,9 +114,9 @@ def find_list(run: Run, subject: Subject) -> tuple[Path, SummaryList] | None:
     """Return the folder of a subject's summary and its list of episodes; None where there is none that can be read."""
     chosen = choose_folder(run, subject)
     for folder in dict.fromkeys((chosen, *list_folders(run, subject))):
-        found = read_list(folder)
-        if found is not None and found.subject == subject:
-            return folder, found
+        summary_list = read_list(folder)
+        if summary_list is not None and summary_list.subject == subject:
+            return folder, summary_list
     return None
 
 
@@ -145,13 +145,13 @@ def read_list(folder: Path) -> SummaryList | None:
 
 def find_data(folder: Path, names: set[str]) -> list[Path]:
     """Return the Parquet files of these names that are there: regular files of a bounded size, no links."""
-    found = []
+    paths = []
     for name in sorted(names):
         path = folder / name
         is_data = _DATA_NAME.fullmatch(name) and path.is_file() and not path.is_symlink()
         if is_data and path.stat().st_size <= MAX_DATA_BYTES:
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 def _parse(value: dict[str, Any]) -> SummaryList:

@@ -118,8 +118,8 @@ class ColorBar(ZoomPanel):
     def _load_texts(self) -> None:
         """Load what lies beyond the colour range, as text, description and tooltip."""
         scene, shown = self._scene, self.session.shown
-        found = (describe_range(scene, shown), describe_below(scene, shown)) if scene is not None else ()
-        texts = tuple(text for text in found if text)
+        descriptions = (describe_range(scene, shown), describe_below(scene, shown)) if scene is not None else ()
+        texts = tuple(text for text in descriptions if text)
         if texts == self._texts:
             return
         self._texts = texts

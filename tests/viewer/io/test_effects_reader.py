@@ -63,7 +63,7 @@ def test_target_stands_beside_its_controls(attached: Effects) -> None:
     [target] = attached.target_effects(0)
     assert target.cells == frozenset(make_effects.BOX)
     assert target.method == Method("knockout", "actions")
-    of_chunk, of_action = target.against_noise(), target.against_noise((3,))
+    of_chunk, of_action = target.compare_with_noise(), target.compare_with_noise((3,))
     assert (of_chunk.multiple, of_chunk.smaller) == (4.0, 4)
     np.testing.assert_allclose(of_chunk.controls, np.array(make_effects.CONTROLS) / make_effects.FLOOR, rtol=1e-6)
     assert of_chunk.median == pytest.approx(0.5)

@@ -333,5 +333,5 @@ def test_effect_of_a_region_is_measured_now(tmp_path: Path) -> None:
     assert progress[-1][0] == progress[-1][1] == 37  # seeds, the region and its random regions
     [target] = panel.targets
     assert target.method.phrase == "hidden from words, patches and actions"
-    assert target.against_noise((7,)).smaller == 20
+    assert target.compare_with_noise((7,)).smaller == 20
     close(window)

@@ -86,9 +86,9 @@ def read_effect_arrays(results: Results, frames: Sequence[int], queries: Queries
     """
     if not any(frame in effects.frames for effects in results.effects for frame in frames):
         return {}
-    found = _read_maps(results, frames, queries) | _read_words(results, frames, queries)
-    found |= _read_targets(results, frames, queries) | _read_relevances(results, frames, queries)
-    return {name: (axes, values) for name, (axes, values) in found.items() if name in DESCRIPTIONS and values.size}
+    arrays = _read_maps(results, frames, queries) | _read_words(results, frames, queries)
+    arrays |= _read_targets(results, frames, queries) | _read_relevances(results, frames, queries)
+    return {name: (axes, values) for name, (axes, values) in arrays.items() if name in DESCRIPTIONS and values.size}
 
 
 def _count(queries: Queries) -> int:
@@ -129,22 +129,22 @@ def _read_maps(results: Results, frames: Sequence[int], queries: Queries) -> Arr
             own = whole if not _actions(query, results.horizon) else find_map(results, frame, query)
             if own is not None:
                 maps[place, number] = own.values
-    found: Arrays = {"noise_floor": (("frame",), floors), "suffix_noise_floor": (("frame", "query"), query_floors)}
+    arrays: Arrays = {"noise_floor": (("frame",), floors), "suffix_noise_floor": (("frame", "query"), query_floors)}
     if dims:
-        found |= {
+        arrays |= {
             "effect_dim": (("effect_dim",), np.array(dims)),
             "noise_floor_of_dim": (("frame", "effect_dim"), floors_of_dim),
         }
     if np.isfinite(of_dim).any():
-        found["effect_of_dim"] = (("frame", "effect_dim", *_PATCH), of_dim)
+        arrays["effect_of_dim"] = (("frame", "effect_dim", *_PATCH), of_dim)
     if blocks.any():
-        found |= {
+        arrays |= {
             "effect_of_chunk": (("frame", *_PATCH), chunk),
             "suffix_effect": (("frame", "query", *_PATCH), maps),
             "effect_block": (("frame",), blocks),
             "effect_method": (("frame",), np.array(methods)),
         }
-    return found
+    return arrays
 
 
 def _find_dims(results: Results, frames: Sequence[int]) -> tuple[int, ...]:
@@ -216,11 +216,11 @@ def _read_targets(results: Results, frames: Sequence[int], queries: Queries) -> 
                     of_dim[place, number, axis] = multiple_of(change, source.floor_of_dim(frames[place], dim))
             for cell in target.cells:
                 patches[place, number][cell] = True
-            whole = target.against_noise()
+            whole = target.compare_with_noise()
             effects[place, number] = whole.multiple
             control_effects[place, number, : whole.controls.size] = whole.controls
             for item, query in enumerate(queries[place] if queries else ()):
-                of_query = target.against_noise(_actions(query, results.horizon))
+                of_query = target.compare_with_noise(_actions(query, results.horizon))
                 by_query[place, item, number] = of_query.multiple
                 control_by_query[place, item, number, : of_query.controls.size] = of_query.controls
     kinds, names, methods = (np.array(column) for column in zip(*targets.keys, strict=True))
@@ -283,9 +283,9 @@ def _read_relevances(results: Results, frames: Sequence[int], queries: Queries) 
             targets = [(whole, chunk[place], text[place])]
             targets += [(query, maps[place, number], words[place, number]) for number, query in enumerate(own)]
             for query, to_patches, to_text in targets:
-                found = find_map(results, frame, query, "gradient", dim)
-                if found is not None:
-                    to_patches[axis] = found.values
+                gradient_map = find_map(results, frame, query, "gradient", dim)
+                if gradient_map is not None:
+                    to_patches[axis] = gradient_map.values
                 relevances = find_word_relevances(results, frame, query, dim)
                 if relevances is not None:
                     to_text[axis] = relevances

@@ -99,21 +99,21 @@ def read_map_columns(
 ) -> dict[str, Column]:
     """Return the effect or gradient of each patch by name, (patches,) each; NaN where it was not measured."""
     shape = len(results.cameras), *results.grid.shape
-    found = {}
+    columns = {}
     for measure in measures:
         own = find_map(results, frame, query, measure, dim)
-        found[measure] = (np.full(shape, np.nan, np.float32) if own is None else own.values).ravel()
-    return found
+        columns[measure] = (np.full(shape, np.nan, np.float32) if own is None else own.values).ravel()
+    return columns
 
 
 def find_measured_dims(results: Results, frame: int) -> tuple[int, ...]:
     """Return the action dimensions of which a frame has effects of patches or of targets, ascending."""
-    found = set(find_dims(results, frame, "effect"))
+    dims = set(find_dims(results, frame, "effect"))
     for effects in results.effects:
         for target in effects.target_effects(frame):
             if target.model_change is not None and target.change is not None:
-                found.update(range(min(target.model_change.shape[1], target.change.shape[1])))
-    return tuple(sorted(found))
+                dims.update(range(min(target.model_change.shape[1], target.change.shape[1])))
+    return tuple(sorted(dims))
 
 
 def measures_with_maps(results: Results) -> tuple[str, ...]:
@@ -175,10 +175,10 @@ def _add_targets(lines: _Lines, results: Results, frame: int, query: Query, dims
 
 
 def _of_target(target: TargetEffect, actions: tuple[int, ...]) -> dict[str, object]:
-    found = target.against_noise(actions)
+    comparison = target.compare_with_noise(actions)
     return {
-        "effect": found.multiple, "noise": target.noise_floor(actions), "controls": len(found.controls),
-        "control median": found.median, "controls smaller": found.smaller,
+        "effect": comparison.multiple, "noise": target.noise_floor(actions), "controls": len(comparison.controls),
+        "control median": comparison.median, "controls smaller": comparison.smaller,
     }  # fmt: skip
 
 

@@ -45,8 +45,8 @@ def agreement(query: QueryAttention) -> Floats:
         whole = _read(results, query.frame, AGREEMENT_OF_CHUNK)
         if whole is not None:
             return query.choose(whole)
-    found = _read(results, query.frame, AGREEMENT)
-    return _nothing(query) if found is None else query.choose(found[list(items)].mean(0, dtype=np.float32))
+    agreements = _read(results, query.frame, AGREEMENT)
+    return _nothing(query) if agreements is None else query.choose(agreements[list(items)].mean(0, dtype=np.float32))
 
 
 def deletion(query: QueryAttention) -> Floats:
@@ -143,8 +143,8 @@ def _read(results: Results, frame: int, name: str) -> Floats | None:
 
 
 def _of_chunk(query: QueryAttention, name: str) -> Floats:
-    found = _read(query.results, query.frame, name) if query.query.kind == "action" else None
-    return _nothing(query) if found is None else query.choose(found)
+    head_scores = _read(query.results, query.frame, name) if query.query.kind == "action" else None
+    return _nothing(query) if head_scores is None else query.choose(head_scores)
 
 
 def _nothing(query: QueryAttention) -> Floats:

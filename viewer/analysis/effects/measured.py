@@ -30,8 +30,8 @@ MAPS: Final = {"effect": "map/effect_of_chunk", "gradient": "gradient/relevance"
 def find_measured_frames(results: Results) -> tuple[int, ...]:
     """Return the frames with effects or gradients of patches, words or targets, ascending."""
     names = (*MAPS.values(), "map/text_effect_of_chunk", "targets/effect")
-    found = (effects for effects in results.effects if any(effects.has(name) for name in names))
-    return tuple(sorted({frame for effects in found for frame in effects.frames}))
+    usable_effects = (effects for effects in results.effects if any(effects.has(name) for name in names))
+    return tuple(sorted({frame for effects in usable_effects for frame in effects.frames}))
 
 
 def find_map_unavailable_reason(results: Results, frame: int, measure: str = "effect", dim: int | None = None) -> str:
@@ -58,9 +58,9 @@ def find_map_unavailable_reason(results: Results, frame: int, measure: str = "ef
 def find_dims(results: Results, frame: int, measure: str) -> tuple[int, ...]:
     """Return the action dimensions of which a frame has effects or gradients, ascending; empty without any."""
     is_gradient = measure == "gradient"
-    found = {dim for effect in results.effects
+    dims = {dim for effect in results.effects
              for dim in (effect.gradient_dims(frame) if is_gradient else effect.effect_dims(frame))}  # fmt: skip
-    return tuple(sorted(found))
+    return tuple(sorted(dims))
 
 
 def name_dims(dims: tuple[int, ...]) -> str:
@@ -86,9 +86,9 @@ def find_map(
     """
     actions = query.items if query.kind == "action" else ()
     is_gradient = measure == "gradient"
-    found = (effect.gradient_map(frame, actions, dim) if is_gradient else effect.effect_map(frame, actions, dim)
+    effect_maps = (effect.gradient_map(frame, actions, dim) if is_gradient else effect.effect_map(frame, actions, dim)
              for effect in results.effects)  # fmt: skip
-    return next((effect_map for effect_map in found if effect_map is not None), None)
+    return next((effect_map for effect_map in effect_maps if effect_map is not None), None)
 
 
 def find_region_effects(results: Results, frame: int, region: tuple[Cell, ...]) -> tuple[TargetEffect, ...]:
@@ -96,12 +96,12 @@ def find_region_effects(results: Results, frame: int, region: tuple[Cell, ...]) 
     cells = frozenset(region)
     if not cells:
         return ()
-    found: dict[Method, TargetEffect] = {}
+    target_by_method: dict[Method, TargetEffect] = {}
     for effect in results.effects:
         for target in effect.target_effects(frame):
             if target.kind == "region" and target.cells == cells:
-                found.setdefault(target.method, target)
-    return tuple(found.values())
+                target_by_method.setdefault(target.method, target)
+    return tuple(target_by_method.values())
 
 
 def find_region_effect(results: Results, frame: int, region: tuple[Cell, ...]) -> TargetEffect | None:
@@ -125,60 +125,59 @@ def describe_target(target: TargetEffect, query: Query, *, what: str = "these pa
     shape: 0.3 × (median), 20 of 20 smaller)
     """
     actions = query.items if query.kind == "action" else ()
-    found = target.against_noise(actions)
+    comparison = target.compare_with_noise(actions)
     who, verb = name_actions(query)
-    if actions and target.controls.size and not found.controls.size:  # the file has controls of the whole chunk alone
-        found, who, verb = target.against_noise(), "the chunk", "moves"
+    if actions and target.controls.size and not comparison.controls.size:
+        # The file has controls of the whole chunk alone.
+        comparison, who, verb = target.compare_with_noise(), "the chunk", "moves"
     are = "are" if what.endswith("s") else "is"
-    sentence = f"{verb} {format_multiple(found.multiple)} the noise when {what} {are} {target.phrase}"
-    if found.controls.size:
-        count = len(found.controls)
-        sentence += (
-            f" (random areas of the same shape: {format_multiple(found.median)} (median), {found.smaller} of {count} "
-            "smaller)"
-        )
+    sentence = f"{verb} {format_multiple(comparison.multiple)} the noise when {what} {are} {target.phrase}"
+    if comparison.controls.size:
+        median, count = format_multiple(comparison.median), len(comparison.controls)
+        sentence += f" (random areas of the same shape: {median} (median), {comparison.smaller} of {count} smaller)"
     return who, sentence
 
 
-def describe_map(results: Results, view: ViewState, found: EffectMap) -> tuple[str, str]:
+def describe_map(results: Results, view: ViewState, effect_map: EffectMap) -> tuple[str, str]:
     """Return how far the actions move at most, and without which patch that is.
 
     moves up to 0.063 × the noise when a block of 2 × 2 patches is hidden from the actions
     """
-    largest = _name_largest(results, found)
-    if found.is_gradient:
-        return describe_maps(view, found), largest
-    _, verb = name_of_map(view, found)
-    single = _name_removed(found)
+    largest = _name_largest(results, effect_map)
+    if effect_map.is_gradient:
+        return describe_maps(view, effect_map), largest
+    _, verb = name_of_map(view, effect_map)
+    single = _name_removed(effect_map)
     if not largest:
-        return f"{verb} by no finite number when {single} is {found.method.phrase}", ""
-    most, own = format_multiple(float(np.nanmax(found.values))), "its" if found.dims else "the"
-    more = " more" if found.method.is_regressed else ""
-    if np.isfinite(found.explained):
-        largest += f" · the map predicts {100 * found.explained:.0f} % of the variance of masks left out of it"
-    return f"{verb} up to {most} {own} noise{more} when {single} is {found.method.phrase}", largest
+        return f"{verb} by no finite number when {single} is {effect_map.method.phrase}", ""
+    most, own = format_multiple(float(np.nanmax(effect_map.values))), "its" if effect_map.dims else "the"
+    more = " more" if effect_map.method.is_regressed else ""
+    if np.isfinite(effect_map.explained):
+        largest += f" · the map predicts {100 * effect_map.explained:.0f} % of the variance of masks left out of it"
+    return f"{verb} up to {most} {own} noise{more} when {single} is {effect_map.method.phrase}", largest
 
 
-def describe_maps(view: ViewState, found: EffectMap) -> str:
+def describe_maps(view: ViewState, effect_map: EffectMap) -> str:
     """Return how maps of several frames were made, without the numbers of one."""
-    _, verb = name_of_map(view, found)
-    if found.is_gradient and found.dims is not None:
+    _, verb = name_of_map(view, effect_map)
+    if effect_map.is_gradient and effect_map.dims is not None:
         take = "takes" if verb == "moves" else "take"
-        which = name_dims(found.dims) + (" (mean)" if len(found.dims) > 1 else "")
+        which = name_dims(effect_map.dims) + (" (mean)" if len(effect_map.dims) > 1 else "")
         how = "attention × gradient, positive parts, Chefer et al. 2021"
         return f"{take} from these patches what raises {which} of the actions ({how})"
-    more = " more" if found.method.is_regressed else ""
-    return f"{verb} by these multiples of each frame’s noise{more} when {_name_removed(found)} is {found.method.phrase}"
+    more = " more" if effect_map.method.is_regressed else ""
+    removed = f"{_name_removed(effect_map)} is {effect_map.method.phrase}"
+    return f"{verb} by these multiples of each frame’s noise{more} when {removed}"
 
 
-def _name_removed(found: EffectMap) -> str:
-    return f"a block of {found.block} × {found.block} patches" if found.block > 1 else "a patch"
+def _name_removed(effect_map: EffectMap) -> str:
+    return f"a block of {effect_map.block} × {effect_map.block} patches" if effect_map.block > 1 else "a patch"
 
 
-def name_of_map(view: ViewState, found: EffectMap) -> tuple[str, str]:
+def name_of_map(view: ViewState, effect_map: EffectMap) -> tuple[str, str]:
     """Return the subject whose effect a map shows, and the verb; of one dimension that of all actions together."""
-    if found.dims is not None and not found.is_gradient:
-        return f"{name_dims(found.dims)} of the actions", "moves"
+    if effect_map.dims is not None and not effect_map.is_gradient:
+        return f"{name_dims(effect_map.dims)} of the actions", "moves"
     return name_actions(view.query)
 
 
@@ -190,10 +189,11 @@ def name_shown(view: ViewState) -> str:
     return f"{actions}, gradient of dimension {view.dim}" if view.measure == "gradient" else f"dimension {view.dim}"
 
 
-def _name_largest(results: Results, found: EffectMap) -> str:
-    if not np.isfinite(found.values).any():
+def _name_largest(results: Results, effect_map: EffectMap) -> str:
+    if not np.isfinite(effect_map.values).any():
         return ""
-    camera, row, col = (int(axis) for axis in np.unravel_index(np.nanargmax(found.values), found.values.shape))
+    largest = np.unravel_index(np.nanargmax(effect_map.values), effect_map.values.shape)
+    camera, row, col = (int(axis) for axis in largest)
     return f"most: {results.cameras[camera].replace('_', ' ')} ({row}, {col})"
 
 
@@ -225,8 +225,8 @@ def name_source(results: Results, view: ViewState) -> str:
     if view.measure not in FROM_EFFECTS:
         return ""
     name = MAPS[view.measure]
-    found = next((effect for effect in results.effects if view.frame in effect.frames and effect.has(name)), None)
-    return "" if found is None else name_file(found)
+    source = next((effect for effect in results.effects if view.frame in effect.frames and effect.has(name)), None)
+    return "" if source is None else name_file(source)
 
 
 def name_file(effects: Effects) -> str:

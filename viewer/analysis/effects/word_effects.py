@@ -53,8 +53,8 @@ def find_word_effects(results: Results, frame: int, query: Query) -> WordEffects
         return None
     whole = query.kind != "action" or len(query.items) == results.horizon
     actions = () if whole else query.items
-    found = (_read(results, effect, frame, actions) for effect in results.effects if frame in effect.frames)
-    return next((effects_of_words for effects_of_words in found if effects_of_words is not None), None)
+    candidates = (_read(results, effect, frame, actions) for effect in results.effects if frame in effect.frames)
+    return next((effects_of_words for effects_of_words in candidates if effects_of_words is not None), None)
 
 
 def find_word_relevances(results: Results, frame: int, query: Query, dim: int | None) -> Floats | None:
@@ -63,8 +63,8 @@ def find_word_relevances(results: Results, frame: int, query: Query, dim: int | 
     `dim`: the action dimension that was differentiated, None for the mean of those measured. None where there is none.
     """
     actions = query.items if query.kind == "action" else ()
-    found = (effect.word_relevances(frame, actions, dim) for effect in results.effects)
-    return next((relevances for relevances in found if relevances is not None), None)
+    candidates = (effect.word_relevances(frame, actions, dim) for effect in results.effects)
+    return next((relevances for relevances in candidates if relevances is not None), None)
 
 
 def _read(results: Results, effects: Effects, frame: int, actions: tuple[int, ...]) -> WordEffects | None:
@@ -76,7 +76,7 @@ def _read(results: Results, effects: Effects, frame: int, actions: tuple[int, ..
         # Of several words, or of one in several places, it is not the effect of one chip.
         is_one = target.kind == "word" and any(chip.tokens == target.tokens for chip in chips)
         if is_one and not np.isfinite(tokens[own]).any():
-            tokens[own] = target.against_noise(actions).multiple
+            tokens[own] = target.compare_with_noise(actions).multiple
     words = np.array([tokens[chip.tokens[0]] if chip.tokens else np.nan for chip in chips], np.float32)
     if not np.isfinite(words).any():
         return None
@@ -84,19 +84,19 @@ def _read(results: Results, effects: Effects, frame: int, actions: tuple[int, ..
     return WordEffects(words, tokens, prompt, effects.floor(frame, actions), effects.method)
 
 
-def describe_word(found: WordEffects, chip: int, query: Query) -> str:
+def describe_word(word_effects: WordEffects, chip: int, query: Query) -> str:
     """Return the effect of leaving out one word, with the noise and what the prompt's other words do.
 
     action 7 moves 1.2 × the noise when it is hidden from the actions; noise floor 0.031; when another word
     of the prompt is: 0.3 × the noise (median), 4 of 5 smaller
     """
     who, verb = name_actions(query)
-    value = float(found.words[chip])
+    value = float(word_effects.words[chip])
     if not np.isfinite(value):
         return "its effect was not measured"
-    text = f"{who} {verb} {format_multiple(value)} the noise when it is {found.method.phrase}"
-    text += f"; noise floor {found.floor:.2g} (normalised units)"
-    controls = found.controls(chip)
+    text = f"{who} {verb} {format_multiple(value)} the noise when it is {word_effects.method.phrase}"
+    text += f"; noise floor {word_effects.floor:.2g} (normalised units)"
+    controls = word_effects.controls(chip)
     if controls.size:
         smaller = int((controls < value).sum())
         text += (

@@ -107,8 +107,8 @@ class PicturePatches:
         # All that are as heavy are among the tenth, unless that is all that the tenth has.
         is_level = self._tenth[..., :1] == heaviest
         among_all = np.where(is_level[..., 0], self._at_least_tenth, _count(self._tenth == heaviest))
-        found: npt.NDArray[np.bool_] = _count(self._inside == heaviest) == among_all
-        return found
+        is_heaviest: npt.NDArray[np.bool_] = _count(self._inside == heaviest) == among_all
+        return is_heaviest
 
     @property
     def region_overlap(self) -> npt.NDArray[np.floating[Any]]:
@@ -116,8 +116,8 @@ class PicturePatches:
         least = self._tenth[..., :1]
         shared = _count((self._inside >= least) & (self._inside > 0))
         heaviest = np.where(least[..., 0] > 0, self._at_least_tenth, _count(self._tenth > 0))
-        found: npt.NDArray[np.floating[Any]] = shared / (heaviest + self.region_size - shared)
-        return found
+        overlap: npt.NDArray[np.floating[Any]] = shared / (heaviest + self.region_size - shared)
+        return overlap
 
     @cached_property
     def _inside(self) -> Ranks:

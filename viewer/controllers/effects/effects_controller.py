@@ -116,7 +116,7 @@ class EffectsController(QObject):
             purpose,
             id(results),
             lambda _: [*find_effects_files(path), *find_effects_files(kept)],
-            lambda found: self._add(results, found or []),
+            lambda paths: self._add(results, paths or []),
         )
 
     def _add(self, results: Results, paths: list[Path], *, is_requested: bool = False) -> None:
@@ -240,8 +240,8 @@ class EffectsController(QObject):
     @property
     def how(self) -> str:
         """How a region is taken away: a key of HOWS."""
-        found = self.settings.text("effects/how", "all")
-        return found if found in HOWS else "all"
+        how = self.settings.text("effects/how", "all")
+        return how if how in HOWS else "all"
 
     def set_how(self, name: str) -> None:
         """Choose how a region is taken away; the choice is kept."""

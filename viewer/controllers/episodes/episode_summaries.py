@@ -114,8 +114,8 @@ class EpisodeSummaries(QObject):
         self._next()
 
     def _tell(self) -> None:
-        found, self._found = self._found, {}
-        self.episodes.take_summaries(found)
+        summaries, self._found = self._found, {}
+        self.episodes.take_summaries(summaries)
 
     def stop(self) -> None:
         """Stop reading."""

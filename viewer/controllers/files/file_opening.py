@@ -163,27 +163,27 @@ class Opening(QObject):
 
     def _open_slow(self, path: Location, open_source: Callable[[], ByteSource]) -> None:
         """Open a slow file in another thread."""
-        found: list[Results | UserError] = []
+        outcome: list[Results | UserError] = []
 
         def read() -> None:
             try:
-                found.append(Results(path, open_source()))
+                outcome.append(Results(path, open_source()))
             except ConnectionLostError:
                 raise
             except UserError as error:
-                found.append(error)
+                outcome.append(error)
             except OSError as error:
-                found.append(UserError(f"{path.name} cannot be read ({error}); check its address."))
+                outcome.append(UserError(f"{path.name} cannot be read ({error}); check its address."))
 
         def take() -> Results:
-            if not found:
+            if not outcome:
                 raise NotLoadedError(read)
-            if isinstance(found[0], UserError):
-                raise found[0]
-            return found[0]
+            if isinstance(outcome[0], UserError):
+                raise outcome[0]
+            return outcome[0]
 
         def act() -> None:
-            if not found:
+            if not outcome:
                 raise NotLoadedError(read)
             self._stop_timers()
             self._open(take)

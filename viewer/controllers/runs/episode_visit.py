@@ -153,10 +153,10 @@ def read_found_frame(line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
         if "error" not in value:
-            found: ViewState = from_json(line)
-            changes: dict[str, Any] = {"frame": found.frame, "query": found.query}
+            view: ViewState = from_json(line)
+            changes: dict[str, Any] = {"frame": view.frame, "query": view.query}
             has_region = value.get("region") is not None
-            return changes | ({"region": found.region, "region_name": found.region_name} if has_region else {})
+            return changes | ({"region": view.region, "region_name": view.region_name} if has_region else {})
     except (ValueError, TypeError):
         raise UserError("The process that looked for it ended early.") from None
     raise UserError(clean_text(str(value["error"]), MOST_REASON))

@@ -171,10 +171,10 @@ class RunController(QObject):
         run, subject = self.run, self.view.resolved_query.subject
         assert run is not None
         self.slow_mark.start()
-        self._compute("summary", lambda: open_summary(run, subject), lambda found: self._take_summary(subject, found))
+        self._compute("summary", lambda: open_summary(run, subject), lambda opened: self._take_summary(subject, opened))
 
-    def _take_summary(self, subject: Subject, found: tuple[RunSummary | None, int, int]) -> None:
-        summary, done, total = found
+    def _take_summary(self, subject: Subject, opened: tuple[RunSummary | None, int, int]) -> None:
+        summary, done, total = opened
         if subject != self.view.resolved_query.subject:
             if summary is not None:
                 summary.close()
@@ -184,7 +184,7 @@ class RunController(QObject):
                 summary.close()
             if summary is not None and done >= total and not self.build.is_running:
                 self._forget_answers()
-                self._set_stage(Stage("empty", explain_left_out(found[0], total)))
+                self._set_stage(Stage("empty", explain_left_out(summary, total)))
             else:
                 self._make_summary(subject)
             return

@@ -68,11 +68,11 @@ class SummaryRun(QObject):
 
     def _read_progress(self, line: str) -> None:
         self._silence.start()
-        found = parse_progress(line)
-        if found is not None:
-            self.progress = found
+        progress = parse_progress(line)
+        if progress is not None:
+            self.progress = progress
             self.progressed.emit()
-            if found.is_written:
+            if progress.is_written:
                 self.written.emit()
 
     def stop(self) -> None:

@@ -97,8 +97,8 @@ def find_scale_ticks(scale: ColorScale, width: float) -> list[tuple[float, str]]
     low, high = scale.low, scale.high
     if scale.scale != "log":
         axis = RANK_AXIS if scale.scale == "rank" else Axis(low, high)
-        found = axis.ticks(width, _measure_text, most=BAR_TICKS, gap=BAR_GAP)
-        return [(axis.place_of(tick.value), tick.text) for tick in found]
+        axis_ticks = axis.ticks(width, _measure_text, most=BAR_TICKS, gap=BAR_GAP)
+        return [(axis.place_of(tick.value), tick.text) for tick in axis_ticks]
     top = math.log10(high) if high > 0 else 0.0
     bottom = max(math.log10(low) if low > 0 else -math.inf, top - 3)
     span = max(top - bottom, 1e-9)

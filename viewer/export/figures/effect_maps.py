@@ -139,10 +139,12 @@ def choose_dim_of_table(results: Results, arguments: ExportArguments, frames: tu
         return view.dim
     if not isinstance(arguments.dim, int) or arguments.kind != "table":
         return None
-    found = {dim for frame in frames for dim in find_measured_dims(results, frame)}
-    found |= {dim for frame in frames for dim in find_dims(results, frame, "gradient")}
-    if arguments.dim not in found:
-        have = f"those of {name_dims(tuple(sorted(found)))}" if found else "none of any single dimension"
+    measured_dims = {dim for frame in frames for dim in find_measured_dims(results, frame)}
+    measured_dims |= {dim for frame in frames for dim in find_dims(results, frame, "gradient")}
+    if arguments.dim not in measured_dims:
+        have = (
+            f"those of {name_dims(tuple(sorted(measured_dims)))}" if measured_dims else "none of any single dimension"
+        )
         raise UserError(f"There are no effects or gradients of action dimension {arguments.dim}, but {have}; name "
                         "another --dim, or all.")  # fmt: skip
     return arguments.dim

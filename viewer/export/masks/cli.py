@@ -135,18 +135,18 @@ def parse_arguments(words: Sequence[str]) -> RegionsArguments:
     removed = add("remove", "forget a region, or some of its frames")
     removed.add_argument("what", nargs="+", metavar="NAME[=CAMERA[@FRAMES]]")
     add("undo", "put the regions back as they were before the last change; again, to take that back")
-    found = parser.parse_args(words)
+    options = parser.parse_args(words)
     arguments = {
         key: value
-        for key, value in vars(found).items()
+        for key, value in vars(options).items()
         if key in RegionsArguments.__dataclass_fields__ and key != "what"
     }
-    if found.verb == "track":
-        boxes = [_parse_drawn(text) for text in found.what]
+    if options.verb == "track":
+        boxes = [_parse_drawn(text) for text in options.what]
         arguments["drawn"] = tuple(box for box in boxes if isinstance(box, DrawnBox))
         arguments["track"] = tuple(box for box in boxes if isinstance(box, str))
-    if found.verb == "remove":
-        arguments["removed"] = tuple(found.what)
+    if options.verb == "remove":
+        arguments["removed"] = tuple(options.what)
     return RegionsArguments(**arguments)
 
 

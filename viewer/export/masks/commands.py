@@ -53,20 +53,20 @@ def import_masks(regions: RegionSet, results: Results, arguments: RegionsArgumen
     changed: dict[tuple[str, str], int] = {}
     beyond = 0
     frames: set[int] = set()
-    for found in mask_import.read_masks(source):
-        camera = found.camera or arguments.camera or only
+    for object_mask in mask_import.read_masks(source):
+        camera = object_mask.camera or arguments.camera or only
         if not camera:
             raise UserError(
                 f"{path.name} does not say which camera its masks belong to; add --camera, one of "
                 f"{', '.join(results.cameras)}."
             )
-        frame = found.frame - arguments.first_frame
+        frame = object_mask.frame - arguments.first_frame
         if not 0 <= frame < results.done:
             beyond += 1
             continue
-        masks = ensure_masks(regions.add(found.name), results, camera)
-        masks.set(frame, _fit(found.mask, masks, path.name), "imported")
-        changed[found.name, camera] = changed.get((found.name, camera), 0) + 1
+        masks = ensure_masks(regions.add(object_mask.name), results, camera)
+        masks.set(frame, _fit(object_mask.mask, masks, path.name), "imported")
+        changed[object_mask.name, camera] = changed.get((object_mask.name, camera), 0) + 1
         frames.add(frame)
         report(len(frames), results.done)
     if not changed:
@@ -168,9 +168,9 @@ def describe_masks(masks: CameraMasks, frames: int) -> str:
     """Return in which frames a region is known, from where, and where tracking stopped."""
     parts = []
     for origin in ("drawn", "imported", "tracked"):
-        found = [frame for frame in masks.frames() if masks.origins[frame] == origin]
-        if found:
-            parts.append(f"{origin} in {format_numbers(found)}")
+        mask_frames = [frame for frame in masks.frames() if masks.origins[frame] == origin]
+        if mask_frames:
+            parts.append(f"{origin} in {format_numbers(mask_frames)}")
     known = f"known in {len(masks)} of {frames} frames" + (f" ({'; '.join(parts)})" if parts else "")
     stops = [f"stopped at frame {frame}: {reason}" for frame, reason in sorted(masks.stops.items())]
     return "; ".join([known, *stops]) + "."

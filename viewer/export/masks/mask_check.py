@@ -52,13 +52,13 @@ def look(path: Path, dataset: str, note_progress: Callable[[], object] = lambda:
         with open_file.open_hdf5(path) as file:
             guard = Guarded(file, path)
             place: Any = file.get(dataset) if is_inside(file, dataset) else None
-            found = guard.find(dataset, place.ndim) if hasattr(place, "ndim") else None
+            labels = guard.find(dataset, place.ndim) if hasattr(place, "ndim") else None
             note_progress()
-            if found is not None and found.ndim and found.shape[0]:
-                if found.chunks:
-                    found.id.get_num_chunks()
-                for row in sorted({0, found.shape[0] - 1}):
-                    hdf5_guard.read(found, (row,))
+            if labels is not None and labels.ndim and labels.shape[0]:
+                if labels.chunks:
+                    labels.id.get_num_chunks()
+                for row in sorted({0, labels.shape[0] - 1}):
+                    hdf5_guard.read(labels, (row,))
                     note_progress()
     except MemoryError:
         return f"{path.name} is damaged: a part of it needs more than 1 GB. Copy it again."

@@ -221,8 +221,8 @@ def _read_hdf5(source: MaskSource) -> Iterator[FoundMask]:
     mask_check.check_dataset(source.path, source.dataset)
     with open_file.open_hdf5(source.path) as file:
         guard = Guarded(file, source.path)
-        found: Any = file.get(source.dataset) if is_inside(file, source.dataset) else None
-        axes = found.ndim if hasattr(found, "ndim") else 3
+        candidate: Any = file.get(source.dataset) if is_inside(file, source.dataset) else None
+        axes = candidate.ndim if hasattr(candidate, "ndim") else 3
         dataset = guard.find(source.dataset, axes)
         if (
             dataset is None

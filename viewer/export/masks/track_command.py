@@ -39,14 +39,14 @@ def draw(regions: RegionSet, results: Results, drawn: tuple[DrawnBox, ...]) -> l
             raise UserError(f"There is no frame {mark.frame}; the file has frames 0 to {results.done - 1}.")
         camera = parse_region(results, (mark.box,))[0][0]
         boxes.setdefault((mark.name, camera, mark.frame), []).append(mark)
-    for (name, camera, frame), found in boxes.items():
+    for (name, camera, frame), marks in boxes.items():
         masks = ensure_masks(regions.add(name), results, results.cameras[camera])
         inside = np.zeros(results.grid.shape, np.bool_)
-        for _, row, col in parse_region(results, [mark.box for mark in found]):
+        for _, row, col in parse_region(results, [mark.box for mark in marks]):
             inside[row, col] = True
         mask = draw_patches(inside, results.to_model(frame, camera), masks.height, masks.width, results.grid)
         if not mask.any():
-            raise UserError(f"{found[0].box} lies in the letterbox’s bars, where there is no picture to follow.")
+            raise UserError(f"{marks[0].box} lies in the letterbox’s bars, where there is no picture to follow.")
         masks.set(frame, mask, "drawn")
     return list(dict.fromkeys((name, results.cameras[camera]) for name, camera, _ in boxes))
 
@@ -120,18 +120,18 @@ def _track_camera(
     is_complete = False
     try:
         for anchors, begin, end in _find_anchors(masks, episodes, first, last):
-            for found in track_both_ways(read_picture, anchors, begin, end, note_visited):
-                reached[found.frame] = found
+            for tracked in track_both_ways(read_picture, anchors, begin, end, note_visited):
+                reached[tracked.frame] = tracked
         is_complete = True
     finally:
         gone = range(first, last + 1) if is_complete else list(reached)
         masks.remove([frame for frame in gone if masks.origins.get(frame) == "tracked"])
         masks.stops = {frame: reason for frame, reason in masks.stops.items() if frame not in gone}
-        for frame, found in reached.items():
-            if found.mask is None:
-                masks.stops[frame] = found.reason
+        for frame, tracked in reached.items():
+            if tracked.mask is None:
+                masks.stops[frame] = tracked.reason
             else:
-                masks.set(frame, found.mask, "tracked")
+                masks.set(frame, tracked.mask, "tracked")
 
 
 def find_episodes(results: Results) -> list[tuple[int, int]]:

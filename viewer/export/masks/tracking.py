@@ -62,9 +62,9 @@ def track_region(
     """
     tracker = _Tracker(_to_grey(read_picture(frame)), mask)
     for number in frames:
-        found = tracker.advance(_to_grey(read_picture(number)))
-        yield TrackedFrame(number, found, tracker.likeness, tracker.reason)
-        if found is None:
+        moved_mask = tracker.advance(_to_grey(read_picture(number)))
+        yield TrackedFrame(number, moved_mask, tracker.likeness, tracker.reason)
+        if moved_mask is None:
             return
 
 
@@ -99,19 +99,21 @@ def track_both_ways(
     reached: dict[int, TrackedFrame] = {}
     for anchor, frames in find_ways(anchors, first, last):
         visited = 0
-        for found in track_region(read_picture, anchor, drawn[anchor], frames):
-            earlier = reached.get(found.frame)
-            if earlier is None or earlier.mask is None or _is_nearer(found, anchor, anchors):
-                reached[found.frame] = found
-                if first <= found.frame <= last:
-                    yield found
+        for tracked in track_region(read_picture, anchor, drawn[anchor], frames):
+            earlier = reached.get(tracked.frame)
+            if earlier is None or earlier.mask is None or _is_nearer(tracked, anchor, anchors):
+                reached[tracked.frame] = tracked
+                if first <= tracked.frame <= last:
+                    yield tracked
             visited += 1
             note_visited(1)
         note_visited(len(frames) - visited)  # beyond where it was lost
 
 
-def _is_nearer(found: TrackedFrame, anchor: int, anchors: Sequence[int]) -> bool:
-    return found.mask is not None and all(abs(found.frame - anchor) <= abs(found.frame - other) for other in anchors)
+def _is_nearer(tracked: TrackedFrame, anchor: int, anchors: Sequence[int]) -> bool:
+    return tracked.mask is not None and all(
+        abs(tracked.frame - anchor) <= abs(tracked.frame - other) for other in anchors
+    )
 
 
 class _Tracker:
@@ -140,15 +142,15 @@ class _Tracker:
             return self._stop("too few points of the region can be followed")
         matrix = _compose(step, self._matrix)
         matrix = self._refine(grey, matrix)
-        found = self._warp_mask(matrix)
+        moved_mask = self._warp_mask(matrix)
         scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-        if found.sum() < LEAST_VISIBLE * self._area * scale**2:
+        if moved_mask.sum() < LEAST_VISIBLE * self._area * scale**2:
             return self._stop("the region leaves the picture")
-        self.likeness = self._compare(grey, matrix, found)
+        self.likeness = self._compare(grey, matrix, moved_mask)
         if not self.likeness >= LEAST_LIKENESS:
             return self._stop("it no longer looks like the region that was drawn")
         self._previous, self._matrix = grey, matrix
-        inside: Mask = found > 0
+        inside: Mask = moved_mask > 0
         return inside
 
     def _stop(self, reason: str) -> Mask | None:
@@ -162,8 +164,8 @@ class _Tracker:
         """
         side = 2 * (self._window // 3) + 1
         inner = self._cv2.erode(mask, np.ones((side, side), np.uint8), borderValue=0)
-        found = self._find_corners(grey, inner)
-        return found if len(found) >= ENOUGH_POINTS else self._find_corners(grey, mask)
+        corners = self._find_corners(grey, inner)
+        return corners if len(corners) >= ENOUGH_POINTS else self._find_corners(grey, mask)
 
     def _find_corners(self, grey: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         corners = self._cv2.goodFeaturesToTrack(
@@ -216,11 +218,11 @@ class _Tracker:
         inside: npt.NDArray[np.uint8] = (warped >= 128).astype(np.uint8)
         return inside
 
-    def _compare(self, grey: npt.NDArray[np.uint8], matrix: Matrix, found: npt.NDArray[np.uint8]) -> float:
+    def _compare(self, grey: npt.NDArray[np.uint8], matrix: Matrix, moved_mask: npt.NDArray[np.uint8]) -> float:
         """Return the correlation of brightness between the drawn and the found region."""
         size = grey.shape[1], grey.shape[0]
         moved = self._cv2.warpAffine(self._drawn, matrix, size, borderMode=self._cv2.BORDER_REPLICATE)
-        inside = found > 0
+        inside = moved_mask > 0
         blur = self._cv2.GaussianBlur
         a = blur(moved, (5, 5), 0)[inside].astype(np.float64)
         b = blur(grey, (5, 5), 0)[inside].astype(np.float64)

@@ -76,11 +76,13 @@ class SummaryBuilder:
     def __init__(self, folder: Path, subject: Subject, objects: Path | None = None) -> None:
         self.folder, self.subject, self.objects = folder, subject, objects
         digest = _digest(objects)
-        found = read_list(folder)
-        if found is None or found.subject != subject or found.objects != digest:
+        summary_list = read_list(folder)
+        if summary_list is None or summary_list.subject != subject or summary_list.objects != digest:
             # Numbers go on, so that who still reads the old data does not mistake the new for it.
-            found = SummaryList(subject, objects=digest, next_number=found.next_number if found is not None else 0)
-        self.list = found
+            summary_list = SummaryList(
+                subject, objects=digest, next_number=summary_list.next_number if summary_list is not None else 0
+            )
+        self.list = summary_list
         self._waiting: list[tuple[EpisodeTask, EpisodeParts]] = []
         self._written = time.monotonic()
 

@@ -112,7 +112,7 @@ def _read(results: Results, reader: EpisodeScores, check: Callable[[], object]) 
     if max(results.layers, default=0) > MAX_AXIS or max(steps, default=0) > MAX_AXIS or math.prod(shape) > MAX_NUMBERS:
         return _nothing("It has more layers, heads and denoise steps than a summary holds.")
     parts = np.minimum((find_times(results) * PARTS + 1e-9).astype(np.int64), PARTS - 1)
-    found: dict[str, PromptParts] = {}
+    parts_by_prompt: dict[str, PromptParts] = {}
     missing = ""
     for frame in range(results.done):
         check()
@@ -122,19 +122,21 @@ def _read(results: Results, reader: EpisodeScores, check: Callable[[], object]) 
             missing = missing or str(error)
             continue
         prompt = results.string(schema.FRAMES_PROMPT, frame)[:MAX_PROMPT]
-        if prompt not in found and len(found) == MAX_EPISODE_PROMPTS:
+        if prompt not in parts_by_prompt and len(parts_by_prompt) == MAX_EPISODE_PROMPTS:
             return _nothing(f"It has more than {MAX_EPISODE_PROMPTS} prompts.")
-        if prompt not in found:
+        if prompt not in parts_by_prompt:
             unknown = np.full(PARTS, -1, np.int64)
             sums = {score.name: np.zeros(shape) for score in scores}
             counts = {score.name: np.zeros(shape, np.int32) for score in scores}
-            found[prompt] = PromptParts(prompt, unknown, unknown.copy(), sums, counts)
-        kept, part = found[prompt], int(parts[frame])
+            parts_by_prompt[prompt] = PromptParts(prompt, unknown, unknown.copy(), sums, counts)
+        kept, part = parts_by_prompt[prompt], int(parts[frame])
         kept.first[part] = frame if kept.first[part] < 0 else kept.first[part]
         kept.last[part] = frame
         for name, value in values.items():
             _add(kept.total[name][part], kept.frames[name][part], value)
-    with_values = tuple(passed for passed in found.values() if any(count.any() for count in passed.frames.values()))
+    with_values = tuple(
+        passed for passed in parts_by_prompt.values() if any(count.any() for count in passed.frames.values())
+    )
     reason = "" if with_values else missing or "No frame of it has a value."
     return EpisodeParts(tuple(results.layers), results.heads, tuple(steps), results.done, with_values, reason)
 

@@ -59,8 +59,8 @@ def find_frame(request: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"It cannot be read ({error}).") from None
     finally:
         results.close()
-    found = {"frame": chosen.frame, "value": chosen.value, "query": asdict(shown)}
-    return found if region is None else found | {"region": region, "region_name": name}
+    answer = {"frame": chosen.frame, "value": chosen.value, "query": asdict(shown)}
+    return answer if region is None else answer | {"region": region, "region_name": name}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -68,12 +68,12 @@ def main(words: Sequence[str] | None = None) -> int:
     request: dict[str, Any] = json.loads((sys.argv[1:] if words is None else list(words))[0])
     with cancellation.handle_signals(lambda: os._exit(130), restore=words is not None):
         try:
-            found, code = find_frame(request), 0
+            answer, code = find_frame(request), 0
         except UserError as error:
-            found, code = {"error": str(error)}, 2
+            answer, code = {"error": str(error)}, 2
         except cancellation.Cancelled:
             return 130
-    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.write(json.dumps(answer) + "\n")
     return code
 
 

@@ -114,10 +114,10 @@ def create_view(options: argparse.Namespace) -> RunView:
     """
     view = RunView()
     if options.view:
-        found = parse_run_view(metadata.read_view_json(options.view))
-        if found is None:
+        stored_view = parse_run_view(metadata.read_view_json(options.view))
+        if stored_view is None:
             raise UserError("This view is of an episode, not of a run; copy one from the Run page.")
-        view = found
+        view = stored_view
     query = replace(view.query, **_changes(options, view.query))
     if not 0 <= options.processes <= 256:
         raise UserError(f"--processes {options.processes} cannot be; take between 1 and 256.")
@@ -147,10 +147,10 @@ def _changes(options: argparse.Namespace, query: RunQuery) -> dict[str, Any]:
     if options.outcome is not None:
         changes["outcomes"] = (options.outcome,)
     if options.frames is not None:
-        found = parse_frames(options.frames)
-        if found is None:
+        frame_changes = parse_frames(options.frames)
+        if frame_changes is None:
             raise UserError(f"--frames {options.frames[:40]} cannot be read; write all, 0-20, or 0-50%.")
-        changes |= found
+        changes |= frame_changes
     if options.region == "" and "score" not in changes and query.score in {"lift", "region", "hit", "iou"}:
         changes["score"] = "picture"
     return changes

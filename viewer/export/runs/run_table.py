@@ -243,8 +243,8 @@ def describe_export(export: RunExport) -> list[str]:
         ("failed", "that cannot be read"),
         ("undefined", "with numbers that are not there"),
     ):
-        found = [(outcome.name, getattr(outcome, kind)) for outcome in export.outcomes if getattr(outcome, kind)]
-        if found:
-            names = ", ".join(clean_text(name)[:60] for name, _ in found[:5]) + (" …" if len(found) > 5 else "")
-            sentences.append(f"{count_episodes(len(found))} {heading} ({names}): {found[0][1]}")
+        left_out = [(outcome.name, getattr(outcome, kind)) for outcome in export.outcomes if getattr(outcome, kind)]
+        if left_out:
+            names = ", ".join(clean_text(name)[:60] for name, _ in left_out[:5]) + (" …" if len(left_out) > 5 else "")
+            sentences.append(f"{count_episodes(len(left_out))} {heading} ({names}): {left_out[0][1]}")
     return sentences

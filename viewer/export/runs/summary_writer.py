@@ -119,13 +119,13 @@ def _columns(episode: NumberedEpisode, place: int, step: int, *, is_whole: bool)
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def _describe(found: Any) -> Any:
+def _describe(schema: Any) -> Any:
     """Return a schema of pyarrow with what each column holds beside it."""
     import pyarrow
 
     described = COLUMNS | {name: f"Mean over frames. {score.description}" for name, score in SCORES.items()}
     described |= {f"{name} frames": f"Frames with a value of “{name}”." for name in SCORES}
-    fields = [column.with_metadata({"description": described[column.name]}) for column in found]
+    fields = [column.with_metadata({"description": described[column.name]}) for column in schema]
     return pyarrow.schema(fields, {"generator": f"pi0-export {__version__}"})
 
 
@@ -145,18 +145,18 @@ def merge_data(sources: Sequence[Path], kept: Collection[int], target: Path) -> 
     try:
         files = [pyarrow.parquet.ParquetFile(path) for path in sources]
         groups = [(file, group) for file in files for group in range(file.num_row_groups)]
-        found: dict[tuple[bool, int], list[Any]] = {}
+        tables_by_key: dict[tuple[bool, int], list[Any]] = {}
         for file, group in groups:
             table = file.read_row_group(group)
             table = table.filter(compute.is_in(table["episode"], numbers))
             if table.num_rows:
                 key = table["part"][0].as_py() != WHOLE, table["step"][0].as_py()
-                found.setdefault(key, []).append(table)
+                tables_by_key.setdefault(key, []).append(table)
         with atomic_write.atomic_path(target, overwrite=True) as unfinished:
             table_schema = files[0].schema_arrow
             with _open_writer(unfinished, table_schema) as writer:
-                for key in sorted(found):
-                    table = pyarrow.concat_tables(found.pop(key)).cast(table_schema)
+                for key in sorted(tables_by_key):
+                    table = pyarrow.concat_tables(tables_by_key.pop(key)).cast(table_schema)
                     writer.write_table(table, row_group_size=table.num_rows)
     except (pyarrow.ArrowException, OSError, KeyError) as error:
         reason = " ".join(str(error).split())[:120]

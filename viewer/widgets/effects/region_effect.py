@@ -155,8 +155,8 @@ class RegionEffect(PlotPanel):
         actions = self._actions()
         values = [0.0]
         for target in self.targets[:MOST_STRIPS]:
-            found = target.against_noise(actions)
-            values += [found.multiple, *found.controls.tolist()]
+            comparison = target.compare_with_noise(actions)
+            values += [comparison.multiple, *comparison.controls.tolist()]
         return make_value_axis(np.array(values))
 
     def _actions(self) -> tuple[int, ...]:
@@ -205,25 +205,25 @@ class RegionEffect(PlotPanel):
 
     def _paint_strip(self, painter: QPainter, box: QRectF, axis: Axis, target: TargetEffect) -> None:
         """Paint the range of the random regions as a band, each of them as a dot, and the region as a diamond."""
-        t, found = theme.active(), target.against_noise(self._actions())
+        t, comparison = theme.active(), target.compare_with_noise(self._actions())
         middle = box.center().y()
 
         def x_of(value: float) -> float:
             return box.left() + axis.place_of(value) * box.width()
 
         painter.fillRect(QRectF(box.left(), middle - 0.5, box.width(), 1), theme.color(t.line))
-        if found.controls.size:
-            low, high = x_of(float(found.controls.min())), x_of(float(found.controls.max()))
+        if comparison.controls.size:
+            low, high = x_of(float(comparison.controls.min())), x_of(float(comparison.controls.max()))
             band = QRectF(low - DOT, middle - 7, high - low + 2 * DOT, 14)
             drawing.fill(painter, band, theme.color(t.secondary, 0.25), 4)
-            for value in found.controls.tolist():
+            for value in comparison.controls.tolist():
                 dot = QRectF(x_of(value) - DOT, middle - DOT, 2 * DOT, 2 * DOT)
                 drawing.fill(painter, dot, theme.color(t.secondary, 0.8), DOT)
-        if np.isfinite(found.multiple):
-            mark = QRectF(x_of(found.multiple) - 5, middle - 5, 10, 10)
+        if np.isfinite(comparison.multiple):
+            mark = QRectF(x_of(comparison.multiple) - 5, middle - 5, 10, 10)
             drawing.fill(painter, mark.adjusted(-1.5, -1.5, 1.5, 1.5), drawing.ground(self), 3)
             drawing.fill(painter, mark, theme.color(t.accent), 2)
-        text = format_multiple(found.multiple)
+        text = format_multiple(comparison.multiple)
         drawing.write(painter, QRectF(box.right() + 8, box.top(), 70, STRIP), text, t.accent_text, 13, bold=True)
 
     def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
@@ -232,9 +232,9 @@ class RegionEffect(PlotPanel):
             return None
         rows: list[list[object]] = []
         for target in self.targets:
-            found = target.against_noise(self._actions())
-            rows.append([target.phrase, "region", found.multiple])
-            rows += [[target.phrase, "random region", value] for value in found.controls.tolist()]
+            comparison = target.compare_with_noise(self._actions())
+            rows.append([target.phrase, "region", comparison.multiple])
+            rows += [[target.phrase, "random region", value] for value in comparison.controls.tolist()]
         return ["taken away", "what", "times_noise"], rows
 
 

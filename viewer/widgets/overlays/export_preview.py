@@ -69,8 +69,8 @@ class ExportPreview(QWidget):
         self._rest += self.process.readAllStandardOutput().data()
         while True:
             if self._header is None:
-                line, found, rest = bytes(self._rest).partition(b"\n")
-                if not found:
+                line, newline, rest = bytes(self._rest).partition(b"\n")
+                if not newline:
                     return
                 self._header, self._rest = json.loads(line), bytearray(rest)
             size = self._header["size"]

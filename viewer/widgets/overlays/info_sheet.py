@@ -106,5 +106,5 @@ def describe_kept(results: Results) -> str:
 def check_facts(results: Results) -> list[tuple[str, str]]:
     """Return name and value of the checks that the run made of itself."""
     checks = [(name, results.checks[key]) for key, name in CHECKS.items() if results.checks.get(key) is not None]
-    found = [(name, f"{value:.3g}" if isinstance(value, int | float) else str(value)) for name, value in checks]
-    return found or [("None", "they are stored when a run ends well")]
+    facts = [(name, f"{value:.3g}" if isinstance(value, int | float) else str(value)) for name, value in checks]
+    return facts or [("None", "they are stored when a run ends well")]

@@ -110,13 +110,13 @@ class ActionChart(HoverPanel):
             return dict.fromkeys(names)
         key = (id(results), frame)
         if self._read is None or self._read[0] != key:
-            found: dict[str, Values | None] = {}
+            values: dict[str, Values | None] = {}
             for name, stored in names.items():
                 try:
-                    found[name] = results.flow(stored, frame)
+                    values[name] = results.flow(stored, frame)
                 except READ_ERRORS:
-                    found[name] = None
-            self._read = key, found
+                    values[name] = None
+            self._read = key, values
         return self._read[1]
 
     def load(self) -> None:
@@ -133,11 +133,11 @@ class ActionChart(HoverPanel):
         if results is None or predicted is None or not shown.region:
             return None
         try:
-            found = find_region_effects(results, shown.frame, shown.region)
+            targets = find_region_effects(results, shown.frame, shown.region)
         except READ_ERRORS:
             return None
         return next(
-            (target for target in found if target.change is not None and target.change.shape == predicted.shape), None
+            (target for target in targets if target.change is not None and target.change.shape == predicted.shape), None
         )
 
     def on_file_changed(self) -> None:

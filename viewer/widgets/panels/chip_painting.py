@@ -63,8 +63,8 @@ def levels(values: Floats, low: float, top: float) -> list[int]:
     at = (values - np.float32(low)) * np.float32((LEVELS - 1) / max(top - low, 1e-12))
     np.fmin(np.fmax(at, 0, out=at), LEVELS - 1, out=at)  # NaN becomes 0
     at += np.float32(0.5)
-    found: list[int] = at.astype(np.intp).tolist()
-    return found
+    steps: list[int] = at.astype(np.intp).tolist()
+    return steps
 
 
 @lru_cache(maxsize=16)

@@ -157,11 +157,11 @@ class RegionList(Panel):
 
     def edges(self) -> list[tuple[float, float]]:
         """Return left end and width of each column, in pixels."""
-        found, left, room = [], 0.0, self.width() - SCROLL_WIDTH
+        edges, left, room = [], 0.0, self.width() - SCROLL_WIDTH
         for part, _ in COLUMNS:
-            found.append((left, part * room))
+            edges.append((left, part * room))
             left += part * room
-        return found
+        return edges
 
     def row_at(self, point: QPointF) -> int | None:
         """Return the number of the line at a point; None if there is none."""

@@ -164,12 +164,12 @@ class RunControls(QWidget):
         self._ask(score=name)
 
     def _set_subject(self, text: str) -> None:
-        found = parse_subject(text)
-        if found is None:
+        words_and_actions = parse_subject(text)
+        if words_and_actions is None:
             self.noticed.emit(f"“{clean_text(text, 40)}” names no actions; write action 3, actions 0-4 or all actions.")
             self.subject.show_value(format_subject(self._query))
         else:
-            words, actions = found
+            words, actions = words_and_actions
             score = self._query.score
             if not actions and "steps" in SCORES[score].needs:
                 score = "picture"
@@ -188,12 +188,12 @@ class RunControls(QWidget):
         self._ask(outcomes=() if value == ALL else ("" if value == UNKNOWN else value,))
 
     def _set_frames(self, text: str) -> None:
-        found = parse_frames(text)
-        if found is None:
+        frame_changes = parse_frames(text)
+        if frame_changes is None:
             self.noticed.emit(f"“{clean_text(text, 40)}” are no frames; write all, 0-20, or 0-50% of each episode.")
             self.frames.show_value(format_frames(self._query))
         else:
-            self._ask(**found)
+            self._ask(**frame_changes)
 
     def _set_contrast(self) -> None:
         self.contrast_requested.emit(self.contrast.isChecked())
