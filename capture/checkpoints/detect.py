@@ -41,7 +41,7 @@ def recognise(folder: Path) -> tuple[Kind, JsonObject]:
         return pytorch_kind(config), config
     if is_orbax(folder / PARAMS) or is_orbax(folder):
         return "jax", config
-    raise UserError(_not_known(folder, names))
+    raise UserError(_describe_unknown_folder(folder, names))
 
 
 def read_config(folder: Path) -> JsonObject:
@@ -76,7 +76,7 @@ def pytorch_kind(config: JsonObject) -> Kind:
     return "openpi"
 
 
-def _not_known(folder: Path, names: list[str]) -> str:
+def _describe_unknown_folder(folder: Path, names: list[str]) -> str:
     """Return one sentence that says why a folder is not a checkpoint."""
     needed = f"{SINGLE} or {PARAMS}/"
     pickled = [name for name in names if Path(name).suffix in (".bin", ".pt", ".pth", ".ckpt")]
@@ -85,13 +85,15 @@ def _not_known(folder: Path, names: list[str]) -> str:
         return f"{folder} is empty; give the folder that holds {needed}"
     if sharded := _find_sharded(folder, names):
         return sharded
-    if found := _find_checkpoints(folder):
-        return _suggest(folder, found)
+    if checkpoints := _find_checkpoints(folder):
+        return _suggest(folder, checkpoints)
     if (folder / "pretrained_model").is_dir():
         return f"{folder} is a training run's folder; give {folder / 'pretrained_model'}"
-    for near in (folder.parent, folder.parent / "pretrained_model"):
-        if any((near / name).is_file() for name in (SINGLE, INDEX, ADAPTER_CONFIG)) or is_orbax(near / PARAMS):
-            return f"{folder} is a part of a checkpoint without its weights; give {near}"
+    for nearby_folder in (folder.parent, folder.parent / "pretrained_model"):
+        if any((nearby_folder / name).is_file() for name in (SINGLE, INDEX, ADAPTER_CONFIG)) or is_orbax(
+            nearby_folder / PARAMS
+        ):
+            return f"{folder} is a part of a checkpoint without its weights; give {nearby_folder}"
     if shards:
         return f"{folder} holds {len(shards)} shards of weights, but no {INDEX} to say what is where; fetch that too"
     if pickled:
@@ -109,39 +111,42 @@ def _not_known(folder: Path, names: list[str]) -> str:
 
 def _find_sharded(folder: Path, names: list[str]) -> str | None:
     """Return how to convert weights that a trainer saved in pieces, one per process; None where there are none."""
-    inner = (name for name in names if not name.startswith("optimizer"))
-    within = next((name for name in inner if any((folder / name).glob(f"*{_SHARDS}"))), None)
+    model_files = (name for name in names if not name.startswith("optimizer"))
+    inner_folder = next((name for name in model_files if any((folder / name).glob(f"*{_SHARDS}"))), None)
     if "zero_to_fp32.py" in names:
         return (
             f"{folder} holds DeepSpeed's pieces of the weights; merge them with `python {folder / 'zero_to_fp32.py'} "
             f"{folder} {folder / 'merged'} --safe_serialization`, then give the merged folder"
         )
-    if within is None and not any(name.endswith(_SHARDS) for name in names):
+    if inner_folder is None and not any(name.endswith(_SHARDS) for name in names):
         return None
-    place = folder / within if within else folder
-    checkpoint = folder if within else folder.parent
-    what = f"{place} holds pieces of the weights as torch.distributed.checkpoint saves them (*{_SHARDS})"
+    shard_folder = folder / inner_folder if inner_folder else folder
+    checkpoint = folder if inner_folder else folder.parent
+    description = f"{shard_folder} holds pieces of the weights as torch.distributed.checkpoint saves them (*{_SHARDS})"
     if read_config(checkpoint).values.get("type") is not None:
-        return f"{what}; merge them with `lerobot-convert-dcp --checkpoint_dir={checkpoint}`, then give {checkpoint}"
-    return f"{what}; merge them with `accelerate merge-weights {place} MERGED`, then give that folder"
+        return (
+            f"{description}; merge them with `lerobot-convert-dcp --checkpoint_dir={checkpoint}`, then give "
+            f"{checkpoint}"
+        )
+    return f"{description}; merge them with `accelerate merge-weights {shard_folder} MERGED`, then give that folder"
 
 
 def _find_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints below a folder, the ones to try first at the front."""
-    found: list[Path] = []
-    for count, (place, inner, files) in enumerate(os.walk(folder, followlinks=True)):
-        path = Path(place)
+    checkpoints: list[Path] = []
+    for count, (walked_folder, subfolders, files) in enumerate(os.walk(folder, followlinks=True)):
+        path = Path(walked_folder)
         if count >= _SEARCHED_FOLDERS:
             break
         is_params = path.name == PARAMS and is_orbax(path)
         if is_params or any(name in files for name in (SINGLE, INDEX, ADAPTER_CONFIG)) or _has_shards(files):
-            found.append(path.parent if is_params or path.name.startswith("pytorch_model_fsdp") else path)
-            inner.clear()
+            checkpoints.append(path.parent if is_params or path.name.startswith("pytorch_model_fsdp") else path)
+            subfolders.clear()
         elif len(path.relative_to(folder).parts) >= _SEARCHED_DEPTH:
-            inner.clear()
+            subfolders.clear()
         else:
-            inner[:] = sorted(name for name in inner if not name.startswith(".") and name != "training_state")
-    return sorted(dict.fromkeys(found), key=lambda path: _rank(path.relative_to(folder)))
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name != "training_state")
+    return sorted(dict.fromkeys(checkpoints), key=lambda path: _rank(path.relative_to(folder)))
 
 
 def _has_shards(files: list[str]) -> bool:
@@ -154,16 +159,16 @@ def _rank(path: Path) -> tuple[object, ...]:
     return path.name.endswith(_AVERAGED), "last" not in path.parts, [-step for step in steps], path.as_posix()
 
 
-def _suggest(folder: Path, found: list[Path]) -> str:
-    best = found[0]
-    trained = [path for path in found if not path.name.endswith(_AVERAGED) and "last" not in path.parts]
-    averaged = best.with_name(best.name + _AVERAGED)
-    other = f", or {averaged} for averaged weights" if averaged in found else ""
+def _suggest(folder: Path, checkpoints: list[Path]) -> str:
+    first_choice = checkpoints[0]
+    trained = [path for path in checkpoints if not path.name.endswith(_AVERAGED) and "last" not in path.parts]
+    averaged = first_choice.with_name(first_choice.name + _AVERAGED)
+    alternative = f", or {averaged} for averaged weights" if averaged in checkpoints else ""
     if len(trained) <= 1:
-        return f"{folder} is a training run's folder; give {best}{other}"
+        return f"{folder} is a training run's folder; give {first_choice}{alternative}"
     is_steps = all(path.parent == folder and path.name.isdigit() for path in trained)
-    what = "training steps" if is_steps else "checkpoints"
-    return f"{folder} holds {len(trained)} {what}; give one of them, such as {best}{other}"
+    noun = "training steps" if is_steps else "checkpoints"
+    return f"{folder} holds {len(trained)} {noun}; give one of them, such as {first_choice}{alternative}"
 
 
 def refuse_options(kind: Kind, options: CheckpointOptions) -> None:

@@ -22,18 +22,18 @@ def fingerprint(folder: Path) -> str:
     if not files:
         params = folder / "params" if (folder / "params").is_dir() else folder
         files = sorted(path for path in params.rglob("*") if path.is_file())
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in files:
         length = path.stat().st_size
-        found.update(f"{path.relative_to(folder).as_posix()}\0{length}\0".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{length}\0".encode())
         with path.open("rb") as file:
             if length <= 2 * EDGE + SAMPLES * SAMPLE:
-                found.update(file.read())
+                digest.update(file.read())
                 continue
-            found.update(file.read(EDGE))
-            for number in range(1, SAMPLES + 1):
-                file.seek(length * number // (SAMPLES + 1))
-                found.update(file.read(SAMPLE))
+            digest.update(file.read(EDGE))
+            for sample in range(1, SAMPLES + 1):
+                file.seek(length * sample // (SAMPLES + 1))
+                digest.update(file.read(SAMPLE))
             file.seek(-EDGE, 2)
-            found.update(file.read(EDGE))
-    return found.hexdigest()
+            digest.update(file.read(EDGE))
+    return digest.hexdigest()

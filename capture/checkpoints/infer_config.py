@@ -69,8 +69,8 @@ def read_stated(config: JsonObject) -> Stated:
     for part, keys in {"vision": ("vision",), "vlm": ("vlm",), "expert": ("action_expert", "expert")}.items():
         section = next(filter(None, map(config.section, keys)), None)
         if section is not None:
-            found = {size: next(filter(None, map(section.integer, keys)), None) for size, keys in _SPELLINGS.items()}
-            parts[part] = {size: value for size, value in found.items() if value is not None}
+            values = {size: next(filter(None, map(section.integer, keys)), None) for size, keys in _SPELLINGS.items()}
+            parts[part] = {size: value for size, value in values.items() if value is not None}
     return Stated(parts, config.where if any(parts.values()) else "")
 
 
@@ -83,9 +83,9 @@ def infer_config(
     has 16 heads. Raises UserError if a required tensor is missing, shapes contradict one another or `stated`, or the
     number of heads is unknown: that of another SigLIP, or where keys are wider than one of Gemma's heads.
     """
-    look = _Look(shapes, where)
-    patch = look.shape(VISION + "embeddings.patch_embedding.weight", 4)
-    rows = look.shape(VISION + "embeddings.position_embedding.weight", 2)[0]
+    checked = _CheckedShapes(shapes, where)
+    patch = checked.shape(VISION + "embeddings.patch_embedding.weight", 4)
+    rows = checked.shape(VISION + "embeddings.position_embedding.weight", 2)[0]
     if patch[2:] != (PATCH_PIXELS, PATCH_PIXELS) or rows != GRID * GRID:
         raise UserError(
             f"{where} cuts pictures into {rows} patches of {patch[2]} x {patch[3]} pixels, but Pi0.5 has {GRID * GRID} "
@@ -93,18 +93,18 @@ def infer_config(
         )
     vision = VisionConfig(
         width=patch[0],
-        depth=look.depth(VISION + "encoder.layers."),
+        depth=checked.depth(VISION + "encoder.layers."),
         heads=_vision_heads(patch[0], stated, where),
-        mlp=look.shape(VISION + "encoder.layers.0.mlp.fc1.weight", 2)[0],
+        mlp=checked.shape(VISION + "encoder.layers.0.mlp.fc1.weight", 2)[0],
     )
-    vlm = look.stack(LANGUAGE, "vlm", stated)
-    expert = look.stack(EXPERT, "expert", stated)
+    vlm = checked.stack(LANGUAGE, "vlm", stated)
+    expert = checked.stack(EXPERT, "expert", stated)
     config = Pi05Config(
         vision=vision,
         vlm=vlm,
         expert=expert,
-        vocabulary=look.shape(EMBEDDING, 2)[0],
-        action_dim=look.shape("action_in_proj.weight", 2)[1],
+        vocabulary=checked.shape(EMBEDDING, 2)[0],
+        action_dim=checked.shape("action_in_proj.weight", 2)[1],
         horizon=horizon,
         denoise_steps=denoise_steps,
     )
@@ -113,7 +113,7 @@ def infer_config(
 
 
 @dataclass(frozen=True)
-class _Look:
+class _CheckedShapes:
     """Checked access to shapes by name; raises UserError for missing or wrong ones."""
 
     shapes: Mapping[str, Shape]
@@ -201,10 +201,10 @@ def describe_inferred(config: Pi05Config, stated: Stated) -> list[Decision]:
 def _check_config(config: Pi05Config, stated: Stated, where: str) -> None:
     vlm, expert = config.vlm, config.expert
     for size in ("depth", "heads", "kv_heads", "head_dim"):
-        first, second = getattr(vlm, size), getattr(expert, size)
-        if first != second:
+        vlm_size, expert_size = getattr(vlm, size), getattr(expert, size)
+        if vlm_size != expert_size:
             raise UserError(
-                f"the language model in {where} has {size} {first} and the action expert {second}, "
+                f"the language model in {where} has {size} {vlm_size} and the action expert {expert_size}, "
                 "but the two attend to each other and must agree; the file is damaged or another model"
             )
     if vlm.head_dim % 2 or expert.width % 2 or vlm.heads % vlm.kv_heads:
@@ -216,11 +216,11 @@ def check_stated(config: Pi05Config, stated: Stated, where: str) -> None:
     """Raise UserError if a stated size differs from that of the weights."""
     for part in ("vision", "vlm", "expert"):
         for size in _SPELLINGS:
-            expected, found = stated.get(part, size), getattr(getattr(config, part), size, None)
-            if expected is not None and found is not None and expected != found:
+            expected, actual = stated.get(part, size), getattr(getattr(config, part), size, None)
+            if expected is not None and actual is not None and expected != actual:
                 raise UserError(
                     f"{size} of {part!r} is {expected} according to {stated.where}, "
-                    f"but the weights in {where} have {found}; correct the one or choose the other"
+                    f"but the weights in {where} have {actual}; correct the one or choose the other"
                 )
 
 
@@ -280,27 +280,27 @@ def _block(prefix: str, stack: StackConfig) -> Iterator[tuple[str, Shape]]:
     yield prefix + "mlp.down_proj.weight", (stack.width, stack.mlp)
 
 
-def check_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], where: str) -> None:
+def check_shapes(actual: Mapping[str, Shape], expected: Mapping[str, Shape], where: str) -> None:
     """Raise UserError unless exactly the expected tensors are present, in the expected shapes."""
-    if missing := [name for name in expected if name not in found]:
+    if missing := [name for name in expected if name not in actual]:
         raise UserError(
             f"{where} lacks {list_tensors(missing, len(expected))}; the download may have stopped early: fetch it again"
         )
-    if extra := [name for name in found if name not in expected]:
+    if extra := [name for name in actual if name not in expected]:
         raise UserError(
             f"{where} has {list_tensors(extra)} that Pi0.5 does not have; it is another model or a variant of it"
         )
     for name, shape in expected.items():
-        if found[name] != shape:
+        if actual[name] != shape:
             raise UserError(
-                f"{name!r} in {where} has shape {list(found[name])} where its other tensors call for {list(shape)}; "
+                f"{name!r} in {where} has shape {list(actual[name])} where its other tensors call for {list(shape)}; "
                 "the file is damaged or another model"
             )
 
 
 def list_tensors(names: Iterable[str], total: int | None = None) -> str:
     """Return a count and a few of the names as text: "3 of 812 tensors ('a', 'b', …)"."""
-    known = list(names)
-    count = f"{len(known)} of {total}" if total else f"{len(known)}"
-    shown = ", ".join(repr(name) for name in known[:2]) + (", …" if len(known) > 2 else "")
-    return f"{count} tensor{'' if len(known) == 1 and not total else 's'} ({shown})"
+    listed = list(names)
+    count = f"{len(listed)} of {total}" if total else f"{len(listed)}"
+    shown = ", ".join(repr(name) for name in listed[:2]) + (", …" if len(listed) > 2 else "")
+    return f"{count} tensor{'' if len(listed) == 1 and not total else 's'} ({shown})"

@@ -43,9 +43,9 @@ OUTPUT: Final = Layout(lambda x: x.flatten(0, 1).T, axes=3, rows=2)  # layout (h
 class Rule:
     """Location of one of our parameters in the JAX model."""
 
-    ours: str
+    parameter: str
     """Our name; `{}` stands for the layer number."""
-    theirs: str
+    array: str
     """Name of the array below `params.`."""
     layout: Layout
     stacked: bool = False
@@ -55,40 +55,40 @@ class Rule:
 
 
 def _vision() -> Iterator[Rule]:
-    image, ours = "PaliGemma.img.", VISION + "embeddings."
-    yield Rule(ours + "patch_embedding.weight", image + "embedding.kernel", PATCHES)
-    yield Rule(ours + "patch_embedding.bias", image + "embedding.bias", VECTOR)
-    yield Rule(ours + "position_embedding.weight", image + "pos_embedding", POSITIONS)
+    image, embeddings = "PaliGemma.img.", VISION + "embeddings."
+    yield Rule(embeddings + "patch_embedding.weight", image + "embedding.kernel", PATCHES)
+    yield Rule(embeddings + "patch_embedding.bias", image + "embedding.bias", VECTOR)
+    yield Rule(embeddings + "position_embedding.weight", image + "pos_embedding", POSITIONS)
     layer, block = VISION + "encoder.layers.{}.", image + "Transformer.encoderblock."
     for number in (0, 1):
         yield from _norm(f"{layer}layer_norm{number + 1}", f"{block}LayerNorm_{number}", stacked=True)
         yield from _dense(f"{layer}mlp.fc{number + 1}", f"{block}MlpBlock_0.Dense_{number}", stacked=True)
-    attention, theirs = layer + "self_attn.", block + "MultiHeadDotProductAttention_0."
-    for ours, name in (("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value")):
-        yield Rule(f"{attention}{ours}.weight", f"{theirs}{name}.kernel", SIGLIP_HEADS, stacked=True)
-        yield Rule(f"{attention}{ours}.bias", f"{theirs}{name}.bias", SIGLIP_HEADS_BIAS, stacked=True)
-    yield Rule(attention + "out_proj.weight", theirs + "out.kernel", OUTPUT, stacked=True)
-    yield Rule(attention + "out_proj.bias", theirs + "out.bias", VECTOR, stacked=True)
+    attention, heads = layer + "self_attn.", block + "MultiHeadDotProductAttention_0."
+    for projection, name in (("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value")):
+        yield Rule(f"{attention}{projection}.weight", f"{heads}{name}.kernel", SIGLIP_HEADS, stacked=True)
+        yield Rule(f"{attention}{projection}.bias", f"{heads}{name}.bias", SIGLIP_HEADS_BIAS, stacked=True)
+    yield Rule(attention + "out_proj.weight", heads + "out.kernel", OUTPUT, stacked=True)
+    yield Rule(attention + "out_proj.bias", heads + "out.bias", VECTOR, stacked=True)
     yield from _norm(VISION + "post_layernorm", image + "Transformer.encoder_norm")
     yield from _dense(PROJECTOR, image + "head")
 
 
-def _stack(ours: str, ending: str) -> Iterator[Rule]:
+def _stack(prefix: str, ending: str) -> Iterator[Rule]:
     """Yield the rules of one Gemma stack; the expert's arrays end in `_1`, and its norms are dense layers."""
-    layer, theirs = ours + "layers.{}.", "PaliGemma.llm.layers."
+    layer, arrays = prefix + "layers.{}.", "PaliGemma.llm.layers."
     attention, mlp = layer + "self_attn.", layer + "mlp."
-    yield Rule(attention + "q_proj.weight", f"{theirs}attn.q_einsum{ending}.w", GEMMA_HEADS, stacked=True)
+    yield Rule(attention + "q_proj.weight", f"{arrays}attn.q_einsum{ending}.w", GEMMA_HEADS, stacked=True)
     for part, name in enumerate(("k_proj.weight", "v_proj.weight")):
-        yield Rule(attention + name, f"{theirs}attn.kv_einsum{ending}.w", GEMMA_HEADS, stacked=True, part=part)
+        yield Rule(attention + name, f"{arrays}attn.kv_einsum{ending}.w", GEMMA_HEADS, stacked=True, part=part)
     # openpi's converter reorders this array of the language model, which is correct for square sizes only.
-    yield Rule(attention + "o_proj.weight", f"{theirs}attn.attn_vec_einsum{ending}.w", OUTPUT, stacked=True)
+    yield Rule(attention + "o_proj.weight", f"{arrays}attn.attn_vec_einsum{ending}.w", OUTPUT, stacked=True)
     for part, name in enumerate(("gate_proj.weight", "up_proj.weight")):
-        yield Rule(mlp + name, f"{theirs}mlp{ending}.gating_einsum", DENSE, stacked=True, part=part)
-    yield Rule(mlp + "down_proj.weight", f"{theirs}mlp{ending}.linear", DENSE, stacked=True)
+        yield Rule(mlp + name, f"{arrays}mlp{ending}.gating_einsum", DENSE, stacked=True, part=part)
+    yield Rule(mlp + "down_proj.weight", f"{arrays}mlp{ending}.linear", DENSE, stacked=True)
     for name, norm, stacked in (
-        (layer + "input_layernorm", theirs + "pre_attention_norm", True),
-        (layer + "post_attention_layernorm", theirs + "pre_ffw_norm", True),
-        (ours + "norm", "PaliGemma.llm.final_norm", False),
+        (layer + "input_layernorm", arrays + "pre_attention_norm", True),
+        (layer + "post_attention_layernorm", arrays + "pre_ffw_norm", True),
+        (prefix + "norm", "PaliGemma.llm.final_norm", False),
     ):
         if ending:
             yield from _dense(name + ".dense", f"{norm}{ending}.Dense_0", stacked=stacked)
@@ -96,14 +96,14 @@ def _stack(ours: str, ending: str) -> Iterator[Rule]:
             yield Rule(name + ".weight", norm + ".scale", VECTOR, stacked=stacked)
 
 
-def _dense(ours: str, theirs: str, *, stacked: bool = False) -> Iterator[Rule]:
-    yield Rule(ours + ".weight", theirs + ".kernel", DENSE, stacked)
-    yield Rule(ours + ".bias", theirs + ".bias", VECTOR, stacked)
+def _dense(parameter: str, array: str, *, stacked: bool = False) -> Iterator[Rule]:
+    yield Rule(parameter + ".weight", array + ".kernel", DENSE, stacked)
+    yield Rule(parameter + ".bias", array + ".bias", VECTOR, stacked)
 
 
-def _norm(ours: str, theirs: str, *, stacked: bool = False) -> Iterator[Rule]:
-    yield Rule(ours + ".weight", theirs + ".scale", VECTOR, stacked)
-    yield Rule(ours + ".bias", theirs + ".bias", VECTOR, stacked)
+def _norm(parameter: str, array: str, *, stacked: bool = False) -> Iterator[Rule]:
+    yield Rule(parameter + ".weight", array + ".scale", VECTOR, stacked)
+    yield Rule(parameter + ".bias", array + ".bias", VECTOR, stacked)
 
 
 def _policy() -> Iterator[Rule]:

@@ -22,7 +22,7 @@ _TIED_EMBEDDING = "paligemma_with_expert.paligemma.lm_head.weight"
 _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 """Name parts that torch.compile, DDP, FSDP and activation checkpointing insert, at any depth and in any order."""
 _ROOT = re.compile(r"(.*?)(?:(?<=\.)|^)(?:paligemma_with_expert|action_(?:in|out)_proj|time_mlp_(?:in|out))\.")
-"""What precedes the modules of a Pi0.5 in a name: "", `model.`, `base_model.model.model.` and others."""
+"""Prefix of the modules of a Pi0.5 in a name: "", `model.`, `base_model.model.model.` and others."""
 _OUTPUT_HEADS = (_TIED_EMBEDDING, "paligemma_with_expert.gemma_expert.lm_head.weight")
 
 _MODULES = (
@@ -36,17 +36,17 @@ _MODULES = (
 
 def openpi_name(parameter: str) -> str:
     """Return openpi's name of a parameter of `capture.policies.pi05.model.Pi05`, the one that checkpoints store."""
-    for ours, openpis in _MODULES:
-        if parameter.startswith(ours):
-            return openpis + parameter.removeprefix(ours)
+    for our_prefix, openpi_prefix in _MODULES:
+        if parameter.startswith(our_prefix):
+            return openpi_prefix + parameter.removeprefix(our_prefix)
     return parameter
 
 
 def parameter_name(stored: str) -> str:
     """Return the name in `Pi05` of a parameter that openpi's PyTorch model calls `stored`."""
-    for ours, openpis in _MODULES:
-        if stored.startswith(openpis):
-            return ours + stored.removeprefix(openpis)
+    for our_prefix, openpi_prefix in _MODULES:
+        if stored.startswith(openpi_prefix):
+            return our_prefix + stored.removeprefix(openpi_prefix)
     return stored
 
 
@@ -72,8 +72,8 @@ def to_our_names(stored: Mapping[str, Stored], where: str) -> Renamed[Stored]:
     """
     bare = remove_prefixes(stored, where)
     plain, adapters = split_adapters(bare.tensors, where)
-    if found := other_model(plain):
-        raise UserError(f"{where} holds {found}")
+    if description := other_model(plain):
+        raise UserError(f"{where} holds {description}")
     tied = EMBEDDING not in plain and _TIED_EMBEDDING in plain
     if tied:
         plain[EMBEDDING] = plain[_TIED_EMBEDDING]
@@ -85,11 +85,11 @@ def to_our_names(stored: Mapping[str, Stored], where: str) -> Renamed[Stored]:
 
 @dataclass(frozen=True)
 class BareNames(Generic[Stored]):
-    """Stored tensors without what precedes or wraps the modules of a Pi0.5 in their names."""
+    """Stored tensors under names without the prefixes and wrappers of a Pi0.5's modules."""
 
     tensors: Mapping[str, Stored]
     roots: tuple[str, ...]
-    """What the names began with: "" or `model.`, or several of these."""
+    """Prefixes of the names: "" or `model.`, or several of these."""
     removed: tuple[str, ...]
     """Unusual parts that were removed."""
 
@@ -99,9 +99,9 @@ def remove_prefixes(stored: Mapping[str, Stored], where: str) -> BareNames[Store
     removed: dict[str, None] = {}
     roots: dict[str, None] = {}
     bare: dict[str, Stored] = {}
-    for foreign, tensor in stored.items():
-        name = _WRAPPERS.sub("", foreign)
-        removed.update(dict.fromkeys(_WRAPPERS.findall(foreign)))
+    for stored_name, tensor in stored.items():
+        name = _WRAPPERS.sub("", stored_name)
+        removed.update(dict.fromkeys(_WRAPPERS.findall(stored_name)))
         root = match[1] if (match := _ROOT.match(name)) else ""
         roots[root] = None
         name = name.removeprefix(root).replace(VISION + "vision_model.", VISION)
@@ -118,7 +118,7 @@ def remove_prefixes(stored: Mapping[str, Stored], where: str) -> BareNames[Store
 _PI0 = "a Pi0 policy, not a Pi0.5 one ({}); this program runs Pi0.5 only, such as openpi's pi05_droid"
 _MEMORY = "a memory (MEM) variant of Pi0.5 ({}); this program runs Pi0.5 without memory only"
 
-_OTHERS: tuple[tuple[str, str], ...] = (
+_OTHER_MODELS: tuple[tuple[str, str], ...] = (
     (r"(^|\.)(proprio_history_proj|proprio_history)\.", _MEMORY),
     (r"(^|\.)(state_proj|action_time_mlp_in|action_time_mlp_out)\.", _PI0),
     # Pi0's expert has norms with a weight of their own; Pi0.5's are conditioned on time.
@@ -133,13 +133,13 @@ def other_model(names: Iterable[str]) -> str | None:
 
     Accepts PyTorch and JAX names.
     """
-    known = [_WRAPPERS.sub("", name) for name in names]
-    for pattern, what in _OTHERS:
-        if match := next((name for name in known if re.search(pattern, name)), None):
-            return what.format(f"it has {match!r}")
-    bare = [name.removeprefix(root[1]) if (root := _ROOT.match(name)) else name for name in known]
+    unwrapped = [_WRAPPERS.sub("", name) for name in names]
+    for pattern, description in _OTHER_MODELS:
+        if match := next((name for name in unwrapped if re.search(pattern, name)), None):
+            return description.format(f"it has {match!r}")
+    bare = [name.removeprefix(root[1]) if (root := _ROOT.match(name)) else name for name in unwrapped]
     if any("gemma_expert." in name or "_einsum_1." in name or name.startswith(_ACTION_ROOTS) for name in bare):
         return None
-    if any("language_model." in name or name.startswith(("params.PaliGemma.", "params.llm.")) for name in known):
+    if any("language_model." in name or name.startswith(("params.PaliGemma.", "params.llm.")) for name in unwrapped):
         return "no action expert (PaliGemma alone, or Pi0-FAST); this program needs a whole Pi0.5 policy"
-    return f"none of Pi0.5's weights, but {list_tensors(known)}; give a Pi0.5 checkpoint"
+    return f"none of Pi0.5's weights, but {list_tensors(unwrapped)}; give a Pi0.5 checkpoint"

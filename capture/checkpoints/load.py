@@ -29,7 +29,7 @@ from capture.checkpoints.infer_config import (
     parameter_shapes,
     read_stated,
 )
-from capture.checkpoints.lerobot import lerobot_settings
+from capture.checkpoints.lerobot.settings import lerobot_settings
 from capture.checkpoints.locate import Source, find_source
 from capture.checkpoints.lora import LoraScale
 from capture.checkpoints.openpi import demo_settings, openpi_settings
@@ -77,8 +77,8 @@ class Checkpoint:
 
     def fingerprint(self) -> str:
         """Return a SHA-256 (hex) of samples of the weights. Raises OSError if a file cannot be read."""
-        each = [fingerprint(folder) for folder in self.weight_folders or (self.path,)]
-        return each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
+        digests = [fingerprint(folder) for folder in self.weight_folders or (self.path,)]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def load(self, device: torch.device | str, dtype: torch.dtype, progress: Progress | None = None) -> Pi05:
         """Return the model on `device`, ready to run in `dtype` (float32 or bfloat16).
@@ -101,9 +101,11 @@ def open_checkpoint(source: str | Path, *, options: CheckpointOptions | None = N
     Raises UserError with one sentence for anything that is not a complete Pi0.5 checkpoint.
     """
     options = options or CheckpointOptions()
-    sizes = _sizes(options)
-    place = find_source(source, offline=options.offline, check=lambda found: _check_settings(found, sizes, options))
-    folder, name = place.folder, place.name
+    sizes = _read_sizes(options)
+    located = find_source(
+        source, offline=options.offline, check=lambda candidate: _check_settings(candidate, sizes, options)
+    )
+    folder, name = located.folder, located.name
     kind, config = recognise(folder)
     weights: OrbaxWeights | SafetensorsWeights
     folders: tuple[Path, ...]
@@ -129,7 +131,7 @@ def open_checkpoint(source: str | Path, *, options: CheckpointOptions | None = N
     decisions += describe_inferred(model, stated)
 
     config = JsonObject({**config.values, **sizes.values}, config.where or sizes.where)
-    settings = _read_settings(kind, folder, place.parts, config, options, tied=tied, action_dim=model.action_dim)
+    settings = _read_settings(kind, folder, located.parts, config, options, tied=tied, action_dim=model.action_dim)
     if kind == "demo":
         name = config.text("name") or kind
     model = replace(model, horizon=settings.horizon, denoise_steps=settings.denoise_steps)
@@ -139,7 +141,7 @@ def open_checkpoint(source: str | Path, *, options: CheckpointOptions | None = N
         path=folder,
         config=model,
         preprocessing=settings.preprocessing,
-        tokenizer_folder=next(filter(None, map(_tokenizer_folder, (folder, *folders))), None),
+        tokenizer_folder=next(filter(None, map(_find_tokenizer_folder, (folder, *folders))), None),
         config_hash=_hash(model, settings.preprocessing, weights.scales),
         decisions=(*settings.decisions, *decisions),
         weights=weights,
@@ -185,7 +187,7 @@ def _describe_jax_adapters(weights: OrbaxWeights, options: CheckpointOptions) ->
     return [assume(ADAPTERS, merged, reason)]
 
 
-def _sizes(options: CheckpointOptions) -> JsonObject:
+def _read_sizes(options: CheckpointOptions) -> JsonObject:
     if options.sizes is None:
         return JsonObject({}, "")
     if isinstance(options.sizes, Mapping):
@@ -193,7 +195,7 @@ def _sizes(options: CheckpointOptions) -> JsonObject:
     return read_json(options.sizes)
 
 
-def _tokenizer_folder(folder: Path) -> Path | None:
+def _find_tokenizer_folder(folder: Path) -> Path | None:
     places = (folder / "tokenizer", folder)
     return folder if any((place / name).is_file() for place in places for name in _TOKENIZER_FILES) else None
 
@@ -204,20 +206,20 @@ def _hash(config: Pi05Config, preprocessing: Preprocessing, adapters: Mapping[st
     It must stay the same for the same settings, or files of earlier versions can neither be resumed nor measured: leave
     a new field out where it has the value that earlier versions implied.
     """
-    known: dict[str, Any] = {"config": asdict(config)}
+    settings: dict[str, Any] = {"config": asdict(config)}
     if adapters:
-        known["adapters"] = dict(adapters)
+        settings["adapters"] = dict(adapters)
     for name, value in vars(preprocessing).items():
-        known[name] = _plain(value) if isinstance(value, Normaliser) else value
-    del known["max_state_dim"]  # of states that were not checked
-    relative = known.pop("relative")
-    known["delta_dims"] = len(relative) if all(relative) else relative  # was a number
-    if known["has_robot_units"]:
-        del known["has_robot_units"]
-    known["turned"] = bool(preprocessing.turned)  # None, which leaves it to the source, was False
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+        settings[name] = _to_plain(value) if isinstance(value, Normaliser) else value
+    del settings["max_state_dim"]  # of states that were not checked
+    relative = settings.pop("relative")
+    settings["delta_dims"] = len(relative) if all(relative) else relative  # was a number
+    if settings["has_robot_units"]:
+        del settings["has_robot_units"]
+    settings["turned"] = bool(preprocessing.turned)  # None, which leaves it to the source, was False
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def _plain(normaliser: Normaliser) -> dict[str, Any]:
+def _to_plain(normaliser: Normaliser) -> dict[str, Any]:
     stats = {name: [float(number) for number in vector] for name, vector in normaliser.stats.items()}
     return {"mode": normaliser.mode, "stats": stats}

@@ -48,12 +48,12 @@ class LoraScale:
     def of(self, module: str, rank: int) -> float:
         """Return the factor of B A for a module of this name; patterns may name it with lerobot's `model.` too."""
         names = (module, f"model.{module}")
-        own = (
+        matching_alphas = (
             alpha
             for key, alpha in self.alpha_by_module.items()
             if any(re.match(rf"(.*\.)?({key})$", name) for name in names)
         )
-        alpha = next(own, self.alpha)
+        alpha = next(matching_alphas, self.alpha)
         if alpha is None:
             return 1.0
         return alpha / math.sqrt(rank) if self.is_rank_stabilised else alpha / rank
@@ -115,7 +115,7 @@ def split_adapters(stored: Mapping[str, Stored], where: str) -> tuple[dict[str, 
     """
     parts: dict[str, dict[str, Stored]] = {}
     plain: dict[str, Stored] = {}
-    adapters: set[str] = set()
+    adapter_names: set[str] = set()
     for name, tensor in stored.items():
         match = _PART.fullmatch(name)
         if match is None:
@@ -126,16 +126,20 @@ def split_adapters(stored: Mapping[str, Stored], where: str) -> tuple[dict[str, 
                 )
             plain[name] = tensor
             continue
-        adapters.add(match["adapter"] or "")
+        adapter_names.add(match["adapter"] or "")
         parts.setdefault(match["module"], {})[match["part"].lower()] = tensor
-    if len(adapters) > 1:
-        raise UserError(f"{where} holds several LoRA adapters ({', '.join(sorted(adapters))}); give a file with one")
-    found: dict[str, Adapter[Stored]] = {}
-    for module, of in parts.items():
-        if "lora_a" not in of or "lora_b" not in of:
+    if len(adapter_names) > 1:
+        raise UserError(
+            f"{where} holds several LoRA adapters ({', '.join(sorted(adapter_names))}); give a file with one"
+        )
+    adapters_by_parameter: dict[str, Adapter[Stored]] = {}
+    for module, tensors_by_part in parts.items():
+        if "lora_a" not in tensors_by_part or "lora_b" not in tensors_by_part:
             raise UserError(f"the LoRA adapter of {module!r} in {where} lacks its A or its B; fetch it again")
-        found[f"{module}.weight"] = Adapter(module, of["lora_a"], of["lora_b"], of.get("lora_magnitude_vector"))
-    return _unwrap(plain, parts), found
+        adapters_by_parameter[f"{module}.weight"] = Adapter(
+            module, tensors_by_part["lora_a"], tensors_by_part["lora_b"], tensors_by_part.get("lora_magnitude_vector")
+        )
+    return _unwrap(plain, parts), adapters_by_parameter
 
 
 def _unwrap(plain: Mapping[str, Stored], modules: Iterable[str]) -> dict[str, Stored]:
@@ -212,8 +216,10 @@ def read_adapter_folder(folder: Path, alpha: float | None) -> AdapterFolder:
         )
     if not (folder / ADAPTER_WEIGHTS).is_file():
         pickled = next(iter(sorted(folder.glob("adapter_model.*"))), None)
-        found = f"only {pickled.name}, a pickled file" if pickled else f"no {ADAPTER_WEIGHTS}"
-        raise UserError(f"{folder} has {found}; save the adapter again with safe_serialization, or fetch the rest")
+        description = f"only {pickled.name}, a pickled file" if pickled else f"no {ADAPTER_WEIGHTS}"
+        raise UserError(
+            f"{folder} has {description}; save the adapter again with safe_serialization, or fetch the rest"
+        )
     tensors = {
         name.removeprefix(PEFT_PREFIX).replace(".base_layer.", "."): stored
         for name, stored in read_header(folder / ADAPTER_WEIGHTS).items()
@@ -234,10 +240,10 @@ def read_scale(config: JsonObject, alpha: float | None) -> LoraScale:
     if isinstance(stated, bool) or not isinstance(stated, (int, float)) or not math.isfinite(stated):
         raise UserError(f"{config.where} has no number 'lora_alpha', the scale of the adapter; give --lora-alpha")
     pattern = config.section("alpha_pattern") or JsonObject({}, config.where)
-    own = {key: float(value) for key, value in pattern.values.items() if isinstance(value, (int, float))}
-    for key in own:
+    alpha_by_module = {key: float(value) for key, value in pattern.values.items() if isinstance(value, (int, float))}
+    for key in alpha_by_module:
         try:
             re.compile(key)
         except re.error as error:
             raise UserError(f"{key!r} in {pattern.where} is no pattern of names ({error}); mend the file") from error
-    return LoraScale(float(stated), is_rank_stabilised, own)
+    return LoraScale(float(stated), is_rank_stabilised, alpha_by_module)

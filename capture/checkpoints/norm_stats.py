@@ -37,17 +37,17 @@ def read_statistics(path: Path) -> dict[str, Statistic]:
     """
     file = read_json(path)
     root = file.section("norm_stats") or file
-    found: dict[str, Statistic] = {}
-    for what, keys in _KEYS.items():
+    statistics: dict[str, Statistic] = {}
+    for feature, keys in _KEYS.items():
         section = next(filter(None, map(root.section, keys)), None)
         if section is not None:
-            found[what] = _vectors(section)
-    if not found:
+            statistics[feature] = _vectors(section)
+    if not statistics:
         raise UserError(
             f"{path} has neither 'state' nor 'actions', so it holds no normalisation statistics; give openpi's "
             f"{FILE} or a data set's stats.json"
         )
-    return found
+    return statistics
 
 
 def _vectors(section: JsonObject) -> Statistic:
@@ -60,7 +60,7 @@ def read_tensors(path: Path) -> dict[str, Statistic]:
 
     Statistics of pictures are skipped. Raises UserError for a damaged file.
     """
-    found: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
+    statistics: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
     for name, stored in read_header(path).items():
         feature, _, statistic = name.rpartition(".")
         if statistic not in _NAMES or len(stored.shape) != 1:
@@ -69,42 +69,42 @@ def read_tensors(path: Path) -> dict[str, Statistic]:
             raise UserError(f"{name!r} in {path} is not a short list of numbers ({stored.dtype}); fetch it again")
         tensor = torch.empty(stored.shape, dtype=torch.float64)
         read_into(stored, tensor)
-        found.setdefault(feature, {})[statistic] = tensor.numpy()
-    return dict(found)
+        statistics.setdefault(feature, {})[statistic] = tensor.numpy()
+    return dict(statistics)
 
 
-def make_normaliser(mode: NormaliserMode, statistic: Statistic | None, what: str, where: str) -> Normaliser:
+def make_normaliser(mode: NormaliserMode, statistic: Statistic | None, feature: str, where: str) -> Normaliser:
     """Return the normaliser of a state or an action. Raises UserError for missing or impossible statistics."""
     low_name, high_name = NEEDED_STATISTICS[mode] or ("", "")
     if not low_name:
         return Normaliser(mode, {})
     if not statistic:
         raise UserError(
-            f"{where} holds no statistics of the {what}, without which it cannot be normalised; give the file that "
+            f"{where} holds no statistics of the {feature}, without which it cannot be normalised; give the file that "
             f"belongs to it with --norm-stats {FILE}, or look at its attention without robot units by "
             "--normalisation none"
         )
     for name in (low_name, high_name):
         if name not in statistic:
             raise UserError(
-                f"{where} has no {name!r} of the {what}, which {mode.replace('_', ' ')} normalisation needs; give the "
-                "file that the policy was trained with by --norm-stats"
+                f"{where} has no {name!r} of the {feature}, which {mode.replace('_', ' ')} normalisation needs; give "
+                "the file that the policy was trained with by --norm-stats"
             )
     low, high = statistic[low_name], statistic[high_name]
     if low.shape != high.shape or low.ndim != 1 or not low.size:
         raise UserError(
-            f"{low_name!r} and {high_name!r} of the {what} in {where} have {low.size} and {high.size} numbers; "
+            f"{low_name!r} and {high_name!r} of the {feature} in {where} have {low.size} and {high.size} numbers; "
             "the file is damaged: make or fetch it again"
         )
     if not np.isfinite(low).all() or not np.isfinite(high).all():
-        raise UserError(f"the statistics of the {what} in {where} hold numbers that are not finite; make them again")
+        raise UserError(f"the statistics of the {feature} in {where} hold numbers that are not finite; make them again")
     is_mean_std = mode.endswith("mean_std")
-    wrong = high < (0.0 if is_mean_std else low)
-    if wrong.any():
-        dim = int(np.flatnonzero(wrong)[0])
+    is_wrong = high < (0.0 if is_mean_std else low)
+    if is_wrong.any():
+        dim = int(np.flatnonzero(is_wrong)[0])
         fault = "negative" if is_mean_std else f"below {low_name!r} ({low[dim]:g})"
         raise UserError(
-            f"{high_name!r} of the {what} in {where} is {fault} in dimension {dim} ({high[dim]:g}); make the "
+            f"{high_name!r} of the {feature} in {where} is {fault} in dimension {dim} ({high[dim]:g}); make the "
             "statistics again"
         )
     return Normaliser(mode, {low_name: low, high_name: high})
@@ -112,13 +112,13 @@ def make_normaliser(mode: NormaliserMode, statistic: Statistic | None, what: str
 
 def find_assets(folder: Path) -> dict[str, Path]:
     """Return asset id -> file of every `<asset id>/norm_stats.json` below a folder; ids may contain slashes."""
-    found = {}
-    for place, names, files in os.walk(folder):
-        inner = Path(place).relative_to(folder)
-        names[:] = sorted(names) if len(inner.parts) < _MAX_DEPTH else []
+    files_by_asset = {}
+    for walked_folder, subfolders, files in os.walk(folder):
+        asset_path = Path(walked_folder).relative_to(folder)
+        subfolders[:] = sorted(subfolders) if len(asset_path.parts) < _MAX_DEPTH else []
         if FILE in files:
-            found[inner.as_posix()] = Path(place) / FILE
-    return found
+            files_by_asset[asset_path.as_posix()] = Path(walked_folder) / FILE
+    return files_by_asset
 
 
 def choose_asset(assets: Mapping[str, Path], wanted: str | None, usual: str | None, where: str) -> str | None:
@@ -128,8 +128,8 @@ def choose_asset(assets: Mapping[str, Path], wanted: str | None, usual: str | No
     """
     if wanted is not None:
         if wanted not in assets:
-            there = ", ".join(assets) or "none"
-            raise UserError(f"{where} has no statistics for the asset {wanted!r}; there are: {there}")
+            available = ", ".join(assets) or "none"
+            raise UserError(f"{where} has no statistics for the asset {wanted!r}; there are: {available}")
         return wanted
     if usual in assets:
         return usual
@@ -148,6 +148,8 @@ def resolve_statistics(path: Path, wanted: str | None, usual: str | None) -> tup
     assets = find_assets(path)
     chosen = choose_asset(assets, wanted, usual, f"--norm-stats {path}") if assets else None
     if chosen is None:
-        what = f"holds no {FILE}" if path.is_dir() else "does not exist"
-        raise UserError(f"--norm-stats {path} {what}; give openpi's {FILE}, a data set's stats.json, or their folder")
+        problem = f"holds no {FILE}" if path.is_dir() else "does not exist"
+        raise UserError(
+            f"--norm-stats {path} {problem}; give openpi's {FILE}, a data set's stats.json, or their folder"
+        )
     return path.name if chosen == "." else chosen, assets[chosen]

@@ -69,13 +69,13 @@ def openpi_settings(
     if known is not None:
         reason = "by --config" if options.config else "by the name of its folder; --config names another"
         decisions.append(Decision(CONFIG, known.name, reason, is_certain=bool(options.config)))
-    asset_id, where, stats = _statistics(folder, known.asset_id if known else None, options, decisions)
+    asset_id, where, stats = _find_statistics(folder, known.asset_id if known else None, options, decisions)
     if known is None and asset_id is not None and (known := config_of_asset(asset_id)):
         decisions.append(assume(CONFIG, known.name, f"by its asset id {asset_id}; --config names another"))
     if known is None:
         reason = f"nothing names it; give --config if it was trained as one of {', '.join(CONFIGS)}"
         decisions.append(assume(CONFIG, "unknown, so Pi0.5's defaults are taken", reason))
-    settings = _settings(known or _UNKNOWN, config, stats, where, options, decisions, action_dim=action_dim)
+    settings = _make_settings(known or _UNKNOWN, config, stats, where, options, decisions, action_dim=action_dim)
     if known is not None and not options.config and settings.horizon != known.horizon:
         differs = assume(
             "horizon",
@@ -105,11 +105,11 @@ def demo_settings(folder: Path, config: JsonObject, options: CheckpointOptions, 
         origin="by its config.json",
     )
     decisions: list[Decision] = []
-    _, where, stats = _statistics(folder, known.asset_id, options, decisions)
-    return _settings(known, config, stats, where, options, decisions, action_dim=action_dim)
+    _, where, stats = _find_statistics(folder, known.asset_id, options, decisions)
+    return _make_settings(known, config, stats, where, options, decisions, action_dim=action_dim)
 
 
-def _settings(
+def _make_settings(
     known: OpenpiConfig,
     config: JsonObject,
     stats: dict[str, Statistic],
@@ -129,7 +129,7 @@ def _settings(
             f"{', '.join(CONFIGS)}"
         )
     state_in_prompt = _decide_state_in_prompt(known, options, decisions)
-    state, action = _normalisers(known, stats, where, options, decisions, state_in_prompt=state_in_prompt)
+    state, action = _make_normalisers(known, stats, where, options, decisions, state_in_prompt=state_in_prompt)
     state_dim = known.state_dim
     if state_dim and state and state.dims is not None and state.dims < state_dim:
         reason = f"as many numbers as its statistics have, where {known.name} has {state_dim}"
@@ -182,7 +182,7 @@ def _decide_state_in_prompt(known: OpenpiConfig, options: CheckpointOptions, dec
     return in_prompt
 
 
-def _normalisers(
+def _make_normalisers(
     known: OpenpiConfig,
     stats: dict[str, Statistic],
     where: str,
@@ -209,7 +209,7 @@ def _normalisers(
     return state, action
 
 
-def _statistics(
+def _find_statistics(
     folder: Path, usual: str | None, options: CheckpointOptions, decisions: list[Decision]
 ) -> tuple[str | None, str, dict[str, Statistic]]:
     """Return asset id, file and content of the statistics to use."""

@@ -91,9 +91,9 @@ def open_orbax(folder: Path, lora: LoraScale | None = None) -> OrbaxWeights:
     if not arrays:
         raise UserError(f"{folder} holds no arrays, so it is no JAX checkpoint, or not a whole one; fetch it again")
     _check_names(arrays, str(folder))
-    found = {name.removeprefix("params."): array for name, array in arrays.items()}
-    _check_adapters(found, str(folder))
-    return OrbaxWeights(folder, found, lora or LoraScale())
+    parameters = {name.removeprefix("params."): array for name, array in arrays.items()}
+    _check_adapters(parameters, str(folder))
+    return OrbaxWeights(folder, parameters, lora or LoraScale())
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,19 @@ class OrbaxWeights:
     @property
     def adapted(self) -> tuple[str, ...]:
         """Names of the arrays into which a LoRA adapter is merged."""
-        return tuple(theirs for theirs, rule in LORA_RULES.items() if rule.a in self.arrays)
+        return tuple(array_name for array_name, rule in LORA_RULES.items() if rule.a in self.arrays)
 
     @property
     def scales(self) -> Mapping[str, tuple[int, float]]:
         """Rank and scale of every adapter, by array."""
-        return {theirs: (self.arrays[LORA_RULES[theirs].a].shape[-1], self._scale(theirs)) for theirs in self.adapted}
+        return {
+            array_name: (self.arrays[LORA_RULES[array_name].a].shape[-1], self._scale(array_name))
+            for array_name in self.adapted
+        }
 
-    def _scale(self, theirs: str) -> float:
-        rule = LORA_RULES[theirs]
-        return self.lora.of(theirs, self.arrays[rule.a].shape[-1]) if rule.is_scaled else 1.0
+    def _scale(self, array_name: str) -> float:
+        rule = LORA_RULES[array_name]
+        return self.lora.of(array_name, self.arrays[rule.a].shape[-1]) if rule.is_scaled else 1.0
 
     @property
     def where(self) -> str:
@@ -129,17 +132,17 @@ class OrbaxWeights:
         """Shape of every parameter. Raises UserError if an array has the wrong number of axes."""
         shapes = {}
         for rule in RULES:
-            array = self.arrays[rule.theirs].shape
+            array = self.arrays[rule.array].shape
             axes = rule.stacked + (rule.part is not None) + rule.layout.axes
             depth = array[0] if rule.stacked else 1
             if len(array) != axes or depth > _MAX_DEPTH or (rule.part is not None and array[1] != 2):
                 raise UserError(
-                    f"the array {rule.theirs!r} in {self.folder} has shape {list(array)}, which no Pi0.5 has; fetch "
+                    f"the array {rule.array!r} in {self.folder} has shape {list(array)}, which no Pi0.5 has; fetch "
                     "it again"
                 )
             shaped = torch.empty(array[axes - rule.layout.axes :], device="meta")
             shape = tuple(rule.layout.turn(shaped).shape)
-            shapes.update({rule.ours.format(layer): shape for layer in range(depth)})
+            shapes.update({rule.parameter.format(layer): shape for layer in range(depth)})
         return shapes
 
     @property
@@ -161,14 +164,14 @@ class OrbaxWeights:
         """
         by_array: dict[str, list[Rule]] = {}
         for rule in RULES:
-            by_array.setdefault(rule.theirs, []).append(rule)
-        for theirs in sorted(by_array, key=lambda name: (-self.arrays[name].slab_bytes, name)):
-            array, rules = self.arrays[theirs], by_array[theirs]
+            by_array.setdefault(rule.array, []).append(rule)
+        for array_name in sorted(by_array, key=lambda name: (-self.arrays[name].slab_bytes, name)):
+            array, rules = self.arrays[array_name], by_array[array_name]
             store = self._open(array)
-            adapter = self._open_adapter(theirs)
+            adapter = self._open_adapter(array_name)
             for layer in range(array.shape[0] if rules[0].stacked else 1):
                 for rule in rules:
-                    name = rule.ours.format(layer)
+                    name = rule.parameter.format(layer)
                     index = ((layer,) if rule.stacked else ()) + (() if rule.part is None else (rule.part,))
                     if adapter is None:
                         self._read(store, index, rule.layout, tensors[name])
@@ -179,13 +182,13 @@ class OrbaxWeights:
                         tensors[name].copy_(merged)
                     yield name
 
-    def _open_adapter(self, theirs: str) -> Callable[[tuple[int, ...]], Tensor] | None:
+    def _open_adapter(self, array_name: str) -> Callable[[tuple[int, ...]], Tensor] | None:
         """Return a function from a layer's index to the change of its weight, float32; None without an adapter."""
-        rule = LORA_RULES.get(theirs)
+        rule = LORA_RULES.get(array_name)
         if rule is None or rule.a not in self.arrays:
             return None
         stores = [self._open(self.arrays[name]) for name in (rule.a, rule.b)]
-        scale = self._scale(theirs)
+        scale = self._scale(array_name)
 
         def read_update(index: tuple[int, ...]) -> Tensor:
             try:
@@ -300,9 +303,9 @@ def _check_chunks(folder: Path, arrays: Mapping[str, StoredArray], keys: list[st
 
 
 def _check_names(arrays: Mapping[str, StoredArray], where: str) -> None:
-    if found := other_model(arrays):
-        raise UserError(f"{where} holds {found}")
-    expected = {"params." + rule.theirs for rule in RULES}
+    if description := other_model(arrays):
+        raise UserError(f"{where} holds {description}")
+    expected = {"params." + rule.array for rule in RULES}
     adapters = {f"params.{name}" for rule in LORA_RULES.values() for name in (rule.a, rule.b)}
     if missing := sorted(expected - set(arrays)):
         raise UserError(
@@ -316,18 +319,18 @@ def _check_names(arrays: Mapping[str, StoredArray], where: str) -> None:
 
 def _check_adapters(arrays: Mapping[str, StoredArray], where: str) -> None:
     """Raise UserError unless every LoRA adapter is whole and fits its array."""
-    for theirs, rule in LORA_RULES.items():
+    for array_name, rule in LORA_RULES.items():
         a, b = arrays.get(rule.a), arrays.get(rule.b)
         if a is None and b is None:
             continue
         if a is None or b is None:
-            raise UserError(f"the LoRA adapter of {theirs!r} in {where} lacks its A or its B; fetch it again")
-        *inner, rows, columns = (0, 0, *arrays[theirs].shape)
+            raise UserError(f"the LoRA adapter of {array_name!r} in {where} lacks its A or its B; fetch it again")
+        *inner, rows, columns = (0, 0, *arrays[array_name].shape)
         rank = a.shape[-1]
         if (0, 0, *a.shape) != (*inner, rows, rank) or (0, 0, *b.shape) != (*inner, rank, columns):
             raise UserError(
-                f"the LoRA adapter of {theirs!r} in {where} has shapes {list(a.shape)} and {list(b.shape)}, which do "
-                f"not fit the array's {list(arrays[theirs].shape)}; fetch it again"
+                f"the LoRA adapter of {array_name!r} in {where} has shapes {list(a.shape)} and {list(b.shape)}, which "
+                f"do not fit the array's {list(arrays[array_name].shape)}; fetch it again"
             )
 
 

@@ -49,24 +49,24 @@ def open_pytorch(folder: Path, config: JsonObject, options: CheckpointOptions) -
     not fit, or an adapter's base policy cannot be found.
     """
     decisions: list[Decision] = []
-    own = read_adapter_folder(folder, options.lora_alpha) if is_adapter_folder(folder, config) else None
-    base = folder if own is None else _find_base(own, options, decisions)
+    adapter_folder = read_adapter_folder(folder, options.lora_alpha) if is_adapter_folder(folder, config) else None
+    base = folder if adapter_folder is None else _find_base(adapter_folder, options, decisions)
     where = str(base / SINGLE if (base / SINGLE).is_file() else base / INDEX)
     renamed = to_our_names(read_folder(base), where)
     if renamed.removed:
         parts = ", ".join(repr(part) for part in renamed.removed)
         decisions.append(conclude("names of the weights", f"without {parts}", "which training inserted"))
     tensors, adapters, is_stated = dict(renamed.tensors), dict(renamed.adapters), True
-    if own is not None:
+    if adapter_folder is not None:
         if adapters:
             raise UserError(f"{where} holds LoRA adapters itself, below those of {folder}; merge them first")
-        trained, adapters = split_adapters(remove_prefixes(own.tensors, str(folder)).tensors, str(folder))
+        trained, adapters = split_adapters(remove_prefixes(adapter_folder.tensors, str(folder)).tensors, str(folder))
         tensors.update(trained)
-        scale = own.scale
+        scale = adapter_folder.scale
     else:
-        scale, is_stated = _scale(folder, config, options)
+        scale, is_stated = _read_scale(folder, config, options)
     fitted = fit_adapters(adapters, {name: tensor.shape for name, tensor in tensors.items()}, scale, where)
-    decisions += _describe_adapters(fitted, config, own, options, is_stated=is_stated)
+    decisions += _describe_adapters(fitted, config, adapter_folder, options, is_stated=is_stated)
     return PytorchWeights(SafetensorsWeights(tensors, where, fitted), renamed.tied_by_lerobot, base, tuple(decisions))
 
 
@@ -79,25 +79,25 @@ def _find_base(adapter: AdapterFolder, options: CheckpointOptions, decisions: li
         name = str(adapter.folder / name)
     revision = f"@{adapter.revision}" if adapter.revision and not Path(name).exists() and "@" not in name else ""
     try:
-        found = find_source(name + revision, offline=options.offline).folder
-        kind, config = recognise(found)
+        folder = find_source(name + revision, offline=options.offline).folder
+        kind, config = recognise(folder)
     except UserError as error:
         raise UserError(
             f"the adapter in {adapter.folder} was trained on {name!r}, which cannot be used ({error}); give the folder "
             "of that policy with --base"
         ) from error
-    if kind == "jax" or is_adapter_folder(found, config):
-        what = "a JAX checkpoint" if kind == "jax" else "an adapter itself"
+    if kind == "jax" or is_adapter_folder(folder, config):
+        description = "a JAX checkpoint" if kind == "jax" else "an adapter itself"
         raise UserError(
-            f"the adapter in {adapter.folder} was trained on {name!r}, but {found} is {what}; give the whole PyTorch "
-            "policy with --base"
+            f"the adapter in {adapter.folder} was trained on {name!r}, but {folder} is {description}; give the whole "
+            "PyTorch policy with --base"
         )
     reason = "by --base" if options.base is not None else f"by {ADAPTER_CONFIG}"
-    decisions.append(conclude("base policy of the adapter", str(found), reason))
-    return found
+    decisions.append(conclude("base policy of the adapter", str(folder), reason))
+    return folder
 
 
-def _scale(folder: Path, config: JsonObject, options: CheckpointOptions) -> tuple[LoraScale, bool]:
+def _read_scale(folder: Path, config: JsonObject, options: CheckpointOptions) -> tuple[LoraScale, bool]:
     """Return the scale of adapters that lie in the checkpoint itself, and whether anything states it."""
     if (folder / ADAPTER_CONFIG).is_file():
         return read_scale(read_json(folder / ADAPTER_CONFIG), options.lora_alpha), True
@@ -109,7 +109,7 @@ def _scale(folder: Path, config: JsonObject, options: CheckpointOptions) -> tupl
 def _describe_adapters(
     fitted: dict[str, StoredAdapter],
     config: JsonObject,
-    own: AdapterFolder | None,
+    adapter_folder: AdapterFolder | None,
     options: CheckpointOptions,
     *,
     is_stated: bool,
@@ -119,14 +119,16 @@ def _describe_adapters(
         if options.lora_alpha is not None:
             return [conclude(ADAPTERS, merged, "alpha by --lora-alpha")]
         if is_stated:
-            return [conclude(ADAPTERS, merged, f"alpha by {ADAPTER_CONFIG if own else 'its configuration'}")]
+            return [conclude(ADAPTERS, merged, f"alpha by {ADAPTER_CONFIG if adapter_folder else 'its configuration'}")]
         return [assume(ADAPTERS, merged, "no file states alpha, so it is taken as the rank; --lora-alpha sets another")]
     variants = [config.values.get(key) for key in ("paligemma_variant", "action_expert_variant")]
-    lora = next((variant for variant in variants if isinstance(variant, str) and variant.endswith("_lora")), None)
-    if lora is not None:
+    lora_variant = next(
+        (variant for variant in variants if isinstance(variant, str) and variant.endswith("_lora")), None
+    )
+    if lora_variant is not None:
         reason = (
-            f"although config.json names {lora}: openpi's converter drops adapters, so that these may be the weights "
-            "before training; give the JAX checkpoint itself"
+            f"although config.json names {lora_variant}: openpi's converter drops adapters, so that these may be the "
+            "weights before training; give the JAX checkpoint itself"
         )
         return [assume(ADAPTERS, "none in the weights", reason)]
     if config.flag("use_peft"):

@@ -1,8 +1,8 @@
 """Read safetensors files directly into tensors: first the header, then the bytes of each tensor.
 
-The format (github.com/huggingface/safetensors, README): 8 bytes that tell the header's length, the header in JSON,
+The format (github.com/huggingface/safetensors, README): 8 bytes with the header's length, the header in JSON,
 then the tensors' bytes without gaps. Files are read rather than mapped into memory: the pages of a mapping count as
-memory of the process, so that a model and its file would lie side by side.
+memory of the process, so that it would hold the model and its file at once.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     tensors = {}
     for name in entries.values:
         if name != "__metadata__":
-            tensors[name] = _stored(path, name, entries, 8 + length)
+            tensors[name] = _locate_tensor(path, name, entries, 8 + length)
     _check_layout(path, tensors, 8 + length, size)
     return tensors
 
 
-def _stored(path: Path, name: str, entries: JsonObject, data: int) -> StoredTensor:
+def _locate_tensor(path: Path, name: str, entries: JsonObject, data: int) -> StoredTensor:
     entry = entries.section(name)
     if entry is None:
         raise _damaged(path, f"its header says nothing about {name!r}")
     shape, offsets = entry.values.get("shape"), entry.values.get("data_offsets")
-    if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
+    if not _is_whole_numbers(shape) or not _is_whole_numbers(offsets) or len(offsets) != 2:
         raise _damaged(path, f"its header gives no shape and place for {name!r}")
     stored = StoredTensor(path, entry.text("dtype") or "", tuple(shape), data + offsets[0], data + offsets[1])
     width = FLOATS[stored.dtype].itemsize if stored.dtype in FLOATS else None
@@ -86,25 +86,25 @@ def _stored(path: Path, name: str, entries: JsonObject, data: int) -> StoredTens
     return stored
 
 
-def _whole_numbers(value: object) -> TypeGuard[list[int]]:
+def _is_whole_numbers(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
 
 
 def _check_layout(path: Path, tensors: Mapping[str, StoredTensor], data: int, size: int) -> None:
     """Check that the tensors' bytes follow one another without gaps and end at the end of the file."""
-    place = data
+    offset = data
     for name, stored in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
-        if stored.start != place:
+        if stored.start != offset:
             raise _damaged(path, f"its header puts {name!r} at a wrong place")
-        place = stored.stop
-    if place > size:
-        raise UserError(f"{path} is cut off: it has {size} of {place} bytes; fetch it again")
-    if place < size:
-        raise _damaged(path, f"it has {size} bytes where its header speaks of {place}")
+        offset = stored.stop
+    if offset > size:
+        raise UserError(f"{path} is cut off: it has {size} of {offset} bytes; fetch it again")
+    if offset < size:
+        raise _damaged(path, f"it has {size} bytes where its header speaks of {offset}")
 
 
-def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"{path} is not a whole safetensors file: {what}; fetch it again")
+def _damaged(path: Path, damage: str) -> UserError:
+    return UserError(f"{path} is not a whole safetensors file: {damage}; fetch it again")
 
 
 def read_folder(folder: Path) -> dict[str, StoredTensor]:
@@ -162,12 +162,12 @@ def _opened(path: Path) -> io.FileIO:
 def _fill(file: io.FileIO, flat: torch.Tensor, path: Path) -> None:
     if not flat.numel():
         return
-    rest = memoryview(cast("bytearray", flat.view(torch.uint8).numpy()))
-    while rest:
+    remaining = memoryview(cast("bytearray", flat.view(torch.uint8).numpy()))
+    while remaining:
         try:
-            count = file.readinto(rest)
+            count = file.readinto(remaining)
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
         if not count:
             raise UserError(f"{path} became shorter while it was read; fetch it again")
-        rest = rest[count:]
+        remaining = remaining[count:]

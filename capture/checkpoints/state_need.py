@@ -29,15 +29,17 @@ def surely_needs_state(checkpoint: Path, config: str | None, asset: str | None) 
             return False  # not a checkpoint; opening it tells what it is
         if has_file and read_json(folder / "config.json").flag("state_in_prompt") is False:
             return False
-        named = config_of_folder(folder.parts)
-        if named is not None:
-            return named.state_in_prompt
-        places = (folder, folder.parent, folder.parent.parent)
-        without = {config.asset_id for config in CONFIGS.values() if not config.state_in_prompt and config.asset_id}
-        return asset not in without and not any(
-            (place / name).is_dir()
-            for place in places
-            for name in (*without, *(f"assets/{asset_id}" for asset_id in without))
+        known_config = config_of_folder(folder.parts)
+        if known_config is not None:
+            return known_config.state_in_prompt
+        folders = (folder, folder.parent, folder.parent.parent)
+        stateless_assets = {
+            config.asset_id for config in CONFIGS.values() if not config.state_in_prompt and config.asset_id
+        }
+        return asset not in stateless_assets and not any(
+            (parent / name).is_dir()
+            for parent in folders
+            for name in (*stateless_assets, *(f"assets/{asset_id}" for asset_id in stateless_assets))
         )
     except (OSError, UserError):
         return False

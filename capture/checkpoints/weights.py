@@ -104,24 +104,24 @@ def load_model(
         model = Pi05(config)
     expected = {openpi_name(name): tuple(parameter.shape) for name, parameter in model.named_parameters()}
     check_shapes(weights.shapes, expected, weights.where)
-    total, done = parameter_bytes(expected, dtype), 0
+    total_bytes, loaded_bytes = parameter_bytes(expected, dtype), 0
     try:
         # Allocate all before filling the first, so that too little memory is noticed at once.
-        loaded = {
+        tensors = {
             name: torch.empty(shape, dtype=parameter_dtype(name, dtype), device=device)
             for name, shape in expected.items()
         }
     except (RuntimeError, AssertionError) as error:  # raised by torch if a device is full or missing
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"no room for the policy's {total / 1e9:.1f} GB on {device} ({reason}); choose another --device, or "
+            f"no room for the policy's {total_bytes / 1e9:.1f} GB on {device} ({reason}); choose another --device, or "
             "--dtype bfloat16, which takes half of float32"
         ) from error
-    for name in weights.fill(loaded):
-        done += loaded[name].nbytes
+    for name in weights.fill(tensors):
+        loaded_bytes += tensors[name].nbytes
         if progress is not None:
-            progress(done, total)
-    model.load_state_dict({parameter_name(name): tensor for name, tensor in loaded.items()}, strict=True, assign=True)
+            progress(loaded_bytes, total_bytes)
+    model.load_state_dict({parameter_name(name): tensor for name, tensor in tensors.items()}, strict=True, assign=True)
     model.requires_grad_(requires_grad=False)
     model.refill_buffers(device)
     return model.eval()

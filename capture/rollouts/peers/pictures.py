@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from capture.checkpoints.lerobot import name_camera
+from capture.checkpoints.lerobot.cameras import name_camera
 from capture.policies.letterbox import Picture, letterbox, to_uint8
 
 Pixels8 = npt.NDArray[np.uint8]

@@ -307,7 +307,9 @@ def test_jax_adapters_are_merged_as_openpi_applies_them(weights, jax_lora, tmp_p
         hidden = torch.randn(1, 5, size.mlp, generator=generator)
         a, b = factor(f"{MLP}{end}.linear_lora_a"), factor(f"{MLP}{end}.linear_lora_b")
         assert_close(hidden @ ours["mlp.down_proj"].T, hidden @ base["mlp.down_proj"].T + hidden @ a @ b)
-    adapted = {rule.ours.format(layer) for rule in RULES if ".self_attn." in rule.ours or ".mlp." in rule.ours}
+    adapted = {
+        rule.parameter.format(layer) for rule in RULES if ".self_attn." in rule.parameter or ".mlp." in rule.parameter
+    }
     for name, tensor in weights.items():
         if name not in adapted and "layers." not in name:
             assert torch.equal(found[name], tensor), name

@@ -1,0 +1,1 @@
+"""lerobot's checkpoints: settings from config.json, the saved processors and their statistics files."""
