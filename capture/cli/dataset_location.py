@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from capture.datasets.base import Source, SourceOptions
-from capture.datasets.lerobot_metadata import INFO
+from capture.datasets.lerobot.metadata import INFO
 from capture.datasets.registry import open_source
 from capture.errors import UserError
 from capture.hugging_face import REPOSITORY, fetch_snapshot

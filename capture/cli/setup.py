@@ -155,7 +155,7 @@ def open_chosen_source(options: argparse.Namespace, setup: Setup, path: Path, *,
 def _given_episode(options: argparse.Namespace) -> InMemoryEpisode:
     """Return the demo's frames, or one frame of the pictures and the state on the command line."""
     if options.demo:
-        from capture.datasets.folder import read_episodes
+        from capture.datasets.folder.reader import read_episodes
 
         observations = read_episodes(demo_folder() / "episodes")
         cameras = {f"{name} camera": name for name in observations[0].pictures}

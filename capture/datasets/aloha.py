@@ -100,14 +100,14 @@ class AlohaEpisode(ArrayEpisode):
 
     def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
         """Return where the time comes from, and which pictures are stored turned."""
-        found = list(super().frame_decisions(frames))
+        decisions = list(super().frame_decisions(frames))
         for slot, camera in self._mapping.cameras.items():
             orientation = self._info.cameras[camera][2]
             if orientation != 1:
                 subject = f"orientation of the {slot} pictures"
-                found.append(Decision(subject, ORIENTATIONS[orientation], "by EXIF", is_certain=True))
-        found.append(Decision("clock", f"{RATE:g} frames a second", "ALOHA's files hold no times", is_certain=True))
-        return tuple(found)
+                decisions.append(Decision(subject, ORIENTATIONS[orientation], "by EXIF", is_certain=True))
+        decisions.append(Decision("clock", f"{RATE:g} frames a second", "ALOHA's files hold no times", is_certain=True))
+        return tuple(decisions)
 
     @contextmanager
     def _open(self) -> Iterator[EpisodeData]:

@@ -108,10 +108,10 @@ class ArrayEpisode(ABC):
         self._shortened.add(frame)
         return chunk[: int(np.argmin(is_finite))]
 
-    def _check_finite(self, values: npt.NDArray[np.float64], frame: int, what: str) -> None:
+    def _check_finite(self, values: npt.NDArray[np.float64], frame: int, noun: str) -> None:
         if not np.isfinite(values).all():
             raise UserError(
-                f"frame {frame} of {self.name} has {what} with numbers that are not finite; leave it out of --frames, "
+                f"frame {frame} of {self.name} has {noun} with numbers that are not finite; leave it out of --frames, "
                 "or mend the data"
             )
 

@@ -138,13 +138,13 @@ def count_common_frames(rows: Mapping[str, int], cameras: Mapping[str, CameraFra
 
 def describe_orientations(cameras: Mapping[str, CameraFrames]) -> list[Decision]:
     """Return a decision for each camera whose pictures are not shown as they are stored."""
-    found = []
+    decisions = []
     for slot, camera in cameras.items():
         orientation, origin = camera.orientation()
         if orientation != 1:
             subject = f"orientation of the {slot} pictures"
-            found.append(Decision(subject, ORIENTATIONS[orientation], f"by {origin}", is_certain=True))
-    return found
+            decisions.append(Decision(subject, ORIENTATIONS[orientation], f"by {origin}", is_certain=True))
+    return decisions
 
 
 def read_cameras(cameras: Mapping[str, CameraFrames], frames: Sequence[int]) -> Iterator[dict[str, Pixels8]]:

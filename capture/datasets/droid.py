@@ -156,16 +156,16 @@ class DroidEpisode(ArrayEpisode):
 
     def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
         """Return which rows are left out, what the metadata state otherwise, which cameras are missing or turned."""
-        found = [*super().frame_decisions(frames), *self._info.decisions]
+        decisions = [*super().frame_decisions(frames), *self._info.decisions]
         if left_out := self._common_frames[1]:
-            found.append(left_out)
+            decisions.append(left_out)
         stated = self._info.metadata.values.get("trajectory_length")
         if stated not in (None, self._rows):
             choice, reason = f"{self._rows} by {TRAJECTORY}", f"the metadata state {stated}"
-            found.append(Decision("rows of the episode", choice, reason, is_certain=False))
+            decisions.append(Decision("rows of the episode", choice, reason, is_certain=False))
         if self.prompts:
-            found.append(Decision("task", f"from {self._prompt_origin}", "", is_certain=True))
-        return (*found, *describe_orientations(self._cameras()))
+            decisions.append(Decision("task", f"from {self._prompt_origin}", "", is_certain=True))
+        return (*decisions, *describe_orientations(self._cameras()))
 
     @property
     def _prompt_origin(self) -> str:

@@ -102,15 +102,15 @@ class EpisodeList(Generic[Info]):
         )
         episodes: list[Episode] = []
         for info in self.usable:
-            own, missing = mapping, _missing_camera(mapping, info)
-            if missing and (other := _map_other_cameras(mapping, info, options, aliases(info))):
-                own, missing = other, None
-            if missing is None and not has_optional_parts:
-                missing = _missing_part(mapping, info, typical)
-            if missing is None:
-                episodes.append(create(info, own))
+            own_mapping, problem = mapping, _missing_camera(mapping, info)
+            if problem and (other_mapping := _map_other_cameras(mapping, info, options, aliases(info))):
+                own_mapping, problem = other_mapping, None
+            if problem is None and not has_optional_parts:
+                problem = _missing_part(mapping, info, typical)
+            if problem is None:
+                episodes.append(create(info, own_mapping))
             else:
-                self.unusable[info.name] = UnusableEpisode(info.number, missing)
+                self.unusable[info.name] = UnusableEpisode(info.number, problem)
         return typical, mapping, episodes
 
 
@@ -119,10 +119,10 @@ def file_names(names: Sequence[str]) -> list[str]:
     taken: set[str] = set()
     result = []
     for name in names:
-        plain = _cut(re.sub(r"[^\w+.-]+", "_", unicodedata.normalize("NFC", name)).strip("._")) or "episode"
-        unique, number = plain, 2
+        safe = _cut(re.sub(r"[^\w+.-]+", "_", unicodedata.normalize("NFC", name)).strip("._")) or "episode"
+        unique, number = safe, 2
         while unique.casefold() in taken:  # some file systems ignore case
-            unique, number = f"{plain}_{number}", number + 1
+            unique, number = f"{safe}_{number}", number + 1
         taken.add(unique.casefold())
         result.append(unique)
     return result
@@ -157,7 +157,7 @@ def _map_other_cameras(
 ) -> KeyMapping | None:
     """Return the mapping with other cameras of known names for those that an episode lacks; None if it has none."""
     try:
-        own = map_keys(
+        own_mapping = map_keys(
             info.place,
             replace(options, state_keys=(NONE,), action_keys=(NONE,)),
             list(info.cameras),
@@ -167,26 +167,26 @@ def _map_other_cameras(
         )
     except UserError:
         return None
-    if own.cameras.keys() != mapping.cameras.keys():
+    if own_mapping.cameras.keys() != mapping.cameras.keys():
         return None
     decisions = tuple(
         Decision(f"{slot} camera of {info.name}", camera, f"it has no {mapping.cameras[slot]}", is_certain=False)
-        for slot, camera in own.cameras.items()
+        for slot, camera in own_mapping.cameras.items()
         if camera != mapping.cameras[slot]
     )
-    return replace(mapping, cameras=own.cameras, episode_decisions=decisions)
+    return replace(mapping, cameras=own_mapping.cameras, episode_decisions=decisions)
 
 
 def _missing_part(mapping: KeyMapping, info: EpisodeInfo, typical: EpisodeInfo) -> str | None:
-    for what, names, parts, expected in (
+    for noun, names, parts, expected in (
         ("state", mapping.state, info.state_parts, typical.state_parts),
         ("action", mapping.actions, info.action_parts, typical.action_parts),
     ):
         for name in names:
             if parts.get(name) != expected[name]:
-                found = f"of length {parts[name]}" if name in parts else "missing"
+                actual = f"of length {parts[name]}" if name in parts else "missing"
                 return (
-                    f"the {what} part {name} in {info.place} is {found}; the other episodes have it with length "
+                    f"the {noun} part {name} in {info.place} is {actual}; the other episodes have it with length "
                     f"{expected[name]}"
                 )
     return None

@@ -50,8 +50,8 @@ def is_lfs_pointer(path: Path) -> bool:
 
 def group(parent: h5py.Group, name: str) -> h5py.Group | None:
     """Return the group at a path below `parent`; None if there is none. Soft and external links are not followed."""
-    place = _follow(parent, name)
-    return place if isinstance(place, h5py.Group) else None
+    target = _follow(parent, name)
+    return target if isinstance(target, h5py.Group) else None
 
 
 def dataset(parent: h5py.Group, name: str) -> h5py.Dataset | None:
@@ -59,17 +59,17 @@ def dataset(parent: h5py.Group, name: str) -> h5py.Dataset | None:
 
     Raises UserError where its values are in another file or its chunks are too large.
     """
-    place = _follow(parent, name)
-    if not isinstance(place, h5py.Dataset) or place.shape is None:
+    target = _follow(parent, name)
+    if not isinstance(target, h5py.Dataset) or target.shape is None:
         return None
-    where = f"{place.name} in {place.file.filename}"
-    if place.is_virtual or place.external:
+    where = f"{target.name} in {target.file.filename}"
+    if target.is_virtual or target.external:
         raise UserError(f"{where} keeps its values in another file, which is not read; store them in the file itself")
-    if place.dtype.itemsize * math.prod(place.chunks or (1,)) > MAX_CHUNK_BYTES:
+    if target.dtype.itemsize * math.prod(target.chunks or (1,)) > MAX_CHUNK_BYTES:
         raise UserError(
             f"{where} is stored in chunks of more than {MAX_CHUNK_BYTES >> 20} MB; store it in smaller ones"
         )
-    return place
+    return target
 
 
 def numbers(parent: h5py.Group, name: str) -> npt.NDArray[np.float64]:
@@ -110,9 +110,9 @@ def text(parent: h5py.Group, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _follow(place: Any, name: str) -> Any:
+def _follow(parent: Any, name: str) -> Any:
     for part in name.split("/"):
-        if not isinstance(place, h5py.Group) or not isinstance(place.get(part, getlink=True), h5py.HardLink):
+        if not isinstance(parent, h5py.Group) or not isinstance(parent.get(part, getlink=True), h5py.HardLink):
             return None
-        place = place[part]
-    return place
+        parent = parent[part]
+    return parent

@@ -50,16 +50,16 @@ def check_parts(path: Path) -> None:
 
     Raises UserError where that fails. A file that has not changed is read once.
     """
-    place = os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps the dots, and the child may be elsewhere
+    absolute = os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps the dots, and the child may be elsewhere
     identity = _identify(path)
     if identity is None:
         return  # opening it says why
     with _lock:
-        if _checked.get(place) == identity:
+        if _checked.get(absolute) == identity:
             return
-    _ask(path, [place])
+    _ask(path, [absolute])
     with _lock:
-        _checked[place] = identity
+        _checked[absolute] = identity
 
 
 def check_values(values: h5py.Dataset, rows: Sequence[int] | None = None) -> None:
@@ -75,21 +75,21 @@ def check_values(values: h5py.Dataset, rows: Sequence[int] | None = None) -> Non
 def _identify(path: Path) -> _Identity | None:
     """Return device, inode, size and time of change; None where there is no file. Raises UserError for a pipe."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
         raise UserError(f"{path} is not a file on a disk; leave it out")
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _ask(path: Path, request: list[object]) -> None:
     try:
         answer = _process.ask(request)
     except NoAnswerError as error:
-        what = "came to no end" if error.is_overdue else "failed"
+        ending = "came to no end" if error.is_overdue else "failed"
         raise UserError(
-            f"{path} is damaged: reading it as HDF5 {what}; copy it again, or leave it out of the data set"
+            f"{path} is damaged: reading it as HDF5 {ending}; copy it again, or leave it out of the data set"
         ) from None
     if answer:
         raise UserError(f"{path} {answer}")
@@ -127,19 +127,19 @@ def describe_error(error: BaseException) -> str:
 def _read_parts(file: h5py.File, note_progress: Callable[[], None]) -> str | None:
     """Read the metadata of everything that hard links reach; return what is wrong with their number."""
     visited: set[int] = set()
-    waiting: list[Any] = [file]
-    while waiting:
-        place = waiting.pop()
+    pending: list[Any] = [file]
+    while pending:
+        part = pending.pop()
         note_progress()
-        _read_attributes(place)
-        if isinstance(place, h5py.Dataset):
-            _attempt(partial(_read_description, place))
+        _read_attributes(part)
+        if isinstance(part, h5py.Dataset):
+            _attempt(partial(_read_description, part))
             continue
-        for child in _list_children(place):
+        for child in _list_children(part):
             address = h5py.h5o.get_info(child.id).addr
             if address not in visited:
                 visited.add(address)
-                waiting.append(child)
+                pending.append(child)
             note_progress()
         if len(visited) > MAX_PARTS:
             return f"has more than {MAX_PARTS} groups and datasets; divide it"
@@ -151,21 +151,21 @@ def _list_children(group: h5py.Group) -> Iterator[h5py.Group | h5py.Dataset]:
     names: list[str] = []
     _attempt(lambda: names.extend(group))
     for name in names:
-        found: list[Any] = []
+        children: list[Any] = []
 
-        def open_link(name: str = name, found: list[Any] = found) -> None:
+        def open_link(name: str = name, children: list[Any] = children) -> None:
             if isinstance(group.get(name, getlink=True), h5py.HardLink):
-                found.append(group[name])
+                children.append(group[name])
 
         _attempt(open_link)
-        yield from (item for item in found if isinstance(item, h5py.Group | h5py.Dataset))
+        yield from (item for item in children if isinstance(item, h5py.Group | h5py.Dataset))
 
 
-def _read_attributes(place: h5py.Group | h5py.Dataset) -> None:
+def _read_attributes(part: h5py.Group | h5py.Dataset) -> None:
     names: list[str] = []
-    _attempt(lambda: names.extend(place.attrs))
+    _attempt(lambda: names.extend(part.attrs))
     for name in names:
-        _attempt(partial(place.attrs.__getitem__, name))
+        _attempt(partial(part.attrs.__getitem__, name))
 
 
 def _read_description(values: h5py.Dataset) -> None:
@@ -209,7 +209,7 @@ def _read_values(values: h5py.Dataset, rows: Sequence[int] | None, note_progress
 def _is_plain(values: h5py.Dataset) -> bool:
     """Return whether values have a fixed size and no filter but those that report damage."""
     properties = values.id.get_create_plist()
-    filters = {properties.get_filter(place)[0] for place in range(properties.get_nfilters())}
+    filters = {properties.get_filter(index)[0] for index in range(properties.get_nfilters())}
     return filters <= _PLAIN_FILTERS and not np.dtype(values.dtype).hasobject
 
 

@@ -122,8 +122,8 @@ def find_moved_file(folder: Path, path: str) -> Path | None:
 
 def _check_is_file(path: Path) -> None:
     if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
-        raise UserError(f"the picture {path} {what}; check the path")
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise UserError(f"the picture {path} {problem}; check the path")
 
 
 def check_size(where: str | Path, width: int, height: int) -> None:

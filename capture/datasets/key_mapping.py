@@ -84,7 +84,7 @@ def map_keys(
     for a chosen name that does not exist, for cameras whose names are not in the table, and for a source of another
     robot.
     """
-    found = _map_cameras(source, options, cameras, aliases or {})
+    cameras_by_slot = _map_cameras(source, options, cameras, aliases or {})
     state_dim = options.state_dim
     if options.padded_state_dim is not None and not _has_state(options.state_keys, state, state_dim):
         is_padded = _has_state(options.state_keys, state, options.padded_state_dim)
@@ -93,35 +93,35 @@ def map_keys(
     table = (JOINT_ACTIONS, *ACTIONS) if options.has_joint_actions else ACTIONS
     action_parts = _choose_parts(source, "action", table, options.action_keys, actions, options.robot_dim)
     decisions = (
-        *(_explain_camera(slot, options, cameras, found, aliases or {}) for slot in options.cameras),
+        *(_explain_camera(slot, options, cameras, cameras_by_slot, aliases or {}) for slot in options.cameras),
         _explain_parts("state", STATES, options.state_keys, state, state_dim, state_parts),
         _explain_actions(options, table, actions, action_parts),
     )
-    return KeyMapping(found, state_parts, action_parts, decisions)
+    return KeyMapping(cameras_by_slot, state_parts, action_parts, decisions)
 
 
 def _explain_camera(
     slot: str,
     options: SourceOptions,
     cameras: Sequence[str],
-    found: Mapping[str, str],
+    cameras_by_slot: Mapping[str, str],
     aliases: Mapping[str, str],
 ) -> Decision:
-    subject, choice = f"{slot} camera", found.get(slot, "masked")
+    subject, choice = f"{slot} camera", cameras_by_slot.get(slot, "masked")
     if slot in options.camera_overrides:
         return Decision(subject, choice, "by --camera", is_certain=True)
-    left = [name for name in cameras if name not in found.values()]
-    if slot not in found and left:
-        reason = f'none of {", ".join(left)} is known to be this camera; --camera "{slot}=NAME" takes one'
+    unmapped = [name for name in cameras if name not in cameras_by_slot.values()]
+    if slot not in cameras_by_slot and unmapped:
+        reason = f'none of {", ".join(unmapped)} is known to be this camera; --camera "{slot}=NAME" takes one'
         return Decision(subject, choice, reason, is_certain=False)
-    if slot not in found:
+    if slot not in cameras_by_slot:
         return Decision(subject, choice, "the source has no camera for it", is_certain=True)
     if slot in options.renamed_cameras:
         return Decision(subject, choice, "by the checkpoint's rename_map", is_certain=True)
     feature = options.camera_features.get(slot)
     if feature and _find_camera(feature, cameras, aliases) == choice:
         return Decision(subject, choice, f"the checkpoint's {feature}", is_certain=True)
-    known = [name for name in (slot, *CAMERAS.get(slot, ())) if name in left]
+    known = [name for name in (slot, *CAMERAS.get(slot, ())) if name in unmapped]
     if not known:
         return Decision(subject, choice, "the only camera with a name known for this slot", is_certain=True)
     reason = f'the first of the names known for this slot; --camera "{slot}=NAME" takes another of {", ".join(known)}'
@@ -176,7 +176,7 @@ def _map_cameras(
     for slot in options.camera_overrides:
         if options.cameras and slot not in options.cameras:
             raise UserError(f"the policy has no camera {slot!r}; it has {', '.join(options.cameras)}")
-    found: dict[str, str] = {}
+    cameras_by_slot: dict[str, str] = {}
     missing = []
     for slot in options.cameras:
         choice = options.camera_overrides.get(slot)
@@ -195,18 +195,18 @@ def _map_cameras(
         if name is None:
             missing.append(slot)
         else:
-            found[slot] = name
-    left = [name for name in cameras if name not in found.values()]
+            cameras_by_slot[slot] = name
+    unmapped = [name for name in cameras if name not in cameras_by_slot.values()]
     for slot in missing:
         # A robot with one arm has no right wrist; for any other slot the camera may only have an unknown name.
-        if left and slot != RIGHT_WRIST:
+        if unmapped and slot != RIGHT_WRIST:
             raise UserError(
                 f"none of the cameras of {source} is known to be the policy's {slot}; choose one of {listed} with "
                 f'--camera "{slot}=NAME", or --camera "{slot}={NONE}" to go without'
             )
-    if options.cameras and not found:
+    if options.cameras and not cameras_by_slot:
         raise UserError(f"{source} has no camera for the policy; it has {listed}")
-    return found
+    return cameras_by_slot
 
 
 def _find_trained_camera(
@@ -241,7 +241,7 @@ def _find_camera(key: str, cameras: Sequence[str], aliases: Mapping[str, str]) -
 
 def _choose_parts(
     source: str,
-    what: str,
+    noun: str,
     table: Sequence[tuple[str, ...]],
     chosen: tuple[str, ...],
     available: Mapping[str, int],
@@ -252,12 +252,12 @@ def _choose_parts(
         return ()
     for name in chosen:
         if name not in available:
-            raise UserError(f"there is no {what} part {name!r} in {source}; it has {listed}")
+            raise UserError(f"there is no {noun} part {name!r} in {source}; it has {listed}")
     if chosen:
         total = sum(available[name] for name in chosen)
         if length not in (None, total):
             raise UserError(
-                f"--{what}-keys {','.join(chosen)} gives {total} numbers, but the policy's {what} has {length}; "
+                f"--{noun}-keys {','.join(chosen)} gives {total} numbers, but the policy's {noun} has {length}; "
                 f"{source} has {listed}"
             )
         return chosen
@@ -265,10 +265,10 @@ def _choose_parts(
         if _fits(parts, available, length):
             return parts
     if length is not None and available:
-        without = f" (--{what}-keys {NONE} goes without)" if what == "action" else ""
+        without = f" (--{noun}-keys {NONE} goes without)" if noun == "action" else ""
         raise UserError(
-            f"the policy's {what} has {length} numbers, but {source} has {listed}: it is of another robot, or its "
-            f"parts have to be named with --{what}-keys{without}"
+            f"the policy's {noun} has {length} numbers, but {source} has {listed}: it is of another robot, or its "
+            f"parts have to be named with --{noun}-keys{without}"
         )
     return ()
 

@@ -73,12 +73,12 @@ class LiberoReader:
             path, options, lambda info, mapping: LiberoEpisode(info, mapping, options.horizon)
         )
         kinds = list(dict.fromkeys(info.kind for info in listing.usable))
-        turn = (kinds[0].decision,) if len(kinds) == 1 else ()
+        turn_decision = (kinds[0].decision,) if len(kinds) == 1 else ()
         names = dict.fromkeys(kind.name for kind in kinds)
         kind = " and ".join(names) + (" demonstrations" if len(files) == 1 else " files of demonstrations")
         cameras = tuple(SourceCamera(name, *size) for name, size in first.cameras.items())
         parts = (first.state_parts, first.action_parts)
-        return Source(kind, path, cameras, (*mapping.decisions, *turn), episodes, listing.unusable, *parts)
+        return Source(kind, path, cameras, (*mapping.decisions, *turn_decision), episodes, listing.unusable, *parts)
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,10 @@ class LiberoEpisode(ArrayEpisode):
         info, observed = self._info, f"{self._info.group}/obs"
         with hdf5.opened(info.file) as file:
             group = hdf5.group(file, observed)
-            found = {} if group is None else find_label_datasets(group, self._mapping.cameras)
-        return LabelPlace(info.file, {camera: f"{observed}/{name}" for camera, name in found.items()}, info.length)
+            label_names = {} if group is None else find_label_datasets(group, self._mapping.cameras)
+        return LabelPlace(
+            info.file, {camera: f"{observed}/{name}" for camera, name in label_names.items()}, info.length
+        )
 
     @contextmanager
     def _open(self) -> Iterator[EpisodeData]:
@@ -266,8 +268,8 @@ def _read_parts(
 
 def _parse_number(name: str) -> int | None:
     """Return the number in a demonstration's name; None for other names."""
-    found = re.fullmatch(r"demo_?(\d{1,9})", name)
-    return int(found[1]) if found else None
+    match = re.fullmatch(r"demo_?(\d{1,9})", name)
+    return int(match[1]) if match else None
 
 
 def _read_own_prompt(demonstration: h5py.Group | None) -> tuple[str, str] | None:

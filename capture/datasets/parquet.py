@@ -90,8 +90,8 @@ class Parquet:
     def values(self, column: str) -> list[Any]:
         """Return a small column as Python objects."""
         with self._guarded():
-            found: list[Any] = self.column(column, None).to_pylist()
-        return found
+            values: list[Any] = self.column(column, None).to_pylist()
+        return values
 
     def column(self, column: str, rows: range | None) -> Any:
         """Return a column as one pyarrow array, at `rows` or all."""

@@ -8,14 +8,16 @@ from typing import Final
 
 import h5py
 
-from capture.datasets import aloha, droid, folder, hdf5, lerobot, libero, npz
+from capture.datasets import aloha, droid, hdf5, libero, npz
 from capture.datasets.base import Reader, Source, SourceOptions
+from capture.datasets.folder.reader import FolderReader
+from capture.datasets.lerobot.reader import LerobotReader
 from capture.errors import UserError
 from capture.results.schema import FORMAT
 
 READERS: Final[list[Reader]] = [
-    lerobot.LerobotReader(),
-    folder.FolderReader(),
+    LerobotReader(),
+    FolderReader(),
     libero.LiberoReader(),
     aloha.AlohaReader(),
     npz.NpzReader(),

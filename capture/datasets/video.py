@@ -221,13 +221,13 @@ class Video:
         """Return EXIF's number of the video's orientation, from the first frame that is decoded."""
         if self._orientation is None:
             matrices = [bytes(entry) for entry in frame.side_data if entry.type.name == "DISPLAYMATRIX"]
-            found = to_orientation(np.frombuffer(matrices[0], np.int32)) if matrices else 1
-            if found is None:
+            orientation = to_orientation(np.frombuffer(matrices[0], np.int32)) if matrices else 1
+            if orientation is None:
                 raise UserError(
                     f"the video {self.path} is to be shown turned by an angle other than 90, 180 or 270 degrees; "
                     "convert it to upright pictures with ffmpeg"
                 )
-            self._orientation = found
+            self._orientation = orientation
         return self._orientation
 
     @contextmanager
@@ -257,9 +257,9 @@ def _detect_format(path: Path) -> str:
         raise UserError(f"the video {path} is missing") from None
     except OSError as error:
         raise UserError(f"the video {path} cannot be read ({error.strerror})") from error
-    for place, mark, form in _FORMATS:
-        if start[place : place + len(mark)] == mark:
-            return form
+    for offset, signature, format_name in _FORMATS:
+        if start[offset : offset + len(signature)] == signature:
+            return format_name
     if is_lfs_pointer(path):
         raise UserError(f"the video {path} is only a Git LFS pointer; run `git lfs pull` to fetch the file itself")
     raise UserError(f"{path} is not a video that can be read (MP4, Matroska, WebM or AVI), or its start is damaged")

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from capture.checkpoints import open_checkpoint
-from capture.datasets.folder import read_episode
+from capture.datasets.folder.reader import read_episode
 from capture.observation import Observation
 from capture.policies.pi05.policy import Pi05Policy, prepare
 from capture.policies.tokenizer import read_tokenizer

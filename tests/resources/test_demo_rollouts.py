@@ -11,7 +11,7 @@ import pytest
 from paths import DEMO
 from PIL import Image
 
-from capture.datasets.folder import read_episode
+from capture.datasets.folder.reader import read_episode
 from resources.demo.build import arm, card, dataset, evaluate, rollouts, scenes
 from resources.demo.build.effects import open_policy
 from resources.demo.build.things import NAMES

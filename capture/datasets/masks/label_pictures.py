@@ -56,11 +56,11 @@ class LabelPictures:
         files = self._content["frames"][frame].get("masks", {})
         if not isinstance(files, dict):
             raise UserError(f'{where} names its masks without a camera; write "masks": {{"exterior": "FILE.png"}}')
-        found = {slot: files[camera] for slot, camera in self._cameras.items() if camera in files}
-        for file in found.values():
+        files_by_slot = {slot: files[camera] for slot, camera in self._cameras.items() if camera in files}
+        for file in files_by_slot.values():
             if not isinstance(file, str) or not is_safe_relative_path(file):
                 raise UserError(f"{where} names a file outside its folder: {file}")
-        return {slot: read_labels(self._path.parent / file) for slot, file in found.items()}
+        return {slot: read_labels(self._path.parent / file) for slot, file in files_by_slot.items()}
 
 
 def parse_mask_names(values: Any, where: str) -> Mapping[int, str]:

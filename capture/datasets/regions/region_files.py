@@ -60,20 +60,20 @@ class RegionFile:
     def read(self, frames: Sequence[int]) -> Iterator[Masks]:
         """Yield the masks of `frames` of the episode."""
         with hdf5.opened(self.path) as file:
-            known = {}
+            datasets = {}
             for key in ((name, camera) for name in self.names for camera in self.cameras):
                 origin = hdf5.dataset(file, "/".join((*key, "origin")))
-                masks = hdf5.dataset(file, "/".join((*key, "mask")))
-                if origin is not None and masks is not None:
-                    known[key] = masks, np.asarray(origin[()])
+                stored_masks = hdf5.dataset(file, "/".join((*key, "mask")))
+                if origin is not None and stored_masks is not None:
+                    datasets[key] = stored_masks, np.asarray(origin[()])
             for frame in frames:
-                found = {}
-                for key, (masks, origin) in known.items():
+                masks = {}
+                for key, (stored_masks, origin) in datasets.items():
                     number = next((name for name in self.stored.get(frame, ()) if origin[name]), None)
                     if number is not None:
-                        check_values(masks, [number])
-                        found[key] = np.asarray(masks[number]) != 0
-                yield found
+                        check_values(stored_masks, [number])
+                        masks[key] = np.asarray(stored_masks[number]) != 0
+                yield masks
 
 
 def _read_outline(path: Path, file: h5py.File, episode: Episode, shapes: Mapping[str, tuple[int, int]]) -> RegionFile:
@@ -125,9 +125,9 @@ def _match_frames(
 ) -> tuple[dict[int, tuple[int, ...]], Decision]:
     """Return which frames of the file show each frame of the episode, and how that was decided."""
     subject, choice = "regions", f"from {path.name}"
-    index = _numbers(file, regions_schema.SOURCE_INDEX)
+    moments = _numbers(file, regions_schema.SOURCE_INDEX)
     names = _names(file, regions_schema.SOURCE_EPISODE)
-    if index is None or len(index) < frames or len(names) not in (1, len(index)):
+    if moments is None or len(moments) < frames or len(names) not in (1, len(moments)):
         if frames > episode.length:
             raise UserError(
                 f"{path} does not say of which moments its {frames} frames are, and {episode.name or 'this source'} "
@@ -135,22 +135,22 @@ def _match_frames(
             )
         reason = "its frames are taken by their number for those of the source; it does not say of which they are"
         return {frame: (frame,) for frame in range(frames)}, Decision(subject, choice, reason, is_certain=False)
-    places: dict[Place, list[int]] = {}
-    for number, moment in enumerate(index):
-        places.setdefault((names[number if len(names) > 1 else 0], moment), []).append(number)
-    found, others = {}, dict.fromkeys(name for name, _ in places)
+    numbers_by_moment: dict[Place, list[int]] = {}
+    for number, moment in enumerate(moments):
+        numbers_by_moment.setdefault((names[number if len(names) > 1 else 0], moment), []).append(number)
+    frames_of_file, episode_names = {}, dict.fromkeys(name for name, _ in numbers_by_moment)
     for frame, observation in enumerate(episode.read_without_pictures(range(episode.length))):
-        numbers = places.get((observation.episode, observation.index))
+        numbers = numbers_by_moment.get((observation.episode, observation.index))
         if numbers:
-            found[frame] = tuple(numbers)
-    if not found:
-        shown = escape_control_characters(", ".join(list(others)[:3])) or "pictures without an episode"
+            frames_of_file[frame] = tuple(numbers)
+    if not frames_of_file:
+        shown = escape_control_characters(", ".join(list(episode_names)[:3])) or "pictures without an episode"
         raise UserError(
             f"{path} belongs to other frames (of {shown}) than {episode.name or 'these pictures'}; regions are tied to "
             "the pictures that they were drawn in"
         )
     reason = "by --regions; its frames are matched by episode and number in the source"
-    return found, Decision(subject, choice, reason, is_certain=True)
+    return frames_of_file, Decision(subject, choice, reason, is_certain=True)
 
 
 def _numbers(file: h5py.File, name: str) -> list[int] | None:

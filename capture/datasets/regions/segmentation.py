@@ -159,12 +159,12 @@ class LabelMasks(LabelledMasks):
 
 def _split(shown: Mapping[str, npt.NDArray[np.integer]], labels: Sequence[tuple[int, str]]) -> Masks:
     """Return the masks of regions in pictures of labels, by camera; labels of one name are one region."""
-    found: dict[tuple[str, str], npt.NDArray[np.bool_]] = {}
+    masks: dict[tuple[str, str], npt.NDArray[np.bool_]] = {}
     for camera, picture in shown.items():
         for label, name in labels:
             mask = picture == label
-            found[name, camera] = found[name, camera] | mask if (name, camera) in found else mask
-    return found
+            masks[name, camera] = masks[name, camera] | mask if (name, camera) in masks else mask
+    return masks
 
 
 def find_label_datasets(observed: h5py.Group, cameras: Mapping[str, str]) -> dict[str, str]:
@@ -173,13 +173,13 @@ def find_label_datasets(observed: h5py.Group, cameras: Mapping[str, str]) -> dic
     Those of `agentview_rgb` and `agentview_image` are called `agentview_segmentation_instance`, or `_class` or
     `_element`; those of LIBERO's `eye_in_hand_rgb` begin with `robot0_`.
     """
-    found = {}
+    label_names = {}
     for camera, name in cameras.items():
         stem = name.removesuffix("_rgb").removesuffix("_image")
         for candidate in (f"{prefix}{stem}_segmentation_{kind}" for kind in KINDS for prefix in ("", "robot0_")):
-            if camera not in found and hdf5.dataset(observed, candidate) is not None:
-                found[camera] = candidate
-    return found
+            if camera not in label_names and hdf5.dataset(observed, candidate) is not None:
+                label_names[camera] = candidate
+    return label_names
 
 
 def _check_labels(place: LabelPlace, file: h5py.File, camera: str, name: str, size: tuple[int, int]) -> h5py.Dataset:

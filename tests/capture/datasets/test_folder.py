@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from capture.datasets.base import SourceOptions
-from capture.datasets.folder import read_episode, read_episodes
+from capture.datasets.folder.reader import read_episode, read_episodes
 from capture.datasets.registry import open_source
 from capture.errors import UserError
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from capture.datasets.base import SourceOptions
-from capture.datasets.folder import FolderReader
+from capture.datasets.folder.reader import FolderReader
 from capture.datasets.masks.label_pictures import parse_mask_names, read_labels
 from capture.errors import UserError
 from capture.results.regions_file import Masked

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,69 +105,78 @@ class Metadata:
 def read_metadata(folder: Path) -> Metadata:
     """Read `folder/meta`. Raises UserError for what is missing, damaged or of another version."""
     info = read_json(folder / INFO)
-    found = re.fullmatch(r"v?([23])\.(\d+)(?:\.\d+)?", info.text("codebase_version") or "")
-    if not found:
+    version = re.fullmatch(r"v?([23])\.(\d+)(?:\.\d+)?", info.text("codebase_version") or "")
+    if not version:
         raise UserError(
             f"{folder} is a LeRobot data set of version {info.text('codebase_version')}; 2.0, 2.1 and 3.0 are read, "
             "and lerobot converts older ones"
         )
-    major = int(found[1])
     rate = info.values.get("fps")
     if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate < 10_000:
         raise UserError(f"'fps' in {info.where} is {rate!r}, but should be a number of frames per second")
-    features = info.section("features") or JsonObject({}, info.where)
-    cameras: dict[str, SourceCamera] = {}
-    picture_keys: dict[str, str] = {}
-    videos = set()
-    states: dict[str, int] = {}
-    state_columns: dict[str, str] = {}
-    actions: dict[str, int] = {}
-    action_columns: dict[str, str] = {}
-    for key in features.values:
-        feature = features.section(key) or JsonObject({}, features.where)
-        dtype, shape = feature.text("dtype") or "", feature.numbers("shape") or ()
-        if dtype in ("video", "image"):
-            if not _is_depth(feature) and is_safe_relative_path(key):
-                name = _shorten(key, _PICTURE_PREFIXES, picture_keys)
-                picture_keys[name] = key
-                cameras[name] = SourceCamera(name, *_size(feature, shape))
-                videos |= {name} if dtype == "video" else set()
-        elif dtype in ("float32", "float64") and shape and 1 <= (dims := int(math.prod(shape))) <= MAX_DIMS:
-            if key in ("action", "actions") or key.startswith(_ACTION_PREFIXES):
-                name = _shorten(key, _ACTION_PREFIXES, action_columns)
-                action_columns[name], actions[name] = key, dims
-            elif not key.startswith(_NOT_STATE_PREFIXES):
-                name = _shorten(key, _STATE_PREFIXES, state_columns)
-                state_columns[name], states[name] = key, dims
-    read_episodes = _read_episodes_2 if major == 2 else _read_episodes_3
-    episodes = tuple(
-        sorted(
-            read_episodes(folder, info, {name: picture_keys[name] for name in videos}),
-            key=lambda episode: episode.number,
-        )
-    )
+    features = _read_features(info)
+    read_episodes = _read_episodes_2 if version[1] == "2" else _read_episodes_3
+    video_keys = {name: features.picture_keys[name] for name in features.videos}
+    episodes = tuple(sorted(read_episodes(folder, info, video_keys), key=lambda episode: episode.number))
     if len({episode.number for episode in episodes}) != len(episodes):
         raise UserError(f"{folder / 'meta'} lists one episode twice; fetch the data set again")
     return Metadata(
         folder=folder,
-        version=f"{found[1]}.{found[2]}",
+        version=f"{version[1]}.{version[2]}",
         rate=float(rate),
-        cameras=tuple(cameras.values()),
-        features=picture_keys,
-        videos=frozenset(videos),
-        state=states,
-        state_columns=state_columns,
-        actions=actions,
-        action_columns=action_columns,
-        success_column=next((key for key in SUCCESS_COLUMNS if key in features.values), None),
+        cameras=tuple(features.cameras.values()),
+        features=features.picture_keys,
+        videos=frozenset(features.videos),
+        state=features.states,
+        state_columns=features.state_columns,
+        actions=features.actions,
+        action_columns=features.action_columns,
+        success_column=features.success_column,
         tasks=_read_tasks(folder),
         episodes=episodes,
     )
 
 
-def _shorten(key: str, prefixes: tuple[str, ...], taken: Mapping[str, str]) -> str:
+@dataclass
+class _Features:
+    """Cameras and columns of numbers that `features` in info.json lists, by their short names."""
+
+    success_column: str | None
+    cameras: dict[str, SourceCamera] = field(default_factory=dict)
+    picture_keys: dict[str, str] = field(default_factory=dict)
+    videos: set[str] = field(default_factory=set)
+    states: dict[str, int] = field(default_factory=dict)
+    state_columns: dict[str, str] = field(default_factory=dict)
+    actions: dict[str, int] = field(default_factory=dict)
+    action_columns: dict[str, str] = field(default_factory=dict)
+
+
+def _read_features(info: JsonObject) -> _Features:
+    section = info.section("features") or JsonObject({}, info.where)
+    features = _Features(next((key for key in SUCCESS_COLUMNS if key in section.values), None))
+    for key in section.values:
+        feature = section.section(key) or JsonObject({}, section.where)
+        dtype, shape = feature.text("dtype") or "", feature.numbers("shape") or ()
+        if dtype in ("video", "image"):
+            if not _is_depth(feature) and is_safe_relative_path(key):
+                name = _shorten(key, _PICTURE_PREFIXES, features.picture_keys)
+                features.picture_keys[name] = key
+                features.cameras[name] = SourceCamera(name, *_read_size(feature, shape))
+                if dtype == "video":
+                    features.videos.add(name)
+        elif dtype in ("float32", "float64") and shape and 1 <= (dims := int(math.prod(shape))) <= MAX_DIMS:
+            if key in ("action", "actions") or key.startswith(_ACTION_PREFIXES):
+                name = _shorten(key, _ACTION_PREFIXES, features.action_columns)
+                features.action_columns[name], features.actions[name] = key, dims
+            elif not key.startswith(_NOT_STATE_PREFIXES):
+                name = _shorten(key, _STATE_PREFIXES, features.state_columns)
+                features.state_columns[name], features.states[name] = key, dims
+    return features
+
+
+def _shorten(key: str, prefixes: tuple[str, ...], short_names: Mapping[str, str]) -> str:
     for prefix in prefixes:
-        if key.startswith(prefix) and key != prefix and key[len(prefix) :] not in taken:
+        if key.startswith(prefix) and key != prefix and key[len(prefix) :] not in short_names:
             return key[len(prefix) :]
     return key
 
@@ -180,7 +189,7 @@ def _is_depth(feature: JsonObject) -> bool:
     )
 
 
-def _size(feature: JsonObject, shape: tuple[float, ...]) -> tuple[int, int]:
+def _read_size(feature: JsonObject, shape: tuple[float, ...]) -> tuple[int, int]:
     """Return height and width; 0 where the shape does not state them."""
     names = feature.values.get("names")
     if len(shape) != 3 or not all(1 <= side <= 1 << 20 for side in shape):
@@ -225,27 +234,27 @@ def _read_episodes_3(folder: Path, info: JsonObject, videos: Mapping[str, str]) 
             table.integers("data/chunk_index").tolist(), table.integers("data/file_index").tolist(), strict=True
         )
         tasks = table.values("tasks") if "tasks" in table.columns else [()] * len(numbers)
-        marks = table.values("success") if "success" in table.columns else [None] * len(numbers)
+        successes = table.values("success") if "success" in table.columns else [None] * len(numbers)
         parts: dict[str, list[tuple[int, int, float]]] = {}
         for name, key in videos.items():
-            infos = f"videos/{key}/"
-            starts = table.numbers(f"{infos}from_timestamp", 1)[:, 0].tolist()
-            chunks, indices = (
-                table.integers(f"{infos}chunk_index").tolist(),
-                table.integers(f"{infos}file_index").tolist(),
+            prefix = f"videos/{key}/"
+            starts = table.numbers(f"{prefix}from_timestamp", 1)[:, 0].tolist()
+            chunk_indices, file_indices = (
+                table.integers(f"{prefix}chunk_index").tolist(),
+                table.integers(f"{prefix}file_index").tolist(),
             )
-            parts[name] = list(zip(chunks, indices, starts, strict=True))
-        for row, (number, length, (chunk, index)) in enumerate(zip(numbers, lengths, places, strict=True)):
+            parts[name] = list(zip(chunk_indices, file_indices, starts, strict=True))
+        for row, (number, length, (chunk_index, file_index)) in enumerate(zip(numbers, lengths, places, strict=True)):
             if number < 0 or length < 1:
                 raise UserError(f"{file} lists an episode {number} with {length} frames; fetch it again")
-            films = {}
+            video_parts = {}
             for name, key in videos.items():
                 video_chunk, video_file, start = parts[name][row]
                 if not math.isfinite(start):
                     raise UserError(f"{file} does not say where episode {number} begins in {name}; fetch it again")
                 fields = {"video_key": key, "chunk_index": video_chunk, "file_index": video_file}
                 fields |= {"episode_chunk": video_chunk, "episode_index": number}
-                films[name] = VideoPart(_fill_pattern(video, fields, info.where), start)
+                video_parts[name] = VideoPart(_fill_pattern(video, fields, info.where), start)
             texts = tasks[row] if isinstance(tasks[row], list) else [tasks[row]]
             yield EpisodeMetadata(
                 number,
@@ -253,22 +262,28 @@ def _read_episodes_3(folder: Path, info: JsonObject, videos: Mapping[str, str]) 
                 tuple(text for text in texts if isinstance(text, str)),
                 _fill_pattern(
                     data,
-                    {"chunk_index": chunk, "file_index": index, "episode_chunk": chunk, "episode_index": number},
+                    {
+                        "chunk_index": chunk_index,
+                        "file_index": file_index,
+                        "episode_chunk": chunk_index,
+                        "episode_index": number,
+                    },
                     info.where,
                 ),
-                films,
-                _bool_or_none(marks[row]),
+                video_parts,
+                _bool_or_none(successes[row]),
             )
 
 
 def _fill_pattern(pattern: str, fields: Mapping[str, Any], where: str) -> str:
     """Return a path of the data set from its pattern, without Python's formatting, which could read attributes."""
 
-    def fill(found: re.Match[str]) -> str:
-        if found[1] not in fields:
-            raise UserError(f"the path {pattern!r} in {where} asks for {found[1]!r}, which is not known")
-        value = fields[found[1]]
-        return f"{value:0{int(found[2])}d}" if found[2] and isinstance(value, int) else str(value)
+    def fill(match: re.Match[str]) -> str:
+        name, width = match.groups()
+        if name not in fields:
+            raise UserError(f"the path {pattern!r} in {where} asks for {name!r}, which is not known")
+        value = fields[name]
+        return f"{value:0{int(width)}d}" if width and isinstance(value, int) else str(value)
 
     path = _FIELD.sub(fill, pattern)
     if not is_safe_relative_path(path) or "{" in path:
