@@ -24,7 +24,7 @@ import numpy as np
 from capture import watched_process
 from capture.cli.kept import describe_kept
 from capture.cli.units import size_text
-from capture.effects.description import file_lines
+from capture.effects.description import describe_file
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
 from capture.provenance import from_json
@@ -187,7 +187,7 @@ def _open(path: Path) -> h5py.File:
 
 def _format_file(path: Location, file: h5py.File, *, verbose: bool) -> list[str]:
     if _read_attribute(file, "format", "") == effects_schema.FORMAT:
-        return [clean(line, WIDTH) for line in file_lines(path, file)]
+        return [clean(line, WIDTH) for line in describe_file(path, file)]
     if _read_attribute(file, "format", "") != schema.FORMAT:
         raise UserError(f"{path} is an HDF5 file, but not a results file of pi0-capture")
     major, minor = (int(number) for number in np.ravel(_read_attribute(file, "format_version"))[:2])

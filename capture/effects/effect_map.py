@@ -1,4 +1,4 @@
-"""Effect maps: what the actions do without each block of patches and without each word."""
+"""Effect maps: the change of the actions without each block of patches, and without each word."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from capture.effects.effects_file import Frame
 from capture.effects.frame_calls import FrameCalls
 from capture.effects.measures import root_mean_square
-from capture.effects.targets import Mask, Target, blocks, words_of
+from capture.effects.targets import Mask, Target, list_blocks, list_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,28 +29,28 @@ class EffectMap:
 
     def spread(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         """Return values (n, ...) of the blocks on their patches: (..., cameras, rows, cols), NaN in letterbox bars."""
-        found = np.full((*values.shape[1:], *self.blocks[0].shape), np.nan, np.float32)
+        patches = np.full((*values.shape[1:], *self.blocks[0].shape), np.nan, np.float32)
         for block, value in zip(self.blocks, values, strict=True):
-            found[..., block] = value[..., None]
-        return found
+            patches[..., block] = value[..., None]
+        return patches
 
 
 def measure_blocks(calls: FrameCalls) -> EffectMap:
-    """Take away each block of the request's size in turn."""
+    """Remove each block of the request's size in turn."""
     assert calls.request.map_block
-    places = [target for _, target in blocks(calls.pictured, calls.request.map_block)]
-    changed = calls.changes(places)  # (n, H, dims)
+    targets = [target for _, target in list_blocks(calls.pictured, calls.request.map_block)]
+    changes = calls.changes(targets)  # (n, H, dims)
     return EffectMap(
-        blocks=shown_patches(places, calls.pictured),
-        of_action=root_mean_square(changed, (-1,)),
-        of_chunk=root_mean_square(changed),
-        of_dim=root_mean_square(changed, (-2,)),
+        blocks=shown_patches(targets, calls.pictured),
+        of_action=root_mean_square(changes, (-1,)),
+        of_chunk=root_mean_square(changes),
+        of_dim=root_mean_square(changes, (-2,)),
     )
 
 
-def shown_patches(places: Sequence[Target], pictured: Mask) -> tuple[Mask, ...]:
+def shown_patches(targets: Sequence[Target], pictured: Mask) -> tuple[Mask, ...]:
     """Return the patches of each region that show some of a picture."""
-    return tuple(place.patches & pictured for place in places if place.patches is not None)
+    return tuple(target.patches & pictured for target in targets if target.patches is not None)
 
 
 def map_datasets(effects: EffectMap) -> Frame:
@@ -64,9 +64,9 @@ def map_datasets(effects: EffectMap) -> Frame:
 
 def measure_words(calls: FrameCalls) -> Frame:
     """Cut the edges to each word of the text in turn; return the datasets of `map/` about words."""
-    words = words_of(calls.stored.word)
-    changed = calls.changes(words)  # (n, H, dims)
-    of_action, of_chunk = root_mean_square(changed, (-1,)), root_mean_square(changed)
+    words = list_words(calls.stored.word)
+    changes = calls.changes(words)  # (n, H, dims)
+    of_action, of_chunk = root_mean_square(changes, (-1,)), root_mean_square(changes)
     by_action = np.full((len(calls.baseline), calls.frames.tokens), np.nan, np.float32)
     by_chunk = np.full(calls.frames.tokens, np.nan, np.float32)
     for word, action, chunk in zip(words, of_action, of_chunk, strict=True):

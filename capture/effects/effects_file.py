@@ -120,12 +120,15 @@ class EffectsFile:
             datasets["targets/name"] = np.array(self.names, object)
             datasets["targets/kind"] = np.array(self.kinds, object)
         for name, value in datasets.items():
-            text = value.dtype == object
-            large = value.nbytes > 1 << 16
+            is_text = value.dtype == object
+            is_large = value.nbytes > 1 << 16
             dataset = file.create_dataset(
-                name, data=value, dtype=h5py.string_dtype() if text else None,
-                compression="gzip" if large and not text else None, shuffle=True if large and not text else None,
-            )  # fmt: skip
+                name,
+                data=value,
+                dtype=h5py.string_dtype() if is_text else None,
+                compression="gzip" if is_large and not is_text else None,
+                shuffle=True if is_large and not is_text else None,
+            )
             axes, description = DESCRIPTIONS[name]
             dataset.attrs["axes"] = axes.split(", ")
             dataset.attrs["description"] = description
@@ -147,15 +150,15 @@ def _read_frames(file: h5py.File) -> list[Frame]:
 
     Raises UserError or one of READ_ERRORS where it is damaged.
     """
-    found: Frame = {}
+    datasets: Frame = {}
     for name, (axes, _) in DESCRIPTIONS.items():
         values = hdf5.dataset(file, name) if axes.startswith("frame") else None
         if values is not None:
             if not values.shape or values.size > hdf5.MAX_NUMBERS:
                 raise ValueError(f"{name} has shape {values.shape}")
             check_values(values)
-            found[name] = values[()]
-    counts = {len(values) for values in found.values()}
-    if len(counts) != 1 or "frames/number" not in found:
+            datasets[name] = values[()]
+    counts = {len(values) for values in datasets.values()}
+    if len(counts) != 1 or "frames/number" not in datasets:
         raise ValueError("its datasets are of different numbers of frames")
-    return [{name: values[index] for name, values in found.items()} for index in range(*counts)]
+    return [{name: values[index] for name, values in datasets.items()} for index in range(*counts)]

@@ -51,7 +51,7 @@ class InterveningPolicy(Protocol):
 
 @dataclass(frozen=True)
 class Intervention:
-    """How targets are taken away."""
+    """How targets are removed: cut off, covered, or, of heads, silenced."""
 
     mode: Mode = "knockout"
     queries: Queries = "actions"
@@ -103,52 +103,52 @@ class EffectEngine:
 
     def resample(self, noises: npt.NDArray[np.float32]) -> Actions:
         """Return the actions (S, H, A) of untouched calls with other noise (S, H, A)."""
-        found = []
+        actions = []
         for start in range(0, len(noises), self._batch):
             rows = torch.from_numpy(np.ascontiguousarray(noises[start : start + self._batch]))
-            found.append(self._actions(self._policy.denoise(self._prefix, rows.to(self._policy.device))))
+            actions.append(self._actions(self._policy.denoise(self._prefix, rows.to(self._policy.device))))
             self._report(len(rows))
-        return np.concatenate(found)
+        return np.concatenate(actions)
 
-    def take_away(self, targets: Sequence[Target], how: Intervention) -> Actions:
+    def run_without(self, targets: Sequence[Target], intervention: Intervention) -> Actions:
         """Return the actions (n, H, A) without each of the targets.
 
         Raises ValueError where a call cannot be: a word cannot be covered in a picture, and a query must keep a key.
         """
-        found = []
+        actions = []
         for start in range(0, len(targets), self._batch):
-            some = targets[start : start + self._batch]
-            if how.mode == "occlude" and some[0].kind != "head":
-                found.append(self._occlude(some, how.fill))
+            batch = targets[start : start + self._batch]
+            if intervention.mode == "occlude" and batch[0].kind != "head":
+                actions.append(self._occlude(batch, intervention.fill))
             else:
-                found.append(self._run(some, how))
-            self._report(len(some))
-        return np.concatenate(found)
+                actions.append(self._run(batch, intervention))
+            self._report(len(batch))
+        return np.concatenate(actions)
 
     def run_others(self, others: Sequence[Prepared]) -> Actions:
         """Return the actions (n, H, A) of other observations with this frame's noise, such as other prompts."""
-        found = []
+        actions = []
         for start in range(0, len(others), self._batch):
-            some = others[start : start + self._batch]
-            prefix = self._policy.run_prefix(some)
-            found.append(self._actions(self._policy.denoise(prefix, self._noise.expand(len(some), -1, -1))))
-            self._report(len(some))
-        return np.concatenate(found)
+            batch = others[start : start + self._batch]
+            prefix = self._policy.run_prefix(batch)
+            actions.append(self._actions(self._policy.denoise(prefix, self._noise.expand(len(batch), -1, -1))))
+            self._report(len(batch))
+        return np.concatenate(actions)
 
-    def _run(self, targets: Sequence[Target], how: Intervention) -> Actions:
+    def _run(self, targets: Sequence[Target], intervention: Intervention) -> Actions:
         interventions: list[Knockout | HeadSilencing] = []
-        silenced = [(row, target.head) for row, target in enumerate(targets) if target.head is not None]
-        if silenced:
+        silenced_heads = [(row, target.head) for row, target in enumerate(targets) if target.head is not None]
+        if silenced_heads:
             sizes = self._policy.sizes
             heads = torch.zeros(len(targets), sizes.layers, sizes.heads, dtype=torch.bool)
-            for row, (layer, head) in silenced:
+            for row, (layer, head) in silenced_heads:
                 heads[row, layer, head] = True
-            interventions.append(HeadSilencing(how.head_phase, heads))
-        changes_prefix = bool(silenced) and how.head_phase == "prefix"
-        if len(silenced) < len(targets):
+            interventions.append(HeadSilencing(intervention.head_phase, heads))
+        changes_prefix = bool(silenced_heads) and intervention.head_phase == "prefix"
+        if len(silenced_heads) < len(targets):
             keys = torch.stack([self._keys(target) for target in targets])  # (n, K)
-            interventions += self._knockouts(keys, how)
-            changes_prefix = changes_prefix or how.queries != "actions"
+            interventions += self._knockouts(keys, intervention)
+            changes_prefix = changes_prefix or intervention.queries != "actions"
         noise = self._noise.expand(len(targets), -1, -1)  # (n, H, A)
         with Interventions(self._policy.module, interventions):
             prefix = self._prefix
@@ -156,35 +156,35 @@ class EffectEngine:
                 prefix = self._policy.run_prefix([self.prepared], copies=len(targets))
             return self._actions(self._policy.denoise(prefix, noise))
 
-    def _knockouts(self, keys: Tensor, how: Intervention) -> list[Knockout | HeadSilencing]:
+    def _knockouts(self, keys: Tensor, intervention: Intervention) -> list[Knockout | HeadSilencing]:
         """Return the knockouts of prefix keys (n, K) bool: True is cut off."""
-        heads = torch.ones(1, self._policy.sizes.heads if how.heads else 1, 1, 1, dtype=torch.bool)
-        if how.heads:
+        heads = torch.ones(1, self._policy.sizes.heads if intervention.heads else 1, 1, 1, dtype=torch.bool)
+        if intervention.heads:
             heads[:] = False
-            heads[:, list(how.heads)] = True
-        found: list[Knockout | HeadSilencing] = []
-        if how.queries != "actions":
+            heads[:, list(intervention.heads)] = True
+        knockouts: list[Knockout | HeadSilencing] = []
+        if intervention.queries != "actions":
             count = keys.shape[1]
             rows = torch.zeros(count, dtype=torch.bool)  # (K,) queries
-            if how.queries in ("words", "all"):
+            if intervention.queries in ("words", "all"):
                 rows[self.layout.text] = True
-            if how.queries in ("patches", "all"):
+            if intervention.queries in ("patches", "all"):
                 for patches in self.layout.patches:
                     rows[patches] = True
             edges = keys[:, None, None, :] & rows[None, None, :, None]  # (n, 1, K, K)
-            found.append(Knockout("prefix", edges & heads, how.layers))
-        if how.queries in ("actions", "all"):
-            own = torch.zeros(len(keys), self._policy.sizes.horizon, dtype=torch.bool)
-            edges = torch.cat([keys, own], dim=1)[:, None, None, :]  # (n, 1, 1, K + H)
-            found.append(Knockout("suffix", edges & heads, how.layers))
-        return found
+            knockouts.append(Knockout("prefix", edges & heads, intervention.layers))
+        if intervention.queries in ("actions", "all"):
+            action_keys = torch.zeros(len(keys), self._policy.sizes.horizon, dtype=torch.bool)
+            edges = torch.cat([keys, action_keys], dim=1)[:, None, None, :]  # (n, 1, 1, K + H)
+            knockouts.append(Knockout("suffix", edges & heads, intervention.layers))
+        return knockouts
 
     def _keys(self, target: Target) -> Tensor:
         """Return a mask (K,) of the prefix keys of a region or word."""
         keys = torch.zeros(self.layout.text.stop, dtype=torch.bool)
         if target.patches is not None:
-            for mask, place in zip(target.patches, self.layout.patches, strict=True):
-                keys[place] = torch.from_numpy(mask.reshape(-1).copy())
+            for mask, positions in zip(target.patches, self.layout.patches, strict=True):
+                keys[positions] = torch.from_numpy(mask.reshape(-1).copy())
         keys[[self.layout.text.start + token for token in target.tokens]] = True
         return keys
 

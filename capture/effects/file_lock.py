@@ -58,11 +58,11 @@ class FileLock:
 
     def _is_current(self, descriptor: int) -> bool:
         try:
-            there = self._path.stat()
+            named = self._path.stat()
         except FileNotFoundError:
             return False
-        ours = os.fstat(descriptor)
-        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+        held = os.fstat(descriptor)
+        return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,4 +1,4 @@
-"""What is measured on a frame, and the calls of the policy on one frame that measurements share."""
+"""The request for measurements on a frame, and the calls of the policy on one frame that they share."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from capture.policies.base import Prepared
 class EffectsRequest:
     """What to measure on each frame."""
 
-    how: Intervention
+    intervention: Intervention
     regions: tuple[Target, ...] = ()
     words: tuple[str, ...] = ()
     replacements: tuple[tuple[str, str], ...] = ()
-    """Words of the prompt, and what is put in their place."""
+    """Words of the prompt, and the words that replace them."""
     heads: tuple[str, ...] = ()
     """Stacks whose heads are silenced, one at a time: `actions` (the action expert), `words` (the language model)."""
     map_block: int | None = None
     """Side of the blocks of patches of an effect map; None for no map."""
     masks: int | None = None
-    """Number of random masks from which the map is regressed; None takes away one block at a time."""
+    """Number of random masks from which the map is regressed; None removes one block at a time."""
     other_frame: int | None = None
     """Frame with whose pixels patches are covered."""
     curves: int | None = None
@@ -55,20 +55,20 @@ class PreparingPolicy(InterveningPolicy, Protocol):
 
 @dataclass
 class Progress:
-    """Number of interventions that were run, and a function that is called with it."""
+    """Number of finished interventions, and a function that is called with it."""
 
-    tell: Callable[[int], None] = lambda _: None
-    done: int = field(default=0)
+    report: Callable[[int], None] = lambda _: None
+    count: int = field(default=0)
 
     def add(self, count: int) -> None:
         """Count finished interventions."""
-        self.done += count
-        self.tell(self.done)
+        self.count += count
+        self.report(self.count)
 
 
 @dataclass(frozen=True, eq=False)
 class FrameCalls:
-    """One frame of a results file, its untouched call, and calls with something taken away."""
+    """One frame of a results file, its untouched call, and calls under interventions."""
 
     policy: PreparingPolicy
     engine: EffectEngine
@@ -88,21 +88,22 @@ class FrameCalls:
         """Dimensions of the model's actions on which effects are measured: those that move the robot."""
         return self.policy.sizes.robot_dim
 
-    def changes(self, targets: Sequence[Target], how: Intervention | None = None) -> npt.NDArray[np.float32]:
+    def changes(self, targets: Sequence[Target], intervention: Intervention | None = None) -> npt.NDArray[np.float32]:
         """Return the change of the actions (n, H, dims) without each of the targets."""
-        changed: npt.NDArray[np.float32] = self.actions(targets, how)[..., : self.dims] - self.baseline[:, : self.dims]
-        return changed
+        actions = self.actions(targets, intervention)
+        change: npt.NDArray[np.float32] = actions[..., : self.dims] - self.baseline[:, : self.dims]
+        return change
 
-    def actions(self, targets: Sequence[Target], how: Intervention | None = None) -> npt.NDArray[np.float32]:
+    def actions(self, targets: Sequence[Target], intervention: Intervention | None = None) -> npt.NDArray[np.float32]:
         """Return the actions (n, H, A) without each of the targets, in the model's units."""
-        taken = [target for target in targets if target.prompt is None]
-        found = np.empty((len(targets), *self.baseline.shape), np.float32)
-        replaced = np.array([target.prompt is not None for target in targets])
-        if taken:
-            found[~replaced] = self.engine.take_away(taken, how or self.request.how)
-        if replaced.any():
+        removed = [target for target in targets if target.prompt is None]
+        actions = np.empty((len(targets), *self.baseline.shape), np.float32)
+        is_replaced = np.array([target.prompt is not None for target in targets])
+        if removed:
+            actions[~is_replaced] = self.engine.run_without(removed, intervention or self.request.intervention)
+        if is_replaced.any():
             observation, pictures = self.stored.observation, self.engine.prepared.pictures
             prompts = [target.prompt for target in targets if target.prompt is not None]
             prepared = [self.policy.prepare(replace(observation, prompt=prompt)) for prompt in prompts]
-            found[replaced] = self.engine.run_others([replace(item, pictures=pictures) for item in prepared])
-        return found
+            actions[is_replaced] = self.engine.run_others([replace(item, pictures=pictures) for item in prepared])
+        return actions

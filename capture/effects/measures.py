@@ -29,8 +29,10 @@ def noise_floor(samples: npt.ArrayLike) -> tuple[float, float, Array]:
     values = np.asarray(samples, np.float64)
     variance = 2 * np.var(values, axis=0, ddof=1)  # (H, dims)
     floor, count = float(np.sqrt(variance.mean())), len(values)
-    without = [np.sqrt(2 * np.var(np.delete(values, seed, axis=0), axis=0, ddof=1).mean()) for seed in range(count)]
-    error = float(np.sqrt((count - 1) * np.var(without)))
+    left_out_floors = [
+        np.sqrt(2 * np.var(np.delete(values, seed, axis=0), axis=0, ddof=1).mean()) for seed in range(count)
+    ]
+    error = float(np.sqrt((count - 1) * np.var(left_out_floors)))
     return floor, error, np.sqrt(variance.mean(axis=-1))
 
 
@@ -46,14 +48,14 @@ def rank(values: npt.ArrayLike) -> Array:
     values = np.asarray(values, np.float64)
     order = np.argsort(values, axis=-1, kind="stable")
     ordered = np.take_along_axis(values, order, axis=-1)
-    n = values.shape[-1]
+    count = values.shape[-1]
     starts = np.ones(values.shape, bool)
     starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
-    index = np.arange(n)
+    index = np.arange(count)
     first = np.maximum.accumulate(np.where(starts, index, 0), axis=-1)
     ends = np.ones(values.shape, bool)
     ends[..., :-1] = starts[..., 1:]
-    last = np.flip(np.minimum.accumulate(np.flip(np.where(ends, index, n), -1), axis=-1), -1)
+    last = np.flip(np.minimum.accumulate(np.flip(np.where(ends, index, count), -1), axis=-1), -1)
     ranks = np.empty(values.shape)
     np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=-1)
     return ranks

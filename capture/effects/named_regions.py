@@ -50,7 +50,7 @@ def _read_file(
         raise UserError(f"{path} holds {len(names)} regions; it must hold 1 to {regions_schema.MAX_REGIONS}")
     regions = []
     for name in names:
-        known: dict[int, Mask] = {}
+        masks_by_frame: dict[int, Mask] = {}
         for camera, camera_name in enumerate(cameras):
             dataset_name = f"{name}/{camera_name}/coverage"
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):
@@ -65,7 +65,7 @@ def _read_file(
             check_values(dataset)
             for frame, coverage in enumerate(np.asarray(dataset[...], np.float32)):
                 if not np.isnan(coverage).all():
-                    mask = known.setdefault(frame, np.zeros((len(cameras), *grid), np.bool_))
+                    mask = masks_by_frame.setdefault(frame, np.zeros((len(cameras), *grid), np.bool_))
                     mask[camera] = regions_schema.choose_patches(np.nan_to_num(coverage))
-        regions.append(Target(escape_control_characters(name), "region", by_frame=known))
+        regions.append(Target(escape_control_characters(name), "region", by_frame=masks_by_frame))
     return regions

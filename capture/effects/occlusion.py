@@ -22,8 +22,8 @@ def cover(pixels: Tensor, mask: Mask, fill: Fill, other: Tensor | None = None) -
     covered = np.repeat(np.repeat(mask, height // rows, axis=0), width // cols, axis=1)  # (height, width)
     area = torch.from_numpy(covered)
     if fill == "mean":
-        kept = pixels[:, ~area] if not covered.all() else pixels.flatten(1)
-        filling = kept.mean(dim=1)[:, None, None].expand_as(pixels)  # (3, height, width)
+        uncovered = pixels[:, ~area] if not covered.all() else pixels.flatten(1)
+        filling = uncovered.mean(dim=1)[:, None, None].expand_as(pixels)  # (3, height, width)
     elif fill == "grey":
         filling = torch.zeros_like(pixels)
     elif fill == "frame":

@@ -11,7 +11,7 @@ from capture.effects.effect_map import EffectMap, shown_patches
 from capture.effects.effects_file import Frame
 from capture.effects.frame_calls import FrameCalls
 from capture.effects.measures import root_mean_square
-from capture.effects.targets import Target, blocks
+from capture.effects.targets import Target, list_blocks
 
 Array = npt.NDArray[np.float64]
 
@@ -25,17 +25,17 @@ def measure_masks(calls: FrameCalls) -> tuple[EffectMap, Frame]:
     """Cover random halves of the blocks; return their effects as regressed, and the datasets of `masks/`."""
     assert calls.request.map_block
     assert calls.request.masks
-    places = [target for _, target in blocks(calls.pictured, calls.request.map_block)]
-    shown = shown_patches(places, calls.pictured)
+    targets_of_blocks = [target for _, target in list_blocks(calls.pictured, calls.request.map_block)]
+    shown = shown_patches(targets_of_blocks, calls.pictured)
     generator = np.random.default_rng([20_252, calls.number])
     covered = generator.random((calls.request.masks, len(shown))) < COVERED  # (masks, n)
     stacked = np.stack(shown).astype(np.float32)  # (n, cameras, rows, cols)
     masks = np.tensordot(covered.astype(np.float32), stacked, axes=1) > 0  # (masks, cameras, rows, cols)
     targets = [Target(f"mask {number}", "region", mask) for number, mask in enumerate(masks)]
-    changed = calls.changes(targets)  # (masks, H, dims)
-    of_chunk = root_mean_square(changed)  # (masks,)
+    changes = calls.changes(targets)  # (masks, H, dims)
+    of_chunk = root_mean_square(changes)  # (masks,)
     values = np.concatenate(
-        [of_chunk[:, None], root_mean_square(changed, (-1,)), root_mean_square(changed, (-2,))], axis=1
+        [of_chunk[:, None], root_mean_square(changes, (-1,)), root_mean_square(changes, (-2,))], axis=1
     )  # (masks, 1 + H + dims)
     weights, explained = regress(covered, values)
     horizon = len(calls.baseline)
@@ -54,19 +54,23 @@ def regress(covered: npt.NDArray[np.bool_], values: Array) -> tuple[Array, Array
     """
     inputs = covered - covered.mean(axis=0)  # (masks, n)
     outputs = values - values.mean(axis=0)  # (masks, m)
-    left, sizes, right = np.linalg.svd(inputs, full_matrices=False)  # (masks, k), (k,), (k, n)
-    projected = left.T @ outputs  # (k, m)
+    left_vectors, singular_values, right_vectors = np.linalg.svd(
+        inputs, full_matrices=False
+    )  # (masks, k), (k,), (k, n)
+    projected = left_vectors.T @ outputs  # (k, m)
     best: tuple[float, float, Array] | None = None
     for penalty in PENALTIES:
-        shrunk = np.square(sizes) / (np.square(sizes) + penalty)  # (k,)
-        leverage = np.square(left) @ shrunk + 1 / len(values)  # (masks,)
-        residual = (outputs - left @ (shrunk[:, None] * projected)) / np.maximum(1 - leverage, 1e-9)[:, None]
+        shrunk = np.square(singular_values) / (np.square(singular_values) + penalty)  # (k,)
+        leverage = np.square(left_vectors) @ shrunk + 1 / len(values)  # (masks,)
+        residual = (outputs - left_vectors @ (shrunk[:, None] * projected)) / np.maximum(1 - leverage, 1e-9)[:, None]
         errors = np.square(residual).sum(axis=0)  # (m,)
         if best is None or errors[0] < best[0]:
             best = float(errors[0]), float(penalty), errors
     assert best is not None
     _, penalty, errors = best
-    weights = right.T @ ((sizes / (np.square(sizes) + penalty))[:, None] * projected)  # (n, m)
+    weights = right_vectors.T @ (
+        (singular_values / (np.square(singular_values) + penalty))[:, None] * projected
+    )  # (n, m)
     # Leaving a mask out moves the mean too: by the factor of the sample's size.
     variance = np.square(outputs * (len(values) / (len(values) - 1))).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -104,8 +104,8 @@ class ResultsFrames:
 
     def words(self, number: int) -> npt.NDArray[np.int32]:
         """Return the number of the word that each token belongs to, padding included; -1 for none: (tokens,)."""
-        found: npt.NDArray[np.int32] = self._row(schema.TEXT_WORD, 2, number)
-        return found
+        numbers: npt.NDArray[np.int32] = self._row(schema.TEXT_WORD, 2, number)
+        return numbers
 
     def pictured(self, number: int) -> Mask:
         """Return which patches (cameras, rows, cols) show some of a picture, not a letterbox bar alone.
@@ -113,16 +113,16 @@ class ResultsFrames:
         A patch shows some of it where it overlaps the bounding box of the picture in the model's plane.
         """
         shown = np.zeros((len(self.cameras), *self.grid), bool)
-        for place, camera in enumerate(self.cameras):
+        for index, camera in enumerate(self.cameras):
             to_model = self._row(schema.to_model_name(camera), 3, number)  # (2, 3)
             height, width = find_dataset(self._file, schema.source_name(camera), 4).shape[1:3]
             corners = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]]) @ to_model.T  # (4, 2)
-            low, high = corners.min(0), corners.max(0)
+            lowest, highest = corners.min(0), corners.max(0)
             size = find_dataset(self._file, schema.model_picture_name(camera), 4).shape[1:3]
             edges = [np.arange(n + 1) * (pixels / n) for n, pixels in zip(self.grid, size, strict=True)]
-            rows = (edges[0][1:] > low[1] + 1e-3) & (edges[0][:-1] < high[1] - 1e-3)
-            cols = (edges[1][1:] > low[0] + 1e-3) & (edges[1][:-1] < high[0] - 1e-3)
-            shown[place] = rows[:, None] & cols[None, :]
+            rows = (edges[0][1:] > lowest[1] + 1e-3) & (edges[0][:-1] < highest[1] - 1e-3)
+            cols = (edges[1][1:] > lowest[0] + 1e-3) & (edges[1][:-1] < highest[0] - 1e-3)
+            shown[index] = rows[:, None] & cols[None, :]
         return shown
 
     def has_maps(self, number: int) -> bool:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from capture.effects.agreement import block_weights, rank_correlations, removal_curves
-from capture.effects.effect_map import map_datasets, measure_blocks, measure_words
+from capture.effects.effect_map import EffectMap, map_datasets, measure_blocks, measure_words
 from capture.effects.effects_file import Frame
 from capture.effects.engine import EffectEngine
 from capture.effects.frame_calls import EffectsRequest, FrameCalls, PreparingPolicy, Progress
@@ -32,19 +32,19 @@ HEAD_PHASES: Final[dict[str, Literal["prefix", "suffix"]]] = {"actions": "suffix
 def check_words(words: Sequence[str], frames: ResultsFrames, chosen: Sequence[int]) -> None:
     """Raise UserError where a word is not in the prompts of all chosen frames; it names the frames that have it."""
     for word in words:
-        have = []
+        frames_with_word = []
         for number in chosen:
             try:
                 find_word(word, *frames.text(number))
             except UserError:
                 continue
-            have.append(number)
-        if not have:
+            frames_with_word.append(number)
+        if not frames_with_word:
             raise UserError(f"no prompt of the chosen frames has {word!r}; the first is {frames.prompt(chosen[0])!r}")
-        if len(have) < len(chosen):
+        if len(frames_with_word) < len(chosen):
             raise UserError(
-                f"{word!r} is in the prompts of {len(have)} of {len(chosen)} frames; choose them with --frames "
-                f"{format_numbers(have, ',')}"
+                f"{word!r} is in the prompts of {len(frames_with_word)} of {len(chosen)} frames; choose them with "
+                f"--frames {format_numbers(frames_with_word, ',')}"
             )
 
 
@@ -55,11 +55,33 @@ def measure_frame(
 
     Raises UserError where the repeated call does not give the stored actions, or a word is not in the prompt.
     """
+    calls, datasets = _start_calls(policy, frames, number, request, progress)
+    if targets := _list_targets(calls):
+        datasets |= _measure_targets(calls, targets)
+    for stack in request.heads:
+        datasets |= _silence_heads(calls, stack)
+    effects = None
+    if request.map_block:
+        effects, map_and_agreement = _measure_map(calls)
+        datasets |= map_and_agreement
+    if request.gradient:
+        datasets |= gradient_datasets(calls, request.gradient, effects)
+        progress.add(len(request.gradient))
+    return datasets
+
+
+def _start_calls(
+    policy: PreparingPolicy, frames: ResultsFrames, number: int, request: EffectsRequest, progress: Progress
+) -> tuple[FrameCalls, Frame]:
+    """Repeat the call of a frame, and measure its noise floor; return its calls and the datasets of both.
+
+    Raises UserError where the repeated call does not give the stored actions.
+    """
     stored = frames.frame(number)
     prepared = prepare_stored(policy, stored, frames.cameras, number)
     engine = EffectEngine(
         policy, prepared, stored.noise, batch=request.batch, after_call=progress.add,
-        other_pictures=_other_pictures(policy, frames, number, request),
+        other_pictures=_prepare_other_pictures(policy, frames, number, request),
     )  # fmt: skip
     if request.curves and not frames.has_maps(number):
         raise UserError(
@@ -77,55 +99,59 @@ def measure_frame(
             f"{limit:g}): effects would be of another call; use the file's checkpoint, --dtype and device"
         )
     dims = policy.sizes.robot_dim  # effects are measured on the dimensions that move the robot
-    samples = engine.resample(_noises(request.seeds, stored.noise.shape, number))  # (S, H, A)
+    samples = engine.resample(_draw_noise(request.seeds, stored.noise.shape, number))  # (S, H, A)
     floor, floor_error, floor_of_action = noise_floor(samples[..., :dims])
-    found: Frame = {
+    datasets: Frame = {
         "frames/number": np.array(number, np.int64), "frames/repeat_error": np.array(error, np.float32),
         "baseline/actions": baseline, "baseline/robot_actions": robot,
         "noise/actions": samples, "noise/floor": np.array(floor, np.float32),
         "noise/floor_error": np.array(floor_error, np.float32),
         "noise/floor_of_action": floor_of_action.astype(np.float32),
     }  # fmt: skip
+    pictured = frames.pictured(number)
+    return FrameCalls(policy, engine, frames, stored, number, request, baseline, floor, pictured), datasets
+
+
+def _list_targets(calls: FrameCalls) -> list[Target]:
+    """Return the regions, words and replacements of a frame.
+
+    Raises UserError for a word that the prompt does not have, and a region to be covered that lies in letterbox bars.
+    """
+    request, stored = calls.request, calls.stored
     words = [find_word(word, stored.text, stored.start, stored.stop, stored.prompt_tokens) for word in request.words]
     replacements = [
-        replace_word(find_word(word, *frames.text(number)), other, stored.observation.prompt)
+        replace_word(find_word(word, *calls.frames.text(calls.number)), other, stored.observation.prompt)
         for word, other in request.replacements
     ]
-    regions = [region.at(number) for region in request.regions]
-    targets = [*regions, *words, *replacements]
-    pictured = frames.pictured(number)
+    regions = [region.at_frame(calls.number) for region in request.regions]
     for region in regions:
-        if request.how.mode == "occlude" and region.patches is not None and not (region.patches & pictured).any():
+        patches = region.patches
+        if request.intervention.mode == "occlude" and patches is not None and not (patches & calls.pictured).any():
             raise UserError(
-                f"the region {region.name!r} shows no picture in frame {number}, only letterbox bars: there is nothing "
-                "to cover"
+                f"the region {region.name!r} shows no picture in frame {calls.number}, only letterbox bars: there is "
+                "nothing to cover"
             )
-    calls = FrameCalls(policy, engine, frames, stored, number, request, baseline, floor, pictured)
-    if targets:
-        found |= _measure_targets(calls, targets)
-    for stack in request.heads:
-        found |= _silence_heads(calls, stack)
-    effects = None
-    if request.map_block:
-        if request.masks:
-            effects, masks = measure_masks(calls)
-            found |= masks
-        else:
-            effects = measure_blocks(calls)
-        found |= map_datasets(effects)
-        if request.how.mode == "knockout":  # words cannot be covered in a picture
-            found |= measure_words(calls)
-        rows = block_weights(calls, effects)
-        found |= rank_correlations(rows, effects)
-        if request.curves:
-            found |= removal_curves(calls, effects, rows)
-    if request.gradient:
-        found |= gradient_datasets(calls, request.gradient, effects)
-        progress.add(len(request.gradient))
-    return found
+    return [*regions, *words, *replacements]
 
 
-def _other_pictures(
+def _measure_map(calls: FrameCalls) -> tuple[EffectMap, Frame]:
+    """Return the effects of blocks of patches, and the datasets of `map/`, `masks/`, `agreement/` and `curves/`."""
+    datasets: Frame = {}
+    if calls.request.masks:
+        effects, datasets = measure_masks(calls)
+    else:
+        effects = measure_blocks(calls)
+    datasets |= map_datasets(effects)
+    if calls.request.intervention.mode == "knockout":  # words cannot be covered in a picture
+        datasets |= measure_words(calls)
+    rows = block_weights(calls, effects)
+    datasets |= rank_correlations(rows, effects)
+    if calls.request.curves:
+        datasets |= removal_curves(calls, effects, rows)
+    return effects, datasets
+
+
+def _prepare_other_pictures(
     policy: PreparingPolicy, frames: ResultsFrames, number: int, request: EffectsRequest
 ) -> dict[str, Tensor]:
     """Return the pictures of the frame with which patches are covered; none where they are covered otherwise."""
@@ -154,7 +180,7 @@ def prepare_stored(policy: PreparingPolicy, stored: StoredFrame, cameras: Sequen
     return prepared
 
 
-def _noises(seeds: int, shape: tuple[int, ...], number: int) -> npt.NDArray[np.float32]:
+def _draw_noise(seeds: int, shape: tuple[int, ...], number: int) -> npt.NDArray[np.float32]:
     """Return standard normal noise (seeds, H, A), the same for the same frame."""
     return np.random.default_rng([20_250, number]).standard_normal((seeds, *shape), np.float32)
 
@@ -163,9 +189,9 @@ def _measure_targets(calls: FrameCalls, targets: Sequence[Target]) -> Frame:
     """Return the datasets of `targets/` and `controls/`."""
     request, baseline = calls.request, calls.baseline
     pictured, dims, floor = calls.pictured, calls.dims, calls.floor
-    without = calls.actions(targets)  # (T, H, A)
-    change = without - baseline  # (T, H, A)
-    robot = _to_robot(calls, without)
+    actions = calls.actions(targets)  # (T, H, A)
+    change = actions - baseline  # (T, H, A)
+    robot = _to_robot(calls, actions)
     effects = root_mean_square(change[..., :dims])  # (T,)
     patches = np.zeros((len(targets), *pictured.shape), bool)
     tokens = np.zeros((len(targets), calls.frames.tokens), bool)
@@ -173,20 +199,20 @@ def _measure_targets(calls: FrameCalls, targets: Sequence[Target]) -> Frame:
     control_effects = np.full((len(targets), request.controls), np.nan, np.float32)
     control_effects_of_action = np.full((*control_effects.shape, len(baseline)), np.nan, np.float32)
     control_changes = np.full((*control_effects.shape, *robot.shape[1:]), np.nan, np.float32)
-    for place, target in enumerate(targets):
-        tokens[place, list(target.tokens)] = True
+    for index, target in enumerate(targets):
+        tokens[index, list(target.tokens)] = True
         if target.patches is None:
             continue
-        patches[place] = target.patches
-        controls = random_controls(target.patches, pictured, request.controls, seed=calls.number * 1_000 + place)
+        patches[index] = target.patches
+        controls = random_controls(target.patches, pictured, request.controls, seed=calls.number * 1_000 + index)
         if controls:
-            random = [Target(f"control of {target.name}", "region", mask) for mask in controls]
-            changed = calls.actions(random) - baseline  # (n, H, A)
+            control_targets = [Target(f"control of {target.name}", "region", mask) for mask in controls]
+            control_change = calls.actions(control_targets) - baseline  # (n, H, A)
             count = len(controls)
-            control_patches[place, :count] = controls
-            control_effects[place, :count] = root_mean_square(changed[..., :dims])
-            control_effects_of_action[place, :count] = root_mean_square(changed[..., :dims], (-1,))
-            control_changes[place, :count] = _to_robot(calls, changed + baseline)
+            control_patches[index, :count] = controls
+            control_effects[index, :count] = root_mean_square(control_change[..., :dims])
+            control_effects_of_action[index, :count] = root_mean_square(control_change[..., :dims], (-1,))
+            control_changes[index, :count] = _to_robot(calls, control_change + baseline)
     smaller = [count_smaller(effect, row) for effect, row in zip(effects, control_effects, strict=True)]
     return {
         "targets/patches": patches, "targets/tokens": tokens,
@@ -216,9 +242,9 @@ def _silence_heads(calls: FrameCalls, stack: str) -> Frame:
         for layer in range(sizes.layers)
         for head in range(sizes.heads)
     ]
-    changed = calls.changes(heads, replace(calls.request.how, head_phase=HEAD_PHASES[stack]))  # (n, H, dims)
+    changes = calls.changes(heads, replace(calls.request.intervention, head_phase=HEAD_PHASES[stack]))  # (n, H, dims)
     shape, name = (sizes.layers, sizes.heads), "text_effect" if stack == "words" else "effect"
     return {
-        f"heads/{name}": root_mean_square(changed).reshape(shape).astype(np.float32),
-        f"heads/{name}_of_action": root_mean_square(changed, (-1,)).reshape(*shape, -1).astype(np.float32),
+        f"heads/{name}": root_mean_square(changes).reshape(shape).astype(np.float32),
+        f"heads/{name}_of_action": root_mean_square(changes, (-1,)).reshape(*shape, -1).astype(np.float32),
     }

@@ -1,4 +1,4 @@
-"""What is taken away from a policy: regions of a picture, words, heads; and random regions to compare with."""
+"""Targets of interventions: regions of a picture, words, heads; and random regions to compare with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WORD = re.compile(r"[^\W_]+")  # policies read an underscore in a task as a spa
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """One thing to take away. Of its places, only those of its kind are filled."""
+    """One target of an intervention. Only the fields of its kind are filled."""
 
     name: str
     kind: Kind
@@ -43,7 +43,7 @@ class Target:
     prompt: str | None = None
     """The task with another word in the place of one, for a replacement."""
 
-    def at(self, frame: int) -> Target:
+    def at_frame(self, frame: int) -> Target:
         """Return the target as it is in a frame.
 
         Raises UserError for a region that is not known there, or is known to be absent.
@@ -52,10 +52,12 @@ class Target:
             return self
         patches = self.by_frame.get(frame)
         if patches is None or not patches.any():
-            why = "not known" if patches is None else "absent"
+            reason = "not known" if patches is None else "absent"
             present = [number for number, mask in self.by_frame.items() if mask.any()]
-            where = f"it is in {format_numbers(sorted(present))}" if present else "it is in none"
-            raise UserError(f"the region {self.name!r} is {why} in frame {frame}; {where}: name those with --frames")
+            advice = f"it is in {format_numbers(sorted(present))}" if present else "it is in none"
+            raise UserError(
+                f"the region {self.name!r} is {reason} in frame {frame}; {advice}: name those with --frames"
+            )
         return replace(self, patches=patches, by_frame=None)
 
 
@@ -132,25 +134,27 @@ def _find_spans(word: str, text: str) -> list[tuple[int, int]]:
     """Return first and last character + 1 of each place at which a text has a word, or several words in a row."""
     wanted = [part.casefold() for part in _WORD.findall(word)]
     matches = list(_WORD.finditer(text))
-    found = [match.group().casefold() for match in matches]
-    places = [place for place in range(len(found)) if wanted and found[place : place + len(wanted)] == wanted]
-    return [(matches[place].start(), matches[place + len(wanted) - 1].end()) for place in places]
+    text_words = [match.group().casefold() for match in matches]
+    first_words = [
+        first for first in range(len(text_words)) if wanted and text_words[first : first + len(wanted)] == wanted
+    ]
+    return [(matches[first].start(), matches[first + len(wanted) - 1].end()) for first in first_words]
 
 
-def words_of(word: Spans) -> list[Target]:
+def list_words(word_numbers: Spans) -> list[Target]:
     """Return every word of a text, in reading order; `word`: number of each token's word, -1 for none, (tokens,)."""
-    found = []
-    for number in np.unique(word[word >= 0]).tolist():
-        found.append(Target(f"word {number}", "word", tokens=tuple(np.flatnonzero(word == number).tolist())))
-    return found
+    words = []
+    for number in np.unique(word_numbers[word_numbers >= 0]).tolist():
+        words.append(Target(f"word {number}", "word", tokens=tuple(np.flatnonzero(word_numbers == number).tolist())))
+    return words
 
 
-def blocks(pictured: Mask, size: int) -> list[tuple[tuple[int, int, int], Target]]:
+def list_blocks(pictured: Mask, size: int) -> list[tuple[tuple[int, int, int], Target]]:
     """Return the squares of `size` x `size` patches that show some of a picture, with their place on a coarser grid.
 
     `pictured`: (cameras, rows, cols), False for letterbox bars. A square at the edge of the grid may be smaller.
     """
-    found = []
+    squares = []
     cameras, rows, cols = pictured.shape
     for camera in range(cameras):
         for top in range(0, rows, size):
@@ -159,8 +163,8 @@ def blocks(pictured: Mask, size: int) -> list[tuple[tuple[int, int, int], Target
                 mask[camera, top : top + size, left : left + size] = True
                 if (mask & pictured).any():
                     name = f"{camera}:{top}-{min(top + size, rows) - 1},{left}-{min(left + size, cols) - 1}"
-                    found.append(((camera, top // size, left // size), Target(name, "region", mask)))
-    return found
+                    squares.append(((camera, top // size, left // size), Target(name, "region", mask)))
+    return squares
 
 
 def random_controls(region: Mask, pictured: Mask, count: int, seed: int) -> list[Mask]:
@@ -171,20 +175,20 @@ def random_controls(region: Mask, pictured: Mask, count: int, seed: int) -> list
     where the picture has no more places. `region`, `pictured`: (cameras, rows, cols).
     """
     generator = np.random.default_rng(seed)
-    places: list[list[Mask]] = []
+    moves_by_camera: list[list[Mask]] = []
     for mask, shown in zip(region, pictured, strict=True):
         if not mask.any():
             continue
-        moved = _moved(mask, shown)
-        places.append([moved[index] for index in generator.permutation(len(moved))])
-    if not places:
+        moves = _moved(mask, shown)
+        moves_by_camera.append([moves[index] for index in generator.permutation(len(moves))])
+    if not moves_by_camera:
         return []
     controls = []
     cameras = [camera for camera in range(len(region)) if region[camera].any()]
-    for index in range(min(count, *(len(options) for options in places))):
+    for index in range(min(count, *(len(moves_in_camera) for moves_in_camera in moves_by_camera))):
         control = np.zeros_like(region)
-        for camera, options in zip(cameras, places, strict=True):
-            control[camera] = options[index]
+        for camera, moves_in_camera in zip(cameras, moves_by_camera, strict=True):
+            control[camera] = moves_in_camera[index]
         controls.append(control)
     return controls
 
@@ -195,16 +199,16 @@ def _moved(mask: Mask, shown: Mask) -> list[Mask]:
     top, left = int(rows.min()), int(cols.min())
     height, width = int(rows.max()) - top + 1, int(cols.max()) - left + 1
     padded = np.pad(mask, 1)
-    near = np.zeros_like(mask)
+    is_near = np.zeros_like(mask)
     for down in range(3):
         for right in range(3):
-            near |= padded[down : down + mask.shape[0], right : right + mask.shape[1]]
-    allowed = shown & ~near
-    found = []
+            is_near |= padded[down : down + mask.shape[0], right : right + mask.shape[1]]
+    allowed = shown & ~is_near
+    moves = []
     for row in range(mask.shape[0] - height + 1):
         for col in range(mask.shape[1] - width + 1):
             if allowed[rows - top + row, cols - left + col].all():
                 moved = np.zeros_like(mask)
                 moved[rows - top + row, cols - left + col] = True
-                found.append(moved)
-    return found
+                moves.append(moved)
+    return moves

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from capture.effects.frame_calls import EffectsRequest
 from capture.effects.results_frames import ResultsFrames
-from capture.effects.targets import blocks, words_of
+from capture.effects.targets import list_blocks, list_words
 from capture.policies.base import PolicySizes
 
 
@@ -31,20 +31,20 @@ class CallCounts:
 
 def count_calls(request: EffectsRequest, frames: ResultsFrames, number: int, sizes: PolicySizes) -> CallCounts:
     """Return the interventions on a frame; the untouched calls with other noise are counted, the first one is not."""
-    taken = len(request.regions) * (1 + request.controls)
+    removed = len(request.regions) * (1 + request.controls)
     words = len(request.words)
     if request.map_block:
-        taken += request.masks or len(blocks(frames.pictured(number), request.map_block))
-        if request.how.mode == "knockout":
-            words += len(words_of(frames.words(number)))
+        removed += request.masks or len(list_blocks(frames.pictured(number), request.map_block))
+        if request.intervention.mode == "knockout":
+            words += len(list_words(frames.words(number)))
         if request.curves:  # two sets a point, but all blocks and none are the same for every order
             orders = len(frames.layers) * len(frames.steps) * sizes.heads + request.controls + 1
-            taken += orders * (request.curves - 1) * 2 + 1
+            removed += orders * (request.curves - 1) * 2 + 1
     heads = sizes.layers * sizes.heads
     actions = request.seeds + heads * ("actions" in request.heads)
     prefix = len(request.replacements) + heads * ("words" in request.heads)
-    if request.how.mode == "occlude":
-        return CallCounts(actions, prefix, taken, len(request.gradient))
-    if request.how.queries == "actions":
-        return CallCounts(actions + taken + words, prefix, 0, len(request.gradient))
-    return CallCounts(actions, prefix + taken + words, 0, len(request.gradient))
+    if request.intervention.mode == "occlude":
+        return CallCounts(actions, prefix, removed, len(request.gradient))
+    if request.intervention.queries == "actions":
+        return CallCounts(actions + removed + words, prefix, 0, len(request.gradient))
+    return CallCounts(actions, prefix + removed + words, 0, len(request.gradient))

@@ -20,7 +20,7 @@ from capture.pipeline.frame_slicing import Arrays, BatchRow, slice_frame
 from capture.policies.attention_hooks import Recording
 from capture.policies.base import CallRequest, Layout, Prepared, RecordedCall, upload
 from capture.policies.process_settings import multiply_exactly
-from capture.policies.region_scores import ScoreTensors, score_actions, score_tensors, score_text, words_of
+from capture.policies.region_scores import ScoreTensors, list_words, score_actions, score_tensors, score_text
 from capture.results import schema, scores_schema
 from capture.results.word_groups import word_numbers
 
@@ -317,7 +317,7 @@ def frame_metadata(request: CallRequest, arrays: Arrays, row: int, errors: Weigh
     }
     if scores_schema.WORD_ENTROPY in arrays:
         frame[scores_schema.ROW_SUM_ERROR] = errors.row_sum
-        frame[scores_schema.WORD] = word_numbers(words_of(prepared), len(table))
+        frame[scores_schema.WORD] = word_numbers(list_words(prepared), len(table))
         if prepared.coverage is not None:
             frame[scores_schema.COVERAGE] = prepared.coverage
     for camera, picture in prepared.pictures.items():

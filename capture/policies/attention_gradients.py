@@ -65,7 +65,7 @@ class AttentionGradients:
 
         return hook
 
-    def of(self, numbers: Sequence[Tensor]) -> list[WeightGradients]:
+    def differentiate(self, numbers: Sequence[Tensor]) -> list[WeightGradients]:
         """Return the gradients of each number (a tensor of one value), one backward pass each.
 
         Raises RuntimeError where the call was made without autograd's graph.

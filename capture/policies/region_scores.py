@@ -67,7 +67,7 @@ class ScoreTensors:
         return ScoreTensors(*(change(tensor) for tensor in self.tensors))
 
 
-def words_of(prepared: Prepared) -> list[tuple[int, ...]]:
+def list_words(prepared: Prepared) -> list[tuple[int, ...]]:
     """Return the text tokens of each word, state value and mark of an observation's prompt."""
     table = prepared.tokens
     return group_tokens(table.role, table.word, table.state_index, table.pieces)
@@ -78,7 +78,7 @@ def score_tensors(prepared: Sequence[Prepared]) -> ScoreTensors:
     bars = np.stack(
         [[picture.letterbox.bars for picture in each.pictures.values()] for each in prepared]
     )  # (B, C, r, c)
-    groups = [words_of(item) for item in prepared]
+    groups = [list_words(item) for item in prepared]
     words = max(map(len, groups))
     most = max(len(tokens) for each in groups for tokens in each)
     members = np.zeros((len(prepared), words, most), np.int64)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from capture.pipeline.frame_builder import WeightErrors
-from capture.policies.region_scores import words_of
+from capture.policies.region_scores import list_words
 from capture.provenance import merge_decisions, to_json
 from capture.results import schema, scores_schema
 from capture.results.writer import ResultsWriter
@@ -58,7 +58,7 @@ def find_sizes(built: BuiltFrame, maps_every: int = scores_schema.ALL_MAPS) -> s
         model_picture=(height, width),
         is_rollout=True,
         maps_every=maps_every,
-        words=len(words_of(prepared)),
+        words=len(list_words(prepared)),
     )
 
 

@@ -1,1 +1,1 @@
-"""`pi0-capture effects`: measure what changes in the actions of results files when something is taken away."""
+"""`pi0-capture effects`: measure how much the actions of results files change under interventions."""

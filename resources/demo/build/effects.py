@@ -23,7 +23,7 @@ from capture.checkpoints import open_checkpoint
 from capture.effects.effect_map import shown_patches
 from capture.effects.engine import EffectEngine, Intervention
 from capture.effects.measures import root_mean_square, spearman
-from capture.effects.targets import Mask, Target, blocks, random_controls
+from capture.effects.targets import Mask, Target, list_blocks, random_controls
 from capture.observation import Observation
 from capture.policies.pi05.policy import Pi05Policy
 from capture.policies.tokenizer import read_tokenizer
@@ -87,12 +87,12 @@ def measure_scene(
         allowed = pictured if name == "named" else pictured & ~_grown(masks["named"])
         controls = random_controls(mask, allowed, CONTROLS, seed=2 * number + place)
         areas = [Target("area", "region", one) for one in (mask, *controls)]
-        [own, *random] = moved(engine.take_away(areas, cover))
+        [own, *random] = moved(engine.run_without(areas, cover))
         found[name] = {"cm": own, "random areas, cm": random}
     if not is_mapped:
         return found
-    places = [target for _, target in blocks(pictured, BLOCK)]
-    changed = engine.take_away(places, cover)[..., :dims] - baseline[:, :dims]
+    places = [target for _, target in list_blocks(pictured, BLOCK)]
+    changed = engine.run_without(places, cover)[..., :dims] - baseline[:, :dims]
     with policy.recorder() as recorder:
         suffix = policy.run([prepared], recorder, seeds=[number]).recording.suffix[0].float()  # (L, S, N, H, K)
     rows = suffix.mean(3)  # (L, S, N, K), mean of the actions
@@ -104,7 +104,7 @@ def measure_scene(
     found["same block"] = (of_blocks.mean(1).argmax(-1) == effects.argmax()).astype(int).tolist()  # (L, N)
     sizes = policy.sizes
     heads = [Target("head", "head", head=(layer, head)) for layer in range(sizes.layers) for head in range(sizes.heads)]
-    silenced = np.array(moved(engine.take_away(heads, Intervention())))
+    silenced = np.array(moved(engine.run_without(heads, Intervention())))
     found["silenced, cm"] = silenced.reshape(sizes.layers, sizes.heads).tolist()
     return found
 

@@ -13,20 +13,20 @@ from small_policy import make_observation
 from capture.effects.engine import EffectEngine, Intervention
 from capture.effects.measures import root_mean_square
 from capture.effects.occlusion import cover
-from capture.effects.targets import FILLS, Target, blocks
+from capture.effects.targets import FILLS, Target, list_blocks
 
 NOISE = np.random.default_rng(5).standard_normal((6, 32), np.float32)
 ROUNDING = 5e-6
 """Calls of other batch sizes add in another order."""
 PICTURED = np.ones((2, 4, 4), bool)
-PATCHES = [target for _, target in blocks(PICTURED, 1)]
+PATCHES = [target for _, target in list_blocks(PICTURED, 1)]
 WORDS = [Target(f"word {token}", "word", tokens=(token,)) for token in range(TEXT)]
 HEADS = [Target(f"{layer}.{head}", "head", head=(layer, head)) for layer in range(3) for head in range(4)]
 
 
 def measure_effects(policy, targets, intervention=None, batch=16):
     engine = EffectEngine(policy, None, NOISE, batch=batch)
-    return root_mean_square(engine.take_away(targets, intervention or Intervention()) - engine.baseline())
+    return root_mean_square(engine.run_without(targets, intervention or Intervention()) - engine.baseline())
 
 
 pytestmark = pytest.mark.usefixtures("one_thread_per_module")
@@ -65,9 +65,9 @@ def test_batches_equal_single_calls_and_progress_counts_targets():
     policy = HandmadePolicy(9)
     counts: list[int] = []
     engine = EffectEngine(policy, None, NOISE, batch=5, after_call=counts.append)
-    batched = engine.take_away(PATCHES[:12], Intervention())
+    batched = engine.run_without(PATCHES[:12], Intervention())
     assert counts == [5, 5, 2]
-    single = EffectEngine(policy, None, NOISE, batch=1).take_away(PATCHES[:12], Intervention())
+    single = EffectEngine(policy, None, NOISE, batch=1).run_without(PATCHES[:12], Intervention())
     np.testing.assert_allclose(batched, single, rtol=0, atol=5e-5)
 
 
@@ -108,7 +108,7 @@ def test_fully_covered_pictures_do_not_affect_the_actions(small):
     )  # fmt: skip
     intervention = Intervention(mode="occlude", fill="grey")
     found = [
-        EffectEngine(policy, prepared_call, noise).take_away([everything(policy, prepared_call)], intervention)
+        EffectEngine(policy, prepared_call, noise).run_without([everything(policy, prepared_call)], intervention)
         for prepared_call in (prepared, policy.prepare(flipped))
     ]
     np.testing.assert_allclose(*found, rtol=0, atol=1e-6)
@@ -126,10 +126,10 @@ def test_words_and_actions_blind_to_pictures_equal_a_call_of_other_pictures(smal
     )  # fmt: skip
     found = []
     for call in (prepared, flipped):
-        [actions] = EffectEngine(policy, call, noise).take_away(
+        [actions] = EffectEngine(policy, call, noise).run_without(
             [everything(policy, call)], Intervention(queries="words")
         )
-        [blind] = EffectEngine(policy, call, noise).take_away([everything(policy, call)], Intervention())
+        [blind] = EffectEngine(policy, call, noise).run_without([everything(policy, call)], Intervention())
         found.append((actions, blind))
     (words, actions), (other_words, other_actions) = found
     assert np.abs(words - other_words).max() > 1e-3  # the actions still see the patches
@@ -147,7 +147,7 @@ def test_word_cut_off_from_all_queries_has_no_influence(small):
     baselines = [EffectEngine(policy, call, noise).baseline() for call in (prepared, other_word)]
     assert np.abs(baselines[0] - baselines[1]).max() > 1e-4
     cut = [
-        EffectEngine(policy, call, noise).take_away([target], Intervention(queries="all"))[0]
+        EffectEngine(policy, call, noise).run_without([target], Intervention(queries="all"))[0]
         for call in (prepared, other_word)
     ]
     np.testing.assert_allclose(*cut, rtol=0, atol=1e-6)
@@ -164,14 +164,14 @@ def test_cutting_no_edge_changes_no_bit(small):
     nothing = [Target("nothing", "region", np.zeros_like(everything(policy, prepared).patches))]
     for queries in ("actions", "words", "patches", "all"):
         engine = EffectEngine(policy, prepared, noise)
-        [untouched] = engine.take_away(nothing, Intervention(queries=queries))
+        [untouched] = engine.run_without(nothing, Intervention(queries=queries))
         assert untouched.tobytes() == engine.baseline().tobytes(), queries
 
 
 def test_no_picture_seen_equals_a_call_without_pictures(small):
     """Text and actions that are cut off from all patches do what they do where the cameras are masked."""
     policy, prepared, noise = small
-    [blind] = EffectEngine(policy, prepared, noise).take_away(
+    [blind] = EffectEngine(policy, prepared, noise).run_without(
         [everything(policy, prepared)], Intervention(queries="all")
     )
     inputs = policy.inputs([prepared], [0])
@@ -187,7 +187,7 @@ def test_no_picture_seen_equals_a_call_without_pictures(small):
 def test_a_word_cannot_be_covered(small):
     policy, prepared, noise = small
     with pytest.raises(ValueError, match="cannot be covered"):
-        EffectEngine(policy, prepared, noise).take_away([WORDS[0]], Intervention(mode="occlude"))
+        EffectEngine(policy, prepared, noise).run_without([WORDS[0]], Intervention(mode="occlude"))
 
 
 @pytest.mark.parametrize("fill", FILLS)

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.effects.targets import blocks, find_word, parse_box, random_controls, read_regions, replace_word, words_of
+from capture.effects.targets import (
+    find_word,
+    list_blocks,
+    list_words,
+    parse_box,
+    random_controls,
+    read_regions,
+    replace_word,
+)
 from capture.errors import UserError
 
 CAMERAS, GRID = ("exterior", "wrist"), (8, 6)
@@ -71,14 +79,14 @@ def test_word_is_found_by_whole_word_and_all_its_pieces():
 def test_blocks_cover_every_pictured_patch_once():
     pictured = np.zeros((2, *GRID), bool)
     pictured[:, 2:7] = True
-    found = blocks(pictured, 4)
+    found = list_blocks(pictured, 4)
     assert [block for block, _ in found] == [
         (camera, row, col) for camera in range(2) for row in range(2) for col in range(2)
     ]
     total = np.sum([target.patches for _, target in found], axis=0)
     assert (total[pictured] == 1).all()
     pictured[:] = False
-    assert blocks(pictured, 4) == []
+    assert list_blocks(pictured, 4) == []
 
 
 @given(st.integers(0, 3), st.integers(0, 3), st.integers(1, 2), st.integers(1, 2), st.integers(0, 99))
@@ -123,5 +131,5 @@ def test_word_is_replaced_wherever_the_task_has_it():
 
 
 def test_words_of_a_text_are_its_numbers_without_minus_one():
-    words = words_of(np.array([-1, 0, 0, 2, 1, -1], np.int32))
+    words = list_words(np.array([-1, 0, 0, 2, 1, -1], np.int32))
     assert [word.tokens for word in words] == [(1, 2), (4,), (3,)]

@@ -1,4 +1,4 @@
-"""Measured effects in words: what was taken away and how, and how good a regressed map is."""
+"""Description of measured effects: the removed target, the method, and the fit of a regressed map."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from capture.effects.description import describe_method, frame_lines
+from capture.effects.description import describe_frame, describe_method
 
 FRAME: dict[str, Any] = {
     "noise/floor": 0.5, "noise/floor_error": 0.01, "targets/multiple": np.array([1.74, 2.61]),
@@ -33,7 +33,7 @@ def test_method_is_part_of_a_sentence(run: dict[str, Any], phrase: str) -> None:
 
 
 def test_targets_are_described_with_their_intervention() -> None:
-    lines = frame_lines(6, FRAME, ["duck", "duck -> mug"], ["exterior"], [0], "hidden from the actions")
+    lines = describe_frame(6, FRAME, ["duck", "duck -> mug"], ["exterior"], [0], "hidden from the actions")
     assert lines[1] == "  duck hidden from the actions: 1.74 x the noise; random regions: 0.40 x, 3 of 3 smaller"
     assert lines[2] == "  mug in the place of duck: 2.61 x the noise"
 
@@ -44,7 +44,7 @@ def test_gradients_are_described_with_their_agreement() -> None:
     frame = FRAME | {
         "gradient/dim": np.array([0, 4]), "gradient/relevance": relevance, "agreement/relevance": np.array([0.25, -0.5]),
     }  # fmt: skip
-    lines = frame_lines(6, frame, [], ["exterior"], [0], "hidden from the actions")
+    lines = describe_frame(6, frame, [], ["exterior"], [0], "hidden from the actions")
     assert lines[1:] == [
         "  gradient of action dimension 0: most relevant exterior row 2 column 3, rank correlation with the effect map "
         "0.25",

@@ -11,7 +11,7 @@ from double_precision import DoublePrecision
 from handmade_policy import KEYS, HandmadePolicy
 from small_policy import make_observation
 
-from capture.effects.gradient_maps import relevance
+from capture.effects.gradient_maps import compute_relevance
 from capture.policies.attention_gradients import AttentionGradients, WeightGradients
 from capture.policies.pi05.policy import Pi05Policy
 
@@ -31,7 +31,7 @@ def test_gradients_are_finite_differences_in_float64(double):
     layers = policy.sizes.layers
     with DoublePrecision(), AttentionGradients(policy.module) as gradients:
         actions = policy.differentiate(prepared, noise)
-        [found] = gradients.of([actions[0, :, DIM].sum()])
+        [found] = gradients.differentiate([actions[0, :, DIM].sum()])
     assert found.prefix[0][1].dtype == torch.float64
     tensors = [(f"prefix layer {layer}", layer, found.prefix[layer]) for layer in range(layers - 1)]
     for step, layer in ((0, 0), (1, 1), (policy.sizes.denoise_steps - 1, layers - 1)):
@@ -68,8 +68,8 @@ def test_only_the_planted_patch_is_relevant():
     noise = torch.from_numpy(np.random.default_rng(5).standard_normal((1, 6, 32), np.float32))
     with AttentionGradients(policy.module) as gradients:
         actions = policy.differentiate(None, noise)
-        [found] = gradients.of([actions[0, :, DIM].sum()])
-    found_relevance = relevance(found)
+        [found] = gradients.differentiate([actions[0, :, DIM].sum()])
+    found_relevance = compute_relevance(found)
     magnitude = (found_relevance.raising + found_relevance.lowering).sum(0)  # (KEYS,)
     assert magnitude.shape == (KEYS,)
     assert int(magnitude.argmax()) == 9
@@ -84,12 +84,12 @@ def test_relevance_adds_up_layers_and_steps_and_what_prefix_tokens_pass_on():
 
     prefix = (pair([[0.0, 0.5], [0.0, 0.0]]), pair([[0.0, 9.0], [0.0, 0.0]]))  # the last layer's are not read
     suffix = (pair([[1.0, -2.0, 0.5]]), pair([[3.0, 0.0, 0.5]]))
-    found = relevance(WeightGradients(prefix, (suffix,)))
+    found = compute_relevance(WeightGradients(prefix, (suffix,)))
     assert found.raising.tolist() == [[4.0, 0.0]]
     assert found.lowering.tolist() == [[0.0, 2.0]]
     # Layer 0: [1, 0]. Layer 1: + 3 x (token 0, which holds half of token 1) + 0.5 x the action's own [1, 0].
     assert found.passed_on.tolist() == [[1.0 + 3.0 + 0.5, 1.5]]
-    twice = relevance(WeightGradients(prefix, (suffix, suffix)))
+    twice = compute_relevance(WeightGradients(prefix, (suffix, suffix)))
     assert twice.passed_on.tolist() == [[9.0, 3.0]]
 
 
@@ -97,5 +97,5 @@ def test_call_without_a_graph_is_refused(policy):
     with AttentionGradients(policy.module) as gradients:
         policy.plain([policy.prepare(make_observation())], seeds=[0])
         with pytest.raises(RuntimeError, match="nothing to differentiate"):
-            gradients.of([torch.zeros(())])
+            gradients.differentiate([torch.zeros(())])
     assert not any(module._forward_hooks for module in policy.module.modules())

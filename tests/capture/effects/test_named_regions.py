@@ -29,7 +29,7 @@ def read(path, uuid="u", frames=FRAMES):
 def test_region_has_its_patches_of_each_frame(tmp_path):
     [duck] = read(write(tmp_path / "r.h5"))
     assert (duck.name, duck.kind) == ("duck", "region")
-    assert np.argwhere(duck.at(0).patches).tolist() == [[1, 1, 2]]
+    assert np.argwhere(duck.at_frame(0).patches).tolist() == [[1, 1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_region_has_its_patches_of_each_frame(tmp_path):
 def test_frame_without_the_region_is_a_sentence(tmp_path, frame, sentence):
     [duck] = read(write(tmp_path / "r.h5"))
     with pytest.raises(UserError, match=sentence):
-        duck.at(frame)
+        duck.at_frame(frame)
 
 
 def test_small_region_is_the_patch_that_it_covers_most():
@@ -75,4 +75,4 @@ def test_links_within_a_region_are_not_followed(tmp_path):
     with h5py.File(write(tmp_path / "r.h5"), "r+") as file:
         file["duck/exterior/coverage"] = h5py.ExternalLink("other.h5", "/duck/wrist/coverage")
     [duck] = read(tmp_path / "r.h5")
-    assert np.argwhere(duck.at(0).patches).tolist() == [[1, 1, 2]]
+    assert np.argwhere(duck.at_frame(0).patches).tolist() == [[1, 1, 2]]
