@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from viewer.analysis import scene
-from viewer.analysis.regions.picture_patches import ComparedPatches, PicturePatches, find_places, take_places
+from viewer.analysis.regions.picture_patches import (
+    ComparedPatches,
+    PicturePatches,
+    RegionSums,
+    find_places,
+    take_places,
+)
 from viewer.errors import MeanNeedsMapsError, NoMapsError
 from viewer.model import attention
 
@@ -90,10 +96,10 @@ class QueryAttention:
     @cached_property
     def mass(self) -> Floats:
         """Weight on each group of keys, mean of the query's tokens: (layers, steps, heads, groups)."""
-        return _take(scene.masses(self.results, self.frame, self.query), *self._places)
+        return take_axes(scene.masses(self.results, self.frame, self.query), *self._places)
 
     @cached_property
-    def picture_patches(self) -> PicturePatches:
+    def picture_patches(self) -> RegionSums:
         """Weights on the picture patches of the region's cameras: (layers, steps, heads, patches)."""
         compared = ComparedPatches.of(self.region, self.bars)
         return PicturePatches(self.weights_on(compared.places), compared)
@@ -113,11 +119,18 @@ class QueryAttention:
         `places` among the patches of all cameras, in rising order. As stored for a single token, which may be bits of
         bfloat16; else the mean of the query's tokens.
         """
-        parts = []
-        for image in self._images:
-            chosen = _take(image, *self._places)
-            parts.append(take_places(chosen.reshape(*chosen.shape[:3], -1), places))
+        parts = [take_places(weights, places) for weights in self._chosen_images()]
         return parts[0] if len(parts) == 1 else np.mean([*map(attention.widened, parts)], axis=0, dtype=np.float32)
+
+    def mean_image(self) -> npt.NDArray[np.generic]:
+        """Return weights on all patches: (layers, steps, heads, patches), as `weights_on` does."""
+        parts = self._chosen_images()
+        return parts[0] if len(parts) == 1 else np.mean([*map(attention.widened, parts)], axis=0, dtype=np.float32)
+
+    def _chosen_images(self) -> list[npt.NDArray[np.generic]]:
+        """Return the weights of each of the query's tokens, as stored: (layers, steps, heads, patches)."""
+        chosen = (take_axes(image, *self._places) for image in self._images)
+        return [image.reshape(*image.shape[:3], -1) for image in chosen]
 
     @property
     def picture_mass(self) -> Floats:
@@ -141,7 +154,7 @@ class QueryAttention:
         if stored is None:
             return None
         row = stored[:, tokens[0]]
-        chosen = _take(row[:, None] if self.query.kind == "text" else row, *self._places)
+        chosen = take_axes(row[:, None] if self.query.kind == "text" else row, *self._places)
         return np.where(self.picture_mass > 0, chosen, np.float32(np.nan))
 
     @cached_property
@@ -181,7 +194,7 @@ class QueryAttention:
         changes = self.results.step_change(self.frame)
         every = self._only_item(None if changes is None else changes[:, :, None], "change")
         layers, _, heads = self._places
-        return _take(every, layers, None, heads)
+        return take_axes(every, layers, None, heads)
 
     @property
     def is_single(self) -> bool:
@@ -234,7 +247,7 @@ class QueryAttention:
 
     def choose(self, values: Floats) -> Floats:
         """Return the chosen layers, steps and heads of numbers of all: (layers, steps, heads)."""
-        return _take(values, *self._places)
+        return take_axes(values, *self._places)
 
     def mean_of_heads(self) -> QueryAttention:
         """Return the attention of the mean of the chosen heads, which has one head."""
@@ -251,7 +264,7 @@ class QueryAttention:
     def _mean_maps(
         self, layers: Sequence[int] | None, steps: Sequence[int] | None, heads: Sequence[int] | None
     ) -> Floats:
-        parts = [attention.widened(_take(image, layers, steps, heads)) for image in self._images]
+        parts = [attention.widened(take_axes(image, layers, steps, heads)) for image in self._images]
         return parts[0] if len(parts) == 1 else np.mean(parts, axis=0, dtype=np.float32)
 
 
@@ -299,14 +312,15 @@ class _MeanOfHeads(QueryAttention):
         return np.full((*self._heads.choose(values).shape[:2], 1), np.nan, np.float32)
 
 
-def _take(
+def take_axes(
     values: npt.NDArray[Any],
     layers: Sequence[int] | None,
     steps: Sequence[int] | None,
     heads: Sequence[int] | None,
+    first: int = 0,
 ) -> npt.NDArray[Any]:
-    """Return the values at chosen places of the first three axes; None is all of an axis, which is not copied."""
-    for axis, places in enumerate((layers, steps, heads)):
+    """Return the values at chosen places of three axes from `first` on; None is all of an axis, which is not copied."""
+    for axis, places in enumerate((layers, steps, heads), first):
         if places is not None and list(places) != list(range(values.shape[axis])):
             values = values.take(list(places), axis)
     return values

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from viewer.analysis.effects import head_scores as effect_scores
 from viewer.analysis.query_attention import QueryAttention
 from viewer.analysis.regions.carried_region import describe_region
-from viewer.analysis.regions.picture_patches import PicturePatches, find_places
+from viewer.analysis.regions.picture_patches import PicturePatches, RegionSums, find_places
 from viewer.errors import NoMapsError, UserError
 from viewer.model import attention
 
@@ -161,29 +161,29 @@ def iou90(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
     return _iou90(PicturePatches.of(maps, region, bars))
 
 
-def _lift(patches: PicturePatches) -> Floats:
+def _lift(patches: RegionSums) -> Floats:
     chance = patches.region_size / max(patches.count, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         multiples = patches.region_total / patches.total / chance
     return _where_defined(multiples, patches)
 
 
-def _hit(patches: PicturePatches) -> Floats:
+def _hit(patches: RegionSums) -> Floats:
     return _where_defined(patches.region_is_heaviest if patches.region_size else np.zeros(()), patches)
 
 
-def _iou90(patches: PicturePatches) -> Floats:
+def _iou90(patches: RegionSums) -> Floats:
     return _where_defined(patches.region_overlap if patches.region_size else np.zeros(()), patches)
 
 
-def _where_defined(scores: npt.NDArray[Any], patches: PicturePatches) -> Floats:
+def _where_defined(scores: npt.NDArray[Any], patches: RegionSums) -> Floats:
     is_defined = (patches.total > 0) & bool(patches.region_size)
     result: Floats = np.where(is_defined, scores, np.nan).astype(np.float32)
     return result
 
 
 def _score_region(
-    query: QueryAttention, measure: Literal["lift", "hit", "iou90"], compute: Callable[[PicturePatches], Floats]
+    query: QueryAttention, measure: Literal["lift", "hit", "iou90"], compute: Callable[[RegionSums], Floats]
 ) -> Floats:
     """Return a score of the region: from the file where it was computed while capturing, else from maps."""
     return query.stored_region_score(measure) if query.has_stored_score(measure) else compute(query.picture_patches)

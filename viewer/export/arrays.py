@@ -132,9 +132,9 @@ def _write_maps(
                 block = next(blocks)
                 assert block.maps is not None
                 stream.write(np.ascontiguousarray(block.maps, "<f4").tobytes())
-                mass[frame, number] = block.mass
+                mass[frame, number] = block.mass[0]
                 for column, values in by_score.items():
-                    values[frame, number] = block.scores[column]
+                    values[frame, number] = block.scores[column][0]
             stream.write(blank * (count - len(named_queries)))
     return mass, by_score
 

@@ -157,7 +157,7 @@ def _preview_arrays(reader: tables.BlockReader) -> tuple[Figure, int]:
     )
     if len(rows) > MOST_ARRAYS:
         rows = (*rows[: MOST_ARRAYS - 1], (f"and {len(rows) - MOST_ARRAYS + 1} more", "pi0-export arrays -h"))
-    size = reader.count_rows() * block.maps[0, 0, 0].nbytes
+    size = reader.count_rows() * block.maps[0, 0, 0, 0].nbytes
     return Figure(TablePreview(rows), ViewState(), "arrays"), size
 
 

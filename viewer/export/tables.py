@@ -15,12 +15,13 @@ import numpy.typing as npt
 from capture.results import schema
 from viewer.analysis.effects.effect_rows import COLUMNS as EFFECT_COLUMNS
 from viewer.analysis.effects.effect_rows import measures_with_maps, read_effect_rows, read_map_columns
-from viewer.analysis.query_attention import QueryAttention
 from viewer.analysis.region_boxes import find_boxes
 from viewer.analysis.scores import SCORES, Score
+from viewer.analysis.several_queries import SeveralQueries
 from viewer.errors import UserError
 from viewer.export import atomic_write
-from viewer.export.formats.csv_lines import format_csv_lines, is_repeated, quote_cell
+from viewer.export.formats.csv_lines import format_csv_lines, quote_cell
+from viewer.export.formats.parquet_rows import write_parquet
 from viewer.export.scenes import explain_read_errors
 from viewer.model.view_state import FROM_EFFECTS
 
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
     Column = npt.NDArray[Any]
     Write = Callable[[Path, "BlockReader", Iterator["Block"]], None]
-
-ROWS_OF_GROUP: Final = 1 << 20
-"""Rows that are written to Parquet at once: an episode is a row group, unless it has more."""
 
 COLUMNS: Final = {
     "outcome": "success or failure, as the data set or the client said; empty where it is unknown. Of runs alone.",
@@ -94,22 +92,21 @@ def check_installed(file_format: str) -> None:
 
 @dataclass(frozen=True)
 class Block:
-    """The numbers of one query in one frame at the chosen layers, steps and heads."""
+    """The numbers of one or several queries in one frame at the chosen layers, steps and heads."""
 
     frame: int
     phase: Phase
-    query: str
-    number: int
-    """Of the query among those of its frame."""
-    lead: tuple[int, int, int]
-    """How many layers, steps and heads there are."""
+    queries: tuple[str, ...]
+    """Names of the queries: all of the frame in a table of heads, else one."""
+    lead: tuple[int, int, int, int]
+    """How many queries, layers, steps and heads there are."""
     maps: Floats | None
-    """Attention weights on the patches: (layers, steps, heads, cameras, rows, cols), mean of the query's tokens; None
-    for a table of heads, which needs no maps of its own."""
+    """Attention weights on the patches: (queries, layers, steps, heads, cameras, rows, cols), mean of the query's
+    tokens; None for a table of heads, which needs no maps of its own."""
     mass: Floats
-    """(layers, steps, heads, groups)"""
+    """(queries, layers, steps, heads, groups)"""
     scores: dict[str, Floats]
-    """Column of the table -> the score: (layers, steps, heads)."""
+    """Column of the table -> the score: (queries, layers, steps, heads)."""
     effects: dict[str, Column]
     """Columns of a table of effects, of one length; those of each patch in a table of maps; else none."""
 
@@ -129,6 +126,7 @@ class BlockReader:
         self.has_region = bool(request.view.region) or request.region is not None
         self.has_maps = request.kind == "arrays" or request.table_of == "maps"
         self.is_of_effects = request.kind == "table" and request.table_of == "effects"
+        self.is_of_heads = not (self.has_maps or self.is_of_effects)
         has_effects = bool(results.effects) or request.has_effect_columns
         scores = find_column_scores(has_region=self.has_region, has_effects=has_effects)
         if request.kind == "arrays":
@@ -144,29 +142,34 @@ class BlockReader:
         """
         for queries in self.request.queries:
             for frame, named_queries in zip(self.request.frames, queries.by_frame, strict=True):
-                for number, named in enumerate(named_queries):
+                together = len(named_queries) if self.is_of_heads else 1
+                for start in range(0, len(named_queries), together or 1):
                     with explain_read_errors(self.results, frame):
-                        block = self._read_block(queries.phase, frame, number, named)
+                        block = self._read_block(queries.phase, frame, named_queries[start : start + together])
                     if not self.is_of_effects or len(block.effects["dim"]):
                         yield block
 
-    def _read_block(self, phase: Phase, frame: int, number: int, named: NamedQuery) -> Block:
-        region, dim = self.request.region_at(frame), self.request.dim
+    def _read_block(self, phase: Phase, frame: int, named: tuple[NamedQuery, ...]) -> Block:
+        request, names = self.request, tuple(query.name for query in named)
+        region = request.region_at(frame)
         if self.is_of_effects:
-            nothing, effects = np.zeros(0, np.float32), read_effect_rows(self.results, frame, named.query, region, dim)
-            return Block(frame, phase, named.name, number, (1, 1, 1), None, nothing, {}, effects)
-        layers, steps, heads = self.request.layers, self.request.phase_steps(phase), self.request.heads
-        attention = QueryAttention(self.results, frame, named.query, region, layers=layers, steps=steps, heads=heads)
+            [query] = named
+            nothing = np.zeros(0, np.float32)
+            effects = read_effect_rows(self.results, frame, query.query, region, request.dim)
+            return Block(frame, phase, names, (1, 1, 1, 1), None, nothing, {}, effects)
+        layers, steps, heads = request.layers, request.phase_steps(phase), request.heads
+        attention = SeveralQueries(
+            self.results, frame, [query.query for query in named], region, layers=layers, steps=steps, heads=heads
+        )
         return Block(
             frame,
             phase,
-            named.name,
-            number,
-            (len(layers), len(steps), len(heads)),
+            names,
+            (len(named), len(layers), len(steps), len(heads)),
             attention.maps if self.has_maps else None,
             attention.mass,
-            {score.column: attention.compute_or_nan(score.compute) for score in self.scores},
-            self._read_effects_of_patches(frame, named.query),
+            {score.column: attention.compute_score(score) for score in self.scores},
+            self._read_effects_of_patches(frame, named[0].query),
         )
 
     def _read_effects_of_patches(self, frame: int, query: Query) -> dict[str, Column]:
@@ -234,17 +237,23 @@ def table_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
         return _effect_columns(reader, block)
     layers = np.array([results.layers[layer] for layer in request.layers])
     steps = np.array([results.steps[step] for step in request.steps] if block.phase == "suffix" else [0])
-    grid = np.broadcast_arrays(layers[:, None, None], steps[None, :, None], np.array(request.heads)[None, None, :])
-    per_map = 1 if block.maps is None else math.prod(block.maps.shape[3:])
-    lines = block.rows * per_map
+    per_map = 1 if block.maps is None else math.prod(block.maps.shape[4:])
+    lead, lines = (*block.lead, per_map), block.rows * per_map
+
+    def spread(values: Column, axis: int) -> Column:
+        """Return values along one axis of the block as a column."""
+        return np.broadcast_to(values.reshape(-1, *(1,) * (len(lead) - 1 - axis)), lead).ravel()
+
     columns: dict[str, Column] = {
         **_run_columns(reader, block, lines),
         "frame": np.broadcast_to(block.frame, lines),
         "phase": _repeat(block.phase, lines),
-        "query": _repeat(block.query, lines),
-        "layer": np.repeat(grid[0].ravel(), per_map),
-        "step": np.repeat(grid[1].ravel(), per_map),
-        "head": np.repeat(grid[2].ravel(), per_map),
+        "query": _repeat(block.queries[0], lines)
+        if len(block.queries) == 1
+        else spread(np.array(block.queries, dtype=object), 0),
+        "layer": spread(layers, 1),
+        "step": spread(steps, 2),
+        "head": spread(np.array(request.heads), 3),
     }
     if block.maps is not None:
         return columns | _map_columns(reader, block, block.maps)
@@ -265,13 +274,13 @@ def _effect_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
     return {
         **_run_columns(reader, block, lines),
         "frame": np.broadcast_to(block.frame, lines),
-        "query": _repeat(block.query, lines),
+        "query": _repeat(block.queries[0], lines),
         **own,
     }
 
 
 def _map_columns(reader: BlockReader, block: Block, maps: Floats) -> dict[str, Column]:
-    results, shape = reader.results, maps.shape[3:]
+    results, shape = reader.results, maps.shape[4:]
     camera, row, col = np.indices(shape).reshape(3, -1)
     columns: dict[str, Column] = {
         "camera": np.tile(np.array(results.cameras, dtype=object)[camera], block.rows),
@@ -323,45 +332,4 @@ def _write_csv(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> None
 
 
 def _write_parquet(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    writer: Any = None
-    waiting: list[Any] = []
-    lines = 0
-
-    def write_group() -> None:
-        if waiting:
-            writer.write_table(pyarrow.concat_tables(waiting), row_group_size=ROWS_OF_GROUP)
-            waiting.clear()
-
-    try:
-        for block in blocks:
-            columns = table_columns(reader, block)
-            # What was not measured is null: averages leave it out, and DuckDB takes no NaN for a number.
-            table = pyarrow.table(
-                {
-                    name: pyarrow.repeat(column[0], len(column))
-                    if is_repeated(column)
-                    else pyarrow.array(column, from_pandas=True)
-                    for name, column in columns.items()
-                }
-            )
-            if writer is None:
-                descriptions = describe_columns()
-                fields = [
-                    field.with_metadata({"description": text}) if (text := descriptions.get(field.name)) else field
-                    for field in table.schema
-                ]
-                # Scores hardly repeat: looking for values that do took half of the time of writing.
-                repeating = [field.name for field in fields if not pyarrow.types.is_floating(field.type)]
-                writer = pyarrow.parquet.ParquetWriter(str(path), pyarrow.schema(fields), use_dictionary=repeating)
-            waiting.append(table.cast(writer.schema))
-            lines += table.num_rows
-            if lines >= ROWS_OF_GROUP:
-                write_group()
-                lines = 0
-        write_group()
-    finally:
-        if writer is not None:
-            writer.close()
+    write_parquet(path, (table_columns(reader, block) for block in blocks), describe_columns())

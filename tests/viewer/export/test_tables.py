@@ -156,9 +156,10 @@ def test_table_progress_counts_rows(results: Results, tmp_path: Path) -> None:
     tables.write_table(plan, results, lambda done, total: reports.append((done, total)))
     lines = len(read_rows(tmp_path / "small" / "table.csv"))
     assert reports[-1] == (lines, lines)
-    assert reports[0] == (2, lines), "two layers of a word"
+    words = len(results.chips(0))
+    assert reports[0] == (2 * words, lines), "two layers of each word of a frame"
     steps = [after[0] - before[0] for before, after in itertools.pairwise(reports)]
-    assert set(steps) == {2, 2 * 3}
+    assert steps == [2 * words, 5 * 2 * 3, 5 * 2 * 3], "each action has three denoise steps"
 
 
 def test_table_of_maps_has_a_line_for_every_patch(small: Path, tmp_path: Path) -> None:
@@ -183,6 +184,10 @@ def test_parquet_holds_the_same_as_csv(small: Path, tmp_path: Path) -> None:
     scored = parquet.read_table(export_table(tmp_path / "c", small, "table --format parquet --region wrist:2,3"))
     assert scored.schema.field("lift region").metadata[b"description"].decode() == scores.SCORES["lift"].description
     assert scored.column("region")[0].as_py() == "wrist:2,3"
+    texts = [field.name for field in scored.schema if field.type == "string"]
+    assert texts == ["phase", "query", "region"], "as plain texts, which are written as dictionaries"
+    assert scored.schema.field("frame").type == scored.schema.field("layer").type == "int64"
+    assert scored.schema.field("mass region").type == "float"
     assert np.allclose(table["entropy"], [float(row["entropy"]) for row in csv_rows], atol=1e-6)
 
 
