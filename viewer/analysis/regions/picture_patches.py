@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MOST_RUNS: Final = 32
 """Runs of neighbouring patches up to which slices are copied: 1.6 times as fast as single patches for two runs."""
+_EVEN_BYTES: Final = np.uint64(0x00FF00FF00FF00FF)
+_ADD_QUARTERS: Final = np.uint64(0x0001000100010001)
+"""Times this, the highest 16 bits of a number are the sum of its four quarters."""
 
 
 class ComparedPatches(NamedTuple):
@@ -47,16 +50,39 @@ def find_places(region: tuple[Cell, ...], shape: tuple[int, ...]) -> Places:
     return places
 
 
+class PatchSlices:
+    """Chosen places of an axis, in rising order, as slices where they are few: to take them from many arrays."""
+
+    def __init__(self, places: Places) -> None:
+        starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
+        stops = (*starts[1:].tolist(), len(places))
+        self._places = places
+        self._slices: list[slice] = []
+        if len(places) and len(starts) <= MOST_RUNS:
+            self._slices = [
+                slice(int(places[start]), int(places[stop - 1]) + 1)
+                for start, stop in zip(starts.tolist(), stops, strict=True)
+            ]
+
+    def take(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the places of the last axis; not copied where that is all of them or one run."""
+        if not self._slices:
+            return values.take(self._places, axis=-1)
+        runs = [values[..., run] for run in self._slices]
+        return runs[0] if len(runs) == 1 else np.concatenate(runs, axis=-1)
+
+
 def take_places(values: npt.NDArray[Any], places: Places) -> npt.NDArray[Any]:
     """Return chosen places, in rising order, of the last axis; not copied where that is all of them or one run."""
-    starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
-    if not len(places) or len(starts) > MOST_RUNS:
-        return values.take(places, axis=-1)
-    stops = (*starts[1:].tolist(), len(places))
-    runs = [
-        values[..., places[start] : places[stop - 1] + 1] for start, stop in zip(starts.tolist(), stops, strict=True)
-    ]
-    return runs[0] if len(runs) == 1 else np.concatenate(runs, axis=-1)
+    return PatchSlices(places).take(values)
+
+
+def as_ranks(stored: npt.NDArray[np.generic], floats: Floats) -> Ranks:
+    """Return whole numbers that are in the order of weights: their bits, as floats that are not negative keep it.
+
+    They are sorted faster, bits of bfloat16 in half the time. `floats`: the stored weights as float32.
+    """
+    return stored.view(np.int16) if stored.dtype == np.uint16 else floats.view(np.int32)
 
 
 class RegionSums(Protocol):
@@ -95,10 +121,7 @@ class PicturePatches:
         self.weights = widened(weights)
         """(..., patches)"""
         self._compared = compared
-        # As whole numbers, floats that are not negative keep their order and are sorted faster: bits of bfloat16 in
-        # half the time.
-        whole = np.int16 if weights.dtype == np.uint16 else np.int32
-        self._ranks: Ranks = (weights if weights.dtype == np.uint16 else self.weights).view(whole)
+        self._ranks = as_ranks(weights, self.weights)
 
     @classmethod
     def of(cls, maps: Floats, region: tuple[Cell, ...], bars: npt.NDArray[np.bool_]) -> PicturePatches:
@@ -164,16 +187,17 @@ class PicturePatches:
 
 
 def count_flags(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return how many of the last axis are true; eight times as fast as the sum of bool.
+    """Return how many of the last axis are true; ten times as fast as the sum of bool.
 
-    Up to eight flags are added as the bytes of one whole number, none of which can exceed 255.
+    Eight flags are added as the bytes of one whole number, none of which can exceed 255, and those bytes as four and
+    then as one of its parts.
     """
     length = flags.shape[-1]
-    width = next(width for width in (8, 4, 2, 1) if length % width == 0)
     count: npt.NDArray[np.int64]
-    if length and length // width < 1 << 8 and flags.flags.c_contiguous:
-        lanes = flags.view(np.dtype(f"u{width}")).sum(-1, dtype=f"u{width}")
-        count = lanes[..., None].view(np.uint8).sum(-1, dtype=np.int64)
+    if 0 < length <= 8 * 255 and length % 8 == 0 and flags.flags.c_contiguous:
+        lanes = flags.view(np.uint64).sum(-1, dtype=np.uint64, keepdims=True)  # scalars would warn of the overflow
+        pairs = (lanes & _EVEN_BYTES) + ((lanes >> np.uint64(8)) & _EVEN_BYTES)
+        count = (pairs * _ADD_QUARTERS >> np.uint64(48))[..., 0].astype(np.int64)
     else:
         kind = np.uint16 if length < 1 << 16 else np.uint32
         count = flags.view(np.uint8).sum(-1, dtype=kind).astype(np.int64)
