@@ -79,21 +79,21 @@ class SeveralQueries(QueryAttention):
         tokens = self._single_tokens
         stored = self.results.entropy(self.frame, self.query.kind) if tokens is not None else None
         if stored is None or tokens is None:
-            found = [each.stored_entropy for each in self._each]
-            known = [values for values in found if values is not None]
-            return np.stack(known) if len(known) == len(found) else None
+            known = [each.stored_entropy for each in self._each]
+            stored_of_each = [values for values in known if values is not None]
+            return np.stack(stored_of_each) if len(stored_of_each) == len(known) else None
         chosen = self.choose(self._rows_of_tokens(stored, tokens))
         return np.where(self.picture_mass > 0, chosen, np.float32(np.nan))
 
     @cached_property
     def picture_patches(self) -> BlockedPatches:
         """Sums and ranks of the weights on the picture patches of the region's cameras."""
-        found = BlockedPatches(ComparedPatches.of(self.region, self.bars), find_places(self.region, self.bars.shape))
+        patches = BlockedPatches(ComparedPatches.of(self.region, self.bars), find_places(self.region, self.bars.shape))
         for each in self._each if self.region else ():
             image = each.mean_image()
-            found.add(image.reshape(-1, image.shape[-1]))
-        found.finish((len(self._each), *self.mass.shape[1:4]))
-        return found
+            patches.add(image.reshape(-1, image.shape[-1]))
+        patches.finish((len(self._each), *self.mass.shape[1:4]))
+        return patches
 
     @property
     def region_mass(self) -> Floats:

@@ -42,7 +42,7 @@ def check_equal(results: Results, queries: Sequence[Query], region: tuple[Cell, 
     together = SeveralQueries(results, 1, queries, region, layers=layers, steps=steps, heads=heads)
     each = [QueryAttention(results, 1, query, region, layers=layers, steps=steps, heads=heads) for query in queries]
     np.testing.assert_array_equal(together.mass, np.stack([one.mass for one in each]), strict=True)
-    found = 0
+    count = 0
     for name in TOGETHER:
         try:
             expected = np.stack([one.compute_or_nan(SCORES[name].compute) for one in each])
@@ -51,8 +51,8 @@ def check_equal(results: Results, queries: Sequence[Query], region: tuple[Cell, 
                 together.compute_score(SCORES[name])
             continue
         np.testing.assert_array_equal(together.compute_score(SCORES[name]), expected, strict=True)
-        found += 1
-    return found
+        count += 1
+    return count
 
 
 @pytest.mark.parametrize("region", REGIONS)
