@@ -6,20 +6,29 @@ Arrays of heads are (layers, heads); layers and denoise steps carry the policy's
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from viewer.analysis.scores import NEED_MAPS_OF_SEVERAL, find_score
+from viewer.model.plain_text import clean_text
+from viewer.regions.in_frames import is_box
 from viewer.runs.query import OBJECT
 from viewer.runs.summary_files import PARTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from viewer.runs.query import RunQuery
+    from viewer.runs.summary_files import SummaryEpisode
 
 Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
+
+MOST_REASON: Final = 200
+MOST_FILE: Final = 80
+"""Characters of a reason and of a file's name in a sentence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,17 +184,40 @@ class FrameRanking:
         return min(self.values, key=lambda episode: episode.value, default=None)
 
 
-def describe_counted(query: RunQuery, values: Doubles, total: int) -> tuple[str, ...]:
+def describe_counted(
+    query: RunQuery,
+    values: Doubles,
+    total: int,
+    left_out: Sequence[SummaryEpisode] = (),
+    steps: Sequence[int] = (),
+) -> tuple[str, ...]:
     """Return sentences about what an answer counts: episodes, time, and which episodes have no value and why.
 
-    `values` (episodes, cells) of the counted episodes, of `total` in all.
+    Args:
+        query: The question.
+        values: (episodes, cells) of the counted episodes.
+        total: Episodes with numbers, counted or not.
+        left_out: Episodes that have no numbers about what is asked, and why.
+        steps: Numbers of the recorded denoise steps; none for words.
     """
-    notes = [f"{len(values)} of {total} episodes are counted, each once, by its mean over frames."]
+    everything = total + len(left_out)
+    notes = [
+        f"{len(values)} of {everything} episode{'s' * (everything != 1)} {'is' if len(values) == 1 else 'are'} "
+        "counted, each once, by its mean over frames."
+    ]
+    if left_out:
+        first = left_out[0]
+        reason = clean_text(first.reason, MOST_REASON)
+        have = "1 has no numbers" if len(left_out) == 1 else f"{len(left_out)} have no numbers"
+        notes.append(f"{have}, {'such as ' * (len(left_out) > 1)}{clean_text(first.file, MOST_FILE)}: {reason}")
     ends = [end * PARTS for end in query.times]
     if query.frames is not None or any(abs(end - round(end)) > 1e-9 for end in ends):
         notes.append(
             f"Time is counted in {PARTS} parts of each episode: a part counts where its middle is in the range."
         )
+    if query.step is not None and steps and query.step not in steps and "steps" not in find_score(query.score).needs:
+        known = ", ".join(map(str, steps))
+        return (*notes, f"There is no denoise step {query.step}; those that were recorded are {known}.")
     without = int((~np.isfinite(values).any(1)).sum())
     is_several = not query.actions.isdecimal() if query.actions else query.words == OBJECT or " " in query.words.strip()
     if without and is_several and query.score in NEED_MAPS_OF_SEVERAL:
@@ -195,4 +227,9 @@ def describe_counted(query: RunQuery, values: Doubles, total: int) -> tuple[str,
             f"{what} together: that needs attention maps, which a capture with --keep summaries leaves out; ask for "
             f"one {what[:-1]}."
         )
+    elif without:
+        score = find_score(query.score)
+        is_named = score.needs_region and not is_box(query.region)
+        why = "there is no such region in these frames" if is_named else score.undefined
+        notes.append(f"{without} of them {'has' if without == 1 else 'have'} no value: {why}.")
     return tuple(notes)

@@ -16,11 +16,10 @@ from viewer.errors import MissingWordError, UserError
 from viewer.model.number_ranges import parse_range
 from viewer.model.view_state import Query
 from viewer.regions.boxes import parse_region
-from viewer.regions.file_versions import default_path
 from viewer.regions.in_frames import find_cells, is_box
 from viewer.runs.named_object import NamedObjects, read_objects
 from viewer.runs.query import ALL_ACTIONS, RUN_SCORES, Subject
-from viewer.runs.summary_files import choose_folder
+from viewer.runs.summary_files import find_regions_path
 from viewer.runs.words import find_query_of_words
 
 if TYPE_CHECKING:
@@ -29,22 +28,9 @@ if TYPE_CHECKING:
     from capture.remote.address import Location
     from viewer.analysis.scores import Score
     from viewer.io.results import Results
-    from viewer.io.run_index import Run
     from viewer.model.attention import Floats
     from viewer.model.view_state import Cell
     from viewer.regions.region import RegionSet
-
-OBJECTS_NAMES = ("objects.json", "objects.yaml", "objects.yml")
-"""In the run's folder, or a summary's: what `{object}` stands for in each prompt."""
-
-
-def find_objects_file(run: Run, subject: Subject) -> Path | None:
-    """Return the file that says what `{object}` stands for; None if there is none.
-
-    It lies in the run's folder, else in that of the subject's summary, which keeps what its builder was given.
-    """
-    folders = (*([run.folder] if isinstance(run.folder, Path) else []), choose_folder(run, subject))
-    return next((path for folder in folders for name in OBJECTS_NAMES if (path := folder / name).is_file()), None)
 
 
 def find_scores(subject: Subject) -> tuple[Score, ...]:
@@ -55,11 +41,6 @@ def find_scores(subject: Subject) -> tuple[Score, ...]:
         for score in scores
         if (subject.region or not score.needs_region) and (subject.actions or "steps" not in score.needs)
     )
-
-
-def regions_path(file: Location) -> Path | None:
-    """Return where the named regions of a results file lie; None for a file on another machine."""
-    return default_path(file) if isinstance(file, Path) else None
 
 
 @dataclass(frozen=True)
@@ -80,7 +61,7 @@ class EpisodeScores:
         Raises:
             UserError: The file of regions or of objects cannot be read.
         """
-        path = regions_path(file)
+        path = find_regions_path(file)
         regions = read_checked_regions(path, results) if path is not None and path.exists() else None
         names = tuple(regions.regions) if regions is not None else results.regions
         return cls(results, subject, read_objects(objects, names), regions)
@@ -119,9 +100,9 @@ class EpisodeScores:
             numbers = set(range(horizon))
         else:
             ends = [parse_range(part) or (0, -1) for part in subject.actions.replace(",", " ").split()]
-            numbers = {number for first, last in ends for number in range(first, min(last, horizon - 1) + 1)}
-        if not numbers:
-            raise MissingWordError(f"There is no {subject.title}; the file has actions 0 to {horizon - 1}.")
+            numbers = {number for first, last in ends for number in range(first, min(last, horizon) + 1)}
+        if not numbers or max(numbers) >= horizon:
+            raise MissingWordError(f"The file has no {subject.title}, but actions 0 to {horizon - 1}.")
         return Query("action", tuple(sorted(numbers)))
 
     def name_region(self, frame: int) -> str:

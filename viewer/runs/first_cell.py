@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 def find_first_cell(atlas: RunAtlas) -> tuple[int, int] | None:
     """Return layer and head, by number, of the best mean, or of the largest effect size of a contrast.
 
-    The first head where none has a value; None where there is no head.
+    Where groups of one episode have no effect size, it is the largest difference. The first head where none has a
+    value; None where there is no head.
     """
-    values = atlas.all.mean if atlas.contrast is None else np.abs(atlas.contrast.effect)
+    values = atlas.all.mean
+    if atlas.contrast is not None:
+        has_effects = np.isfinite(atlas.contrast.effect).any()
+        values = np.abs(atlas.contrast.effect if has_effects else atlas.contrast.difference)
     if atlas.contrast is None and find_score(atlas.query.score).is_low_better:
         values = -values
     if not np.isfinite(values).any():

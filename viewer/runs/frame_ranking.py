@@ -12,9 +12,9 @@ from viewer.errors import MissingWordError, UserError
 from viewer.io import run_index
 from viewer.io.results import Results
 from viewer.runs.answers import FrameRanking, FrameValue
-from viewer.runs.episode_scores import EpisodeScores, find_objects_file, mean_of_steps
+from viewer.runs.episode_scores import EpisodeScores, mean_of_steps
 from viewer.runs.parts import find_times
-from viewer.runs.summary_files import PARTS
+from viewer.runs.summary_files import PARTS, find_objects_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

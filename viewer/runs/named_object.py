@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -88,3 +89,19 @@ def _parse(path: Path, text: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(str(error)) from None
+
+
+def digest_objects(path: Path | None) -> str:
+    """Return the digest of a file of objects, empty without one.
+
+    Raises:
+        UserError: The file cannot be read, or is too large to be one.
+    """
+    if path is None:
+        return ""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} has more than {MAX_BYTES >> 20} MB; it maps prompts to words.")
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error}); check the path.") from None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FALSE_RATE: Final = 0.05
 """Rate of false discoveries among the marked cells."""
+LEAST_EPISODES: Final = 5
+"""Fewer episodes have bootstrap intervals that are clearly too short."""
 MOST_PROMPT: Final = 60
 MOST_TEXT: Final = 60
 """Characters of a word or region in a sentence."""
@@ -97,10 +99,7 @@ def describe_atlas(atlas: RunAtlas, *, is_contrast: bool) -> list[Phrase]:
     if contrast is None:
         episodes, frames = _count(atlas.all)
         phrases.append(Phrase(f": mean over {count_of(episodes, 'episode')} with {count_of(frames, 'frame')}."))
-        note = (
-            "Intervals are of 95 %, by a bootstrap over episodes, not frames: frames of one episode are not "
-            "independent."
-        )
+        note = describe_interval(episodes)
     else:
         groups = {group.name: group for group in atlas.groups}
         first, second = (_count(groups[name])[0] if name in groups else 0 for name in (contrast.first, contrast.second))
@@ -111,10 +110,8 @@ def describe_atlas(atlas: RunAtlas, *, is_contrast: bool) -> list[Phrase]:
                 f"{count_of(second, _noun(contrast.second))}, {count_of(frames, 'frame')} in all."
             )
         )
-        note = (
-            f"{describe_marks(contrast)} by Welch’s test over episodes, adjusted by Benjamini and Hochberg at a false "
-            f"discovery rate of {100 * FALSE_RATE:.0f} %. Frames of one episode are not independent."
-        )
+        note = f"{describe_marks(contrast)} Frames of one episode are not independent."
+        note += describe_few(first, second)
     phrases.append(Phrase(note, is_note=True, starts_line=True))
     if contrast is None and atlas.query.group == "outcome":
         phrases.append(Phrase(f" {explain_no_contrast(atlas)}", is_note=True))
@@ -128,13 +125,40 @@ def explain_no_contrast(atlas: RunAtlas) -> str:
     return f"There is nothing to compare: no {' and no '.join(missing)} among these episodes."
 
 
+def describe_interval(episodes: int) -> str:
+    """Return what the intervals of a mean over so many episodes are, and how far they are to be trusted."""
+    if episodes < 2:
+        return "One episode has no interval: intervals are over episodes, as frames of one are not independent."
+    text = "Intervals are of 95 %, by a bootstrap over episodes, not frames: frames of one episode are not independent."
+    return text + describe_few(episodes)
+
+
+def describe_few(*counts: int) -> str:
+    """Return, for the sizes of groups, that intervals of few episodes are too short; empty where they are not.
+
+    A mean of episodes that are drawn with replacement lies between the smallest and the largest of them, and the truth
+    lies outside with a probability of at least 2 / 2ⁿ where it is their median.
+    """
+    few = min((count for count in counts if 1 < count < LEAST_EPISODES), default=0)
+    if not few:
+        return ""
+    share = 100 * (1 - 2 / 2**few)
+    return f" Intervals of {few} episodes are too short: they hold the truth in about {share:.0f} % of runs at most."
+
+
 def describe_marks(contrast: Contrast) -> str:
-    """Return how many heads differ, and that those are ringed: `Ringed: 3 of 144 heads differ`."""
+    """Return how many heads differ by which test, and that those are ringed: `Ringed: 3 of 144 heads differ by …`."""
+    tested = int(np.isfinite(contrast.q).sum())
+    if not tested:
+        return "No head can be tested: Welch’s test needs two episodes or more of each outcome."
     with np.errstate(invalid="ignore"):
         marked = int((contrast.q <= FALSE_RATE).sum())
-    if not marked:
-        return f"None of {contrast.q.size} heads differs"
-    return f"Ringed: {marked} of {contrast.q.size} heads differ{'s' * (marked == 1)}"
+    of = f"of {tested} {'tested ' * (tested < contrast.q.size)}head{'s' * (tested != 1)} differ"
+    differ = f"Ringed: {marked} {of}{'s' * (marked == 1)}" if marked else f"None {of}s"
+    return (
+        f"{differ} by Welch’s test over episodes, adjusted by Benjamini and Hochberg at a false discovery rate of "
+        f"{100 * FALSE_RATE:.0f} %."
+    )
 
 
 def describe_cell(atlas: RunAtlas, layer: int, head: int, *, is_contrast: bool) -> list[str]:

@@ -27,7 +27,7 @@ from viewer.runs.answers import (
 )
 from viewer.runs.database import CLOSED, Database
 from viewer.runs.part_table import count_parts, find_parts
-from viewer.runs.summary_files import PARTS, WHOLE, SummaryEpisode, SummaryList, find_data, find_list
+from viewer.runs.summary_files import PARTS, WHOLE, find_data, find_list, list_done, read_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from viewer.io.run_index import Run
     from viewer.runs.part_table import PartTable
     from viewer.runs.query import RunQuery, Subject
+    from viewer.runs.summary_files import SummaryList, SummaryState
 
 Doubles = npt.NDArray[np.float64]
 
@@ -79,32 +80,18 @@ class _Group:
     """(episodes,): places in `RunSummary.episodes`."""
 
 
-@dataclass(frozen=True)
-class SummaryState:
-    """How much of a run a summary holds."""
-
-    total: int
-    """Finished episodes of the run."""
-    done: int
-    """Those that the summary has read, with numbers or not."""
-    left_out: tuple[SummaryEpisode, ...]
-    """Those without numbers, and why."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every finished episode was read."""
-        return self.done >= self.total
-
-
 class RunSummary:
     """Answers queries about one subject from the summary on the disk. Any thread may ask it."""
 
     def __init__(self, run: Run, folder: Path, listed: SummaryList) -> None:
         self.run, self.folder, self._list = run, folder, listed
-        by_file = {episode.file: episode for episode in run.episodes}
-        kept = [episode for episode in listed.episodes.values() if episode.data and episode.file in by_file]
+        by_file = {episode.file: episode for episode in list_done(run) if episode.file in listed.episodes}
+        read = [listed.episodes[file] for file in by_file]
+        kept = [episode for episode in read if episode.data]
         self.episodes: tuple[run_index.Episode, ...] = tuple(by_file[episode.file] for episode in kept)
-        """Episodes with numbers, as the run's index describes them now."""
+        """Finished episodes with numbers, in the run's order, which decides what a bootstrap draws."""
+        self.left_out = tuple(episode for episode in read if not episode.data)
+        """Finished episodes without numbers, and why."""
         self.prompts = listed.prompts
         """Prompts of these episodes."""
         self.layers, self.heads, self.steps = listed.layers, listed.heads, listed.steps
@@ -138,12 +125,7 @@ class RunSummary:
     @property
     def state(self) -> SummaryState:
         """How much of the run it holds."""
-        states = run_index.statuses(self.run)
-        done = [
-            episode.file for episode, status in zip(self.run.episodes, states, strict=True) if status.state == "done"
-        ]
-        listed = [self._list.episodes[file] for file in done if file in self._list.episodes]
-        return SummaryState(len(done), len(listed), tuple(episode for episode in listed if not episode.data))
+        return read_state(self.run, self._list.subject, self._list)
 
     def atlas(self, query: RunQuery) -> RunAtlas:
         """Return the answer for every head.
@@ -165,7 +147,7 @@ class RunSummary:
             self._describe(everything),
             tuple(self._describe(group) for group in groups),
             contrast,
-            describe_counted(query, everything.values, len(self.episodes)),
+            describe_counted(query, everything.values, len(self.episodes), self.left_out, self.steps),
         )
 
     def distribution(self, query: RunQuery, layer: int, head: int) -> Distribution:

@@ -14,10 +14,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from viewer.io import run_index
+from viewer.io.open_file import read_stamp
 from viewer.io.user_cache import user_cache_folder
+from viewer.regions.file_versions import default_path
+from viewer.runs import named_object
 from viewer.runs.query import MAX_TEXT, Subject, is_actions
 
 if TYPE_CHECKING:
+    from capture.remote.address import Location
     from viewer.io.run_index import Run
 
 FORMAT: Final = "pi0-attention-run-summary"
@@ -25,6 +30,8 @@ FORMAT_VERSION: Final = (1, 0)
 FOLDER: Final = "summary"
 """In the run's folder, where it can be written to."""
 LIST_NAME: Final = "summary.json"
+OBJECTS_NAMES: Final = ("objects.json", "objects.yaml", "objects.yml")
+"""In the run's folder, or a summary's: what `{object}` stands for in each prompt."""
 PARTS: Final = 20
 """Parts of equal length into which the time of an episode is divided."""
 WHOLE: Final = -1
@@ -92,6 +99,65 @@ class SummaryList:
                 "episodes": [asdict(episode) for episode in self.episodes.values()],
             }
         )
+
+
+@dataclass(frozen=True)
+class SummaryState:
+    """How much of a run a summary holds."""
+
+    total: int
+    """Finished episodes of the run."""
+    done: int
+    """Those that the summary has read as they are now, with numbers or not."""
+    left_out: tuple[SummaryEpisode, ...]
+    """Those without numbers, and why."""
+    signature: str
+    """Changes when an episode is finished, replaced or removed, or gets other regions, objects, outcome or prompts."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every finished episode was read."""
+        return self.done >= self.total
+
+
+def list_done(run: Run) -> list[run_index.Episode]:
+    """Return the finished episodes of a run."""
+    states = run_index.statuses(run)
+    return [episode for episode, status in zip(run.episodes, states, strict=True) if status.state == "done"]
+
+
+def read_state(run: Run, subject: Subject, listed: SummaryList | None) -> SummaryState:
+    """Return how much of a run a summary holds; None for no summary yet."""
+    done = list_done(run)
+    objects = named_object.digest_objects(find_objects_file(run, subject))
+    known = {} if listed is None or listed.objects != objects else listed.episodes
+    is_here = isinstance(run.folder, Path)  # a server would be asked about every file
+    stamps = {episode.file: make_stamp(run.folder / episode.file) if is_here else "" for episode in done}
+    read = [known[file] for file, stamp in stamps.items() if file in known and stamp in {known[file].stamp, ""}]
+    about = [(episode, stamps[episode.file]) for episode in done]
+    left_out = tuple(episode for episode in read if not episode.data)
+    return SummaryState(len(stamps), len(read), left_out, _digest(f"{objects} {about}"))
+
+
+def make_stamp(location: Location) -> str:
+    """Return what changes when a results file or the regions beside it change."""
+    beside = find_regions_path(location)
+    stamps = [read_stamp(location), read_stamp(beside) if beside is not None else None]
+    return " ".join("-" if file_stamp is None else f"{file_stamp.size}:{file_stamp.written}" for file_stamp in stamps)
+
+
+def find_regions_path(file: Location) -> Path | None:
+    """Return where the named regions of a results file lie; None for a file on another machine."""
+    return default_path(file) if isinstance(file, Path) else None
+
+
+def find_objects_file(run: Run, subject: Subject) -> Path | None:
+    """Return the file that says what `{object}` stands for; None if there is none.
+
+    It lies in the run's folder, else in that of the subject's summary, which keeps what its builder was given.
+    """
+    folders = (*([run.folder] if isinstance(run.folder, Path) else []), choose_folder(run, subject))
+    return next((path for folder in folders for name in OBJECTS_NAMES if (path := folder / name).is_file()), None)
 
 
 def list_folders(run: Run, subject: Subject) -> tuple[Path, ...]:

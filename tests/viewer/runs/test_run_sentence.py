@@ -12,6 +12,8 @@ from viewer.runs.run_sentence import (
     attach_punctuation,
     describe_atlas,
     describe_cell,
+    describe_few,
+    describe_interval,
     describe_marks,
     describe_query,
     format_cell,
@@ -85,7 +87,32 @@ def test_heading_of_a_contrast_gives_both_groups_and_the_rate_of_false_discoveri
         "heads differs by Welch’s test over episodes, adjusted by Benjamini and Hochberg at a false discovery rate of "
         "5 %. Frames of one episode are not independent. A note."
     )
-    assert describe_marks(make_contrast((0.5, np.nan))) == "None of 2 heads differs"
+    assert describe_marks(make_contrast((0.5, np.nan))).startswith("None of 1 tested head differs by Welch’s test ")
+
+
+def test_heads_that_cannot_be_tested_are_not_said_to_agree():
+    found = make_atlas(
+        RunQuery("region", "duck", region="duck", group="outcome"),
+        groups=(make_group("success", 0.07, 1, 4), make_group("failure", 0.02, 1, 4)),
+        contrast=make_contrast((np.nan, np.nan)),
+    )
+    text = join_phrases(describe_atlas(found, is_contrast=True))
+    assert "No head can be tested: Welch’s test needs two episodes or more of each outcome." in text
+    assert "differs" not in text
+
+
+@pytest.mark.parametrize(
+    ("episodes", "sentence"),
+    [
+        (1, "One episode has no interval: intervals are over episodes, as frames of one are not independent."),
+        (2, "Intervals of 2 episodes are too short: they hold the truth in about 50 % of runs at most."),
+        (4, "Intervals of 4 episodes are too short: they hold the truth in about 88 % of runs at most."),
+        (5, "frames of one episode are not independent."),
+    ],
+)
+def test_intervals_of_few_episodes_are_said_to_be_too_short(episodes, sentence):
+    assert describe_interval(episodes).endswith(sentence)
+    assert describe_few(9, 1, episodes) == (f" {sentence}" if 1 < episodes < 5 else "")
 
 
 def test_heading_says_which_outcome_is_missing_of_a_contrast():

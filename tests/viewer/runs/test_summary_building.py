@@ -146,6 +146,65 @@ def test_episode_with_other_heads_is_left_out(folder, tmp_path):
     build(folder, processes=1)
     [left_out] = RunSummary.open(run_index.read_run(folder), SUBJECT).state.left_out
     assert left_out.reason.startswith("It has other layers, heads or denoise steps")
+    assert answer(folder).notes[:2] == (
+        "2 of 3 episodes are counted, each once, by its mean over frames.",
+        "1 has no numbers, episode_000002.h5: It has other layers, heads or denoise steps than the first episode of the "
+        "run.",
+    )
+
+
+def test_first_episode_of_the_run_decides_layers_and_heads(folder):
+    """It takes longer than the others, which another process has read before."""
+    make_run.write_episode(folder, 0, **SMALL | {"heads": 3, "frames": 12})
+    (folder / "episode_000002.h5").unlink()
+    build(folder, processes=2)
+    assert answer(folder).all.mean.shape == (2, 3)
+
+
+def test_layers_and_heads_of_episodes_that_are_gone_no_longer_decide(folder, tmp_path):
+    other = make_run.write_episode(tmp_path / "other", 0, **SMALL | {"heads": 3})
+    shutil.copy(other, folder / "episode_000000.h5")
+    (folder / "episode_000002.h5").unlink()
+    build(folder, processes=1)
+    assert answer(folder).all.mean.shape == (2, 3)
+    (folder / "episode_000000.h5").unlink()
+    build(folder, processes=1)
+    assert answer(folder).all.mean.shape == (2, 2)
+    assert answer(folder).all.episodes.max() == 1
+
+
+def test_answer_does_not_depend_on_the_order_in_which_episodes_were_read(copied_summary):
+    folder = copied_summary
+    first = answer(folder).all
+    list_path = next((folder / "summary").rglob(summary_files.LIST_NAME))
+    listed = json.loads(list_path.read_text())
+    listed["episodes"].reverse()
+    list_path.write_text(json.dumps(listed))
+    second = answer(folder).all
+    np.testing.assert_array_equal(first.low, second.low)
+    np.testing.assert_array_equal(first.high, second.high)
+
+
+def test_removed_episode_is_no_longer_counted(copied_summary):
+    folder = copied_summary
+    (folder / "episode_000001.h5").unlink()
+    summary = RunSummary.open(run_index.read_run(folder), SUBJECT)
+    assert [episode.file for episode in summary.episodes] == ["episode_000000.h5", "episode_000002.h5"]
+    assert (summary.state.done, summary.state.total) == (2, 2)
+
+
+def test_state_counts_only_episodes_as_they_are_now(copied_summary, tmp_path):
+    folder = copied_summary
+    run = run_index.read_run(folder)
+    before = RunSummary.open(run, SUBJECT).state
+    assert (before.done, before.total) == (3, 3)
+    shutil.copy(make_run.write_episode(tmp_path / "other", 7, **SMALL), folder / "episode_000001.h5")
+    replaced = RunSummary.open(run, SUBJECT).state
+    assert (replaced.done, replaced.total) == (2, 3)
+    (folder / "objects.json").write_text("{}")
+    objects = RunSummary.open(run, SUBJECT).state
+    assert objects.done == 0
+    assert len({before.signature, replaced.signature, objects.signature}) == 3
 
 
 def test_object_of_each_prompt_is_followed_and_a_changed_one_rebuilds(folder):

@@ -70,7 +70,7 @@ def explain_empty(atlas: RunAtlas) -> str:
 
 def explain_left_out(summary: RunSummary | None, total: int) -> str:
     """Return why no episode has numbers, in the words of the first reason."""
-    left_out = summary.state.left_out if summary is not None else ()
+    left_out = summary.left_out if summary is not None else ()
     reason = next((episode.reason for episode in left_out if episode.reason), "")
     return f"None of {total} episodes has what is asked for. {reason}".strip()
 

@@ -5,7 +5,6 @@ Prints a line of JSON for each episode, as `viewer.runs.summary_process.BuildPro
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -26,18 +25,21 @@ from viewer.export.runs.episode_pool import call_in_processes
 from viewer.export.runs.folder_lock import lock_folder
 from viewer.export.tables import check_installed
 from viewer.io import run_index
-from viewer.io.open_file import read_stamp
 from viewer.io.temporary_files import remove_leftovers_in
 from viewer.model.plain_text import clean_text
 from viewer.runs import named_object
-from viewer.runs.episode_scores import OBJECTS_NAMES, check_subject, find_objects_file, regions_path
+from viewer.runs.episode_scores import check_subject
 from viewer.runs.query import Subject
 from viewer.runs.summary_files import (
     LIST_NAME,
     MAX_PROMPT,
+    OBJECTS_NAMES,
     SummaryEpisode,
     SummaryList,
     choose_folder,
+    find_objects_file,
+    list_done,
+    make_stamp,
     read_list,
 )
 from viewer.runs.summary_process import BuildProgress
@@ -75,7 +77,7 @@ class SummaryBuilder:
 
     def __init__(self, folder: Path, subject: Subject, objects: Path | None = None) -> None:
         self.folder, self.subject, self.objects = folder, subject, objects
-        digest = _digest(objects)
+        digest = named_object.digest_objects(objects)
         summary_list = read_list(folder)
         if summary_list is None or summary_list.subject != subject or summary_list.objects != digest:
             # Numbers go on, so that who still reads the old data does not mistake the new for it.
@@ -131,6 +133,19 @@ class SummaryBuilder:
         self._waiting.clear()
         self._written = time.monotonic()
         self._merge()
+
+    def forget_others(self, run: Run) -> None:
+        """Forget what the run no longer has; all of it where no episode is left that set layers, heads and steps.
+
+        Others may have been left out because of those, and are read again then.
+        """
+        files = {episode.file: run.folder / episode.file for episode in list_done(run)}
+        kept = {file: episode for file, episode in self.list.episodes.items() if file in files}
+        data = [file for file, episode in kept.items() if episode.data]
+        if not self.list.layers or any(self.is_current(file, make_stamp(files[file])) for file in data):
+            self.list = replace(self.list, episodes=kept)
+        else:
+            self.list = SummaryList(self.subject, objects=self.list.objects, next_number=self.list.next_number)
 
     def remove_unused(self) -> None:
         """Delete data that no episode needs any more, and what killed processes left.
@@ -218,6 +233,7 @@ def build(
             if objects is not None:
                 _keep_objects(objects, folder)
             builders[subject] = SummaryBuilder(folder, subject, objects or find_objects_file(run, subject))
+            builders[subject].forget_others(run)
             builders[subject].remove_unused()
         _update(run, builders, report, check, processes)
 
@@ -283,24 +299,6 @@ def _list_tasks(run: Run, builders: Sequence[SummaryBuilder]) -> tuple[list[Epis
         if subjects:
             tasks.append(EpisodeTask(location, episode.file, stamp, subjects))
     return tasks, total
-
-
-def make_stamp(location: Location) -> str:
-    """Return what changes when a results file or the regions beside it change."""
-    beside = regions_path(location)
-    stamps = [read_stamp(location), read_stamp(beside) if beside is not None else None]
-    return " ".join("-" if file_stamp is None else f"{file_stamp.size}:{file_stamp.written}" for file_stamp in stamps)
-
-
-def _digest(path: Path | None) -> str:
-    if path is None:
-        return ""
-    try:
-        if path.stat().st_size > named_object.MAX_BYTES:
-            raise UserError(f"{path} has more than {named_object.MAX_BYTES >> 20} MB; it maps prompts to words.")
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error}); check the path.") from None
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import threading
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -20,6 +21,9 @@ from viewer.export.process_pool import POLL_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
+
+MOST_PENDING: Final = 4
+"""Tasks for each process that are begun or done before the first of them is noted."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,7 +43,8 @@ def call_in_processes(
             `cancellation.Cancelled` where the work is to stop or this process has ended.
         tasks: What is handed to it; begun in this order.
         count: Processes; with one, this process does the work and `check` is what it calls.
-        note: Called in this process, in the order in which tasks end.
+        note: Called in this process, in the order of the tasks, so that what is made of them does not depend on which
+            process is the fastest.
         check: Called in this process between results; may raise to stop, and what was noted stays.
 
     Raises:
@@ -66,16 +71,16 @@ def _call_in_pool(
     stop = context.Event()
     queue = list(reversed(tasks))
     pool = ProcessPoolExecutor(count, context, _start_worker, (stop, os.getpid()))
-    pending: dict[Future[list[R]], T] = {}
+    pending: deque[tuple[Future[list[R]], T]] = deque()
     try:
         while queue or pending:
-            while queue and len(pending) < 2 * count:
+            while queue and len(pending) < MOST_PENDING * count:
                 task = queue.pop()
-                pending[pool.submit(_call_in_worker, function, task)] = task
-            finished, _ = wait(pending, POLL_SECONDS, return_when=FIRST_COMPLETED)
+                pending.append((pool.submit(_call_in_worker, function, task), task))
+            wait([pending[0][0]], POLL_SECONDS)
             check()
-            for future in finished:
-                task = pending.pop(future)
+            while pending and pending[0][0].done():
+                future, task = pending.popleft()
                 for result in future.result():
                     note(task, result)
     except BrokenProcessPool:

@@ -19,9 +19,10 @@ from viewer.export import cancellation
 from viewer.io import run_index
 from viewer.io.results import Results
 from viewer.regions.in_frames import is_box
-from viewer.runs.episode_scores import EpisodeScores, find_objects_file
+from viewer.runs.episode_scores import EpisodeScores
 from viewer.runs.frame_ranking import rank_frames
 from viewer.runs.query import read_query
+from viewer.runs.summary_files import find_objects_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

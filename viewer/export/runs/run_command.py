@@ -20,7 +20,7 @@ from viewer.io import run_index
 from viewer.model.plain_text import csv_cell
 from viewer.runs import run_table
 from viewer.runs.query import OBJECT, RUN_SCORES, RunQuery, is_actions
-from viewer.runs.run_sentence import describe_atlas, join_phrases
+from viewer.runs.run_sentence import describe_atlas, explain_no_contrast, join_phrases
 from viewer.runs.run_view import RunView, parse_run_view
 
 if TYPE_CHECKING:
@@ -144,6 +144,10 @@ def _changes(options: argparse.Namespace, query: RunQuery) -> dict[str, Any]:
         changes["actions"] = options.actions
     if options.prompt is not None:
         changes["prompts"] = tuple(options.prompt)
+    if options.step is not None and not changes.get("actions", query.actions):
+        raise UserError(f"--step {options.step} is of no use for words, which have one pass; add --actions.")
+    if options.outcome is not None and options.compare:
+        raise UserError(f"--outcome {options.outcome} leaves nothing to compare; leave out --outcome or --compare.")
     if options.outcome is not None:
         changes["outcomes"] = (options.outcome,)
     if options.frames is not None:
@@ -210,7 +214,7 @@ def prepare_summary(
     )
     summary = RunSummary.open(run, subject)
     if summary is None or not summary.episodes:
-        left_out = summary.state.left_out if summary is not None else ()
+        left_out = summary.left_out if summary is not None else ()
         reason = next((episode.reason for episode in left_out if episode.reason), "It holds no finished episode.")
         raise UserError(f"No episode of {run.name} has what is asked for. {reason}")
     return summary
@@ -224,7 +228,7 @@ def answer_view(summary: RunSummary, view: RunView) -> RunAnswer:
     query = view.resolved_query
     atlas = summary.atlas(query)
     if view.is_contrast and atlas.contrast is None:
-        raise UserError("The run does not say which episodes succeeded and which failed, so that none are compared.")
+        raise UserError(f"{explain_no_contrast(atlas)} The run’s index.json says whether an episode succeeded.")
     if not atlas.has_values:
         raise UserError(" ".join(["No episode has a value for this question.", *atlas.notes]))
     if view.cell is None:

@@ -176,7 +176,7 @@ class RunPage(QWidget):
             return
         prompts = list(dict.fromkeys(prompt for episode in run.episodes for prompt in episode.prompts))
         outcomes = {episode.success for episode in run.episodes}
-        reason = "" if {True, False} <= outcomes else "the run does not say which episodes succeeded and which failed"
+        reason = _explain_no_outcomes(outcomes)
         results = self.acts.session.results
         steps, actions = (results.steps, results.horizon) if results is not None else ((), 0)
         steps = self.controller.steps or steps
@@ -354,3 +354,11 @@ class RunPage(QWidget):
         self._keep_view()
         self.visit.stop()
         self.controller.stop()
+
+
+def _explain_no_outcomes(outcomes: set[bool | None]) -> str:
+    """Return why the outcomes of a run's episodes cannot be compared; empty if they can."""
+    if not outcomes & {True, False}:
+        return "the run does not say which episodes succeeded and which failed"
+    missing = [name for value, name in ((True, "succeeded"), (False, "failed")) if value not in outcomes]
+    return f"no episode of the run {missing[0]}" if missing else ""

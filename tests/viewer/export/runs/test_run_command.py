@@ -3,6 +3,7 @@
 import csv
 import json
 
+import make_run
 import pytest
 from planted_run import BOX, EPISODES, FRAMES, HEADS, LAYERS, PLANTED, write_planted_run
 
@@ -118,6 +119,14 @@ def test_existing_figure_is_replaced_only_when_asked(run_as_working_folder, caps
         (["--actions", "x"], "--actions x cannot be read; write 3, 0-4 or all."),
         (["--view", '{"frame":1}'], "This view is of an episode, not of a run; copy one from the Run page."),
         (["--prompt", "sing"], "No episode has a value for this question."),
+        (["--step", "1"], "--step 1 is of no use for words, which have one pass; add --actions."),
+        (
+            ["--compare", "--outcome", "success"],
+            "--outcome success leaves nothing to compare; leave out --outcome or --compare.",
+        ),
+        (["--actions", "all", "--step", "7"], "There is no denoise step 7; those that were recorded are 0, 1."),
+        (["--actions", "0-9"], "The file has no actions 0-9, but actions 0 to 1."),
+        (["--region", "cup"], f"{EPISODES} of them have no value: there is no such region in these frames."),
     ],
 )
 def test_query_without_an_answer_gets_one_sentence(run_as_working_folder, capsys, options, sentence):
@@ -125,6 +134,31 @@ def test_query_without_an_answer_gets_one_sentence(run_as_working_folder, capsys
     error = capsys.readouterr().err
     assert sentence in error
     assert error.count("pi0-export: ") == 1  # beside progress, where it is slow
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "sentence"),
+    [
+        ((True, True), "There is nothing to compare: no failures among these episodes. "),
+        ((False, None), "There is nothing to compare: no successes among these episodes. "),
+        ((None, None), "There is nothing to compare: no successes and no failures among these episodes. "),
+    ],
+)
+def test_missing_outcome_of_a_comparison_is_named(tmp_path, capsys, outcomes, sentence):
+    folder = write_planted_run(tmp_path / "planted", 2)
+    entries = [make_run.make_entry(number, frames=FRAMES, success=value) for number, value in enumerate(outcomes)]
+    make_run.write_index(folder, entries)
+    assert main(["run", str(folder), *ASK, "--compare", "-o", str(tmp_path), "--processes", "1"]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_one_success_and_one_failure_show_the_head_that_differs_most(tmp_path):
+    folder = write_planted_run(tmp_path / "planted", 2)
+    options = ["--compare", "-o", str(tmp_path), "--format", "csv", "--processes", "1"]
+    assert main(["run", str(folder), *ASK, *options]) == 0
+    description = json.loads(next((tmp_path / "planted").glob("*.json")).read_text())
+    assert (description["layer"], description["head"]) == PLANTED
+    assert "No head can be tested" in description["description"]
 
 
 def test_find_frame_returns_the_frame_of_the_ranking(folder):
