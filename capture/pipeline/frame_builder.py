@@ -176,7 +176,8 @@ def compute_datasets(call: RecordedCall, keep: Kept = Kept(), masks: TokenMasks 
     horizon = call.path.shape[2]
     state_tokens = recording.suffix.shape[-1] - layout.text.stop - horizon
     if masks is None:
-        masks = token_masks(call.prepared, horizon, state_tokens, scores=keep.scores)
+        has_regions = any(item.coverage is not None for item in call.prepared)
+        masks = token_masks(call.prepared, horizon, state_tokens, scores=keep.scores or has_regions)
         masks = masks.each(lambda array: upload(array, device))
     own = masks.own
     batch, longest = own.shape
@@ -229,6 +230,19 @@ def compute_datasets(call: RecordedCall, keep: Kept = Kept(), masks: TokenMasks 
     datasets[schema.IMAGE_POSITION] = _patches(positions, layout)  # (B, C, rows, cols)
     datasets[schema.TEXT_POSITION] = positions[:, layout.text]  # (B, T)
     return {name: value.contiguous() for name, value in datasets.items()}
+
+
+@torch.no_grad()
+def add_scores(datasets: dict[str, Tensor], prepared: Sequence[Prepared], keep: Kept) -> dict[str, Tensor]:
+    """Return the datasets of a call, which have its maps, with the scores of its words and regions in addition.
+
+    They are those that `compute_datasets` returns where the regions are known before the call. Does not wait for the
+    device.
+    """
+    text, actions = datasets[schema.TEXT_TO_IMAGE], datasets[schema.ACTION_TO_IMAGE]
+    scores = score_tensors(prepared).each(lambda array: upload(array, text.device))
+    found = score_text(text.unbind(1), scores) | score_actions(actions.unbind(1), scores)
+    return datasets | {name: keep.cast(name, values).contiguous() for name, values in found.items()}
 
 
 def _maps(

@@ -24,10 +24,9 @@ from capture.pipeline.frame_selection import ALL_FRAMES, FrameSelection
 from capture.pipeline.input_decisions import StateRange, decide_frames, decide_masked_slots, decide_prompts
 from capture.pipeline.prompts import OWN_PROMPT, Prompts
 from capture.policies.base import PolicySpec, Prepared, TokenTable
-from capture.policies.letterbox import Picture
+from capture.policies.region_coverage import cover_patches
 from capture.provenance import Decision, merge_decisions
 from capture.results import schema, scores_schema
-from capture.results.coverage import measure_coverage
 from capture.results.scores_schema import format_keep
 from capture.results.word_groups import group_tokens
 
@@ -212,7 +211,7 @@ class Plan(FileOutline):
             check_pictures(observation, shapes)
             pictures = setup.policy.prepare_pictures(observation)
             state = setup.policy.robot_state(observation.state)
-            coverage = None if mask is None else self._measure_coverage(mask, pictures)
+            coverage = None if mask is None else cover_patches(self.sizes.regions, mask, pictures)
             frames = []
             for prompt in setup.options.prompts.of(observation.prompt)[skipped:]:
                 is_known = number < len(self.tables)
@@ -226,19 +225,6 @@ class Plan(FileOutline):
                 )
             skipped = 0
             yield frames
-
-    def _measure_coverage(
-        self, masks: Mapping[tuple[str, str], npt.NDArray[np.bool_]], pictures: Mapping[str, Picture]
-    ) -> npt.NDArray[np.float32]:
-        """Return the coverage of the regions, (regions, cameras, rows, cols), from masks by region and camera."""
-        sizes = self.sizes
-        coverage = np.full((len(sizes.regions), len(sizes.cameras), *sizes.grid), np.nan, np.float32)
-        for place, region in enumerate(sizes.regions):
-            for camera, name in enumerate(sizes.cameras):
-                if (mask := masks.get((region, name))) is not None:
-                    to_model = pictures[name].letterbox.to_model
-                    coverage[place, camera] = measure_coverage(mask, to_model, sizes.grid, sizes.model_picture)
-        return coverage
 
 
 def frame_seed(setup: Setup, observation: Observation) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
@@ -21,6 +21,7 @@ from capture.results.read_access import open_for_reading
 Labels = npt.NDArray[np.uint8]
 """(height, width) of a camera's picture: the number of the object at each pixel; 0 where there is none."""
 
+RegionAndCamera = tuple[str, str]
 IMPORTED: Final = regions_schema.ORIGINS.index("imported")
 
 
@@ -71,16 +72,63 @@ def write_regions(results: Path, masks: Masks, *, overwrite: bool = False) -> Pa
         UserError: A mask cannot be read or has another size than its picture, the file cannot be written, or it is
             there already, of other results, and not to be overwritten.
     """
-    path = results.with_name(results.name.removesuffix(".h5") + regions_schema.SUFFIX)
     names = masks.names
     if not names:
         return None
     frames = _read_frames(results)
-    if path.exists() and _read_uuid(path) == frames.uuid:
+    if _is_there(results, frames, overwrite=overwrite):
         return None
+    labels = [masks.read(index) for index in frames.index.tolist()]
+    cameras = [camera for camera in frames.pictures if any(camera in each for each in labels)]
+
+    def read(frame: int) -> Mapping[RegionAndCamera, npt.NDArray[np.bool_]]:
+        return {
+            (name, camera): np.isin(shown, [number for number, other in names.items() if other == name])
+            for camera, shown in labels[frame].items()
+            if camera in cameras
+            for name in names.values()
+        }
+
+    return _write(results, frames, dict.fromkeys(names.values(), cameras), read)
+
+
+def write_frame_masks(
+    results: Path,
+    cameras: Mapping[str, Sequence[str]],
+    read: Callable[[int], Mapping[RegionAndCamera, npt.NDArray[np.bool_]]],
+) -> Path | None:
+    """Write regions whose masks are known for each frame of a results file beside it; return the path.
+
+    `cameras`: names of the regions, in order, and the cameras in which they are known. `read`: returns the masks of a
+    frame, by its number in the file. Returns None without regions. Raises UserError as `write_regions`.
+    """
+    if not cameras:
+        return None
+    frames = _read_frames(results)
+    return None if _is_there(results, frames, overwrite=False) else _write(results, frames, cameras, read)
+
+
+def _regions_path(results: Path) -> Path:
+    return results.with_name(results.name.removesuffix(".h5") + regions_schema.SUFFIX)
+
+
+def _is_there(results: Path, frames: _Frames, *, overwrite: bool) -> bool:
+    """Return whether there is a file of regions of these results. Raises UserError for one of others."""
+    path = _regions_path(results)
+    if path.exists() and _read_uuid(path) == frames.uuid:
+        return True
     if path.exists() and not overwrite:
         raise UserError(f"{path} is of other results, and is left as it is; move it away, or say --overwrite")
-    labels = [masks.read(index) for index in frames.index.tolist()]
+    return False
+
+
+def _write(
+    results: Path,
+    frames: _Frames,
+    cameras: Mapping[str, Sequence[str]],
+    read: Callable[[int], Mapping[RegionAndCamera, npt.NDArray[np.bool_]]],
+) -> Path:
+    path = _regions_path(results)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         content = io.BytesIO()  # closing a file on a full disk, HDF5 raises an error without its reason
@@ -90,12 +138,14 @@ def write_regions(results: Path, masks: Masks, *, overwrite: bool = False) -> Pa
             file.attrs["results"], file.attrs["uuid"] = results.name, frames.uuid
             file.attrs["frames"], file.attrs["grid"] = len(frames.index), np.array(frames.grid, np.int64)
             regions_schema.describe_moments(file.attrs, frames.index, frames.episodes)
-            for place, (number, name) in enumerate(names.items()):
+            for place, name in enumerate(cameras):
                 group = file.create_group(name, track_order=True)
                 group.attrs["color"] = regions_schema.COLORS[place % len(regions_schema.COLORS)]
-                for camera in frames.pictures:
-                    if any(camera in each for each in labels):
-                        _write_camera(group.create_group(camera), camera, number, labels, frames)
+                for camera in (camera for camera in frames.pictures if camera in cameras[name]):
+                    _create_camera(group.create_group(camera), frames.pictures[camera], frames)
+            for frame in range(len(frames.index)):
+                for (name, camera), mask in read(frame).items():
+                    _write_mask(file[name][camera], mask, frame, camera, frames)
         unfinished.write_bytes(content.getbuffer())
         unfinished.replace(path)
     except OSError as error:
@@ -105,30 +155,29 @@ def write_regions(results: Path, masks: Masks, *, overwrite: bool = False) -> Pa
     return path
 
 
-def _write_camera(
-    group: h5py.Group, camera: str, number: int, labels: Sequence[Mapping[str, Labels]], frames: _Frames
-) -> None:
-    count, size = len(labels), frames.pictures[camera]
-    stored = group.create_dataset("mask", (count, *size), np.uint8, chunks=(1, *size), compression=4)
-    coverage = np.full((count, *frames.grid), np.nan, np.float32)
-    origin = np.zeros(count, np.uint8)
-    for frame, each in enumerate(labels):
-        if camera not in each:
-            continue
-        if each[camera].shape != size:
-            raise UserError(
-                f"the mask of {camera} in frame {frame} has {' x '.join(map(str, each[camera].shape))} pixels, but its "
-                f"picture {size[0]} x {size[1]}"
-            )
-        mask = each[camera] == number
-        stored[frame] = mask
-        coverage[frame] = measure_coverage(mask, frames.to_model[camera][frame], frames.grid, frames.model_picture)
-        origin[frame] = IMPORTED
-    group.create_dataset("coverage", data=coverage, chunks=(1, *frames.grid), compression=4)
-    described = group.create_dataset("origin", data=origin)
+def _create_camera(group: h5py.Group, size: tuple[int, int], frames: _Frames) -> None:
+    """Create the datasets of a region in a camera, in which it is not known in any frame yet."""
+    count = len(frames.index)
+    group.create_dataset("mask", (count, *size), np.uint8, chunks=(1, *size), compression=4)
+    unknown = np.full((count, *frames.grid), np.nan, np.float32)
+    group.create_dataset("coverage", data=unknown, chunks=(1, *frames.grid), compression=4)
+    described = group.create_dataset("origin", data=np.zeros(count, np.uint8))
     described.attrs["meaning"] = list(regions_schema.ORIGINS)
     group.create_dataset("stops", data=np.zeros(0, np.int64))
     group.create_dataset("stop_reasons", shape=(0,), dtype=h5py.string_dtype())
+
+
+def _write_mask(group: h5py.Group, mask: npt.NDArray[np.bool_], frame: int, camera: str, frames: _Frames) -> None:
+    size = frames.pictures[camera]
+    if mask.shape != size:
+        raise UserError(
+            f"the mask of {camera} in frame {frame} has {' x '.join(map(str, mask.shape))} pixels, but its "
+            f"picture {size[0]} x {size[1]}"
+        )
+    group["mask"][frame] = mask
+    to_model = frames.to_model[camera][frame]
+    group["coverage"][frame] = measure_coverage(mask, to_model, frames.grid, frames.model_picture)
+    group["origin"][frame] = IMPORTED
 
 
 def _read_frames(results: Path) -> _Frames:

@@ -59,6 +59,7 @@ def find_sizes(built: BuiltFrame, maps_every: int = scores_schema.ALL_MAPS) -> s
         is_rollout=True,
         maps_every=maps_every,
         words=len(list_words(prepared)),
+        regions=built.regions,
     )
 
 
@@ -121,6 +122,8 @@ class EpisodeFile:
             return "the cameras or the sizes of their pictures changed"
         if sizes.state_dim != mine.state_dim:
             return "the length of the state changed"
+        if sizes.regions != mine.regions:
+            return "masks of other objects came"
         if sizes.tokens > mine.tokens or sizes.words > mine.words or sizes.text_bytes > mine.text_bytes:
             return "the prompt became longer"
         same = replace(

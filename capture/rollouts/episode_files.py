@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from capture.errors import UserError
+from capture.provenance import Decision
 from capture.results import run_index, schema
+from capture.results.regions_file import write_frame_masks
 from capture.results.resume import describe_difference
 from capture.rollouts.episode_file import EpisodeFile, add_room, find_sizes, format_time
+from capture.rollouts.episode_masks import MAX_BYTES, EpisodeMasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 NUMBERS: Final = 1_000_000
 """Number of episodes that a folder can have."""
+SHOWN_REGIONS: Final = 12
 _log: Final = logging.getLogger(__name__)
 
 
@@ -32,18 +36,27 @@ class _Open:
     file: EpisodeFile
     entry: run_index.Entry
     first: CallSlot
+    masks: EpisodeMasks
+    """Of the regions in its frames."""
 
 
 class EpisodeFiles:
     """Writes each episode's recordings to its results file, and keeps the index. Not thread-safe.
 
-    `finished`: called with each results file that is complete.
+    `finished`: called with each results file that is complete. `note_problem`: with a sentence about what could not be
+    recorded beside the frames.
 
     Raises UserError where the folder cannot be used, or holds another run.
     """
 
-    def __init__(self, folder: Path, run: RolloutRun, finished: Callable[[Path], None]) -> None:
-        self._folder, self._run, self._finished = folder, run, finished
+    def __init__(
+        self,
+        folder: Path,
+        run: RolloutRun,
+        finished: Callable[[Path], None],
+        note_problem: Callable[[str], None],
+    ) -> None:
+        self._folder, self._run, self._finished, self._note_problem = folder, run, finished, note_problem
         self._files: dict[Episode, _Open] = {}
         run_index.prepare_folder(folder)
         self._number = self._check_folder()
@@ -78,6 +91,8 @@ class EpisodeFiles:
         is_new = opened is None
         if opened is None:
             opened = self._open(slot, add_room(sizes, built.prepared.tokens))
+        if built.problem:
+            self._note_problem(built.problem)
         frame = built.frame | {
             schema.FRAMES_INDEX: slot.index,
             schema.FRAMES_TIME: slot.start - episode.start,
@@ -87,6 +102,7 @@ class EpisodeFiles:
             schema.FRAMES_DROPPED: dropped,
         }
         opened.file.write(frame, built.errors)
+        opened.masks.add(built.masks)
         return is_new
 
     def finish(self, episode: Episode, ended: str) -> None:
@@ -96,8 +112,20 @@ class EpisodeFiles:
             return
         path = opened.file.finish(self._describe(opened, ended))
         del self._files[episode]
+        self._write_regions(path, opened.masks)
         self._finished(path)
         self._write_index({**opened.entry, "frames": opened.file.frames, "success": episode.success})
+
+    def _write_regions(self, path: Path, masks: EpisodeMasks) -> None:
+        """Write the masks beside a results file, whose scores are as good without; note why it cannot be done."""
+        if masks.is_full:
+            self._note_problem(
+                f"no file of regions is written beside {path.name}: its masks take more than {MAX_BYTES >> 20} MB"
+            )
+        try:
+            write_frame_masks(path, masks.cameras, masks.read)
+        except UserError as error:
+            self._note_problem(f"no file of regions is written beside {path.name}: {error}")
 
     def abandon(self, episode: Episode, reason: str) -> int:
         """Close the file of an episode under its partial name, and note why. Failures to do so are logged.
@@ -125,7 +153,7 @@ class EpisodeFiles:
         while True:
             path = self._folder / f"episode_{self._number:06d}.h5"
             try:
-                file = EpisodeFile(path, self._run, sizes, slot.episode.decisions)
+                file = EpisodeFile(path, self._run, sizes, (*slot.episode.decisions, *decide_regions(sizes.regions)))
                 break
             except UserError:
                 if not (_is_taken(path) and self._number < NUMBERS):
@@ -134,7 +162,7 @@ class EpisodeFiles:
         entry: run_index.Entry = {"file": path.name, "name": file.name, "number": self._number}
         entry |= {"prompts": [slot.episode.prompt], "frames": None, "rate": None, "success": None}
         self._number += 1
-        opened = self._files[slot.episode] = _Open(file, entry, slot)
+        opened = self._files[slot.episode] = _Open(file, entry, slot, EpisodeMasks())
         file.describe(self._describe(opened, ""))
         self._write_index(entry)
         return opened
@@ -156,6 +184,14 @@ class EpisodeFiles:
             run_index.write_index(self._folder, self._run.index_head, [entry])
         except OSError as error:
             raise UserError(f"the index in {self._folder} cannot be written ({error.strerror or error})") from None
+
+
+def decide_regions(names: tuple[str, ...]) -> list[Decision]:
+    """Return where the regions of a file come from; nothing where it has none."""
+    shown = ", ".join(names[:SHOWN_REGIONS]) + (
+        f" and {len(names) - SHOWN_REGIONS} more" * (len(names) > SHOWN_REGIONS)
+    )
+    return [Decision("regions", shown, "by the masks that came with the calls", is_certain=True)] if names else []
 
 
 def _is_taken(path: Path) -> bool:

@@ -4,21 +4,25 @@
         ...  # the loop as it is
         recorder.end_episode(success=True)
 
+In a simulator, `with recorder.masks({"exterior": {"duck": mask}}):` around the call has regions scored, too.
+
 The policy's own method is called as before, and gives the same actions: `infer` of openpi's `Policy`,
 `predict_action_chunk` (and so `select_action`) of lerobot's `PI05Policy`, `plain` of ours.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from capture.errors import UserError
 from capture.results.scores_schema import NO_MAPS, parse_keep
+from capture.rollouts.given_masks import GivenMasks, read_masks
 from capture.rollouts.peers.adapter import Adapter, RecordingOptions
 from capture.rollouts.peers.attribute_overrides import AttributeOverrides
 from capture.rollouts.peers.lerobot import LerobotAdapter
@@ -47,9 +51,8 @@ class RolloutRecorder:
         preprocessor, postprocessor: lerobot's pipelines for this policy. The first gives the task, the tokenizer and
             the state in robot units, the second the actions in robot units.
         layers, steps: Numbers to record, from 0; None for all. `full`: Keep the rows of image tokens as queries, too.
-        store, compress, keep: As `pi0-capture --store`, `--compress` and `--keep`. Masks of objects are not known
-            before the pictures are: to score regions, keep maps, give the finished file its masks with `pi0-regions
-            import`, and make tables with `pi0-export table --region`; keep='summaries' cannot be scored afterwards.
+        store, compress, keep: As `pi0-capture --store`, `--compress` and `--keep`. `masks` has regions scored while
+            recording; without masks, keep maps and score regions of the finished file (`pi0-regions import`).
         title: What the run is called in its index.
         max_pending: Recordings that may wait for the disk, 40 MB each of a full-size policy; more are dropped.
         tell: Called with a sentence, from any thread, when recordings are dropped or cannot be written. None logs it.
@@ -100,6 +103,8 @@ class RolloutRecorder:
         self._lock = threading.RLock()
         self._streams: dict[tuple[int, int], EpisodeStream] = {}
         """By thread and place in the batch."""
+        self._given = threading.local()
+        """`masks`: what the thread's calls are given, and the values of labels."""
         self._overrides = AttributeOverrides()
         self._remove: Callable[[], None] = lambda: None
         self._writer: RolloutWriter | None = None
@@ -154,6 +159,39 @@ class RolloutRecorder:
             for stream, outcome in zip(streams, each, strict=True):
                 stream.end_episode(success=None if outcome is None else bool(outcome), reason=reason)
 
+    @contextlib.contextmanager
+    def masks(self, masks: Any, mask_values: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Hand over masks of objects with the calls of the policy that this thread makes in the `with` block.
+
+        The objects become regions of the file, which has their scores (mass, lift, hit, IoU90), also with
+        keep='summaries'; a regions file with the masks is written beside it when the episode ends. Actions stay as they
+        are.
+
+        Args:
+            masks: For each camera, a mask for each object, {"exterior": {"duck": mask}}, bool or whole numbers that
+                are not 0 inside; or a picture of whole numbers, {"exterior": labels}, as simulators draw a
+                segmentation. Each has the height and width of the camera's picture as the policy is given it: turn
+                and resize it alike. Cameras have the file's names, or those of the policy's pictures, such as
+                `base_0_rgb` or `observation.images.top`. An object that is not seen has an empty mask; one that is
+                left out is not known in that call (NaN). A list has an entry for each environment of a batch, None
+                for none. A function that returns any of these is called in each call that is recorded, so that
+                nothing is drawn for the others.
+            mask_values: The numbers that the objects have in pictures of labels: {"duck": 3, "bowl": [5, 6]}.
+
+        Name all objects in an episode's first call: an object that is named later begins another file. Masks that do
+        not fit the pictures of a call are not used, which `tell` and `counts.failures` say.
+
+        Raises UserError for masks of another form.
+        """
+        if not callable(masks):
+            _read_each(masks, mask_values)
+        before = getattr(self._given, "masks", None)
+        self._given.masks = masks, mask_values
+        try:
+            yield
+        finally:
+            self._given.masks = before
+
     # For adapters
 
     @property
@@ -169,7 +207,29 @@ class RolloutRecorder:
             if (thread, row) not in self._streams:
                 self._streams[thread, row] = self._writer.open_stream(f"environment {row}")
             slots.append(self._streams[thread, row].start_call(prompt))
+        try:
+            self._add_masks(slots)
+        except BaseException:  # of the user's function
+            for slot in slots:
+                if slot.is_recorded:
+                    slot.drop()
+            raise
         return slots
+
+    def _add_masks(self, slots: Sequence[CallSlot]) -> None:
+        """Give recorded calls the masks that the thread has handed over, copied; note why they cannot be used."""
+        masks, values = getattr(self._given, "masks", None) or (None, None)
+        if masks is None or not any(slot.is_recorded for slot in slots):
+            return
+        assert self._writer is not None
+        try:
+            entries = _read_each(masks() if callable(masks) else masks, values, len(slots))
+        except UserError as error:
+            self._writer.note_problem(f"masks were not used: {error}")
+            return
+        for slot, entry in zip(slots, entries, strict=True):
+            if slot.is_recorded and entry is not None:
+                slot.masks = entry.copied()
 
     def end(self, reason: str) -> None:
         """End the episodes of the calling thread."""
@@ -177,6 +237,14 @@ class RolloutRecorder:
             for (thread, _), stream in self._streams.items():
                 if thread == threading.get_ident():
                     stream.end_episode(reason=reason)
+
+
+def _read_each(masks: Any, values: Any, count: int | None = None) -> list[GivenMasks | None]:
+    """Return the masks of each of `count` environments, None for those without. Raises UserError."""
+    entries = list(masks) if isinstance(masks, list | tuple) else [masks]
+    if count not in (None, len(entries)):
+        raise UserError(f"there are masks of {len(entries)} environments, and the batch has {count}")
+    return [None if entry is None else read_masks(entry, values) for entry in entries]
 
 
 def _find_adapter(policy: Any, options: RecordingOptions, preprocessor: Any, postprocessor: Any) -> Adapter:

@@ -7,8 +7,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from capture.results.scores_schema import MAX_REGIONS
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from capture.provenance import Decision
+    from capture.rollouts.given_masks import GivenMasks
     from capture.rollouts.transfer import StorableCall
     from capture.rollouts.writer import RolloutWriter
 
@@ -28,12 +33,20 @@ class Episode:
     decisions: tuple[Decision, ...] = ()
     """About the observations of its stream."""
     calls: int = 0
+    regions: tuple[str, ...] = ()
+    """Names of the regions whose masks came with its recorded calls so far."""
     dropped: int = 0
     """Recordings that were to be made and were not, since the disk was late or they could not be stored."""
     success: bool | None = None
     ended: str = ""
     """Why it ended; empty while it runs."""
     is_ended: bool = False
+
+    def name_regions(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Add regions that are not known yet, as long as a file has room for them, and return all of the episode."""
+        new = [name for name in names if name not in self.regions]
+        self.regions += tuple(new[: MAX_REGIONS - len(self.regions)])
+        return self.regions
 
 
 @dataclass
@@ -51,6 +64,8 @@ class CallSlot:
     _writer: RolloutWriter
     seconds: float = field(default=float("nan"))
     """How long the call took."""
+    masks: GivenMasks | None = None
+    """Masks of objects in the pictures of the call, which are scored as regions; set before `store`."""
 
     def store(self, call: StorableCall, *, seconds: float | None = None) -> bool:
         """Hand over the recording of this call, of one observation. Never waits for the disk.

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from capture.pipeline.frame_builder import Kept, WeightErrors, compute_datasets, frame_metadata, to_host_arrays
+from capture.datasets.regions.source import Masks
+from capture.pipeline.frame_builder import (
+    Kept,
+    WeightErrors,
+    add_scores,
+    compute_datasets,
+    frame_metadata,
+    to_host_arrays,
+)
 from capture.pipeline.frame_slicing import BatchRow, slice_frame
 from capture.policies.base import CallRequest, Prepared, RecordedCall
 from capture.results import schema
+from capture.rollouts.call_regions import CallRegions, CoveredObservation
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,12 @@ class BuiltFrame:
     prepared: Prepared
     layers: tuple[int, ...]
     steps: tuple[int, ...]
+    regions: tuple[str, ...] = ()
+    """Names of the regions that are scored, in order."""
+    masks: Masks = field(default_factory=dict)
+    """Masks of those that are known in the frame."""
+    problem: str = ""
+    """Why masks that were given with the call are not used."""
 
 
 class Transfer(Protocol):
@@ -39,11 +54,14 @@ class _HostCall:
 
     call: RecordedCall | Callable[[], RecordedCall]
     keep: Kept
+    regions: CallRegions
 
     def build(self) -> BuiltFrame:
         call = self.call if isinstance(self.call, RecordedCall) else self.call()
+        covered = self.regions.cover(call.prepared[0])
+        call = replace(call, prepared=(covered.prepared,))
         datasets = {name: value.cpu() for name, value in compute_datasets(call, self.keep).items()}
-        return _build(call, call.recording, datasets)
+        return _build(call, covered, call.recording, datasets)
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,7 @@ class _DeviceCall:
     """The datasets of a call on a GPU, which are copied to the host."""
 
     request: CallRequest
+    covered: CoveredObservation
     layers: tuple[int, ...]
     steps: tuple[int, ...]
     host: dict[str, Tensor]
@@ -61,7 +80,7 @@ class _DeviceCall:
 
     def build(self) -> BuiltFrame:
         self.copied.synchronize()
-        return _build(self.request, self, self.host)
+        return _build(self.request, self.covered, self, self.host)
 
 
 class _Axes(Protocol):
@@ -72,11 +91,13 @@ class _Axes(Protocol):
     def steps(self) -> tuple[int, ...]: ...
 
 
-def _build(request: CallRequest, axes: _Axes, datasets: dict[str, Tensor]) -> BuiltFrame:
+def _build(request: CallRequest, covered: CoveredObservation, axes: _Axes, datasets: dict[str, Tensor]) -> BuiltFrame:
     arrays, [errors] = to_host_arrays(datasets)
+    request = CallRequest((covered.prepared,), request.seeds, request.to_robot)
     frame = slice_frame(arrays, BatchRow(0, 0, frame_metadata(request, arrays, 0, errors)))
-    [prepared] = request.prepared
-    return BuiltFrame(frame, errors, prepared, axes.layers, axes.steps)
+    return BuiltFrame(
+        frame, errors, covered.prepared, axes.layers, axes.steps, covered.names, covered.masks, covered.problem
+    )
 
 
 @dataclass(frozen=True)
@@ -86,17 +107,26 @@ class ComputedCall(CallRequest):
     layers: tuple[int, ...]
     steps: tuple[int, ...]
     datasets: dict[str, Tensor]
-    """As `compute_datasets` returns them, on the policy's device."""
+    """As `compute_datasets` returns them, with maps and without regions, on the policy's device."""
 
 
 @dataclass(frozen=True)
 class _ComputedHostCall:
-    """Datasets that are on the host already."""
+    """Datasets that are on the host already; those of regions are still to be computed."""
 
     call: ComputedCall
+    keep: Kept
+    regions: CallRegions
 
     def build(self) -> BuiltFrame:
-        return _build(self.call, self.call, self.call.datasets)
+        covered = self.regions.cover(self.call.prepared[0])
+        return _build(self.call, covered, self.call, _complete(self.call, covered, self.keep))
+
+
+def _complete(call: ComputedCall, covered: CoveredObservation, keep: Kept) -> dict[str, Tensor]:
+    """Return what is kept of the datasets of a call, with the scores of regions, which the call did not know."""
+    has_regions = covered.prepared.coverage is not None
+    return keep.select(add_scores(call.datasets, [covered.prepared], keep) if has_regions else call.datasets)
 
 
 StorableCall = RecordedCall | ComputedCall | Callable[[], RecordedCall]
@@ -115,22 +145,26 @@ class Copier:
         self._keep = keep
         self._streams: dict[torch.device, Any] = {}
 
-    def start(self, call: StorableCall) -> Transfer:
+    def start(self, call: StorableCall, regions: CallRegions) -> Transfer:
         """Start the transfer of a call of one observation, which must not be changed afterwards.
 
-        Does not wait for the device. A function is called later to make the call, which lies on the CPU.
+        Does not wait for the device. A function is called later to make the call, which lies on the CPU. The scores of
+        `regions` are computed with the other datasets, after the call.
         """
         axes: _Axes
         if isinstance(call, ComputedCall):
-            found, axes = call.datasets, call
-            device = next(iter(found.values())).device
+            axes = call
+            device = next(iter(call.datasets.values())).device
             if device.type != "cuda":
-                return _ComputedHostCall(call)
+                return _ComputedHostCall(call, self._keep, regions)
+            covered = regions.cover(call.prepared[0])
+            found = _complete(call, covered, self._keep)
         elif not isinstance(call, RecordedCall) or call.path.device.type != "cuda":
-            return _HostCall(call, self._keep)
+            return _HostCall(call, self._keep, regions)
         else:
-            device = call.path.device
-            found, axes = compute_datasets(call, self._keep), call.recording
+            device, axes = call.path.device, call.recording
+            covered = regions.cover(call.prepared[0])
+            found = compute_datasets(replace(call, prepared=(covered.prepared,)), self._keep)
         if device not in self._streams:
             self._streams[device] = torch.cuda.Stream(device)
         stream = self._streams[device]
@@ -143,4 +177,4 @@ class Copier:
             copied = torch.cuda.Event(blocking=True)
             copied.record(stream)
         request = CallRequest(call.prepared, call.seeds, call.to_robot)
-        return _DeviceCall(request, axes.layers, axes.steps, host, copied, found)
+        return _DeviceCall(request, covered, axes.layers, axes.steps, host, copied, found)

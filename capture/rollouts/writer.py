@@ -37,6 +37,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from capture.errors import UserError
+from capture.rollouts.call_regions import CallRegions
 from capture.rollouts.episode_files import EpisodeFiles
 from capture.rollouts.stream import Episode, EpisodeStream
 from capture.rollouts.transfer import Copier, StorableCall, Transfer
@@ -120,7 +121,9 @@ class RolloutWriter:
         self.folder, self.run = folder, run
         self._max_pending = max_pending
         self._tell = tell or _log.warning
-        self._files = EpisodeFiles(folder, run, self._note_finished)  # for the thread alone from here on
+        self._files = EpisodeFiles(
+            folder, run, self._note_finished, self.note_problem
+        )  # for the thread alone from here on
         self._copier = Copier(run.kept)
         self._changed = threading.Condition()
         """Guards all that follows."""
@@ -210,11 +213,14 @@ class RolloutWriter:
             is_accepted = slot.is_recorded and self._has_room(slot.episode)
             self._pending += is_accepted
             dropped = slot.episode.dropped
+            if is_accepted:
+                names = slot.episode.name_regions(() if slot.masks is None else slot.masks.names)
+                regions = CallRegions(names, slot.masks)
         if not is_accepted:
             self.count_dropped(slot.episode)
             return False
         try:
-            recording = _Recording(slot, self._copier.start(call), dropped)
+            recording = _Recording(slot, self._copier.start(call, regions), dropped)
         except BaseException:
             self._settle_one()
             raise
@@ -222,6 +228,15 @@ class RolloutWriter:
             self._queue.append(recording)
             self._changed.notify_all()
         return True
+
+    def note_problem(self, sentence: str) -> None:
+        """Keep and tell a sentence about what could not be recorded beside a call, once; from any thread."""
+        with self._changed:
+            is_new = sentence not in self._counts.failures
+            if is_new:
+                self._counts = replace(self._counts, failures=(*self._counts.failures, sentence))
+        if is_new:
+            self._notify(sentence)
 
     def end(self, episode: Episode) -> None:
         """Queue the end of an episode, whose file is completed after its recordings."""

@@ -16,6 +16,7 @@ from capture.serve.wire_format import unpack
 
 if TYPE_CHECKING:
     from capture.policies.base import Prepared
+    from capture.rollouts.given_masks import GivenMasks
     from capture.rollouts.stream import CallSlot, EpisodeStream
     from capture.rollouts.transfer import StorableCall
     from capture.rollouts.writer import RolloutWriter
@@ -33,6 +34,8 @@ class Request:
     wishes: Wishes
     prepared: Prepared | None
     """None for a message that only ends an episode."""
+    masks: GivenMasks | None = None
+    """Of objects in its pictures."""
 
 
 @dataclass
@@ -116,7 +119,8 @@ class ClientSession:
             self._decided(decisions)
             if self._stream is not None:
                 self._stream.decisions = decisions
-        return Request(wishes, prepared)
+        masks = None if wishes.masks is None else self._mapper.find_masks(wishes.masks, mapped)
+        return Request(wishes, prepared, masks)
 
     def call(self, request: Request) -> tuple[dict[str, Any], CallRecord | None]:
         """Run the policy; return what is to be answered and, where the call was recorded, what is to be stored then.
@@ -142,6 +146,7 @@ class ClientSession:
         if self._stream is not None:
             record = bool(wishes.record) if self._on_request else wishes.record
             slot = self._stream.start_call(prompt, record=record)
+            slot.masks = request.masks
         is_recorded = slot is not None and slot.is_recorded
         start = time.perf_counter()
         try:

@@ -21,6 +21,7 @@ from capture.datasets.key_mapping import NONE, KeyMapping, map_keys
 from capture.errors import UserError
 from capture.observation import RIGHT_WRIST, Observation
 from capture.provenance import Decision
+from capture.rollouts.given_masks import GivenMasks
 
 PROMPT: Final = "prompt"
 """Key of the task."""
@@ -67,6 +68,8 @@ class ObservationMapper:
         self._options, self._needs_state, self._prompt = options, needs_state, prompt
         self._outline: object = None
         self._mapping: KeyMapping | None = None
+        self._cameras: Mapping[str, str] = {}
+        """Keys of the pictures of the last message -> names."""
 
     def map(self, message: Mapping[str, Any]) -> tuple[Observation, tuple[Decision, ...]]:
         """Return the observation of a message, and the decisions about its keys.
@@ -78,6 +81,7 @@ class ObservationMapper:
             self._mapping = self._find_mapping(parts)
             self._outline = parts.outline
         mapping = self._mapping
+        self._cameras = {key: name for key, name in parts.aliases.items() if name in parts.cameras}
         pictures = {
             slot: picture_from_array(parts.cameras[name], f"the client's picture {name}")
             for slot, name in mapping.cameras.items()
@@ -92,6 +96,28 @@ class ObservationMapper:
         origin = "the client's" if parts.prompt is not None else "the client sends none"
         chosen = Decision("prompt", origin if parts.prompt is not None else "by --prompt", origin, is_certain=True)
         return observation, (*mapping.decisions, chosen)
+
+    def find_masks(self, given: GivenMasks, observation: Observation) -> GivenMasks:
+        """Return masks that came with the observation that was mapped last, by the policy's names of its cameras.
+
+        They may be of any picture of the message; those of pictures that the policy is not shown are left out. Raises
+        UserError for masks of something else, or of another size than the picture.
+        """
+        assert self._mapping is not None
+        slots = {name: slot for slot, name in self._mapping.cameras.items()}
+
+        def rename(camera: str) -> str | None:
+            if camera in observation.pictures:
+                return camera
+            name = self._cameras.get(camera, camera)
+            if name not in self._cameras.values():
+                shown = _list(tuple(self._cameras))
+                raise UserError(f"the masks are of a camera {camera[:40]!r}; the message has pictures of {shown}")
+            return slots.get(name)
+
+        found = given.rename_cameras(rename)
+        found.check_sizes(observation.pictures)
+        return found
 
     def _find_mapping(self, parts: Parts) -> KeyMapping:
         if not parts.cameras:

@@ -60,9 +60,10 @@ class PolicyRunner:
         self._recorder: Any = policy.recorder(layers=setup.layers, steps=setup.steps)
         options = setup.options
         self._replayer: GraphReplayer | None = None
+        # With maps in any case: regions are scored from them after the answer, as masks would change a graph's shapes.
         if graph is not None:
             self._replayer = GraphReplayer(
-                policy, self._recorder, full=options.full, keep=options.kept, graph=graph, tell=tell
+                policy, self._recorder, full=options.full, keep=replace(options.kept, maps=True), graph=graph, tell=tell
             )
 
     @property

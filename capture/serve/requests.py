@@ -4,6 +4,11 @@ With an observation::
 
     {"pi0-capture": {"record": True, "new_episode": True, "seed": 7}, "observation/image": ..., ...}
 
+with masks of objects in its pictures, whose regions are scored (`capture.rollouts.given_masks` has both forms)::
+
+    {"pi0-capture": {"masks": {"observation/image": {"duck": mask}}}, "observation/image": ..., ...}
+    {"pi0-capture": {"masks": {"observation/image": labels}, "mask_values": {"duck": 3, "bowl": [5, 6]}}, ...}
+
 alone, to end the episode that it began::
 
     {"pi0-capture": {"end": True, "success": True}}
@@ -20,9 +25,11 @@ from typing import Any, Final
 import numpy as np
 
 from capture.errors import UserError
+from capture.rollouts.given_masks import VALUES, GivenMasks, read_masks
 
 KEY: Final = "pi0-capture"
 """Key of these in a message, and of what an answer says about its recording."""
+MASKS: Final = "masks"
 MAX_SEED: Final = 2**62 - 1
 
 
@@ -40,6 +47,8 @@ class Wishes:
     """Whether the running episode has ended."""
     success: bool | None = None
     """Whether the episode that ends succeeded; None where the client does not say."""
+    masks: GivenMasks | None = None
+    """Masks of objects in the pictures, by the client's names of the cameras or the policy's."""
 
     @property
     def is_about_an_end(self) -> bool:
@@ -56,14 +65,19 @@ def read_wishes(message: Mapping[str, Any]) -> tuple[Wishes, dict[str, Any]]:
     if KEY not in message:
         return Wishes(), rest
     stated = message[KEY]
-    names = [field.name for field in fields(Wishes)]
+    names = [*(field.name for field in fields(Wishes)), VALUES]
     if not isinstance(stated, Mapping):
         raise UserError(f"{KEY!r} in a message is a map with the keys {', '.join(names)}")
     found: dict[str, Any] = {}
     for name, value in stated.items():
         if name not in names:
             raise UserError(f"{KEY!r} in a message has the unknown key {str(name)[:40]!r}; it takes {', '.join(names)}")
-        found[name] = _read_seed(value) if name == "seed" else _read_truth(name, value)
+        if name not in (MASKS, VALUES):
+            found[name] = _read_seed(value) if name == "seed" else _read_truth(name, value)
+    if stated.get(MASKS) is not None:
+        found[MASKS] = read_masks(stated[MASKS], stated.get(VALUES))
+    elif VALUES in stated:
+        raise UserError(f"{VALUES} of {KEY!r} in a message says what the labels in {MASKS} are; send both")
     wishes = Wishes(**found)
     if rest and wishes.is_about_an_end:
         raise UserError(

@@ -132,7 +132,7 @@ class PictureMasks(LabelledMasks):
     def read(self, frames: Sequence[int]) -> Iterator[Masks]:
         """Yield the masks of `frames` of the episode. An object that a mask lacks is known not to be seen."""
         for observation in self.episode.read_without_pictures(frames):
-            yield _split(self.masks.read(observation.index), self.labels)
+            yield split_labels(self.masks.read(observation.index), self.labels)
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,10 @@ class LabelMasks(LabelledMasks):
                     for camera, values in datasets.items()
                     if values is not None
                 }
-                yield _split(shown, self.labels)
+                yield split_labels(shown, self.labels)
 
 
-def _split(shown: Mapping[str, npt.NDArray[np.integer]], labels: Sequence[tuple[int, str]]) -> Masks:
+def split_labels(shown: Mapping[str, npt.NDArray[np.integer]], labels: Sequence[tuple[int, str]]) -> Masks:
     """Return the masks of regions in pictures of labels, by camera; labels of one name are one region."""
     masks: dict[tuple[str, str], npt.NDArray[np.bool_]] = {}
     for camera, picture in shown.items():
