@@ -12,7 +12,7 @@ chex 0.1.89 and numpydantic 1.6.7 with pydantic 2.10, too.
 Episodes are recorded in FOLDER: every second call of one, one that another prompt ends, and those of a batch of two
 environments (lerobot). Prints the versions it ran with and one line a comparison, and exits with 1 where one fails: the actions are
 those of the same calls unrecorded, bit for bit; the stored attention is what `AttentionRecorder` takes of the same call;
-prompt, state, pictures and actions are what the loop saw; the policy is afterwards as before. Run with lerobot 0.6.1
+prompt, state, pictures and actions are what the loop saw; a region has the mass that the stored maps have on it; the policy is afterwards as before. Run with lerobot 0.6.1
 (transformers 5.5.4) and openpi 15a9616 (transformers 4.53.2), both with torch 2.13.0.
 """
 
@@ -296,6 +296,27 @@ def run(loop: Any, folder: Path, report: Report) -> None:
             report.check("success", json.loads(file.attrs["rollout"])["success"] is (environment == 0))
 
 
+def check_masks(loop: Any, folder: Path, report: Report) -> None:
+    """Compare the stored mass of a region with the stored maps, its mask given by the peer's name of the camera."""
+    mask = np.zeros((90, 160), np.bool_)
+    mask[20:70, 30:110] = True
+    key = {"lerobot": "observation.images.image", "openpi": "base_0_rgb"}[loop.name]
+    expected = loop.call(0, "go")
+    with RolloutRecorder(loop.policy, folder, store="float32", **loop.options()) as recorder:
+        with recorder.masks({key: {"duck": mask}}):
+            recorded = loop.call(0, "go")
+        recorder.end_episode()
+    report.check("actions of a call with masks", np.array_equal(expected, recorded))
+    report.check("masks fit", not recorder.counts.failures, recorder.counts.failures)
+    with h5py.File(folder / "episode_000000.h5") as file:
+        coverage = file["scores/coverage"][0, 0]  # (cameras, rows, cols)
+        maps = file["action/to_image"][0]  # (layers, actions, steps, heads, cameras, rows, cols)
+        inside = np.nan_to_num(coverage) >= 0.5
+        difference = np.abs(maps[..., inside].sum(-1) - file["scores/action/mass"][0, 0]).max()
+        report.check("patches of the region", 20 < inside[0].sum() < 80 and np.isnan(coverage[1]).all(), inside.sum())
+        report.check("mass of the region", difference < LIMIT, difference)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Record rollouts of a peer's own policy.")
     parser.add_argument("peer", choices=("lerobot", "openpi"))
@@ -314,6 +335,7 @@ def main() -> int:
     loop = LerobotLoop(None) if arguments.peer == "lerobot" else OpenpiLoop(arguments.checkout)
     report = Report()
     run(loop, arguments.folder, report)
+    check_masks(loop, arguments.folder / "masks", report)
     return int(report.has_failed)
 
 

@@ -11,12 +11,15 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from commands import WINDOW
 from paths import DEMO, ROOT
-from policy_server import make_client_observation
+from policy_server import make_client_observation, run_client, toy_server
 from remote_servers import RangeServer, SSHDaemon, closing
+from rollouts import record_toy_call
+from toy_policy import ToyPolicy
 from websockets.sync.client import connect
 
 from capture.serve.wire_format import pack, unpack
@@ -138,7 +141,9 @@ def test_commands_of_the_readme_run(folder: Path) -> None:
     names: dict[str, object] = {}
     for block in PYTHON:
         needs = set(re.findall(r"^import (\w+)", block, re.MULTILINE))
-        if "sample_actions" in block or "RolloutRecorder" in block or any(find_spec(name) is None for name in needs):
+        if re.search("sample_actions|RolloutRecorder|openpi_client", block) or any(
+            find_spec(name) is None for name in needs
+        ):
             continue
         before = Path.cwd()
         os.chdir(folder)
@@ -171,3 +176,24 @@ def test_recorder_and_intervention_examples_run_on_a_model(tiny) -> None:
     assert recording.suffix.shape[3] == heads
     baseline, knocked_out = results
     assert (baseline - knocked_out).abs().max() > 1e-3
+
+
+def test_client_example_has_its_masks_scored(tmp_path: Path) -> None:
+    [block] = [block for block in PYTHON if "openpi_client" in block]
+    mask = "mask = np.zeros((90, 160), bool)\nmask[20:60, 40:90] = True\nobservation = observe()\n"
+    with toy_server(tmp_path) as server:
+        program = block.replace("8000", str(server.port)) + "print(json.dumps(None))"
+        run_client(server.port, mask + program)
+    with h5py.File(tmp_path / "episode_000000.h5") as file:
+        assert file["scores/coverage"].attrs["regions"].tolist() == ["duck"]
+        assert np.isfinite(file["scores/action/lift"][...]).all()
+    assert (tmp_path / "episode_000000.regions.h5").is_file()
+
+
+def test_recorder_example_records_a_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [block] = [block for block in PYTHON if "RolloutRecorder" in block]
+    policy = ToyPolicy()
+    monkeypatch.chdir(tmp_path)
+    evaluate = lambda policy: policy.plain([record_toy_call().prepared[0]], seeds=[0])  # noqa: E731
+    exec(compile(block, "README.md", "exec"), {"policy": policy, "evaluate": evaluate})
+    assert json.loads((tmp_path / "rollouts/index.json").read_text())["episodes"][0]["success"] is True

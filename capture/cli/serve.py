@@ -46,8 +46,14 @@ An episode ends when the client disconnects, changes its prompt or is silent; a 
   policy.infer({"pi0-capture": {"end": True, "success": True}})
 and with an observation {"pi0-capture": {"record": True, "new_episode": True, "seed": 7}, ...}, each key optional.
 
-Regions are scored afterwards, as no masks are known yet: keep maps, give the finished files their masks with
-pi0-regions import, then pi0-export table --region. Files of --keep summaries cannot be scored any more.
+In simulation, a client may send masks of objects, in the pixels of the pictures that it sends: of each object, or
+labels (whole numbers, as simulators draw a segmentation) and which of them are which object:
+  {"pi0-capture": {"masks": {"observation/image": {"duck": mask}}}, "observation/image": ..., ...}
+  {"pi0-capture": {"masks": {"observation/image": labels}, "mask_values": {"duck": 3, "bowl": [5, 6]}}, ...}
+The objects are scored as regions (mass, lift, hit, IoU90) while recording, also with --keep summaries, and are the
+regions of the finished file. An object that is not seen has an empty mask; one that is left out is not known in that
+call. Name all in an episode's first call: one that is named later begins another file.
+Without masks: keep maps, give the finished files theirs with pi0-regions import, then pi0-export table --region.
 """
 KEY_VARIABLE: Final = "PI0_CAPTURE_API_KEY"
 """Environment variable of the API key, which a command line would show to every user of the machine."""
