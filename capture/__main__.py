@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
@@ -14,11 +13,11 @@ from typing import TYPE_CHECKING, TextIO
 from capture.errors import UserError
 from capture.stop_request import (
     Handlers,
+    StopState,
     check_stop,
     exit_at_once,
     handle_stop_signals,
     ignore_stop_signals_at_exit,
-    is_ending,
     restore_handlers,
 )
 from capture.terminal_text import replace_control_characters
@@ -59,14 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return serve_clients(NAME, words[1:], _print_error, _print_output)
         return _capture(words)
     except UserError as error:
+        StopState.has_ended = True
         _print_error(str(error))
         return 2
     except KeyboardInterrupt as stop:
+        StopState.has_ended = True
         _print_error("; ".join(["stopped", *getattr(stop, "__notes__", [])]))
         if arguments is None:
             exit_at_once(130)
         return 130
     except ModuleNotFoundError as error:
+        StopState.has_ended = True
         package = (error.name or "").split(".")[0]
         if package in ("", "capture", "viewer", "resources"):
             raise
@@ -74,10 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(f"the package {package} is missing; run pip install 'pi0-attention[{extra}]'")
         return 2
     finally:
+        StopState.has_ended = True
         if arguments is None:  # only this process's exit follows, which takes torch a second: nothing is left to stop
-            while not is_ending():
-                with contextlib.suppress(KeyboardInterrupt):  # of a signal that came when all was done
-                    ignore_stop_signals_at_exit()
+            ignore_stop_signals_at_exit()
         else:
             restore_handlers(handlers)
 

@@ -19,15 +19,22 @@ Handlers = dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | N
 """What the process does on each signal, as `signal.signal` takes and returns it."""
 
 
-class _State:
+class StopState:
+    """What the signal handlers share with the command."""
+
     is_requested = False
+    """Whether a signal has asked to stop."""
     has_ended = False
-    """Whether the command has ended, so that a signal is to be ignored."""
+    """Whether the command has ended, so that a signal is to be ignored.
+
+    Assign it, do not call a function that does: Python runs signal handlers where a function is entered or returned
+    from, so that a signal could still come between the end of the work and such an assignment.
+    """
 
 
 def handle_stop_signals() -> Handlers:
     """Let SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt from now on; return the handlers before."""
-    _State.is_requested = False
+    StopState.is_requested = StopState.has_ended = False
     return {number: signal.signal(number, _stop) for number in stop_signals()}
 
 
@@ -36,7 +43,7 @@ def restore_handlers(handlers: Handlers) -> None:
     for number, handler in handlers.items():
         if handler is not None:  # None: of C code, which Python cannot put back
             signal.signal(number, handler)
-    _State.is_requested = False
+    StopState.is_requested = False
 
 
 def stop_signals() -> list[signal.Signals]:
@@ -51,13 +58,8 @@ def stop_signals() -> list[signal.Signals]:
 
 def check_stop() -> None:
     """Raise KeyboardInterrupt if a signal has asked to stop, also one whose own exception was lost."""
-    if _State.is_requested:
+    if StopState.is_requested:
         raise KeyboardInterrupt
-
-
-def is_ending() -> bool:
-    """Return whether the process only exits: signals are ignored."""
-    return _State.has_ended
 
 
 def ignore_stop_signals_at_exit() -> None:
@@ -66,10 +68,10 @@ def ignore_stop_signals_at_exit() -> None:
     Where C runs Python code, CPython notes a KeyboardInterrupt that leaves it as unhandled, and ends `python -m` by
     SIGINT in place of its exit code. Running other code from C clears the note.
     """
-    _State.has_ended = True  # first: a signal may come between any two calls
+    StopState.has_ended = True
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
-    if _State.is_requested:
+    if StopState.is_requested:
         import ctypes
 
         ctypes.pythonapi.PyRun_SimpleString(b"")
@@ -90,6 +92,6 @@ def exit_at_once(code: int) -> NoReturn:
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
-    if not _State.has_ended:
-        _State.is_requested = True
+    if not StopState.has_ended:
+        StopState.is_requested = True
         raise KeyboardInterrupt

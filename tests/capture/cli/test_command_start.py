@@ -105,6 +105,44 @@ def test_interrupt_in_any_stage_ends_with_one_line_and_code_130(
     assert re.fullmatch(f"pi0-capture: stopped({kept_pattern})?\n", last)
 
 
+SIGNAL_AT_EACH_CALL = """
+import signal, sys
+import capture.__main__ as command
+
+codes = set()
+for position in range(40):
+    remaining = [None]
+
+    def count_down(frame, event, argument):
+        if remaining[0] is not None and event in ("call", "return"):
+            remaining[0] -= 1
+            if remaining[0] < 0:
+                remaining[0] = None
+                signal.raise_signal(signal.SIGINT)
+
+    def finish(words):
+        remaining[0] = position
+        {outcome}
+
+    command._info, command.exit_at_once, sys.argv[1:] = finish, lambda code: None, ["info", "a.h5"]
+    sys.setprofile(count_down)
+    code = command.main()
+    sys.setprofile(None)
+    codes.add(code)
+print(sorted(codes))
+"""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "codes"), [("return 0", [0, 130]), ("raise command.UserError('no file')", [2, 130])]
+)
+def test_signal_at_any_call_after_the_work_prints_no_traceback(outcome: str, codes: list[int]) -> None:
+    script = SIGNAL_AT_EACH_CALL.format(outcome=outcome)
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (completed.returncode, completed.stdout) == (0, f"{codes}\n"), completed.stderr
+    assert set(completed.stderr.splitlines()) <= {"pi0-capture: stopped", "pi0-capture: no file"}
+
+
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_after_the_last_line_prints_no_traceback(tmp_path: Path, kind: signal.Signals) -> None:
     options = ["--demo", "--layers", "3", "--steps", "9", "-o", str(tmp_path / "a.h5")]
