@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -17,6 +19,7 @@ import pytest
 from commands import WINDOW
 from paths import DEMO, ROOT
 from policy_server import make_client_observation, run_client, toy_server
+from preloaded import PreloadedProcess, run_preloaded
 from remote_servers import RangeServer, SSHDaemon, closing
 from rollouts import record_toy_call
 from toy_policy import ToyPolicy
@@ -73,18 +76,18 @@ def run(line: str, folder: Path, home: Path | None = None) -> str:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen", "HOME": str(home or folder), "WINDOW": WINDOW,
     }  # fmt: skip
-    completed = subprocess.run(["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, text=True)
+    if program == "pi0-capture":
+        completed = run_preloaded(shlex.split(shell)[1:], folder, environment)
+    else:
+        completed = subprocess.run(["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, text=True)
     assert completed.returncode == 0, f"{line}\n{completed.stdout}\n{completed.stderr}"
     return completed.stdout
 
 
 def serve(arguments: str, folder: Path) -> str:
     """Start the README's server on a free port, call it as a client would, and end it; return what it printed."""
-    command = [sys.executable, "-m", "capture", *arguments.split(), "--port", "0"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(folder)}
-    server = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    server = PreloadedProcess(["-m", "capture", *arguments.split(), "--port", "0"], folder, environment)
     lines: list[str] = []
     while not (address := re.search(r"ws://\S+:\d+", "".join(lines[-1:]))):
         lines.append(server.stderr.readline())
@@ -94,7 +97,7 @@ def serve(arguments: str, folder: Path) -> str:
         assert "pi0-capture" in unpack(client.recv())
         client.send(pack({**make_client_observation(), **policy_state}))
         assert unpack(client.recv())["actions"].shape == (15, 8)
-    server.terminate()
+    server.send_signal(signal.SIGTERM)
     output, errors = server.communicate(timeout=120)
     assert server.returncode == 0, errors
     return output

@@ -1,14 +1,15 @@
 """Write a small results file repeatedly, with a disk failure one system call later each time.
 
 Run with `broken_disk.c` preloaded: `broken_disk.py FOLDER MODE [STRIDE]`, with a MODE of `disk_break`, or `r` to kill a
-run that resumes a killed one, or `s` to kill one that resumes a killed resume. Prints one JSON object per failure point. After each failure the same run is repeated
-without failures and must complete. Every attempt and every inspection of its file is a forked process, so that a crash
-or a hang of HDF5 is a result like any other.
+run that resumes a killed one, or `s` to kill one that resumes a killed resume. Prints one JSON object per failure
+point. After each failure the same run is repeated without failures and must complete. Every attempt and every
+inspection of its file is a forked process, so that a crash or a hang of HDF5 is a result like any other.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import random
@@ -172,6 +173,7 @@ def main() -> None:
     calls = int(run_attempt(disk, folder, "c", 0)["message"].lstrip("."))
     for old in folder.iterdir():
         old.unlink()
+    gc.freeze()  # the collection at the end of each forked process is a third of its work otherwise
     rng = random.Random(calls)
     for when in range(1, calls + 1, stride):
         earlier: tuple[int, ...] = ()

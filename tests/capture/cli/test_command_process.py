@@ -15,20 +15,14 @@ import h5py
 import numpy as np
 import pytest
 from paths import ROOT
+from preloaded import PreloadedProcess
 
 from capture.__main__ import main
 from capture.results import schema
 
 
-def start_command(*arguments: str, **options) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "capture", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **options},
-    )
+def start_command(*arguments: str) -> PreloadedProcess:
+    return PreloadedProcess(["-m", "capture", *arguments], ROOT)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
@@ -124,11 +118,17 @@ def test_install_without_extras_names_the_missing_extra(tmp_path):
 
 
 def test_output_survives_ascii_terminal(command, checkpoint):
-    process = start_command(*command, "--prompt", "go", "--dry-run", PYTHONIOENCODING="ascii")
-    out, err = process.communicate(timeout=120)
+    process = subprocess.run(
+        [sys.executable, "-m", "capture", *command, "--prompt", "go", "--dry-run"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
     assert process.returncode == 0
-    assert err == f"pi0-capture: loading PyTorch\npi0-capture: opening checkpoint {checkpoint}\n"
-    assert "'\\u2581" in out  # the blank in front of a word, as the vocabulary writes it
+    assert process.stderr == f"pi0-capture: loading PyTorch\npi0-capture: opening checkpoint {checkpoint}\n"
+    assert "'\\u2581" in process.stdout  # the blank in front of a word, as the vocabulary writes it
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
@@ -139,15 +139,12 @@ def test_closed_pipe_does_not_end_run(command, tmp_path, stream):
     read, write = os.pipe()
     os.close(read)
     try:
-        completed = subprocess.run(
-            [sys.executable, "-m", "capture", *command, "--prompt", long, "--layers", "0", "-o", str(output)],
-            check=False,
-            cwd=ROOT,
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: write},
-        )
+        arguments = ["-m", "capture", *command, "--prompt", long, "--layers", "0", "-o", str(output)]
+        process = PreloadedProcess(arguments, ROOT, **{stream: write})
     finally:
         os.close(write)
-    assert completed.returncode == 0
-    assert b"Traceback" not in (completed.stdout or b"") + (completed.stderr or b"")
-    assert b"Exception ignored" not in (completed.stderr or b"")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert "Traceback" not in out + err
+    assert "Exception ignored" not in err
     assert h5py.is_hdf5(output)

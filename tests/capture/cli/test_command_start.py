@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from paths import ROOT
+from preloaded import PreloadedProcess
 
 from capture.__main__ import main
 from capture.stop_request import check_stop
@@ -88,8 +89,13 @@ def test_first_line_is_printed_before_numpy_and_torch_are_imported(tmp_path: Pat
 def test_interrupt_in_any_stage_ends_with_one_line_and_code_130(
     tmp_path: Path, stage: str, kind: signal.Signals
 ) -> None:
-    command = [sys.executable, "-m", "capture", "--demo", "-o", str(tmp_path / "a.h5")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    arguments = ["-m", "capture", "--demo", "-o", str(tmp_path / "a.h5")]
+    process: subprocess.Popen[str] | PreloadedProcess
+    if stage in ("loading PyTorch", "loading transformers"):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen([sys.executable, *arguments], text=True, cwd=ROOT, **pipes)
+    else:
+        process = PreloadedProcess(arguments, ROOT)
     assert process.stderr is not None
     lines = []
     for line in process.stderr:
@@ -146,8 +152,7 @@ def test_signal_at_any_call_after_the_work_prints_no_traceback(outcome: str, cod
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_after_the_last_line_prints_no_traceback(tmp_path: Path, kind: signal.Signals) -> None:
     options = ["--demo", "--layers", "3", "--steps", "9", "-o", str(tmp_path / "a.h5")]
-    command = [sys.executable, "-m", "capture", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    process = PreloadedProcess(["-m", "capture", *options], ROOT)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("next  "):

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import h5py
 import pytest
 from paths import ROOT
 from policy_server import make_client_observation
+from preloaded import PreloadedProcess
 from websockets.sync.client import connect
 
 from capture.__main__ import main
@@ -78,14 +78,11 @@ def test_missing_package_names_the_extra(
 
 def test_server_process_serves_records_and_ends_on_sigterm(checkpoint: Path, tmp_path: Path) -> None:
     command = [
-        *(sys.executable, "-m", "capture", "serve", "--checkpoint", str(checkpoint), "--device", "cpu"),
+        *("-m", "capture", "serve", "--checkpoint", str(checkpoint), "--device", "cpu"),
         *("--sizes", str(checkpoint / "sizes.json"), "--denoise-steps", "2", "--dtype", "float32", "--port", "0"),
         *("-o", "runs", "--steps", "1", "--api-key", "secret", "-v"),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    server = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    server = PreloadedProcess(command, tmp_path, {**os.environ, "PYTHONPATH": str(ROOT)})
     lines = []
     try:
         for line in server.stderr:
@@ -103,7 +100,7 @@ def test_server_process_serves_records_and_ends_on_sigterm(checkpoint: Path, tmp
             server.send_signal(signal.SIGTERM)
             output, errors = server.communicate(timeout=60)
     finally:
-        server.kill()
+        server.send_signal(signal.SIGKILL)
     assert server.returncode == 0, errors
     assert output.splitlines() == [
         "answered 1 call; 1 of 1 calls recorded in 1 episodes",

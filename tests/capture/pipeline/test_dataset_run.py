@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from paths import ROOT
+from preloaded import PreloadedProcess
 
 from capture.__main__ import main
 from capture.pipeline import writer_worker
@@ -61,10 +62,12 @@ def assert_same_frames(first: Path, second: Path) -> None:
         assert second_file.attrs["complete"]
 
 
-def start_process(options: list[str], start: tuple[str, ...] = (sys.executable, "-m", "capture"), **more: str):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **more}
+def start_ranks(options: list[str]) -> subprocess.Popen[str]:
+    """Start two ranks of a capture with torchrun."""
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "capture")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([*start, *options], cwd=ROOT, env=environment, **pipes)
+    return subprocess.Popen([*torchrun, *options], cwd=ROOT, env=environment, **pipes)
 
 
 def test_dataset_run_writes_a_file_per_episode_and_an_index(command: list[str], tmp_path: Path, capsys) -> None:
@@ -162,7 +165,7 @@ def test_run_killed_repeatedly_ends_with_the_same_files(command: list[str], tmp_
     folder = tmp_path / "runs"
     killed, frames_done = 0, []
     for expected in (3, 24, 45):
-        running = start_process([*options, "-o", str(folder)])
+        running = PreloadedProcess(["-m", "capture", *options, "-o", str(folder)], ROOT)
         deadline = time.monotonic() + 90
         while running.poll() is None and time.monotonic() < deadline:
             if sum(count_frames_done(folder)) >= expected:
@@ -196,8 +199,7 @@ def count_frames_done(folder: Path) -> list[int]:
 def test_two_ranks_shard_the_episodes(command: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     options = [*command, "--frames", "::4", "-o", str(folder)]
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "capture")
-    running = start_process(options, torchrun)
+    running = start_ranks(options)
     out, err = running.communicate(timeout=240)
     assert running.returncode == 0, err
     assert "4 done, 0 finished before, 0 failed; 13 frames" in out
@@ -217,8 +219,7 @@ def test_failure_in_one_rank_does_not_end_the_other(command: list[str], tmp_path
     episode_files.truncate(next(iter(sorted(broken.glob("videos/*/*/file-001.mp4")))), 0.3)
     folder = tmp_path / "runs"
     options = [*command[:-1], str(broken), "--frames", "::4", "-o", str(folder)]
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "capture")
-    running = start_process(options, torchrun)
+    running = start_ranks(options)
     out, err = running.communicate(timeout=240)
     assert running.returncode == 1
     assert "3 done, 0 finished before, 1 failed" in out, err

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import pytest
 from paths import ROOT, SUPPORT
+from preloaded import run_preloaded
 from synthetic_episodes import (
     LENGTHS,
     ActAfterFrames,
@@ -263,10 +262,10 @@ def test_killed_run_with_several_writers_is_resumed(
     run_jobs(setup, make_jobs(tmp_path / "whole"), ProgressLog())
     folder = tmp_path / "runs"
     path = os.pathsep.join([str(Path(__file__).parent), str(SUPPORT), str(ROOT)])
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     for after in (4, 3):
-        command = [sys.executable, "-c", KILLED, str(checkpoint), str(folder), str(after)]
-        assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+        arguments = ["-c", KILLED, str(checkpoint), str(folder), str(after)]
+        ended = run_preloaded(arguments, ROOT, os.environ | {"PYTHONPATH": path})
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
     start_writers(2)
     progress = ProgressLog()
     outcome = run_jobs(setup, make_jobs(folder), progress)
