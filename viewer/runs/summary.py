@@ -87,7 +87,9 @@ class RunSummary:
         self.run, self.folder, self._list = run, folder, listed
         by_file = {episode.file: episode for episode in list_done(run) if episode.file in listed.episodes}
         read = [listed.episodes[file] for file in by_file]
-        kept = [episode for episode in read if episode.data]
+        self._files = find_data(folder, {episode.data for episode in read if episode.data})
+        self._missing = {episode.data for episode in read if episode.data} - {path.name for path in self._files}
+        kept = [episode for episode in read if episode.data and episode.data not in self._missing]
         self.episodes: tuple[run_index.Episode, ...] = tuple(by_file[episode.file] for episode in kept)
         """Finished episodes with numbers, in the run's order, which decides what a bootstrap draws."""
         self.left_out = tuple(episode for episode in read if not episode.data)
@@ -100,7 +102,6 @@ class RunSummary:
         for place, member in enumerate(kept):
             if member.number < len(self._place_of):
                 self._place_of[member.number] = place
-        self._files = find_data(folder, {episode.data for episode in kept})
         self._database: Database | None = None
         self._is_closed = False
         self._lock = threading.Lock()
@@ -125,7 +126,7 @@ class RunSummary:
     @property
     def state(self) -> SummaryState:
         """How much of the run it holds."""
-        return read_state(self.run, self._list.subject, self._list)
+        return read_state(self.run, self._list.subject, self._list, self._missing)
 
     def atlas(self, query: RunQuery) -> RunAtlas:
         """Return the answer for every head.

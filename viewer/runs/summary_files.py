@@ -22,6 +22,8 @@ from viewer.runs import named_object
 from viewer.runs.query import MAX_TEXT, Subject, is_actions
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from capture.remote.address import Location
     from viewer.io.run_index import Run
 
@@ -126,8 +128,17 @@ def list_done(run: Run) -> list[run_index.Episode]:
     return [episode for episode, status in zip(run.episodes, states, strict=True) if status.state == "done"]
 
 
-def read_state(run: Run, subject: Subject, listed: SummaryList | None) -> SummaryState:
-    """Return how much of a run a summary holds; None for no summary yet."""
+def read_state(
+    run: Run, subject: Subject, listed: SummaryList | None, missing_data: Collection[str] = ()
+) -> SummaryState:
+    """Return how much of a run a summary holds.
+
+    Args:
+        run: The run.
+        subject: What is summarised.
+        listed: The summary's list of episodes; None for no summary yet.
+        missing_data: Names of Parquet files that the list names and that are not there.
+    """
     done = list_done(run)
     objects = named_object.digest_objects(find_objects_file(run, subject))
     known = {} if listed is None or listed.objects != objects else listed.episodes
@@ -135,6 +146,7 @@ def read_state(run: Run, subject: Subject, listed: SummaryList | None) -> Summar
     stamps = {episode.file: make_stamp(run.folder / episode.file) if is_here else "" for episode in done}
     read = [known[file] for file, stamp in stamps.items() if file in known and stamp in {known[file].stamp, ""}]
     about = [(episode, stamps[episode.file]) for episode in done]
+    read = [episode for episode in read if episode.data not in missing_data]
     left_out = tuple(episode for episode in read if not episode.data)
     return SummaryState(len(stamps), len(read), left_out, _digest(f"{objects} {about}"))
 

@@ -40,6 +40,8 @@ class Episodes(QObject):
     """The listed episodes or their order have changed."""
     marked = Signal(object)
     """The states of some episodes have changed: a list of their indices."""
+    folder_changed = Signal()
+    """Files of the run may have appeared, vanished or been replaced: also without a change of states."""
     sighted = Signal()
     """Rows whose prompts and frames are not yet known have become visible: their indices are in `seen`."""
     moved = Signal()
@@ -142,6 +144,7 @@ class Episodes(QObject):
                 for number in changed:
                     self.damaged.pop(number, None)
                 self.marked.emit(changed)
+        self.folder_changed.emit()
         self._watch()
 
     def note_unknown_row(self, number: int) -> None:

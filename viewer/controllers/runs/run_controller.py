@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
 from viewer.controllers.runs.parts_ahead import PartsAhead
+from viewer.controllers.runs.run_watch import RunWatch
 from viewer.controllers.runs.slow_mark import SlowMark
 from viewer.controllers.runs.stages import (
     CellAnswer,
     Stage,
-    count_done,
     explain_empty,
     explain_left_out,
     find_missing,
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from viewer.runs.answers import RunAtlas
     from viewer.runs.query import RunQuery, Subject
     from viewer.runs.summary import RunSummary
+    from viewer.runs.summary_files import SummaryState
 
-UPDATE_MILLISECONDS: Final = 3000
-"""Time after a new episode in which more of them are waited for, before the summary is updated."""
 FAILED: Final = "The answer could not be computed; the log says why. Ask something else, or try again."
 
 
@@ -79,14 +78,12 @@ class RunController(QObject):
         self._history = ViewHistory()
         self._is_cell_chosen = False
         """Whether the user chose the shown head; else each answer shows its most significant one."""
-        self._made: tuple[Subject | None, int] = None, 0
-        """The subject whose summary was last made, and how many episodes were finished then."""
+        self._made: tuple[Subject | None, str] = None, ""
+        """The subject whose summary was last made, and the signature of the run then."""
         self.slow_mark = SlowMark(self)
         self._parts_ahead = PartsAhead(self, lambda: self._summary)
-        self._update_timer = QTimer(self)
-        self._update_timer.setSingleShot(True)
-        self._update_timer.setInterval(UPDATE_MILLISECONDS)
-        self._update_timer.timeout.connect(self._update_summary)
+        self._watch = RunWatch(self)
+        self._watch.changed.connect(self._update_summary)
         self.build.progressed.connect(self.stage_changed)
         self.build.written.connect(self._on_written)
         self.build.ended.connect(self._on_build_ended)
@@ -113,13 +110,10 @@ class RunController(QObject):
         if open_run is self._open_run:
             return
         self.build.end()
-        self._update_timer.stop()
+        self._watch.set_run(open_run)
         self._forget()
         self._open_run = open_run
         self.view, self._is_cell_chosen, self._history = RunView(), False, ViewHistory()
-        if open_run is not None:
-            open_run.episodes.listed.connect(self._on_episodes_changed)
-            open_run.episodes.marked.connect(self._on_episodes_changed)
         self.changed.emit()
         self._begin()
 
@@ -133,7 +127,7 @@ class RunController(QObject):
         self.is_active = active
         if active:
             self._begin()
-            self._on_episodes_changed()
+        self._watch.set_active(active)
 
     def _begin(self) -> None:
         """Open the summary of what is asked, or have it made."""
@@ -173,26 +167,28 @@ class RunController(QObject):
         self.slow_mark.start()
         self._compute("summary", lambda: open_summary(run, subject), lambda opened: self._take_summary(subject, opened))
 
-    def _take_summary(self, subject: Subject, opened: tuple[RunSummary | None, int, int]) -> None:
-        summary, done, total = opened
+    def _take_summary(self, subject: Subject, opened: tuple[RunSummary | None, SummaryState]) -> None:
+        summary, state = opened
         if subject != self.view.resolved_query.subject:
             if summary is not None:
                 summary.close()
             return
+        self._watch.signature = state.signature
+        is_building = self.build.is_running and self.build.subject == subject
         if summary is None or not summary.episodes:
             if summary is not None:
                 summary.close()
-            if summary is not None and done >= total and not self.build.is_running:
+            if summary is not None and state.is_complete and not is_building:
                 self._forget_answers()
-                self._set_stage(Stage("empty", explain_left_out(summary, total)))
+                self._set_stage(Stage("empty", explain_left_out(summary, state.total)))
             else:
                 self._make_summary(subject)
             return
         self._forget_summary()
         self._summary, self._subject = summary, subject
-        if done >= total:
-            self._made = subject, total
-        elif self._made != (subject, total):
+        if state.is_complete:
+            self._made = subject, state.signature
+        elif not is_building and self._made != (subject, state.signature):
             self._make_summary(subject)
         self._ask_atlas()
 
@@ -210,7 +206,7 @@ class RunController(QObject):
         if run is None or not self.is_active:
             return
         is_update = self.stage.kind == "empty" and self._made[0] == subject
-        self._made = subject, count_done(self._open_run)
+        self._made = subject, self._watch.signature
         if self._subject != subject:  # the answers to another question would be taken for this one's
             self._forget_answers()
         self.build.start(run.index or run.folder, subject)
@@ -243,22 +239,14 @@ class RunController(QObject):
             self._open_summary()
         self.stage_changed.emit()
 
-    def _on_episodes_changed(self, _: object = None) -> None:
-        """Update the summary soon after an episode was finished, together with those that finish meanwhile."""
-        if (
-            self._made[0] is not None
-            and count_done(self._open_run) != self._made[1]
-            and not self._update_timer.isActive()
-        ):
-            self._update_timer.start()
-
     def _update_summary(self) -> None:
+        """Read what has changed, together with what changes while a summary is made."""
         if not self.is_active or self.run is None or self.stage.kind in {"stopped", "not installed", "problem"}:
             return
         if self.build.is_running:
-            self._update_timer.start()
-        elif count_done(self._open_run) != self._made[1]:
-            self._make_summary(self.view.resolved_query.subject)
+            self._watch.check_later()
+        else:
+            self._open_summary()
 
     # Questions and answers
 
@@ -394,7 +382,7 @@ class RunController(QObject):
 
     def stop(self) -> None:
         """End what runs in the background, before the window ends."""
-        self._update_timer.stop()
+        self._watch.stop()
         self.build.end()
         self.worker.close(wait=True)
         self._forget_summary()

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from viewer.controllers.episodes.run import OpenRun
     from viewer.io.run_index import Run
     from viewer.runs.answers import Distribution, RunAtlas, RunCurve
     from viewer.runs.query import Subject
     from viewer.runs.summary import RunSummary
+    from viewer.runs.summary_files import SummaryState
 
 Kind = Literal["no run", "not here", "not installed", "building", "stopped", "problem", "failed", "empty", "ready"]
 
@@ -47,20 +47,20 @@ def find_missing() -> str:
     return database.find_missing()
 
 
-def open_summary(run: Run, subject: Subject) -> tuple[RunSummary | None, int, int]:
-    """Return the summary of a subject, and how many of how many finished episodes it has read."""
+def open_summary(run: Run, subject: Subject) -> tuple[RunSummary | None, SummaryState]:
+    """Return the summary of a subject, and how much of the run it has read."""
     from viewer.runs.summary import RunSummary
+    from viewer.runs.summary_files import read_state
 
     summary = RunSummary.open(run, subject)
-    if summary is None:
-        return None, 0, 0
-    state = summary.state
-    return summary, state.done, state.total
+    return summary, read_state(run, subject, None) if summary is None else summary.state
 
 
-def count_done(open_run: OpenRun | None) -> int:
-    """Return the number of finished episodes of a run."""
-    return 0 if open_run is None else sum(status.state == "done" for status in open_run.episodes.statuses)
+def find_signature(run: Run, subject: Subject) -> str:
+    """Return what changes when the files of a run change that a summary is made of."""
+    from viewer.runs.summary_files import read_state
+
+    return read_state(run, subject, None).signature
 
 
 def explain_empty(atlas: RunAtlas) -> str:

@@ -7,8 +7,9 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import make_run
 import pytest
-from planted_run import write_planted_run
+from planted_run import FRAMES, HEADS, LAYERS, PLANTED, write_planted_run
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 from run_page_driver import QUESTION, ask_and_wait, get_run_page, has_answer
@@ -16,6 +17,7 @@ from run_window import file_name, show_run
 from window_driver import close, spin, until
 
 from viewer.export import metadata
+from viewer.export.masks.__main__ import main as track_regions
 from viewer.model.view_state import ViewState
 from viewer.runs.query import RunQuery
 from viewer.runs.run_view import RunView, parse_run_view
@@ -147,7 +149,7 @@ def test_new_episode_is_included_while_the_page_is_shown(app: QApplication, tmp_
         page = ask_and_wait(window, QUESTION)
         assert page.controller.atlas is not None
         assert page.controller.atlas.all.episodes.max() == 3
-        page.controller._update_timer.setInterval(0)
+        page.controller._watch.timer.setInterval(0)
         write_planted_run(folder, 4)
         assert window.files.run is not None
         window.files.run.episodes.look()
@@ -156,6 +158,56 @@ def test_new_episode_is_included_while_the_page_is_shown(app: QApplication, tmp_
         assert window.runs.is_page_shown
     finally:
         close(window)
+
+
+def test_changes_of_files_and_outcomes_are_shown_while_the_page_is_open(app: QApplication, tmp_path: Path) -> None:
+    folder = write_planted_run(tmp_path / "changed", 2)
+    window = show_run(folder, tmp_path)
+    try:
+        window.runs.show_page()
+        page = ask_and_wait(window, QUESTION)
+        controller, before = page.controller, value_of(page)
+        for timer in (controller._watch.timer, controller._watch._look_timer):
+            timer.setInterval(0)
+        recorded = make_run.write_episode(
+            tmp_path / "other", 0, frames=FRAMES, layers=LAYERS, heads=HEADS, size=(36, 64)
+        )
+        recorded.replace(folder / "episode_000000.h5")  # recorded once more, without the planted head
+        until(lambda: value_of(page) < before / 2, 60)
+        entries = [make_run.make_entry(number, frames=FRAMES, success=None) for number in range(2)]
+        make_run.write_index(folder, entries)
+        until(lambda: not page.controls.contrast.isEnabled(), 60)
+        (folder / "episode_000000.h5").unlink()
+        until(lambda: controller.atlas is not None and controller.atlas.all.episodes.max() == 1, 60)
+        assert "mean over 1 episode with 4 frames" in page.heading.text
+    finally:
+        close(window)
+
+
+def test_regions_of_an_episode_that_change_elsewhere_are_read_when_the_page_is_shown_again(
+    app: QApplication, tmp_path: Path
+) -> None:
+    folder = write_planted_run(tmp_path / "regions", 1)
+    query = replace(QUESTION, region="duck")
+    window = show_run(folder, tmp_path)
+    try:
+        window.runs.show_page()
+        page = get_run_page(window)
+        page.controller.ask(query)
+        until(lambda: page.controller.stage.kind == "empty", 60)
+        window.runs.leave_page()
+        assert track_regions(["track", str(folder / "episode_000000.h5"), "duck=exterior:4-8,4-8@0"]) in {0, 1}
+        window.runs.show_page()
+        until(lambda: has_answer(page.controller), 60)
+        assert "Mass in region duck" in page.heading.text
+    finally:
+        close(window)
+
+
+def value_of(page: RunPage) -> float:
+    """Return the mean of the planted head."""
+    assert page.controller.atlas is not None
+    return float(page.controller.atlas.all.mean[PLANTED])
 
 
 def test_sheet_exports_a_figure_that_opens_on_the_page_again(page: RunPage, window: MainWindow, tmp_path: Path) -> None:
