@@ -143,7 +143,8 @@ def describe_few(*counts: int) -> str:
     if not few:
         return ""
     share = 100 * (1 - 2 / 2**few)
-    return f" Intervals of {few} episodes are too short: they hold the truth in about {share:.0f} % of runs at most."
+    most = f"about {share:.0f} % of runs at most"
+    return f" Bootstrap intervals of {few} episodes are too short: they hold the truth in {most}."
 
 
 def describe_marks(contrast: Contrast) -> str:

@@ -105,8 +105,8 @@ def test_heads_that_cannot_be_tested_are_not_said_to_agree():
     ("episodes", "sentence"),
     [
         (1, "One episode has no interval: intervals are over episodes, as frames of one are not independent."),
-        (2, "Intervals of 2 episodes are too short: they hold the truth in about 50 % of runs at most."),
-        (4, "Intervals of 4 episodes are too short: they hold the truth in about 88 % of runs at most."),
+        (2, "Bootstrap intervals of 2 episodes are too short: they hold the truth in about 50 % of runs at most."),
+        (4, "Bootstrap intervals of 4 episodes are too short: they hold the truth in about 88 % of runs at most."),
         (5, "frames of one episode are not independent."),
     ],
 )

@@ -60,6 +60,8 @@ STRIP: Final = 48.0
 CURVE: Final = 190.0
 LABELS: Final = 96.0
 CURVE_LABELS: Final = 44.0
+SWATCH: Final = 14.0
+"""Pixels of a line of the legend."""
 COLORS: Final = "inferno"
 
 
@@ -131,7 +133,7 @@ class RunContent:
 
     def _side_height(self) -> float:
         rows = max(len(self.answer.atlas.groups), 1)
-        return 20 + len(self._lines()) * LINE + 10 + rows * STRIP + FOOT + 14 + 20 + CURVE + 20
+        return 20 + len(self._lines()) * LINE + 10 + rows * STRIP + FOOT + 14 + 20 + LINE + CURVE + 20
 
     def paint(self, painter: QPainter, left: float, top: float) -> None:
         """Draw it from its upper left corner."""
@@ -183,7 +185,21 @@ class RunContent:
         if answer.curve is not None and len(find_points(answer.curve)):
             title = QRectF(left, box.bottom() + 14, SIDE, 18)
             text_layout.draw_line(painter, title, "Over the time of an episode", t.text, 12, bold=True)
-            _draw_curves(painter, QRectF(left, title.bottom() + 4, SIDE, CURVE), answer.curve)
+            legend = QRectF(left, title.bottom() + 2, SIDE, LINE)
+            _draw_legend(painter, legend, answer.curve)
+            _draw_curves(painter, QRectF(left, legend.bottom() + 4, SIDE, CURVE), answer.curve)
+
+
+def _draw_legend(painter: QPainter, box: QRectF, curve: RunCurve) -> None:
+    """Write what a line and its band are, after the colour and the name of each group where there are several."""
+    t, x = theme.active(), box.left()
+    for line in make_curve_chart(curve).lines if len(curve.groups) > 1 else ():
+        drawing.fill(painter, QRectF(x, box.center().y() - 1, SWATCH, 3), theme.color(line.color), 1.5)
+        name = QRectF(x + SWATCH + 5, box.top(), box.right() - x - SWATCH - 5, box.height())
+        x = name.left() + text_layout.draw_line(painter, name, line.name, t.text, FONT) + 14
+    has_band = any(np.isfinite(group.low).any() for group in curve.groups)
+    text = "mean and 95 % interval over episodes" if has_band else "mean over episodes"
+    text_layout.draw_line(painter, QRectF(x, box.top(), box.right() - x, box.height()), text, t.secondary, FONT)
 
 
 def _draw_curves(painter: QPainter, area: QRectF, curve: RunCurve) -> None:

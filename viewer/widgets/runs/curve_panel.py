@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QPointF, QSize
-from PySide6.QtGui import QContextMenuEvent
+from PySide6.QtCore import QPointF, QSize, Qt
+from PySide6.QtGui import QContextMenuEvent, QFocusEvent, QKeyEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis.scores import find_score
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class RunCurvePanel(LinePanel):
-    """Curves over normalised time; hovering reads every line, and there is no cursor."""
+    """Curves over normalised time; hovering or the arrow keys read every line, and there is no cursor."""
 
     HAS_LOADING_MARK = False
 
@@ -102,6 +102,22 @@ class RunCurvePanel(LinePanel):
             text = f"{format_number(group.mean[part], score)} ({low} to {high}), {counted}"
             rows.append((line.color, line.name, text))
         return rows
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
+        key, last = Qt.Key(event.key()), self.point_count() - 1
+        if key not in moves or last < 0 or event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
+            super().keyPressEvent(event)
+            return
+        first = 0 if key == Qt.Key.Key_Right else last
+        point = first if self.hovered is None else min(max(self.hovered + moves[key], 0), last)
+        self.hover(point)
+        values = "; ".join(f"{name}: {value}" for _, name, value in self.read_out_rows(point))
+        self.setAccessibleDescription(f"{self.name_point(point)}; {values}")
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        self.hover(None)
 
     def is_over_frames(self) -> bool:
         return False

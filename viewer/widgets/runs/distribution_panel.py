@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QRect, QRectF, QSize
+from PySide6.QtCore import QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QContextMenuEvent, QPainter
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
@@ -37,6 +37,7 @@ class DistributionPanel(PlotPanel):
         super().__init__(session, "Distribution over episodes", parent)
         self.controller = controller
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # so that the keyboard reaches its menu
         self._strips: tuple[StripGroup, ...] = ()
         self._axis: Axis | None = None
         self._lines: list[str] = []
@@ -88,6 +89,8 @@ class DistributionPanel(PlotPanel):
         if self._axis is not None:
             box = QRectF(0, line.top() + 6, self.width() - 4, self.height() - line.top() - 6)
             draw_strips(painter, box, self._strips, self._axis, LABELS, marked=self.marked_value)
+        if self.hasFocus():
+            drawing.ring(painter, QRectF(self.rect()), theme.color(t.accent))
 
     def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
         answer = self.controller.cell

@@ -16,7 +16,7 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QContextMenuEvent, QHelpEvent, QKeyEvent, QMouseEvent, QPainter
+from PySide6.QtGui import QContextMenuEvent, QFocusEvent, QHelpEvent, QKeyEvent, QMouseEvent, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QListView,
@@ -176,12 +176,28 @@ class RankingList(QListView):
         self.setStyleSheet(theme.sheet() + "QListView { background: transparent; border: none; outline: none; }")
 
     def _on_answered(self) -> None:
-        answer = self.controller.cell
+        answer, before = self.controller.cell, self._file_of(self.currentIndex()) if self.hasFocus() else ""
         self.pointed_link = None
         if answer is None:
             self.values.show_values((), None)
         else:
             self.values.show_values(answer.distribution.values, find_score(answer.distribution.query.score))
+        if before:
+            rows = (row for row, episode in enumerate(self.values.values) if episode.file == before)
+            self.setCurrentIndex(self.values.index(next(rows, 0), 0))
+
+    def _file_of(self, index: Index) -> str:
+        """Return the file of the episode of a row; empty for none."""
+        return self.values.values[index.row()].file if index.isValid() else ""
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        super().focusInEvent(event)
+        self.select_current_row()
+
+    def select_current_row(self) -> None:
+        """Show which row the keys act on: the current one, or the first."""
+        if not self.selectionModel().hasSelection():  # Qt makes the first row current without showing it
+            self.setCurrentIndex(self.values.index(max(self.currentIndex().row(), 0), 0))
 
     def link_boxes(self, row: QRect) -> tuple[QRectF, QRectF]:
         """Return where the two links of a row are; `row` is its rectangle."""

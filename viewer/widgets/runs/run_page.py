@@ -216,7 +216,11 @@ class RunPage(QWidget):
             self.update_note.relabel(f"{progress.done} of {progress.total} episodes read · Stop")
             self.update_note.setToolTip("The answer is of the episodes read so far; a click stops reading the others")
         if kind == "ready":
+            focused = self.window().focusWidget()
+            is_free = focused is None or focused is self.window() or self.message.isAncestorOf(focused)
             self.stack.setCurrentWidget(self.splitter)
+            if is_free and self.isVisible():
+                self.atlas.setFocus()
         else:
             message = describe_stage(controller.stage, controller.build, controller.view.query)
             self.message.show_message(
@@ -282,8 +286,7 @@ class RunPage(QWidget):
 
     def _focus_ranking(self) -> None:
         self.ranking.setFocus()
-        if not self.ranking.currentIndex().isValid():
-            self.ranking.setCurrentIndex(self.ranking.values.index(0, 0))
+        self.ranking.select_current_row()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:

@@ -95,6 +95,13 @@ def test_caption_of_a_figure_says_question_counts_and_run(run_as_working_folder,
         assert words in text.replace("\n", " "), words
 
 
+def test_curves_of_a_figure_have_a_legend(run_as_working_folder, tmp_path):
+    main(["run", run_as_working_folder, *ASK, "--compare", "--no-caption", "-o", "out", "--format", "svg"])
+    text = next((tmp_path / "out").rglob("*.svg")).read_text()
+    assert [text.count(f">{name}<") for name in ("success", "failure")] == [2, 2], "of the strips and of the curves"
+    assert ">mean and 95 % interval over episodes<" in text
+
+
 def test_existing_figure_is_replaced_only_when_asked(run_as_working_folder, capsys):
     assert main(["run", run_as_working_folder, *ASK, "-o", "out"]) == 0
     assert main(["run", run_as_working_folder, *ASK, "-o", "out"]) == 2

@@ -12,10 +12,11 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtTest import QTest
 from run_page_driver import QUESTION, ask_and_wait, get_run_page, has_answer
 from run_window import file_name, show_run
-from window_driver import close, press, until
+from window_driver import check_screen, close, press, until
 
 from viewer.controllers import commands
 from viewer.controllers.runs import run_controller
+from viewer.controllers.runs.stages import Stage
 from viewer.widgets.runs.run_page import RunPage
 
 if TYPE_CHECKING:
@@ -210,3 +211,53 @@ def test_hovered_cell_is_described_and_a_click_chooses_it(page: RunPage) -> None
     assert page.atlas.item_at(QPointF(1, page.atlas.height() - 1)) is None
     QTest.mouseClick(page.atlas, Qt.MouseButton.LeftButton, pos=box.center().toPoint())
     assert page.controller.view.cell == (2, 0)
+
+
+def test_focus_is_shown_at_once_on_every_part(page: RunPage, window: MainWindow) -> None:
+    activate(window)
+    until(lambda: page.curves.plot is not None)
+    for part in (page.atlas, page.distribution, page.curves, page.ranking, page.controls.score):
+        part.setFocus(Qt.FocusReason.TabFocusReason)
+        assert part.hasFocus()
+        check_screen(window, f"the focus went to {part.accessibleName()}")
+    assert [part.accessibleName() for part in (page.distribution, page.curves)] == [
+        "Distribution over episodes", "Over the time of an episode",
+    ]  # fmt: skip
+
+
+def test_list_of_episodes_shows_its_row_when_it_gets_the_focus_and_keeps_it(page: RunPage, window: MainWindow) -> None:
+    activate(window)
+    page.ranking.setFocus(Qt.FocusReason.TabFocusReason)
+    assert [index.row() for index in page.ranking.selectedIndexes()] == [0]
+    QTest.keyClick(page.ranking, Qt.Key.Key_Down)
+    file = page.ranking.values.values[1].file
+    page.atlas.choose(2, 1)
+    until(lambda: has_answer(page.controller))
+    [index] = page.ranking.selectedIndexes()
+    assert page.ranking.values.values[index.row()].file == file
+
+
+def test_answer_gets_the_focus_where_nothing_else_has_it(page: RunPage, window: MainWindow) -> None:
+    window.runs.leave_page()
+    page.controller._set_stage(Stage("building"))
+    window.runs.show_page()
+    page.controller._begin()
+    until(lambda: has_answer(page.controller))
+    assert window.focusWidget() is page.atlas
+
+
+def test_arrow_keys_read_the_curve(page: RunPage, window: MainWindow) -> None:
+    activate(window)
+    page.curves.setFocus()
+    QTest.keyClick(page.curves, Qt.Key.Key_Right)
+    QTest.keyClick(page.curves, Qt.Key.Key_Right)
+    assert page.curves.hovered == 1
+    assert page.curves.accessibleDescription().startswith(f"{page.curves.name_point(1)}; all: ")
+    page.atlas.setFocus()
+    assert page.curves.hovered is None
+
+
+def activate(window: MainWindow) -> None:
+    """Give the window the focus, without which its widgets get no events of it."""
+    window.activateWindow()
+    until(window.isActiveWindow)
