@@ -52,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from capture.cli.effects.command import run as measure_effects
 
             return measure_effects(NAME, words[1:], _print_error, _print_output)
+        if words[:1] == ["recover"]:
+            from capture.cli.recover import run as recover_recordings
+
+            return recover_recordings(NAME, words[1:], _print_error, _print_output)
         if words[:1] == ["serve"]:
             from capture.cli.serve import run as serve_clients
 

@@ -232,7 +232,7 @@ def _format_file(path: Location, file: h5py.File, *, verbose: bool) -> list[str]
     if not complete and is_being_written(path, patience=LOCK_PATIENCE_SECONDS):
         lines.append("open      a run is still writing it; it can be opened already, and shows new frames:")
     elif not complete and is_rollout:
-        lines.append("open      its recording ended early, and nothing goes on with it; its frames are whole:")
+        lines.append("open      its recording ended early; its frames are whole, and pi0-capture recover completes it:")
     elif not complete and path.suffix == schema.PARTIAL_SUFFIX:
         lines.append("open      its run ended early, and the same command resumes it; it can be opened all the same:")
     elif not complete:

@@ -53,7 +53,8 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         f"       {name} preview --checkpoint FOLDER (--episode PATH | --dataset PATH | --exterior FILE …) -o PNG\n"
         f"       {name} serve --checkpoint FOLDER -o FOLDER [options] (see {name} serve -h)\n"
         f"       {name} sources PATH [--camera NAME=SOURCE] [--turned yes|no] [--all]\n"
-        f"       {name} info FILE",
+        f"       {name} info FILE\n"
+        f"       {name} recover PATH … (recordings of serve that were killed)",
         description="Run a Pi0.5 policy offline and write its attention to one HDF5 file: what each word of the\n"
         "prompt looks at in the pictures, what each action token looks at in each step, for every layer and head.",
         epilog=EXAMPLES,

@@ -128,16 +128,11 @@ class Storage:
 
     def complete(self, checks: bytes) -> None:
         """Set the root attributes `checks` (JSON of at most CHECKS_BYTES) and `complete`."""
-        self.set_text("checks", checks)
-        attribute = h5py.h5a.open(self.file.id, b"complete")
-        attribute.write(np.array(1, "i1"), attribute.get_type())
-        self.file.flush()
+        set_complete(self.file, checks)
 
     def set_text(self, name: str, text: bytes) -> None:
         """Replace the root attribute `checks` or `rollout` by JSON of at most CHECKS_BYTES; flush it not yet."""
-        assert len(text) <= CHECKS_BYTES
-        attribute = h5py.h5a.open(self.file.id, name.encode())
-        attribute.write(np.array(text, dtype=f"S{CHECKS_BYTES}"), attribute.get_type())
+        set_text(self.file, name, text)
 
     def close(self) -> int | None:
         """Flush and close, or abandon on failure. Returns the file size in bytes, None if it was closed before."""
@@ -179,14 +174,8 @@ class Storage:
 
     def _reopen(self, path: Path) -> None:
         """Open an existing file with the file version that it was created with."""
-        with path.open("rb") as file:
-            file.seek(len(superblock.SIGNATURE))
-            self.has_swmr = file.read(1) >= b"\3"  # only files of that version can be followed
-        oldest = h5py.h5f.LIBVER_V110 if self.has_swmr else h5py.h5f.LIBVER_EARLIEST
-        # In SWMR mode from the first write on: started later, it would leave the file for a moment with the flag of a
-        # writer that no reader can follow, and a run that is killed then with a file that HDF5 does not open.
-        mode = h5py.h5f.ACC_RDWR | (h5py.h5f.ACC_SWMR_WRITE if self.has_swmr else 0)
-        self._set_file(h5py.h5f.open(os.fsencode(path), mode, _file_access(oldest)))
+        opened, self.has_swmr = open_for_writing(path)
+        self._set_file(opened)
         self._datasets = {}
         for name, dataset in self._layout.items():
             stored = h5py.h5d.open(self.file.id, name.encode(), _dataset_access())
@@ -274,6 +263,36 @@ class Storage:
         memory = h5py.h5s.create_simple((1, *value.shape))
         # Memory type = file type: the bytes go to the file as they are (HDF5's own conversion takes 58 ns a value).
         stored.write(memory, space, np.ascontiguousarray(value), stored.get_type())
+
+
+def open_for_writing(path: Path) -> tuple[h5py.h5f.FileID, bool]:
+    """Open an existing file with the file version that it was created with; also whether readers can follow it.
+
+    Its writer must have closed it, or have its flag cleared (superblock.py).
+    """
+    with path.open("rb") as file:
+        file.seek(len(superblock.SIGNATURE))
+        has_swmr = file.read(1) >= b"\3"  # only files of that version can be followed
+    oldest = h5py.h5f.LIBVER_V110 if has_swmr else h5py.h5f.LIBVER_EARLIEST
+    # In SWMR mode from the first write on: started later, it would leave the file for a moment with the flag of a
+    # writer that no reader can follow, and a run that is killed then with a file that HDF5 does not open.
+    mode = h5py.h5f.ACC_RDWR | (h5py.h5f.ACC_SWMR_WRITE if has_swmr else 0)
+    return h5py.h5f.open(os.fsencode(path), mode, _file_access(oldest)), has_swmr
+
+
+def set_text(file: h5py.File, name: str, text: bytes) -> None:
+    """Replace the root attribute `checks` or `rollout` by JSON of at most CHECKS_BYTES; flush it not yet."""
+    assert len(text) <= CHECKS_BYTES
+    attribute = h5py.h5a.open(file.id, name.encode())
+    attribute.write(np.array(text, dtype=f"S{CHECKS_BYTES}"), attribute.get_type())
+
+
+def set_complete(file: h5py.File, checks: bytes) -> None:
+    """Set the root attributes `checks` (JSON of at most CHECKS_BYTES) and `complete`, and flush."""
+    set_text(file, "checks", checks)
+    attribute = h5py.h5a.open(file.id, b"complete")
+    attribute.write(np.array(1, "i1"), attribute.get_type())
+    file.flush()
 
 
 def max_frame_bytes(datasets: Iterable[schema.Dataset], weights: Weights) -> int:

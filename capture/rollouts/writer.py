@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Final, Self
 from capture.errors import UserError
 from capture.rollouts.call_regions import CallRegions
 from capture.rollouts.episode_files import EpisodeFiles
+from capture.rollouts.recovery import find_unfinished
 from capture.rollouts.stream import Episode, EpisodeStream
 from capture.rollouts.transfer import Copier, StorableCall, Transfer
 
@@ -141,6 +142,10 @@ class RolloutWriter:
         self._thread = threading.Thread(target=self._work, name="rollout-writer", daemon=True)
         self._thread.start()
         atexit.register(self.close)
+        if count := len(find_unfinished(folder, patience=0.0)):
+            what = "recording" + "s" * (count != 1)
+            them = "them" if count != 1 else "it"
+            self._notify(f"{folder} has {count} unfinished {what}; pi0-capture recover {folder} completes {them}")
 
     def open_stream(self, name: str) -> EpisodeStream:
         """Return the calls of a new client or environment; `name` is stored with its episodes."""
