@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,19 +58,22 @@ class Database:
                 "python_enable_replacements": False,
             },
         )
+        with contextlib.suppress(duckdb.Error):  # of older versions, which read the end of each file for every query
+            self._connection.execute("SET parquet_metadata_cache = true")
         self._connection.execute("SET allowed_directories = ?", [[f"{folder}/"]])
         self._connection.execute("SET enable_external_access = false")
         self._connection.execute("SET lock_configuration = true")
 
     def ask(self, sql: str, values: Sequence[object], files: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
-        """Return the columns of a query, by name; `FILES` in it stands for the Parquet files.
+        """Return the columns of a query, by name.
 
-        NULL is NaN in columns of floats.
+        `FILES` in it stands for the Parquet files, `METADATA` for what is noted in them beside their columns
+        (file_name, key, value). NULL is NaN in columns of floats.
 
         Raises:
             UserError: The files cannot be read or do not have these columns, or the database was closed meanwhile.
         """
-        text = sql.replace("FILES", "read_parquet(?)")
+        text = sql.replace("FILES", "read_parquet(?)").replace("METADATA", "parquet_kv_metadata(?)")
         with self._lock:
             if self._is_closed:
                 raise UserError(CLOSED)

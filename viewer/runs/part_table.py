@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from viewer.runs.summary_files import PARTS
+from viewer.runs.summary_files import MOMENTS_KEY, PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ class PartTable:
     total: npt.NDArray[np.float32]
     """(units, PARTS, cells)"""
     frames: npt.NDArray[np.int32]
-    """(units, PARTS, cells): frames behind each sum."""
+    """(units, PARTS, cells): frames behind each sum; a view of one cell where these are as many for all."""
     middle_frame: npt.NDArray[np.float64]
     """(units, PARTS): mean of the part's first and last frame; NaN where it has none."""
 
@@ -80,13 +81,101 @@ def read_part_table(
     Raises:
         UserError: The files cannot be read.
     """
+    moments = _read_moments(database, files, score, cells) or _find_moments(database, files, step, cells)
+    if moments is None or not len(moments.part):
+        return None
+    counts = moments.frames  # a third of the time of reading is that of the column of frames
+    columns = f'"{score}" AS mean' + (f', "{score} frames" AS frames' if counts is None else "")
     rows = database.ask(
-        f'SELECT "{score}" AS mean, "{score} frames" AS frames FROM FILES WHERE step = ? AND part BETWEEN ? AND ?',  # noqa: S608
+        f"SELECT {columns} FROM FILES WHERE step = ? AND part BETWEEN ? AND ?",  # noqa: S608 - names of ours
         [step, 0, PARTS - 1],
         files,
     )
-    # Keys of all rows take three times as long to read as the numbers: those of a moment's first and last cell tell the
-    # order of the others, which are written a moment at a time.
+    part = moments.part
+    if len(rows["mean"]) != len(part) * len(cells):
+        return None
+    unit = (moments.episode << PROMPT_BITS) + moments.prompt
+    if not 0 <= part.min() <= part.max() < PARTS or len(np.unique((unit << PART_BITS) + part)) < len(unit):
+        return None
+    units, where = np.unique(unit, return_inverse=True)
+    if counts is None:
+        counts = np.nan_to_num(rows["frames"]).astype(np.int32, copy=False).reshape(-1, len(cells))
+    else:
+        counts = counts[:, None]
+    added = _multiply(rows["mean"].astype(np.float32, copy=False).reshape(-1, len(cells)), counts)
+    shape = len(units), PARTS
+    place = where * PARTS + part
+    if len(place) == len(units) * PARTS and (np.diff(place) == 1).all():  # all there and in order: nothing is copied
+        total, frames = added.reshape(*shape, -1), counts.reshape(*shape, -1)
+    else:
+        total = np.zeros((*shape, len(cells)), np.float32)
+        frames = np.zeros((*shape, counts.shape[1]), np.int32)
+        total[where, part], frames[where, part] = added, counts
+    middle = np.full(shape, np.nan)
+    middle[where, part] = moments.middle_frame
+    every = np.broadcast_to(frames, total.shape)
+    return PartTable(units >> PROMPT_BITS, units & ((1 << PROMPT_BITS) - 1), total, every, middle)
+
+
+def _multiply(mean: npt.NDArray[np.float32], frames: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    """Return sums over frames, 0 where there is none."""
+    added = mean * frames.astype(np.float32)
+    undefined = ~np.isfinite(added)
+    if undefined.any() or frames.min(initial=1) <= 0:
+        added[undefined | (frames <= 0)] = 0
+    return added
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """Keys of rows of parts, each once for all layers and heads: (moments,) each."""
+
+    episode: npt.NDArray[np.int64]
+    prompt: npt.NDArray[np.int64]
+    part: npt.NDArray[np.int64]
+    middle_frame: npt.NDArray[np.float64]
+    frames: npt.NDArray[np.int32] | None
+    """Frames behind the score, where these are as many for all layers and heads; None where that is not known."""
+
+
+def _read_moments(
+    database: Database, files: Sequence[Path], score: str, cells: Sequence[tuple[int, int]]
+) -> _Moments | None:
+    """Return the moments as the files list them, in a quarter of the time of looking for them.
+
+    None where a file does not have a list, or one that does not fit the layers and heads.
+    """
+    noted = database.ask("SELECT file_name AS file, value FROM METADATA WHERE key = ?::BLOB", [MOMENTS_KEY], files)
+    by_file = dict(zip(noted["file"].tolist(), noted["value"].tolist(), strict=True))
+    columns: list[list[npt.NDArray[Any]]] = []
+    counts: list[npt.NDArray[np.int32]] = []
+    try:
+        for path in files:
+            listed = json.loads(by_file[str(path)])
+            if [(layer, head) for layer in listed["layers"] for head in range(int(listed["heads"]))] != list(cells):
+                return None
+            keys = [np.array(listed[name], np.int64) for name in ("episode", "prompt", "part")]
+            columns.append([*keys, np.array(listed["middle frame"], np.float64)])
+            counts.append(np.array(listed["frames"].get(score, ()), np.int32))
+        episode, prompt, part, middle = (np.concatenate(arrays) for arrays in zip(*columns, strict=True))
+        frames = np.concatenate(counts)
+        is_usable = len({episode.shape, prompt.shape, part.shape, middle.shape}) == 1 and episode.ndim == 1
+        if not is_usable or min(episode.min(), prompt.min(), part.min()) < 0:
+            return None
+        are_frames_known = all(len(count) == len(keys[0]) for count, keys in zip(counts, columns, strict=True))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None
+    return _Moments(episode, prompt, part, middle, frames if are_frames_known and frames.ndim == 1 else None)
+
+
+def _find_moments(
+    database: Database, files: Sequence[Path], step: int, cells: Sequence[tuple[int, int]]
+) -> _Moments | None:
+    """Return the moments as the rows have them; None where these are not in the order of layers and heads.
+
+    Keys of all rows take three times as long to read as the numbers: those of a moment's first and last cell tell the
+    order of the others, which are written a moment at a time.
+    """
     keys = database.ask(
         'SELECT episode, prompt, part, layer, head, "middle frame" AS middle FROM FILES'
         " WHERE step = ? AND part BETWEEN ? AND ? AND ((layer = ? AND head = ?) OR (layer = ? AND head = ?))",
@@ -94,22 +183,10 @@ def read_part_table(
         files,
     )
     first = _take_first_cells(keys, cells)
-    if first is None or not len(first["part"]) or len(rows["mean"]) != len(first["part"]) * len(cells):
+    if first is None:
         return None
-    part = first["part"].astype(np.int64)
-    unit = (first["episode"].astype(np.int64) << PROMPT_BITS) + first["prompt"].astype(np.int64)
-    if len(np.unique((unit << PART_BITS) + part)) < len(unit):
-        return None
-    units, where = np.unique(unit, return_inverse=True)
-    shape = len(units), PARTS, len(cells)
-    total, frames = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
-    counted = np.nan_to_num(rows["frames"]).astype(np.int32, copy=False).reshape(-1, len(cells))
-    mean = rows["mean"].astype(np.float32, copy=False).reshape(counted.shape)
-    total[where, part] = np.where(counted > 0, np.nan_to_num(mean) * counted, np.float32(0))
-    frames[where, part] = counted
-    middle = np.full(shape[:2], np.nan)
-    middle[where, part] = first["middle"].astype(np.float64)
-    return PartTable(units >> PROMPT_BITS, units & ((1 << PROMPT_BITS) - 1), total, frames, middle)
+    episode, prompt, part = (first[name].astype(np.int64) for name in ("episode", "prompt", "part"))
+    return _Moments(episode, prompt, part, first["middle"].astype(np.float64), None)
 
 
 def _take_first_cells(

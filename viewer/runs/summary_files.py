@@ -38,6 +38,8 @@ PARTS: Final = 20
 """Parts of equal length into which the time of an episode is divided."""
 WHOLE: Final = -1
 """In the column `part`: all of the episode; in the column `step`: the mean of the denoise steps."""
+MOMENTS_KEY: Final = "moments"
+"""In the metadata of a Parquet file: the parts that it has rows of, in their order, as JSON."""
 MAX_BYTES: Final = 256 << 20
 """Of the list of episodes."""
 MAX_DATA_BYTES: Final = 4 << 30

@@ -1,5 +1,6 @@
 """Summaries of real small runs: what is asked is what the results files hold."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -23,7 +24,7 @@ from viewer.runs.episode_scores import find_scores
 from viewer.runs.frame_ranking import rank_frames
 from viewer.runs.query import RunQuery
 from viewer.runs.summary import RunSummary
-from viewer.runs.summary_files import PARTS, choose_folder, name_folder
+from viewer.runs.summary_files import PARTS, choose_folder, name_folder, read_list
 
 SMALL = {"frames": 6, "layers": 2, "heads": 2, "steps": 3, "horizon": 2, "size": (36, 64)}
 BOX = "exterior:4-7,8-11"
@@ -102,6 +103,86 @@ def test_answers_from_parts_in_memory_are_those_of_the_database(run, query, monk
         for one, other in zip(curve_ahead.groups, curve.groups, strict=True):
             np.testing.assert_allclose(one.mean, other.mean, rtol=1e-6)
             np.testing.assert_array_equal(one.episodes, other.episodes)
+
+
+def read_parts(run, query, folder, monkeypatch, **patches):
+    """Return the table of a query's parts, and the queries that reading it took."""
+    summary, asked = RunSummary(run, folder, read_list(folder)), []
+    with monkeypatch.context() as patch:
+        for name, value in patches.items():
+            patch.setattr(part_table, name, value)
+        summary.atlas(query)
+        ask = summary._database.ask
+        patch.setattr(summary._database, "ask", lambda sql, *rest: asked.append(sql) or ask(sql, *rest))
+        summary.read_parts_ahead(query)
+    table = summary._part_table[1]
+    summary.close()
+    return table, asked
+
+
+def check_same_parts(one, other):
+    for name in ("number", "prompt", "total", "frames", "middle_frame"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), strict=True)
+
+
+@pytest.mark.parametrize("query", [WORDS, replace(ACTIONS, score="hit")])
+def test_moments_noted_in_the_files_are_those_of_their_rows(run, query, monkeypatch):
+    folder = choose_folder(run, query.subject)
+    noted, asked = read_parts(run, query, folder, monkeypatch)
+    assert len(asked) == 2
+    assert not any("layer" in sql or "frames" in sql for sql in asked), "neither keys nor counts of rows are read"
+    looked_up, asked = read_parts(run, query, folder, monkeypatch, _read_moments=lambda *_: None)
+    assert any("layer" in sql for sql in asked)
+    check_same_parts(noted, looked_up)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda noted: None,
+        lambda noted: "{",
+        lambda noted: "[1]",
+        lambda noted: json.dumps({**noted, "heads": 4}),
+        lambda noted: json.dumps({**noted, "layers": [1, 0]}),
+        lambda noted: json.dumps({**noted, "part": noted["part"][1:]}),
+        lambda noted: json.dumps({**noted, "part": [[part] for part in noted["part"]]}),
+        lambda noted: json.dumps({**noted, "prompt": [-1] * len(noted["part"])}),
+        lambda noted: json.dumps({**noted, "episode": [1e400] * len(noted["part"])}),
+        lambda noted: json.dumps({**noted, "episode": ["a"] * len(noted["part"])}),
+        lambda noted: json.dumps({name: values for name, values in noted.items() if name != "middle frame"}),
+        lambda noted: json.dumps({**noted, "frames": 3}),
+        lambda noted: json.dumps({**noted, "frames": {"lift": 3}}),
+        lambda noted: json.dumps({**noted, **{name: [] for name in ("episode", "prompt", "part", "middle frame")}}),
+    ],
+)
+def test_moments_that_cannot_be_are_looked_up_in_the_rows(change, run, tmp_path, monkeypatch):
+    before, folder = choose_folder(run, ACTIONS.subject), tmp_path / "copy"
+    shutil.copytree(before, folder)
+    [data] = folder.glob("*.parquet")
+    table = pyarrow.parquet.read_table(data)
+    changed = change(json.loads(table.schema.metadata[b"moments"]))
+    metadata = {} if changed is None else {"moments": changed}
+    pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), data)
+    wanted, _ = read_parts(run, ACTIONS, before, monkeypatch)
+    parts, asked = read_parts(run, ACTIONS, folder, monkeypatch)
+    assert any("layer" in sql for sql in asked)
+    check_same_parts(parts, wanted)
+
+
+@pytest.mark.parametrize("frames", [{}, {"lift": [1, 2]}, {"lift": {}}])
+def test_frames_of_parts_that_are_not_noted_are_read(frames, run, tmp_path, monkeypatch):
+    before, folder = choose_folder(run, ACTIONS.subject), tmp_path / "copy"
+    shutil.copytree(before, folder)
+    [data] = folder.glob("*.parquet")
+    table = pyarrow.parquet.read_table(data)
+    noted = json.loads(table.schema.metadata[b"moments"])
+    assert noted["frames"]["lift"] == [1] * len(noted["part"])
+    metadata = {"moments": json.dumps({**noted, "frames": frames})}
+    pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), data)
+    wanted, _ = read_parts(run, ACTIONS, before, monkeypatch)
+    parts, asked = read_parts(run, ACTIONS, folder, monkeypatch)
+    assert any("frames" in sql for sql in asked)
+    check_same_parts(parts, wanted)
 
 
 def test_parts_of_too_many_episodes_are_not_kept(run, monkeypatch):

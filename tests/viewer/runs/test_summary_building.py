@@ -266,7 +266,13 @@ def test_files_of_few_episodes_are_merged_and_old_ones_deleted(folder, monkeypat
     [data] = summary.glob("*.parquet")
     assert {episode.data for episode in listed.episodes.values()} == {data.name}
     numbers = {episode.number for episode in listed.episodes.values()}
-    assert set(pyarrow.parquet.read_table(data)["episode"].to_pylist()) == numbers
+    table = pyarrow.parquet.read_table(data)
+    assert set(table["episode"].to_pylist()) == numbers
+    moments = json.loads(table.schema.metadata[b"moments"])
+    lines = table.to_pylist()
+    rows = [row for row in lines if row["part"] >= 0 and row["step"] == lines[0]["step"] and not row["layer"]]
+    for name in ("episode", "prompt", "part", "middle frame"):
+        assert moments[name] == [row[name] for row in rows if not row["head"]]
     (folder / "episode_000003.h5").unlink()
     make_run.write_index(folder, [make_run.make_entry(number) for number in range(3)])
     np.testing.assert_allclose(answer(folder).all.mean, before)

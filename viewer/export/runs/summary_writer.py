@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from capture import __version__
 from viewer.analysis.scores import SCORES
 from viewer.errors import UserError
 from viewer.export import atomic_write
-from viewer.runs.summary_files import PARTS, WHOLE
+from viewer.runs.summary_files import MOMENTS_KEY, PARTS, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -30,6 +31,7 @@ COLUMNS: Final = {
     "head": "From 0.",
     "middle frame": "Mean of the part's first and last frame by the numbers of the results file, from 0.",
 }
+MOMENT_COLUMNS: Final = ("episode", "prompt", "part", "middle frame")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def write_data(path: Path, episodes: Sequence[NumberedEpisode]) -> None:
         for columns in _row_groups(episodes, steps)
     )
     first = next(tables)
-    table_schema = _describe(first.schema)
+    table_schema = _describe(first.schema, _list_moments(episodes))
     with atomic_write.atomic_path(path, overwrite=True) as unfinished, _open_writer(unfinished, table_schema) as writer:
         for table in itertools.chain([first], tables):
             writer.write_table(table.cast(table_schema), row_group_size=table.num_rows)
@@ -119,14 +121,57 @@ def _columns(episode: NumberedEpisode, place: int, step: int, *, is_whole: bool)
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def _describe(schema: Any) -> Any:
-    """Return a schema of pyarrow with what each column holds beside it."""
+def _list_moments(episodes: Sequence[NumberedEpisode]) -> dict[str, Any]:
+    """Return the keys of the rows of parts, each once for all layers and heads, in the order of every row group.
+
+    With them `frames`, by score: how many there are behind each moment, where these are as many for all steps, layers
+    and heads.
+    """
+    moments: dict[str, Any] = {name: [] for name in MOMENT_COLUMNS}
+    frames: dict[str, list[int]] = {name: [] for name in episodes[0].parts.prompts[0].frames}
+    for episode in episodes:
+        for number, prompt in zip(episode.prompts, episode.parts.prompts, strict=True):
+            there = np.flatnonzero(prompt.first >= 0)
+            moments["episode"] += [episode.number] * len(there)
+            moments["prompt"] += [number] * len(there)
+            moments["part"] += there.tolist()
+            moments["middle frame"] += ((prompt.first[there] + prompt.last[there]) / 2).tolist()
+            for name, counts in prompt.frames.items():
+                of_parts = counts[there]
+                if name in frames and (of_parts == of_parts[:, :1, :1, :1]).all():
+                    frames[name] += of_parts[:, 0, 0, 0].tolist()
+                else:
+                    frames.pop(name, None)
+    parts = episodes[0].parts
+    return {"layers": list(parts.layers), "heads": parts.heads, **moments, "frames": frames}
+
+
+def _merge_moments(schemas: Sequence[Any], kept: Collection[int]) -> dict[str, Any] | None:
+    """Return the moments of some episodes in several files; None where a file does not have them."""
+    try:
+        noted = [json.loads((schema.metadata or {})[MOMENTS_KEY.encode()]) for schema in schemas]
+        is_kept = [[number in kept for number in moments["episode"]] for moments in noted]
+
+        def join(columns: list[list[Any]]) -> list[Any]:
+            return [value for pair in zip(columns, is_kept, strict=True) for value in itertools.compress(*pair)]
+
+        names = set.intersection(*(set(moments["frames"]) for moments in noted))
+        merged = {name: join([moments[name] for moments in noted]) for name in MOMENT_COLUMNS}
+        frames = {name: join([moments["frames"][name] for moments in noted]) for name in sorted(names)}
+        return {"layers": noted[0]["layers"], "heads": noted[0]["heads"], **merged, "frames": frames}
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _describe(schema: Any, moments: dict[str, Any] | None) -> Any:
+    """Return a schema of pyarrow with what each column holds beside it, and the moments of the file."""
     import pyarrow
 
     described = COLUMNS | {name: f"Mean over frames. {score.description}" for name, score in SCORES.items()}
     described |= {f"{name} frames": f"Frames with a value of “{name}”." for name in SCORES}
     fields = [column.with_metadata({"description": described[column.name]}) for column in schema]
-    return pyarrow.schema(fields, {"generator": f"pi0-export {__version__}"})
+    listed = {} if moments is None else {MOMENTS_KEY: json.dumps(moments, separators=(",", ":"))}
+    return pyarrow.schema(fields, {"generator": f"pi0-export {__version__}", **listed})
 
 
 def merge_data(sources: Sequence[Path], kept: Collection[int], target: Path) -> None:
@@ -153,7 +198,8 @@ def merge_data(sources: Sequence[Path], kept: Collection[int], target: Path) -> 
                 key = table["part"][0].as_py() != WHOLE, table["step"][0].as_py()
                 tables_by_key.setdefault(key, []).append(table)
         with atomic_write.atomic_path(target, overwrite=True) as unfinished:
-            table_schema = files[0].schema_arrow
+            schemas = [file.schema_arrow for file in files]
+            table_schema = _describe(schemas[0], _merge_moments(schemas, kept))
             with _open_writer(unfinished, table_schema) as writer:
                 for key in sorted(tables_by_key):
                     table = pyarrow.concat_tables(tables_by_key.pop(key)).cast(table_schema)
