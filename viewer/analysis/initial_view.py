@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from viewer.analysis.carried_query import carry_query
 from viewer.analysis.regions.carried_region import place_region
@@ -35,8 +35,7 @@ def first_view(results: Results, frame: int = 0) -> ViewState:
     return ViewState(frame=frame, query=query, layer=(len(results.layers) * 2) // 3)
 
 
-@dataclass(frozen=True, eq=False)
-class Carried:
+class Carried(NamedTuple):
     """A view with the words, layers and steps of its file, so that it can be applied to another file."""
 
     state: ViewState

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 MAX_ROWS: Final = 200
 
 
-@dataclass(frozen=True, eq=False)
-class RankedHead:
+class RankedHead(NamedTuple):
     """One row of the ranking: a head's weight on the region, for one query."""
 
     query: Query
@@ -34,8 +32,7 @@ class RankedHead:
     """Weight on the region."""
 
 
-@dataclass(frozen=True, eq=False)
-class HeadGroup:
+class HeadGroup(NamedTuple):
     """The rows of one head, heaviest first."""
 
     layer: int

@@ -10,7 +10,6 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from viewer.analysis.curves import read_curves_over_frames
 from viewer.analysis.frame_timeline import FrameTimeline, build_frame_timeline, plain
 from viewer.analysis.query_series import find_query_series
-from viewer.analysis.regions.region_curve import read_region_curve
 from viewer.controllers.session import Session
 from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS, NotLoadedError
@@ -215,6 +214,8 @@ class FrameSeries(QObject):
             self.worker.drop("region")
             self._take_region_curve(None)
             return
+        from viewer.analysis.regions.region_curve import read_region_curve  # imported late: few views have a region
+
         where, cells = named if named is not None else view.region, view.region
         key = (id(results), results.done, where, *(getattr(view, name) for name in sorted(FIELDS)))
         find_cells = named.find_cells if named is not None else lambda _: cells

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -46,8 +45,7 @@ class Span(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, eq=False)
-class Band:
+class Band(NamedTuple):
     """Range of values at each point of a chart, such as that of random regions."""
 
     name: str
@@ -57,8 +55,7 @@ class Band:
     """(points,) each"""
 
 
-@dataclass(frozen=True, eq=False)
-class LineChart:
+class LineChart(NamedTuple):
     """What a chart shows. All lines have a value, which may be NaN, for each of `xs`."""
 
     xs: Doubles

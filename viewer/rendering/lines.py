@@ -6,8 +6,7 @@ points at the width 1, and 60 ms at the width 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +28,7 @@ DOT_RADIUS: Final = 2.0
 """Radius in pixels of a point that has no neighbour to be joined with."""
 
 
-@dataclass(frozen=True, eq=False)
-class Line:
+class Line(NamedTuple):
     """One line of a chart."""
 
     name: str

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from PySide6.QtCore import QObject, Signal
 
 from capture.results.effects_schema import SUFFIX
-from viewer.analysis.region_boxes import find_boxes
 from viewer.controllers.child_command import ChildCommand
 from viewer.io.effects_names import find_numbered_path
 
@@ -58,6 +57,8 @@ class RegionRequest(NamedTuple):
     @property
     def boxes(self) -> tuple[str, ...]:
         """The region as boxes of patches."""
+        from viewer.analysis.region_boxes import find_boxes  # imported late: it delays the first picture
+
         return tuple(map(str, find_boxes(self.results, self.region)))
 
     def arguments(self, regions: str) -> list[str]:

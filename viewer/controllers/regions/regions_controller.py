@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from capture.results import schema
-from viewer.analysis.region_boxes import find_boxes
 from viewer.controllers.files import file_dialogs
 from viewer.controllers.regions.regions_process import RegionsJob, RegionsProcess
 from viewer.errors import UserError, split_library_words
@@ -206,6 +205,8 @@ class RegionsController(QObject):
 
         Without `is_whole`, only the shown frame gets them.
         """
+        from viewer.analysis.region_boxes import find_boxes  # imported late: it delays the first picture
+
         results, view = self.session.results, self.session.state
         if results is None or not view.region or view.region_name:
             self.session.noticed.emit("Drag a box on a picture first, or paint patches with Shift.")

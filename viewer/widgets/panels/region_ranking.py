@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PySide6.QtCore import QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent, QWheelEvent
@@ -38,8 +37,7 @@ COMPUTING: Final = "Computing the ranking of all words, actions, layers, steps a
 COLUMNS: Final = ((0.22, "head"), (0.34, "who"), (0.12, "step"), (0.32, "weight on the region"))
 
 
-@dataclass(frozen=True, eq=False)
-class Line:
+class Line(NamedTuple):
     """A line of the table."""
 
     row: RankedHead
