@@ -43,4 +43,6 @@ def run(name: str, arguments: Sequence[str], tell: Callable[[str], None], say: C
                 failed += 1
             else:
                 say(f"{found.path}: {found.frames} frame{'s' * (found.frames != 1)}")
+                if found.problem:
+                    tell(f"no file of regions is written beside it: {found.problem}")
     return int(failed > 0)

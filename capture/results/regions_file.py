@@ -96,16 +96,19 @@ def write_frame_masks(
     results: Path,
     cameras: Mapping[str, Sequence[str]],
     read: Callable[[int], Mapping[RegionAndCamera, npt.NDArray[np.bool_]]],
+    *,
+    final: Path | None = None,
 ) -> Path | None:
     """Write regions whose masks are known for each frame of a results file beside it; return the path.
 
     `cameras`: names of the regions, in order, and the cameras in which they are known. `read`: returns the masks of a
-    frame, by its number in the file. Returns None without regions. Raises UserError as `write_regions`.
+    frame, by its number in the file. `final`: the name that the results file will have. Returns None without regions.
+    Raises UserError as `write_regions`.
     """
     if not cameras:
         return None
-    frames = _read_frames(results)
-    return None if _is_there(results, frames, overwrite=False) else _write(results, frames, cameras, read)
+    frames, named = _read_frames(results), final or results
+    return None if _is_there(named, frames, overwrite=False) else _write(named, frames, cameras, read)
 
 
 def _regions_path(results: Path) -> Path:

@@ -13,7 +13,7 @@ from capture.results import run_index, schema
 from capture.results.regions_file import write_frame_masks
 from capture.results.resume import describe_difference
 from capture.rollouts.episode_file import EpisodeFile, add_room, find_sizes, format_time
-from capture.rollouts.episode_masks import MAX_BYTES, EpisodeMasks
+from capture.rollouts.episode_masks import EpisodeMasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,8 +101,8 @@ class EpisodeFiles:
             schema.FRAMES_CALL_SECONDS: slot.seconds,
             schema.FRAMES_DROPPED: dropped,
         }
+        opened.masks.add(opened.file.frames, built.masks)  # first, so that a finished frame has its masks
         opened.file.write(frame, built.errors)
-        opened.masks.add(built.masks)
         return is_new
 
     def finish(self, episode: Episode, ended: str) -> None:
@@ -118,14 +118,15 @@ class EpisodeFiles:
 
     def _write_regions(self, path: Path, masks: EpisodeMasks) -> None:
         """Write the masks beside a results file, whose scores are as good without; note why it cannot be done."""
-        if masks.is_full:
-            self._note_problem(
-                f"no file of regions is written beside {path.name}: its masks take more than {MAX_BYTES >> 20} MB"
-            )
+        problem = masks.problem and f"its masks could not be kept: {masks.problem}"
         try:
-            write_frame_masks(path, masks.cameras, masks.read)
+            if not problem:
+                write_frame_masks(path, masks.cameras, masks.read)
         except UserError as error:
-            self._note_problem(f"no file of regions is written beside {path.name}: {error}")
+            problem = str(error)
+        masks.close(is_kept=False)
+        if problem:
+            self._note_problem(f"no file of regions is written beside {path.name}: {problem}")
 
     def abandon(self, episode: Episode, reason: str) -> int:
         """Close the file of an episode under its partial name, and note why. Failures to do so are logged.
@@ -138,6 +139,7 @@ class EpisodeFiles:
         path, lost = opened.file.path, 0
         try:
             kept = opened.file.leave()
+            opened.masks.close(is_kept=kept > 0)
             if not (opened.file.partial_path.exists() or path.exists()):
                 lost = kept
             if self._folder.is_dir():
@@ -162,7 +164,7 @@ class EpisodeFiles:
         entry: run_index.Entry = {"file": path.name, "name": file.name, "number": self._number}
         entry |= {"prompts": [slot.episode.prompt], "frames": None, "rate": None, "success": None}
         self._number += 1
-        opened = self._files[slot.episode] = _Open(file, entry, slot, EpisodeMasks())
+        opened = self._files[slot.episode] = _Open(file, entry, slot, EpisodeMasks(path))
         file.describe(self._describe(opened, ""))
         self._write_index(entry)
         return opened

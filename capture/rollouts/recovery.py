@@ -15,8 +15,10 @@ from capture.results import hdf5_storage, run_index, schema
 from capture.results.hdf5_storage import describe_error
 from capture.results.partial_file import PartialFile, is_being_written
 from capture.results.read_access import open_for_reading
+from capture.results.regions_file import write_frame_masks
 from capture.results.resume import RunState, ask_run_state
 from capture.results.root_attributes import encode_object
+from capture.rollouts.episode_masks import EpisodeMasks
 
 KILLED: Final = "its process was killed; completed by pi0-capture recover"
 """Why the episode ended, where nothing else is known."""
@@ -30,6 +32,8 @@ class RecoveredFile:
 
     path: Path
     frames: int
+    problem: str = ""
+    """Why the masks that came with its calls are no file of regions beside it."""
 
 
 def find_unfinished(folder: Path, *, patience: float = LOCK_PATIENCE_SECONDS) -> list[Path]:
@@ -47,7 +51,7 @@ def recover_file(partial: Path) -> RecoveredFile:
     No frame is written or copied: the attributes say that the episode has ended, and how. The frame that was begun last
     is cut off, and no existing file is replaced.
     A process that is killed meanwhile leaves a file with the same frames, of which this can be repeated. The episode's
-    entry in the index of its folder gets the number of frames.
+    entry in the index of its folder gets the number of frames; masks that came with its calls become its regions.
 
     Raises UserError for a file that is being written, damaged, without a finished frame, or not of a rollout, or whose
     final name is taken; it is then as before.
@@ -71,11 +75,23 @@ def recover_file(partial: Path) -> RecoveredFile:
         failure = run_index.read_failure(path)
         if not state.is_complete:
             _complete(file, state, {**about.rollout, "ended": failure or KILLED})
+        masks = EpisodeMasks.read_back(path)
+        problem = _write_regions(file.path, masks, path)
         file.publish()
     finally:
         file.close()
+    masks.close(is_kept=bool(problem))
     _note_in_index(path, about, state.frames_done)
-    return RecoveredFile(path, state.frames_done)
+    return RecoveredFile(path, state.frames_done, problem)
+
+
+def _write_regions(partial: Path, masks: EpisodeMasks, path: Path) -> str:
+    """Write the masks that came with the calls as regions of the file; return why that is impossible."""
+    try:
+        write_frame_masks(partial, masks.cameras, masks.read, final=path)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from capture import RolloutRecorder
 from capture.errors import UserError
 from capture.policies.base import Prepared
 from capture.results import scores_schema
-from capture.rollouts import episode_masks
+from capture.rollouts.recovery import recover_file
 
 
 def prepare(frame: int, prompt: str | None = None) -> Prepared:
@@ -158,14 +159,42 @@ def test_error_of_the_drawing_function_is_raised_and_drops_the_recording(tmp_pat
     assert (recorder.counts.recorded, recorder.counts.dropped) == (1, 1)
 
 
-def test_more_masks_than_memory_leave_the_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(episode_masks, "MAX_BYTES", 500)
+def test_masks_that_cannot_be_kept_leave_the_scores(tmp_path: Path) -> None:
+    (tmp_path / ".episode_000000.masks.partial").mkdir()
     policy, told = ToyPolicy(), []
-    with RolloutRecorder(policy, tmp_path, keep="summaries", max_pending=9, tell=told.append) as recorder:
+    with RolloutRecorder(policy, tmp_path, keep="summaries", tell=told.append, max_pending=9) as recorder:
+        for frame in range(2):
+            with recorder.masks(make_masks(frame)):
+                act(policy, frame)
+    [sentence] = told
+    assert sentence.startswith("no file of regions is written beside episode_000000.h5: its masks could not be kept: ")
+    assert not list(tmp_path.glob("*.regions.h5"))
+    assert read_known(tmp_path / "episode_000000.h5")[1] == [[True, True]] * 2
+
+
+def test_killed_recording_gets_its_regions_when_it_is_completed(tmp_path: Path) -> None:
+    policy, whole = ToyPolicy(), tmp_path / "whole"
+    with RolloutRecorder(policy, whole, keep="summaries", max_pending=9) as recorder:
         for frame in range(FRAMES):
             with recorder.masks(make_masks(frame)):
                 act(policy, frame)
-    assert len(told) == 1
-    assert "no file of regions is written beside episode_000000.h5: its masks take more than" in told[0]
-    assert not list(tmp_path.glob("*.regions.h5"))
-    assert read_known(tmp_path / "episode_000000.h5")[1][0] == [True, True]
+        assert recorder._writer is not None
+        recorder._writer.settle()
+        killed = tmp_path / "killed"  # as a process leaves it that is killed now, with a torn last record
+        shutil.copytree(whole, killed)
+        hidden = killed / ".episode_000000.masks.partial"
+        hidden.write_bytes(hidden.read_bytes()[:-1])
+    found = recover_file(killed / "episode_000000.h5.partial")
+    assert (found.frames, found.problem) == (FRAMES, "")
+    assert not hidden.exists()
+    assert not list(whole.glob(".*"))
+    with (
+        h5py.File(killed / "episode_000000.regions.h5") as first,
+        h5py.File(whole / "episode_000000.regions.h5") as second,
+    ):
+        assert list(first) == list(second) == ["duck", "bowl"]
+        for name in ("duck/front", "bowl/top"):
+            for part in ("mask", "coverage", "origin"):
+                last = FRAMES - 1  # of the torn record
+                np.testing.assert_array_equal(first[name][part][:last], second[name][part][:last])
+            assert first[name]["origin"][:].tolist() == [2, 2, 0, 2 * ("front" in name), 0]
