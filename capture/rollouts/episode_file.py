@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -144,12 +144,18 @@ class EpisodeFile:
         """Store the attribute `rollout`. Raises UserError."""
         self._writer.describe_rollout(values)
 
-    def finish(self, values: Mapping[str, object]) -> Path:
-        """Store how the episode ended, and give the file its final name. Raises UserError."""
+    def finish(self, values: Mapping[str, object], write_beside: Callable[[Path, Path], None]) -> Path:
+        """Store how the episode ended, and give the file its final name, which is returned. Raises UserError.
+
+        `write_beside`: called with the complete file's path and its final one, before it gets that; a process that is
+        killed meanwhile leaves a file that `recovery.recover_file` takes for unfinished.
+        """
         self.describe(values)
         with self._writer:
             checks = {schema.CHECK_ROW_SUM: self._errors.row_sum, schema.CHECK_MASKED: self._errors.masked_weight}
-            return self._writer.finish(checks)
+            self._writer.seal(checks)
+            write_beside(self.partial_path, self.path)
+            return self._writer.publish()
 
     def leave(self) -> int:
         """Close the file under its partial name, or remove it where it is empty; return its number of frames."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from capture.errors import UserError
@@ -110,21 +111,23 @@ class EpisodeFiles:
         opened = self._files.get(episode)
         if opened is None:
             return
-        path = opened.file.finish(self._describe(opened, ended))
+        path = opened.file.finish(self._describe(opened, ended), partial(self._write_regions, opened.masks))
         del self._files[episode]
-        self._write_regions(path, opened.masks)
+        opened.masks.close(is_kept=False)
         self._finished(path)
         self._write_index({**opened.entry, "frames": opened.file.frames, "success": episode.success})
 
-    def _write_regions(self, path: Path, masks: EpisodeMasks) -> None:
-        """Write the masks beside a results file, whose scores are as good without; note why it cannot be done."""
+    def _write_regions(self, masks: EpisodeMasks, results: Path, path: Path) -> None:
+        """Write the masks of a results file beside `path`, its final name; note why it cannot be done.
+
+        The scores in the file are as good without.
+        """
         problem = masks.problem and f"its masks could not be kept: {masks.problem}"
         try:
             if not problem:
-                write_frame_masks(path, masks.cameras, masks.read)
-        except UserError as error:
+                write_frame_masks(results, masks.cameras, masks.read, final=path)
+        except (UserError, OSError, RuntimeError, KeyError) as error:  # HDF5's own, where the file was removed
             problem = str(error)
-        masks.close(is_kept=False)
         if problem:
             self._note_problem(f"no file of regions is written beside {path.name}: {problem}")
 

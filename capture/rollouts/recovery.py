@@ -89,7 +89,7 @@ def _write_regions(partial: Path, masks: EpisodeMasks, path: Path) -> str:
     """Write the masks that came with the calls as regions of the file; return why that is impossible."""
     try:
         write_frame_masks(partial, masks.cameras, masks.read, final=path)
-    except UserError as error:
+    except (UserError, OSError, RuntimeError, KeyError) as error:
         return str(error)
     return ""
 
@@ -160,7 +160,7 @@ def _note_in_index(path: Path, about: _About, frames: int) -> None:
         number = path.name.split(".")[0].rpartition("_")[2]
         made: run_index.Entry = {"file": path.name, "name": about.name, "prompts": [about.prompt], "rate": None}
         made["number"] = int(number) if number.isdecimal() else len(entries)
-        entry = {**made, "success": None, **entries.get(path.name, {}), "frames": frames}
+        entry = {**made, **entries.get(path.name, {}), "frames": frames, "success": about.rollout.get("success")}
         head = {key: index[key] for key in ("generator", "source", "model", "run")}
         run_index.write_index(path.parent, head, [entry])
     except (OSError, KeyError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from capture import RolloutRecorder
 from capture.errors import UserError
 from capture.policies.base import Prepared
 from capture.results import scores_schema
+from capture.results.partial_file import PartialFile
 from capture.rollouts.recovery import recover_file
 
 
@@ -198,3 +200,31 @@ def test_killed_recording_gets_its_regions_when_it_is_completed(tmp_path: Path) 
                 last = FRAMES - 1  # of the torn record
                 np.testing.assert_array_equal(first[name][part][:last], second[name][part][:last])
             assert first[name]["origin"][:].tolist() == [2, 2, 0, 2 * ("front" in name), 0]
+
+
+def test_recording_that_ended_but_has_no_final_name_is_completed_with_its_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a process leaves it that is killed while it writes the regions of an episode that has ended."""
+
+    def stop(_: Any) -> None:
+        raise UserError("killed here")
+
+    policy = ToyPolicy()
+    with monkeypatch.context() as patch:
+        patch.setattr(PartialFile, "publish", stop)
+        with RolloutRecorder(policy, tmp_path, keep="summaries", tell=lambda _: None) as recorder:
+            with recorder.masks(make_masks(0)):
+                act(policy, 0)
+            recorder.end_episode(success=True)
+    recover_file(tmp_path / "episode_000000.h5.partial")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "episode_000000.h5",
+        "episode_000000.regions.h5",
+        "index.json",
+    ]
+    [entry] = json.loads((tmp_path / "index.json").read_text())["episodes"]
+    assert (entry["frames"], entry["success"]) == (1, True)
+    assert "failed" not in entry
+    with h5py.File(tmp_path / "episode_000000.h5") as file:
+        assert json.loads(file.attrs["rollout"])["ended"] == "end_episode was called"
