@@ -114,6 +114,12 @@ def _measure(text: str, pixels: float, bold: bool) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=512)
+def elide_middle(text: str, room: float, pixels: float, *, bold: bool = False) -> str:
+    """Return a text with … in its middle where it is wider than `room` pixels: names of files differ at their ends."""
+    return theme.metrics(pixels, bold=bold).elidedText(text[:MAX_LINE], Qt.TextElideMode.ElideMiddle, max(room, 0))
+
+
+@lru_cache(maxsize=512)
 def _elide(text: str, room: float, pixels: float, bold: bool) -> str:
     """Return a text that ends with … where it is wider than `room` pixels."""
     return theme.metrics(pixels, bold=bold).elidedText(text, Qt.TextElideMode.ElideRight, max(room, 0))

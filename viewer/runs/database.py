@@ -18,15 +18,28 @@ if TYPE_CHECKING:
 MEMORY: Final = "200MB"
 """That DuckDB may use; what needs more is refused, as it may not write to the disk either."""
 THREADS: Final = 2
-MISSING: Final = "Answers over a run need duckdb: pip install 'pi0-attention[run]' (or pip install duckdb)."
+PACKAGES: Final = ("duckdb", "pyarrow")
+"""What answers over a run need: to read a summary, and to write it."""
 CLOSED: Final = "The run was closed before its summary had answered."
 
 
 def find_missing() -> str:
-    """Return what to install where DuckDB is missing, as a sentence; empty where it is there."""
+    """Return what to install where DuckDB or pyarrow are missing, as a sentence; empty where both are there."""
     import importlib.util
 
-    return "" if importlib.util.find_spec("duckdb") else MISSING
+    missing = [name for name in PACKAGES if not importlib.util.find_spec(name)]
+    return _name_missing(missing) if missing else ""
+
+
+def _name_missing(names: Sequence[str]) -> str:
+    return (
+        f"Answers over a run need {' and '.join(names)}: pip install 'pi0-attention[run]' (or pip install "
+        f"{' '.join(names)})."
+    )
+
+
+class DamagedSummaryError(UserError):
+    """A summary's Parquet files cannot be read: it can be made anew from the results files."""
 
 
 class Database:
@@ -40,8 +53,9 @@ class Database:
         try:
             import duckdb
         except ImportError:
-            raise UserError(MISSING) from None
+            raise UserError(_name_missing(PACKAGES[:1])) from None
         self._error: type[Exception] = duckdb.Error
+        self._memory_error: type[Exception] = duckdb.OutOfMemoryException
         self._lock = threading.Lock()
         self._is_closed = False
         self._running: set[Any] = set()
@@ -85,7 +99,11 @@ class Database:
             if self._is_closed:
                 raise UserError(CLOSED) from None
             reason = " ".join(str(error).split())[:160]
-            raise UserError(f"The summary of the run cannot be read ({reason}); delete it to make it anew.") from None
+            if isinstance(error, self._memory_error):
+                raise UserError(f"The question needs more than {MEMORY} of memory ({reason}); ask less.") from None
+            raise DamagedSummaryError(
+                f"The summary of the run cannot be read ({reason}); delete it to make it anew."
+            ) from None
         finally:
             with self._lock:
                 cursor.close()

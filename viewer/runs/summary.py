@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections import OrderedDict
@@ -27,7 +28,7 @@ from viewer.runs.answers import (
 )
 from viewer.runs.database import CLOSED, Database
 from viewer.runs.part_table import count_parts, find_parts
-from viewer.runs.summary_files import PARTS, WHOLE, find_data, find_list, list_done, read_state
+from viewer.runs.summary_files import LIST_NAME, PARTS, WHOLE, find_data, find_list, list_done, read_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +123,12 @@ class RunSummary:
                 self._database.close()
                 self._database = None
             self._part_table = None
+
+    def forget(self) -> None:
+        """Close it and delete its list of episodes, so that the next update makes it anew from the results files."""
+        self.close()
+        with contextlib.suppress(OSError):  # the update then says why it cannot be written
+            (self.folder / LIST_NAME).unlink(missing_ok=True)
 
     @property
     def state(self) -> SummaryState:

@@ -44,6 +44,15 @@ def test_cached_text_looks_like_directly_drawn_text(app: QApplication, ratio: fl
     assert np.abs(inked[0].max(0) - inked[1].max(0)).max() <= 1
 
 
+def test_middle_of_a_long_name_is_left_out(app: QApplication) -> None:
+    names = [f"evaluation of the yellow duck in the kitchen, episode {number}" for number in (17, 18)]
+    first, second = (drawing.elide_middle(name, 160, 13) for name in names)
+    assert first.startswith("eval")
+    assert first.endswith("17")
+    assert first != second
+    assert drawing.elide_middle("episode 17", 160, 13) == "episode 17"
+
+
 def test_text_wider_than_its_box_is_elided(app: QApplication) -> None:
     image = make_canvas()
     with QPainter(image) as painter:

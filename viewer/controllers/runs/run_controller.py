@@ -16,7 +16,6 @@ from viewer.controllers.runs.stages import (
     explain_empty,
     explain_left_out,
     find_missing,
-    forget_episodes,
     open_summary,
 )
 from viewer.controllers.runs.summary_run import SummaryRun
@@ -218,7 +217,7 @@ class RunController(QObject):
         if self.run is None:
             return
         if self.stage.kind == "failed" and self._summary is not None:
-            forget_episodes(self._summary)
+            self._summary.forget()
             self._forget_answers()
         self._make_summary(self.view.resolved_query.subject)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -73,11 +72,3 @@ def explain_left_out(summary: RunSummary | None, total: int) -> str:
     left_out = summary.left_out if summary is not None else ()
     reason = next((episode.reason for episode in left_out if episode.reason), "")
     return f"None of {total} episodes has what is asked for. {reason}".strip()
-
-
-def forget_episodes(summary: RunSummary) -> None:
-    """Delete the list of a summary whose data cannot be read, so that it is rebuilt from the results files."""
-    from viewer.runs.summary_files import LIST_NAME
-
-    with contextlib.suppress(OSError):  # the next summary then says why it cannot be written
-        (summary.folder / LIST_NAME).unlink(missing_ok=True)

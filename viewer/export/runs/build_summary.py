@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from capture.remote.address import parse_location
-from viewer.errors import UserError
+from viewer.errors import NotWrittenError, UserError
 from viewer.export import atomic_write, cancellation
 from viewer.export.process_pool import count_cores
 from viewer.export.runs import summary_writer
 from viewer.export.runs.episode_parts import EpisodeParts, read_episode
 from viewer.export.runs.episode_pool import call_in_processes
 from viewer.export.runs.folder_lock import lock_folder
-from viewer.export.tables import check_installed
 from viewer.io import run_index
 from viewer.io.temporary_files import remove_leftovers_in
 from viewer.model.plain_text import clean_text
 from viewer.runs import named_object
+from viewer.runs.database import find_missing
 from viewer.runs.episode_scores import check_subject
 from viewer.runs.query import Subject
 from viewer.runs.summary_files import (
@@ -221,7 +221,8 @@ def build(
     Raises:
         UserError: The file of objects or the run cannot be read, or the summary cannot be written.
     """
-    check_installed("parquet")
+    if missing := find_missing():
+        raise UserError(missing)
     for subject in subjects:
         check_subject(subject)
     folders = {subject: choose_folder(run, subject) for subject in dict.fromkeys(subjects)}
@@ -235,7 +236,14 @@ def build(
             builders[subject] = SummaryBuilder(folder, subject, objects or find_objects_file(run, subject))
             builders[subject].forget_others(run)
             builders[subject].remove_unused()
-        _update(run, builders, report, check, processes)
+        try:
+            _update(run, builders, report, check, processes)
+        except NotWrittenError as error:
+            reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else ""
+            raise UserError(
+                f"What was read of the run cannot be kept in {next(iter(folders.values())).parent}"
+                f"{f' ({reason})' if reason else ''}; free some space there, or make it writable."
+            ) from error
 
 
 def _update(

@@ -19,6 +19,7 @@ from viewer.file_argument import file_location
 from viewer.io import run_index
 from viewer.model.plain_text import csv_cell
 from viewer.runs import run_table
+from viewer.runs.database import DamagedSummaryError
 from viewer.runs.query import OBJECT, RUN_SCORES, RunQuery, is_actions
 from viewer.runs.run_sentence import describe_atlas, explain_no_contrast, join_phrases
 from viewer.runs.run_view import RunView, parse_run_view
@@ -177,6 +178,10 @@ def export(options: argparse.Namespace, report: Callable[[int, int], None]) -> l
     run = run_index.read_run(options.run)
     summary = prepare_summary(run, view, report, options.objects, options.processes)
     try:
+        answer = answer_view(summary, view)
+    except DamagedSummaryError:
+        summary.forget()
+        summary = prepare_summary(run, view, report, options.objects, options.processes)
         answer = answer_view(summary, view)
     finally:
         summary.close()

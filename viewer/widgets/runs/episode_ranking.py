@@ -124,7 +124,8 @@ class RankingDelegate(QStyledItemDelegate):
         width = min(max(VALUE_SHARE * box.width(), VALUE_WIDTHS[0]), VALUE_WIDTHS[1])
         value = QRectF(links[0].left() - width - 8, box.top(), width, ROW)
         name = QRectF(box.left() + 52, box.top(), value.left() - box.left() - 58, ROW)
-        drawing.write(painter, name, clean_text(episode.name, MOST_NAME), t.text, 12)
+        text = drawing.elide_middle(clean_text(episode.name, MOST_NAME), name.width(), 12)
+        drawing.write(painter, name, text, t.text, 12)
         self._paint_value(painter, value, episode, score, color)
         pointed = self.view.pointed_link
         for (which, text), link in zip(LINKS, links, strict=True):

@@ -210,7 +210,8 @@ class RunPage(QWidget):
         self.upper.setVisible(is_asked)
         self._show_sentence()
         progress = controller.build.progress
-        is_updating = controller.build.is_running and kind == "ready"
+        is_about_this = controller.build.subject == controller.view.resolved_query.subject
+        is_updating = controller.build.is_running and is_about_this and kind == "ready"
         self.update_note.setVisible(is_updating)
         if is_updating:
             self.update_note.relabel(f"{progress.done} of {progress.total} episodes read · Stop")

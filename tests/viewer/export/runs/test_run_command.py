@@ -1,15 +1,18 @@
 """`pi0-export run`: figures and tables of an answer over all episodes."""
 
 import csv
+import errno
 import json
+import sys
 
 import make_run
 import pytest
 from planted_run import BOX, EPISODES, FRAMES, HEADS, LAYERS, PLANTED, write_planted_run
 
+from viewer.errors import NotWrittenError
 from viewer.export import metadata
 from viewer.export.__main__ import main
-from viewer.export.runs import find_frame
+from viewer.export.runs import build_summary, find_frame
 from viewer.io import run_index
 from viewer.runs.query import RunQuery
 from viewer.runs.run_view import RunView, parse_run_view
@@ -157,6 +160,50 @@ def test_missing_outcome_of_a_comparison_is_named(tmp_path, capsys, outcomes, se
     make_run.write_index(folder, entries)
     assert main(["run", str(folder), *ASK, "--compare", "-o", str(tmp_path), "--processes", "1"]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_damaged_summary_is_made_anew(tmp_path):
+    folder = write_planted_run(tmp_path / "planted", 2)
+    ask = ["run", str(folder), *ASK, "--format", "csv", "--processes", "1", "-o"]
+    assert main([*ask, str(tmp_path / "one")]) == 0
+    for path in (folder / "summary").rglob("data-*.parquet"):
+        path.write_bytes(b"PAR1" + bytes(100))
+    assert main([*ask, str(tmp_path / "two")]) == 0
+    first, second = (next((tmp_path / name).rglob("*-heads.csv")).read_text() for name in ("one", "two"))
+    assert first == second
+
+
+def test_summary_that_cannot_be_kept_is_one_sentence(tmp_path, capsys, monkeypatch):
+    def fail(path, content, *, overwrite):
+        raise NotWrittenError(f"{path} cannot be written; choose another folder with -o.") from OSError(
+            errno.ENOSPC, "No space left on device"
+        )
+
+    folder = write_planted_run(tmp_path / "planted", 1)
+    monkeypatch.setattr(build_summary.atomic_write, "write_bytes", fail)
+    assert main(["run", str(folder), *ASK, "--processes", "1", "-o", str(tmp_path)]) == 2
+    assert (
+        f"What was read of the run cannot be kept in {folder / 'summary'} (No space left on device); free some space "
+        "there, or make it writable."
+    ) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("missing", "names", "packages"),
+    [
+        (["duckdb"], "duckdb", "duckdb"),
+        (["pyarrow"], "pyarrow", "pyarrow"),
+        (["duckdb", "pyarrow"], "duckdb and pyarrow", "duckdb pyarrow"),
+    ],
+)
+def test_missing_packages_are_named(tmp_path, capsys, monkeypatch, missing, names, packages):
+    folder = write_planted_run(tmp_path / "planted", 1)
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["run", str(folder), *ASK]) == 2
+    assert capsys.readouterr().err == (
+        f"pi0-export: Answers over a run need {names}: pip install 'pi0-attention[run]' (or pip install {packages}).\n"
+    )
 
 
 def test_one_success_and_one_failure_show_the_head_that_differs_most(tmp_path):

@@ -141,6 +141,16 @@ def test_stopped_summary_is_reported_and_resumes(page: RunPage, monkeypatch: pyt
     until(lambda: has_answer(page.controller), 60)
 
 
+def test_progress_of_another_question_is_not_shown_with_the_answer(page: RunPage, window: MainWindow) -> None:
+    page.controls.subject.chosen.emit("put")
+    until(lambda: page.controller.build.is_running)
+    page.controls.subject.chosen.emit("duck")
+    until(lambda: page.controller.stage.kind == "ready")
+    assert page.controller.build.is_running
+    assert not page.update_note.isVisible()
+    until(lambda: not page.controller.build.is_running, 60)
+
+
 def test_new_episode_is_included_while_the_page_is_shown(app: QApplication, tmp_path: Path) -> None:
     folder = write_planted_run(tmp_path / "growing", 3)
     window = show_run(folder, tmp_path)

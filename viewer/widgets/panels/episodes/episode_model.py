@@ -215,7 +215,8 @@ class EpisodeDelegate(QStyledItemDelegate):
         used = drawing.write(painter, upper, right, t.secondary, 12, align="right")
         room = upper.adjusted(0, 0, -used - 8 if used else 0, 0)
         bold = number == episodes.current
-        drawing.write(painter, room, episode.name, t.text if there else t.secondary, 13, bold=bold)
+        name = drawing.elide_middle(episode.name, room.width(), 13, bold=bold)
+        drawing.write(painter, room, name, t.text if there else t.secondary, 13, bold=bold)
         count = frames_of(episode.frames)
         if status.state == "failed" and status.sentence:
             drawing.write(painter, lower, status.sentence, t.secondary, 12)
