@@ -16,7 +16,7 @@ from capture.results.hdf5_storage import describe_error
 from capture.results.partial_file import PartialFile, is_being_written
 from capture.results.read_access import open_for_reading
 from capture.results.regions_file import write_frame_masks
-from capture.results.resume import RunState, ask_run_state
+from capture.results.resume import RunState, ask_run_state, may_hold_frames
 from capture.results.root_attributes import encode_object
 from capture.rollouts.episode_masks import EpisodeMasks
 
@@ -67,9 +67,9 @@ def recover_file(partial: Path) -> RecoveredFile:
             file.remove()
             raise UserError(f"{partial} does not exist; check the path")
         state = ask_run_state(file.path)
-        if state is None:
+        if state is None and may_hold_frames(file.path):
             raise UserError(f"{partial} is damaged and is left as it is; its first frames may still open in pi0-viewer")
-        if not state.frames_done:
+        if state is None or not state.frames_done:
             raise UserError(f"{partial} holds no finished frame and is left as it is; delete it")
         about = _read_rollout(file.path, state.frames_done)
         failure = run_index.read_failure(path)

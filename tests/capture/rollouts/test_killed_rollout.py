@@ -178,7 +178,7 @@ def test_files_that_cannot_be_completed_are_left_as_they_are(
     errors = capsys.readouterr().err
     assert "episode_000000.h5 exists and is left as it is" in errors
     assert "torn.h5.partial is damaged and is left as it is" in errors
-    assert "early.h5.partial" in errors
+    assert "early.h5.partial holds no finished frame and is left as it is; delete it" in errors
     assert errors.count("\n") == 3
     assert partial.read_bytes() == content
     assert torn.read_bytes() == content[: len(content) // 3]
