@@ -239,8 +239,8 @@ class RunPage(QWidget):
         elif name == "build":
             self.controller.build_again()
         elif name == "copy":
-            QGuiApplication.clipboard().setText("pip install duckdb")
-            self.acts.say("Copied: pip install duckdb")
+            QGuiApplication.clipboard().setText("pip install duckdb pyarrow")
+            self.acts.say("Copied: pip install duckdb pyarrow")
         elif name == "episode":
             self.left.emit()
 
