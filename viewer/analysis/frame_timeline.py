@@ -151,7 +151,11 @@ def _times(
         if times is not None and gaps.size and (gaps > 0).all():
             usual = float(np.median(gaps))
             lasting = np.append(np.where(inside, np.diff(times), usual), usual)
-            seconds = np.concatenate([times[a:b] - times[a] for a, b in bounds])
+            seconds = np.concatenate([times[start:stop] - times[start] for start, stop in bounds])
             return seconds, np.clip(lasting, 1e-3, LONGEST * usual), True
     each = 1 / (rate or PLAIN_RATE)
-    return np.concatenate([np.arange(b - a) * each for a, b in bounds]), np.full(count, each), rate is not None
+    return (
+        np.concatenate([np.arange(stop - start) * each for start, stop in bounds]),
+        np.full(count, each),
+        rate is not None,
+    )

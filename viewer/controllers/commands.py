@@ -311,5 +311,7 @@ def key_hint(command: str) -> str:
 def matching(words: str) -> list[Command]:
     """Return the commands whose title or section contains every word of `words`, those that start with it first."""
     parts = words.lower().split()
-    commands = [c for c in TABLE if all(part in f"{c.title} {c.section}".lower() for part in parts)]
-    return sorted(commands, key=lambda c: not c.title.lower().startswith(words.lower().strip()))
+    commands = [
+        command for command in TABLE if all(part in f"{command.title} {command.section}".lower() for part in parts)
+    ]
+    return sorted(commands, key=lambda command: not command.title.lower().startswith(words.lower().strip()))

@@ -146,14 +146,23 @@ class Session(ShownScenes):
     def _dims(self, frame: int) -> Dims:
         if self.results is None:
             return Dims(0, 0, 0, 0, 0, 0, 0, 0, 0)
-        r, words = self.results, 0
+        results, words = self.results, 0
         try:
-            return r.dims(frame)
+            return results.dims(frame)
         except NotLoadedError:
-            words = r.tokens  # no word is clamped before the prompt is known
+            words = results.tokens  # no word is clamped before the prompt is known
         except READ_ERRORS as error:
             self.report_failure(error)
-        return Dims(r.done, len(r.layers), r.heads, len(r.steps), r.horizon, words, len(r.cameras), *r.grid.shape)
+        return Dims(
+            results.done,
+            len(results.layers),
+            results.heads,
+            len(results.steps),
+            results.horizon,
+            words,
+            len(results.cameras),
+            *results.grid.shape,
+        )
 
     def _fitted(self, state: ViewState) -> ViewState:
         if self.results is None:

@@ -201,7 +201,11 @@ def _common_folder(plan: ExportPlan) -> Path:
     """Return the folder that holds all files of a plan."""
     folders = {file.path.parent for file in plan.files}
     first = plan.files[0].path.parent
-    return first if len(folders) == 1 else next(p for p in first.parents if all(f.is_relative_to(p) for f in folders))
+    return (
+        first
+        if len(folders) == 1
+        else next(parent for parent in first.parents if all(folder.is_relative_to(parent) for folder in folders))
+    )
 
 
 if __name__ == "__main__":

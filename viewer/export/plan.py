@@ -104,7 +104,9 @@ def prepare_export(source: ExportSource, arguments: ExportArguments) -> ExportPl
     check_targets(plan.files, overwrite=request.overwrite)
     if request.shares_range:
         views = scenes.share_range(source, [file.view for file in plan.files])
-        plan = replace(plan, files=tuple(replace(f, view=v) for f, v in zip(plan.files, views, strict=True)))
+        plan = replace(
+            plan, files=tuple(replace(file, view=view) for file, view in zip(plan.files, views, strict=True))
+        )
     return plan
 
 

@@ -72,12 +72,12 @@ class TablePreview:
 
     def paint(self, painter: QPainter, left: float, top: float) -> None:
         """Draw the columns, the heading in a weaker colour."""
-        t = theme.active()
+        colors = theme.active()
         for number, row in enumerate(self.rows):
             x = left
             for text, width in zip(row, self._widths, strict=True):
                 box = QRectF(x, top + number * 20, width - 10, 20)
-                text_layout.draw_line(painter, box, text, t.text if number else t.secondary, 12)
+                text_layout.draw_line(painter, box, text, colors.text if number else colors.secondary, 12)
                 x += width
 
 

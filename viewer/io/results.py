@@ -149,7 +149,7 @@ class Results(Summaries):
                 return None
             return widened(image), widened(text), widened(own)
 
-        return self._kept(("norms", kind, frame), make, lambda parts: sum(p.nbytes for p in parts or ()))
+        return self._kept(("norms", kind, frame), make, lambda parts: sum(part.nbytes for part in parts or ()))
 
     # Pictures
 
@@ -240,7 +240,7 @@ class Results(Summaries):
                 return np.where((numbers >= 0) & (numbers < len(schema.ROLES)), numbers, pad)
             else:
                 named = list(hdf5_guard.texts(values))
-            return np.array([schema.ROLES.index(n) if n in schema.ROLES else pad for n in named], np.int64)
+            return np.array([schema.ROLES.index(name) if name in schema.ROLES else pad for name in named], np.int64)
 
         return self._kept(("roles", frame), make, lambda part: part.nbytes)
 

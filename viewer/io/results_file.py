@@ -136,7 +136,7 @@ class ResultsFile:
         text, action = guard.find(schema.TEXT_TO_IMAGE, 7), guard.find(schema.ACTION_TO_IMAGE, 8)
         if text is None and action is None:
             raise guard.damaged("it holds no attention")
-        layers = {shape[1] for shape in (d.shape for d in (text, action) if d is not None)}
+        layers = {shape[1] for shape in (dataset.shape for dataset in (text, action) if dataset is not None)}
         grid: tuple[int, ...] = ()
         for dataset, tail in ((text, 4), (action, 5)):
             if dataset is None:
@@ -150,7 +150,7 @@ class ResultsFile:
         if len(layers) != 1:
             raise guard.damaged("words and actions have different numbers of layers")
         count = layers.pop()
-        self.planned = min(d.shape[0] for d in (text, action) if d is not None)
+        self.planned = min(dataset.shape[0] for dataset in (text, action) if dataset is not None)
         self.tokens = text.shape[2] if text is not None else 0
         self.horizon = action.shape[2] if action is not None else 0
         steps = action.shape[3] if action is not None else 0

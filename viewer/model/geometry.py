@@ -78,8 +78,8 @@ def find_bars(to_model: Affine, height: int, width: int, grid: PatchGrid) -> npt
     # A ten-thousandth of a pixel of overlap is rounding in the stored map, not picture.
     slack = 1e-4 * max(1.0, float(np.ptp(corners)) / max(grid.height, grid.width))
     apart = np.zeros(grid.shape, bool)
-    for a, b in ((0, 1), (1, 2)):
-        side = corners[b] - corners[a]
+    for start, stop in ((0, 1), (1, 2)):
+        side = corners[stop] - corners[start]
         for normal in (np.array([-side[1], side[0]]), side):
             apart |= _are_separated(squares @ normal, corners @ normal, slack)
     for axis in (0, 1):

@@ -185,7 +185,9 @@ def _within(value: int, length: int) -> int:
 def _plain(state: ViewState) -> dict[str, Any]:
     fresh = ViewState()
     different = {
-        f.name: getattr(state, f.name) for f in fields(state) if getattr(state, f.name) != getattr(fresh, f.name)
+        field.name: getattr(state, field.name)
+        for field in fields(state)
+        if getattr(state, field.name) != getattr(fresh, field.name)
     }
     if state.pinned is not None:
         different["pinned"] = _plain(state.pinned)

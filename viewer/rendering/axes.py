@@ -124,14 +124,14 @@ def draw_value_axis(
     painter: QPainter, box: QRectF, axis: Axis, width: float, *, write: Write = drawing.write, ink: str = ""
 ) -> None:
     """Draw the ticks of the vertical axis: lines across `box`, and labels in `width` px at its left."""
-    t = theme.active()
+    colors = theme.active()
     for tick in _find_value_ticks(axis, box.height()):
         y = box.bottom() - axis.place_of(tick.value) * box.height()
-        painter.fillRect(QRectF(box.left(), round(y) - 0.5, box.width(), 1), theme.color(t.line))
+        painter.fillRect(QRectF(box.left(), round(y) - 0.5, box.width(), 1), theme.color(colors.line))
         if not width:
             continue
         label = QRectF(box.left() - width, y - LINE / 2, width - 6, LINE)
-        write(painter, label, tick.text, ink or t.secondary, FONT, align="right")
+        write(painter, label, tick.text, ink or colors.secondary, FONT, align="right")
 
 
 @lru_cache(maxsize=256)
@@ -160,8 +160,9 @@ def draw_place_axis(
     ink: str = "",
 ) -> None:
     """Draw the horizontal axis below `box`: its line, and a mark and a label at each tick that lies on the axis."""
-    t, measure = theme.active(), width_of or measure_label
-    start, bottom, room, line, ink = box.left(), box.bottom(), box.width(), theme.color(t.faint), ink or t.secondary
+    colors, measure = theme.active(), width_of or measure_label
+    start, bottom, room = box.left(), box.bottom(), box.width()
+    line, ink = theme.color(colors.faint), ink or colors.secondary
     painter.fillRect(QRectF(start, bottom, room, 1), line)
     taken = -math.inf
     for tick in ticks:

@@ -63,7 +63,7 @@ def paint_tiles(
         offset: Upper left corner of the wall.
         ratio: Pixels of the pictures for each unit of the painter; 0 for the painter's own.
     """
-    t, ratio = theme.active(), ratio or drawing.ratio_of(painter)
+    colors, ratio = theme.active(), ratio or drawing.ratio_of(painter)
     table = colormaps.heat(colours, round(opacity * 100))
     for camera, picture in enumerate(pictures):
         box = tiles[0].pictures[camera] if tiles else (0, 0, 1, 1)
@@ -76,7 +76,7 @@ def paint_tiles(
             left, top, width, height = tile.pictures[camera]
             corner = offset + QPointF(left, top)
             if under is None:
-                painter.fillRect(QRectF(corner.x(), corner.y(), width, height), theme.color(t.raised))
+                painter.fillRect(QRectF(corner.x(), corner.y(), width, height), theme.color(colors.raised))
             else:
                 painter.drawImage(corner, under)
             if levels is not None:
@@ -86,8 +86,8 @@ def paint_tiles(
                 painter.drawImage(corner, heat)
     for tile, (name, number) in zip(tiles, titles, strict=bool(titles)):
         line = QRectF(offset.x() + tile.left, offset.y() + tile.top, tile.width, 17)
-        used = drawing.write(painter, line.adjusted(1, 0, 0, 0), name, t.text, 12, bold=True)
-        drawing.write(painter, line.adjusted(used + 8, 0, -1, 0), number, t.secondary, 12, align="right")
+        used = drawing.write(painter, line.adjusted(1, 0, 0, 0), name, colors.text, 12, bold=True)
+        drawing.write(painter, line.adjusted(used + 8, 0, -1, 0), number, colors.secondary, 12, align="right")
 
 
 def describe_wall_scale(wall: HeadsWall, view: ViewState) -> str:

@@ -148,13 +148,13 @@ def draw_cursor(painter: QPainter, box: QRectF, x: float) -> None:
 
 def draw_crosshair(painter: QPainter, box: QRectF, x: float, chart: LineChart, index: int) -> None:
     """Draw a vertical line at x, and a dot on each line at its value of point `index`."""
-    t = theme.active()
-    painter.fillRect(QRectF(x - 0.5, box.top(), 1, box.height()), theme.color(t.secondary))
+    colors = theme.active()
+    painter.fillRect(QRectF(x - 0.5, box.top(), 1, box.height()), theme.color(colors.secondary))
     for line in reversed(chart.lines):
         place = float(chart.y_axis.place(line.values[index]))
         if 0 <= place <= 1:  # not NaN
             dot = QRectF(QPointF(x - 3, box.bottom() - place * box.height() - 3), QSizeF(6, 6))
-            drawing.fill(painter, dot.adjusted(-1, -1, 1, 1), theme.color(t.window), 4)
+            drawing.fill(painter, dot.adjusted(-1, -1, 1, 1), theme.color(colors.window), 4)
             drawing.fill(painter, dot, theme.color(line.color), 3)
 
 
@@ -168,13 +168,13 @@ def measure_read_out(title: str, rows: Sequence[tuple[str, str, str]]) -> QSizeF
 
 def draw_read_out(painter: QPainter, frame: QRectF, title: str, rows: Sequence[tuple[str, str, str]]) -> None:
     """Draw a title and a line for each of `rows`: colour, name and value."""
-    t = theme.active()
-    drawing.fill(painter, frame, theme.color(t.faint), 5)
-    drawing.fill(painter, frame.adjusted(1, 1, -1, -1), theme.color(t.raised), 4)
+    colors = theme.active()
+    drawing.fill(painter, frame, theme.color(colors.faint), 5)
+    drawing.fill(painter, frame.adjusted(1, 1, -1, -1), theme.color(colors.raised), 4)
     inner = frame.adjusted(PADDING, PADDING, -PADDING, -PADDING)
-    drawing.write(painter, QRectF(inner.left(), inner.top(), inner.width(), LINE), title, t.text, FONT, bold=True)
+    drawing.write(painter, QRectF(inner.left(), inner.top(), inner.width(), LINE), title, colors.text, FONT, bold=True)
     for place, (color, name, value) in enumerate(rows):
         line = QRectF(inner.left(), inner.top() + LINE * (place + 1), inner.width(), LINE)
         drawing.fill(painter, QRectF(line.left(), line.center().y() - 3, 6, 6), theme.color(color), 1.5)
-        drawing.write(painter, line.adjusted(SWATCH, 0, 0, 0), name, t.secondary, FONT)
-        drawing.write(painter, line, value, t.text, FONT, align="right")
+        drawing.write(painter, line.adjusted(SWATCH, 0, 0, 0), name, colors.secondary, FONT)
+        drawing.write(painter, line, value, colors.text, FONT, align="right")

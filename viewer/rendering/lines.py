@@ -129,7 +129,7 @@ def place_lines(
     placed = []
     for line, ys in zip(lines, down, strict=True):
         x, y = thin_line(*break_lines(across, ys, breaks), columns)
-        placed.append((line.color, [make_polyline(x[a:b], y[a:b]) for a, b in find(y)]))
+        placed.append((line.color, [make_polyline(x[start:stop], y[start:stop]) for start, stop in find(y)]))
     return placed
 
 

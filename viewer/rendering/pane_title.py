@@ -45,26 +45,26 @@ def paint_pane_title(
         mark: What sets the pane apart from the others, such as the name of a pinned view; in the accent colour.
         size: The picture's size, at the right.
     """
-    t, name = theme.active(), cameras[camera]
+    colors, name = theme.active(), cameras[camera]
     room = line.adjusted(0, 0, -drawing.width_of(size, 12) - 10, 0)
     shown_share = describe_share(scene, view, name) if scene is not None and scene.effect is None else None
     share = ticks.format_share(shown_share.share) if shown_share is not None else _largest_effect(scene, camera)
     name_box = room.adjusted(0, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)  # names are elided first
-    x = drawing.write(painter, name_box, caption.heading_of(name), t.text, 13, bold=True) + 9
+    x = drawing.write(painter, name_box, caption.heading_of(name), colors.text, 13, bold=True) + 9
     if mark:
         mark_box = room.adjusted(x, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)
-        x += drawing.write(painter, mark_box, mark, t.accent_text, 13, bold=True) + 7
+        x += drawing.write(painter, mark_box, mark, colors.accent_text, 13, bold=True) + 7
     if shown_share is not None:
-        ink = t.secondary if shown_share.is_little else t.accent_text
+        ink = colors.secondary if shown_share.is_little else colors.accent_text
         x += drawing.write(painter, room.adjusted(x, 0, 0, 0), share, ink, 13, bold=True) + 6
         spare = 0.0 if shown_share.is_little else _spare_width(cameras, name, share)
         for note in shown_share.notes:
             if x + spare + drawing.width_of(note, 12) <= room.width():
-                drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
+                drawing.write(painter, room.adjusted(x, 0, 0, 0), note, colors.secondary, 12)
                 break
     elif share:
-        drawing.write(painter, room.adjusted(x, 0, 0, 0), share, t.accent_text, 13, bold=True)
-    drawing.write(painter, line, size, t.secondary, 12, align="right")
+        drawing.write(painter, room.adjusted(x, 0, 0, 0), share, colors.accent_text, 13, bold=True)
+    drawing.write(painter, line, size, colors.secondary, 12, align="right")
 
 
 def _largest_effect(scene: Scene | None, camera: int) -> str:

@@ -19,8 +19,8 @@ def model_rect(grid: geometry.PatchGrid) -> QRectF:
 
 def from_model(to_model: geometry.Affine) -> QTransform:
     """Return the transform from pixels of the model's picture to pixels of the shown picture, inverse to `to_model`."""
-    m = geometry.invert(to_model)
-    return QTransform(m[0, 0], m[1, 0], m[0, 1], m[1, 1], m[0, 2], m[1, 2])
+    matrix = geometry.invert(to_model)
+    return QTransform(matrix[0, 0], matrix[1, 0], matrix[0, 1], matrix[1, 1], matrix[0, 2], matrix[1, 2])
 
 
 def paint_map(painter: QPainter, place: QTransform, image: QImage, grid: geometry.PatchGrid) -> None:

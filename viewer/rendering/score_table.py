@@ -117,13 +117,15 @@ def draw_table_labels(
     painter: QPainter, layout: TableLayout, row_names: Sequence[object], column_names: Sequence[str], room: float
 ) -> None:
     """Draw the names of the visible rows, in `room` pixels left of the box, and of the visible columns below it."""
-    t, box = theme.active(), layout.box
+    colors, box = theme.active(), layout.box
     every = layout.rows[0][1] - layout.rows[0][0] + GAP >= 10
     for number, (top, bottom) in enumerate(layout.rows):
         if (every or number % 2 == 0) and box.top() - 1 <= (top + bottom) / 2 <= box.bottom() + 1:
             label = QRectF(box.left() - room, top, room - 6, bottom - top)
-            drawing.write(painter, label, str(row_names[number]), t.secondary, 11, align="right")
+            drawing.write(painter, label, str(row_names[number]), colors.secondary, 11, align="right")
     foot = min(layout.rows[-1][1], box.bottom()) + 1
     for name, (left, right) in zip(column_names, layout.columns, strict=True):
         if box.left() <= (left + right) / 2 <= box.right() + 1:
-            drawing.write(painter, QRectF(left - 6, foot, right - left + 12, 15), name, t.secondary, 11, align="centre")
+            drawing.write(
+                painter, QRectF(left - 6, foot, right - left + 12, 15), name, colors.secondary, 11, align="centre"
+            )

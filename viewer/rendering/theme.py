@@ -134,11 +134,12 @@ def style_tooltips() -> None:
     Called after the first picture, as it takes 6 ms. It is the one style sheet of the whole application: changes of the
     view take no longer with it, as it has no rule for any widget of the window.
     """
-    t, app = active(), QApplication.instance()
+    colors, app = active(), QApplication.instance()
     assert isinstance(app, QApplication)
     app.setProperty(TOOLTIPS, True)
     app.setStyleSheet(
-        f"QToolTip {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.faint}; padding: 2px 3px; }}"
+        f"QToolTip {{ background: {colors.raised}; color: {colors.text}; border: 1px solid {colors.faint};"
+        " padding: 2px 3px; }"
     )
 
 
@@ -191,27 +192,30 @@ def sheet() -> str:
     It is set on single widgets: with rules for them on the application, Qt would paint every such widget through the
     slower style.
     """
-    t = active()
+    colors = active()
     return f"""
-    QMenu {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.line}; border-radius: 8px; padding: 5px; }}
+    QMenu {{ background: {colors.raised}; color: {colors.text}; border: 1px solid {colors.line};
+        border-radius: 8px; padding: 5px; }}
     QMenu::item {{ padding: 5px 22px 5px 12px; border-radius: 4px; }}
-    QMenu::item:selected {{ background: {t.hover}; color: {t.text}; }}
-    QMenu::item:disabled {{ color: {t.secondary}; }}
-    QMenu::separator {{ height: 1px; background: {t.line}; margin: 5px 8px; }}
+    QMenu::item:selected {{ background: {colors.hover}; color: {colors.text}; }}
+    QMenu::item:disabled {{ color: {colors.secondary}; }}
+    QMenu::separator {{ height: 1px; background: {colors.line}; margin: 5px 8px; }}
     QMenu::indicator {{ width: 6px; height: 6px; left: 4px; border-radius: 3px; }}
-    QMenu::indicator:checked {{ background: {t.accent}; }}
-    QLineEdit {{ background: {t.panel}; color: {t.text}; border: 1px solid {t.line}; border-radius: 5px;
-        padding: 2px 6px;
-        selection-background-color: {t.accent}; selection-color: #15171C; }}
-    QLineEdit:focus {{ border: 2px solid {t.accent}; padding: 1px 5px; }}
-    QTableView, QListView, QTextBrowser {{ background: {t.panel}; color: {t.text}; border: none; outline: none;
-        gridline-color: {t.line}; selection-background-color: {t.hover}; selection-color: {t.text}; }}
+    QMenu::indicator:checked {{ background: {colors.accent}; }}
+    QLineEdit {{ background: {colors.panel}; color: {colors.text}; border: 1px solid {colors.line};
+        border-radius: 5px; padding: 2px 6px;
+        selection-background-color: {colors.accent}; selection-color: #15171C; }}
+    QLineEdit:focus {{ border: 2px solid {colors.accent}; padding: 1px 5px; }}
+    QTableView, QListView, QTextBrowser {{ background: {colors.panel}; color: {colors.text}; border: none;
+        outline: none; gridline-color: {colors.line}; selection-background-color: {colors.hover};
+        selection-color: {colors.text}; }}
     QTableView::item, QListView::item {{ padding: 3px 6px; border-radius: 4px; }}
-    QHeaderView::section {{ background: {t.panel}; color: {t.secondary}; border: none;
-        border-bottom: 1px solid {t.line};
+    QHeaderView::section {{ background: {colors.panel}; color: {colors.secondary}; border: none;
+        border-bottom: 1px solid {colors.line};
         padding: 3px 6px; }}
     QScrollBar {{ background: transparent; width: 9px; height: 9px; margin: 0; }}
-    QScrollBar::handle {{ background: {t.faint}; border-radius: 3px; margin: 1px; min-height: 24px; min-width: 24px; }}
+    QScrollBar::handle {{ background: {colors.faint}; border-radius: 3px; margin: 1px;
+        min-height: 24px; min-width: 24px; }}
     QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
     QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
     """

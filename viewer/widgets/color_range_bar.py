@@ -127,7 +127,7 @@ class ColorBar(ZoomPanel):
         self.setToolTip("\n".join((*self._texts, "Drag an end of the range to lock it")) if self._texts else "")
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, scene, shown = theme.active(), self._scene, self.session.shown
+        colors, scene, shown = theme.active(), self._scene, self.session.shown
         self.fill_background(painter, area)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if scene is None:
@@ -153,10 +153,10 @@ class ColorBar(ZoomPanel):
                     painter.fillRect(QRectF(x - 2.5, 0, 5, 18), theme.color("#15171C"))
                     painter.fillRect(QRectF(x - 1.5, 0, 3, 18), theme.color("#FFFFFF"))
         line = QRectF(0, 37, self.width(), 18)
-        used = drawing.write(painter, line, self._texts[0], t.secondary, 12)
+        used = drawing.write(painter, line, self._texts[0], colors.secondary, 12)
         rest = self._texts[-1] if len(self._texts) > 1 else ""
         if used + 16 + drawing.width_of(rest, 12) <= line.width():
-            drawing.write(painter, line, rest, t.secondary, 12, align="right")
+            drawing.write(painter, line, rest, colors.secondary, 12, align="right")
 
     def value_at(self, x: float) -> float:
         """Return the value at an x in pixels, within the visible part of the bar."""

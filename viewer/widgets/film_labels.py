@@ -39,7 +39,7 @@ def paint_labels(
     painter: QPainter, room: QRectF, blocks: list[mosaic.Block], film: Film, camera: int, names: FilmNames
 ) -> None:
     """Paint the name of a camera, and the labels of the visible rows and columns."""
-    t = theme.active()
+    colors = theme.active()
     block, width, height = blocks[camera]
     rows, columns = film.maps.shape[:2]
     visible = mosaic.visible_range(block.left(), width, columns, room.left(), room.right())
@@ -50,7 +50,7 @@ def paint_labels(
             ends = f"{film.columns[visible.start]} to {film.columns[visible.stop - 1]}"
             text = f"{caption.format_camera(names.cameras[camera])}, {names.across}s {ends}"
             name = QRectF(left, bottom, max(right - left, min(mosaic.MIN_BLOCK, room.right() - left)), 17)
-            drawing.write(painter, name, text, t.secondary, 12)
+            drawing.write(painter, name, text, colors.secondary, 12)
         if camera == 0:
             skip = 1 if height > 11 else 2
             down = "step" if names.across == "layer" else "layer"
@@ -59,20 +59,20 @@ def paint_labels(
                 if row % skip == 0 or len(shown) < 3:
                     box = QRectF(0, block.top() + row * height, LABEL - 8, height - GAP)
                     words = f"{down} {film.rows[row]}" if row == shown.start else str(film.rows[row])
-                    drawing.write(painter, box, words, t.secondary, 11, align="right")
+                    drawing.write(painter, box, words, colors.secondary, 11, align="right")
         return
     box = QRectF(0, block.top(), LABEL - 8, height - GAP) & QRectF(0, room.top(), LABEL - 8, room.height())
     title = caption.heading_of(names.cameras[camera])
     fits = drawing.width_of(title, 13) <= box.width()
     if box.height() >= MIN_LABEL:
-        drawing.write(painter, box, title, t.secondary, 13 if fits else 11)
+        drawing.write(painter, box, title, colors.secondary, 13 if fits else 11)
     if camera == len(blocks) - 1:
         skip = 1 if width > 22 else 2
         top = min(block.top() + height, room.bottom())
         for column in visible:
             if column % skip == 0:
                 box = QRectF(block.left() + column * width - 10, top, width - GAP + 20, 16)
-                drawing.write(painter, box, str(film.columns[column]), t.secondary, 11, align="centre")
+                drawing.write(painter, box, str(film.columns[column]), colors.secondary, 11, align="centre")
 
 
 def tabulate(results: Results, view: ViewState, film: Film, names: FilmNames) -> tuple[list[str], list[list[object]]]:

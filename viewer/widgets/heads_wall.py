@@ -167,11 +167,11 @@ class HeadsWallPanel(Panel):
     # Painting
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, wall, state = theme.active(), self._wall, self.session.state
+        colors, wall, state = theme.active(), self._wall, self.session.state
         results = self.session.results
 
         def still(inner: QPainter) -> None:
-            drawing.write(inner, QRectF(0, 0, self.save.x() - 16, 28), self._subject, t.text, 14.5, bold=True)
+            drawing.write(inner, QRectF(0, 0, self.save.x() - 16, 28), self._subject, colors.text, 14.5, bold=True)
             tiles, _ = self.tiles()
             if wall is None or results is None or not tiles:
                 return
@@ -187,18 +187,18 @@ class HeadsWallPanel(Panel):
         self._still.draw(painter, self, key, still, self.ground(), wall)
         if self._reason:
             x = self.score.geometry().right() + 12
-            drawing.write(painter, QRectF(x, 32, self.width() - x, 28), self._reason, t.secondary, 12)
+            drawing.write(painter, QRectF(x, 32, self.width() - x, 28), self._reason, colors.secondary, 12)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for place, color in ((self._place_of_state(), t.accent), (self._at, t.text)):
+        for place, color in ((self._place_of_state(), colors.accent), (self._at, colors.text)):
             box = self._box(place)
             if box is not None:
                 drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.color(color), 2)
 
     def _paint_scale(self, painter: QPainter) -> None:
-        t, line = theme.active(), QRectF(0, self.height() - FOOT + 6, self.width(), 18)
+        colors, line = theme.active(), QRectF(0, self.height() - FOOT + 6, self.width(), 18)
         ramp = drawing.word_image(colormaps.opaque(self.session.state.colours)[None], blended=False)
         painter.drawImage(QRectF(0, line.top() + 4, 160, 10), ramp)
-        drawing.write(painter, line.adjusted(172, 0, 0, 0), self.describe_scale(), t.secondary, 12)
+        drawing.write(painter, line.adjusted(172, 0, 0, 0), self.describe_scale(), colors.secondary, 12)
 
     def _place_of_state(self) -> int | None:
         """Return the tile of the head that the view shows; None if it shows several or another."""

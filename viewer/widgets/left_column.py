@@ -208,7 +208,11 @@ class LeftColumnLayout(QLayout):
 
     def _divide(self, inner: QRect, widgets: Sequence[QWidget]) -> tuple[dict[QWidget, int], AllottedHeights]:
         """Return the heights of widgets that stand below each other, and what the flexible ones were allotted."""
-        fixed = {w: max(w.minimumHeight(), w.sizeHint().height()) for w in widgets if w not in self.flexible}
+        fixed = {
+            widget: max(widget.minimumHeight(), widget.sizeHint().height())
+            for widget in widgets
+            if widget not in self.flexible
+        }
         fixed = {w: min(height, w.maximumHeight()) for w, height in fixed.items()}
         gaps = len(widgets) - 1
         self.divided = inner.height() - sum(fixed.values()) - self._gap * gaps

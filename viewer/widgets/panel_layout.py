@@ -105,7 +105,7 @@ class PanelLayout(LatePanels):
         session.opened.connect(self._place_splitter)
 
     def _build(self) -> None:
-        m = theme.MARGIN
+        margin = theme.MARGIN
         self.line, self.last_line = Hairline(), Hairline()
         self.tabs = Tabs("Panel", TABS)
         self.tabs.chosen.connect(self._tab_clicked)
@@ -117,7 +117,7 @@ class PanelLayout(LatePanels):
         self.stack.least = self.region_ranking.minimumHeight()  # comes forward with a new region
         self.main = QWidget()
         self.left = LeftColumnLayout(self.main, self._preferred_heights, 5)
-        self.left.setContentsMargins(m, 10, m, 4)
+        self.left.setContentsMargins(margin, 10, margin, 4)
         self.left.flexible = (self.camera_grid, self.strips, self.stack, self.timeline)
         self.left.rules = {self.line: self.timeline}
         self.left.find_aside, self.left.width_within = self._find_aside, self.camera_grid.width_within

@@ -73,15 +73,15 @@ class PinChip(Button):
         self.menu_requested.emit(self.place, event.globalPos())
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
+        colors, painter = theme.active(), QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box, hot = QRectF(self.rect()), self.underMouse()
-        drawing.fill(painter, box, theme.color(t.hover if hot else t.raised))
-        ink = t.text if self.isChecked() or hot else t.secondary
+        drawing.fill(painter, box, theme.color(colors.hover if hot else colors.raised))
+        ink = colors.text if self.isChecked() or hot else colors.secondary
         drawing.write(painter, box.adjusted(8, 0, -CROSS, 0), self.text(), ink, 12)
-        drawing.write(painter, box.adjusted(box.width() - CROSS, 0, -4, 0), "×", t.secondary, 13, align="centre")
+        drawing.write(painter, box.adjusted(box.width() - CROSS, 0, -4, 0), "×", colors.secondary, 13, align="centre")
         if self.isChecked() or self.hasFocus():
-            drawing.ring(painter, box, theme.color(t.accent), 2.0 if self.hasFocus() else 1.5)
+            drawing.ring(painter, box, theme.color(colors.accent), 2.0 if self.hasFocus() else 1.5)
 
 
 class PinStrip(Panel):

@@ -61,7 +61,7 @@ def footnote(panels: PanelLayout) -> str:
     scene = panels.session.scene()
     if results is None or scene is None:
         return ""
-    low, high = min(r[0] for r in scene.ranges), max(r[1] for r in scene.ranges)
+    low, high = min(low for low, _ in scene.ranges), max(high for _, high in scene.ranges)
     parts = [results.path.name, results.checkpoint_name, f"frame {format_place(shown.frame, range(results.done))}"]
     if shown.wall != "off":
         parts += [shown.colours, panels.wall.describe_scale()]

@@ -54,14 +54,14 @@ class CameraCell:
 
     def paint(self, painter: QPainter, box: QRectF) -> None:
         """Draw the title above `box`, and the picture in it."""
-        t = theme.active()
+        colors = theme.active()
         line = QRectF(box.left(), box.top() - TITLE_HEIGHT, box.width(), TITLE_HEIGHT - 4)
-        width = text_layout.draw_line(painter, line, self.title, t.text, 12, bold=True) if self.title else -8.0
+        width = text_layout.draw_line(painter, line, self.title, colors.text, 12, bold=True) if self.title else -8.0
         if self.note:
             rest = line.adjusted(width + 8, 0, 0, 0)
             has_room = text_layout.text_width(self.note, 12) <= rest.width()
             note = self.note if has_room else self.note.partition(" of ")[0].partition(" on ")[0]
-            text_layout.draw_line(painter, rest, note, t.accent_text, 12)
+            text_layout.draw_line(painter, rest, note, colors.accent_text, 12)
         if self.values is not None and self.scale is not None:
             self.painter.paint_map(painter, box, self.camera, self.view, self.values, self.scale)
         else:
@@ -289,7 +289,7 @@ def describe_difference(source: ExportSource, view: ViewState) -> tuple[str, str
             results.path.name if source.other is not None else "", name_side(results, side),
             f"frame {side.frame}", *place,
         ))  # fmt: skip
-    different = [(a, b) for a, b in zip(*sides, strict=True) if a != b]
+    different = [pair for pair in zip(*sides, strict=True) if pair[0] != pair[1]]
     if not different:
         return "the same", "the same"
     text_a, text_b = (", ".join(part for part in parts if part) for parts in zip(*different, strict=True))

@@ -75,25 +75,25 @@ class AtlasChart:
 
     def paint(self, painter: QPainter, left: float, top: float) -> None:
         """Draw the cells with their scores."""
-        t = theme.active()
+        colors = theme.active()
         rows, columns = self.scores.shape
         score = scores.find_score(self.score)
         table = colormaps.score_words(self.scores, self.colours, lowest=score.is_low_better)
         heads = QRectF(left + LABEL_WIDTH, top, self.width - LABEL_WIDTH, 16)
-        text_layout.draw_line(painter, heads, "head", t.secondary, 11)
+        text_layout.draw_line(painter, heads, "head", colors.secondary, 11)
         text_layout.draw_line(
-            painter, QRectF(left, top + 17, LABEL_WIDTH - 8, 16), "layer", t.secondary, 11, align="right"
+            painter, QRectF(left, top + 17, LABEL_WIDTH - 8, 16), "layer", colors.secondary, 11, align="right"
         )
         for head in range(columns):
             x = self._x(left, head, columns)
             label = "mean" if head == columns - 1 else str(head)
             text_layout.draw_line(
-                painter, QRectF(x - 8, top + 17, self.cell_width + 14, 16), label, t.text, 11, align="centre"
+                painter, QRectF(x - 8, top + 17, self.cell_width + 14, 16), label, colors.text, 11, align="centre"
             )
         for layer in range(rows):
             y = top + 36 + layer * self._cell_height
             line = QRectF(left, y, LABEL_WIDTH - 8, self._cell_height - 2)
-            text_layout.draw_line(painter, line, str(self.layers[layer]), t.text, 11, align="right")
+            text_layout.draw_line(painter, line, str(self.layers[layer]), colors.text, 11, align="right")
             for head in range(columns):
                 box = QRectF(self._x(left, head, columns), y, self.cell_width - 2, self._cell_height - 2)
                 word = int(table[layer, head])
@@ -205,10 +205,10 @@ class CurveChart:
         y_axis, x_axis = self.find_axes()
         self._paint_axes(painter, box, y_axis, x_axis)
         ends = []
-        for n in reversed(kept):
-            name = self.curves.names[n]
+        for group in reversed(kept):
+            name = self.curves.names[group]
             ink = theme.color(theme.group_color("exterior bars" if name == "bars" else name, self.cameras))
-            across, down = x_axis.place(self._places()), y_axis.place(values[:, n])
+            across, down = x_axis.place(self._places()), y_axis.place(values[:, group])
             points = [QPointF(box.left() + x * box.width(), box.bottom() - y * box.height())
                       for x, y in zip(across.tolist(), down.tolist(), strict=True)]  # fmt: skip
             painter.setPen(QPen(ink, 2, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin))
@@ -221,7 +221,7 @@ class CurveChart:
             for number, point in enumerate(points):
                 if len(points) <= 40 or number in alone:
                     painter.drawEllipse(point, 2.5, 2.5)
-            ends.append((points[-1].y(), n, ink))
+            ends.append((points[-1].y(), group, ink))
         self._paint_names(painter, box, ends)
 
     def _find_drawn_groups(self) -> list[int]:
@@ -246,16 +246,16 @@ class CurveChart:
         return label_places(labels, axis, room, _measure)
 
     def _paint_axes(self, painter: QPainter, box: QRectF, y_axis: Axis, x_axis: Axis) -> None:
-        t = theme.active()
-        draw_value_axis(painter, box, y_axis, self.LEFT, write=_write, ink=t.text)
+        colors = theme.active()
+        draw_value_axis(painter, box, y_axis, self.LEFT, write=_write, ink=colors.text)
         ticks = self.find_x_ticks(box.width())
-        draw_place_axis(painter, box, x_axis, ticks, write=_write, width_of=_measure, ink=t.text)
+        draw_place_axis(painter, box, x_axis, ticks, write=_write, width_of=_measure, ink=colors.text)
         name = QRectF(box.left(), box.bottom() + 21, box.width(), 14)
         axis = "denoise step" if self.axis == "steps" else self.axis.removesuffix("s")
-        text_layout.draw_line(painter, name, axis, t.secondary, 11, align="centre")
+        text_layout.draw_line(painter, name, axis, colors.secondary, 11, align="centre")
 
     def _paint_names(self, painter: QPainter, box: QRectF, ends: list[tuple[float, int, QColor]]) -> None:
-        t = theme.active()
+        colors = theme.active()
         ys = spread([y for y, _, _ in sorted(ends, key=lambda end: end[0])], 15, box.top() + 4, box.bottom() - 4)
         for y, (end, n, ink) in zip(ys, sorted(ends, key=lambda end: end[0]), strict=True):
             painter.setPen(QPen(ink, 1))
@@ -263,8 +263,8 @@ class CurveChart:
             share = ticks.format_share(float(np.nan_to_num(self.curves.values)[-1, n]))
             name = {"bos": "BOS"}.get(self.curves.names[n], self.curves.names[n])
             line = QRectF(box.right() + 17, y - 8, self.NAMES_WIDTH - 17, 16)
-            used = text_layout.draw_line(painter, line, name, t.text, 12)
-            text_layout.draw_line(painter, line.adjusted(used + 6, 0, 0, 0), share, t.secondary, 11)
+            used = text_layout.draw_line(painter, line, name, colors.text, 12)
+            text_layout.draw_line(painter, line.adjusted(used + 6, 0, 0, 0), share, colors.secondary, 11)
 
 
 def _write(painter: QPainter, box: QRectF, text: str, color: str, pixels: float, /, *, align: str = "left") -> float:

@@ -112,13 +112,13 @@ def _measure_text(text: str) -> float:
 
 def draw(painter: QPainter, left: float, top: float, width: float, scale: ColorScale) -> None:
     """Draw a bar of `width` px with its label above and its numbers below, HEIGHT px tall."""
-    t = theme.active()
+    colors = theme.active()
     label = QRectF(left, top, width, 16)
-    text_layout.draw_line(painter, label, scale.label, t.secondary, 11)
+    text_layout.draw_line(painter, label, scale.label, colors.secondary, 11)
     end = describe_largest(scale)
     if text_layout.text_width(scale.label, 11) + 12 + text_layout.text_width(end, 11) > width:
         end = describe_largest(replace(scale, beyond=0))
-    text_layout.draw_line(painter, label, end, t.secondary, 11, align="right")
+    text_layout.draw_line(painter, label, end, colors.secondary, 11, align="right")
     positions = np.linspace(0, 1, ENTRIES, dtype=np.float32)
     if scale.reversed:
         positions = positions[::-1]
@@ -129,11 +129,13 @@ def draw(painter: QPainter, left: float, top: float, width: float, scale: ColorS
     painter.drawImage(box, image)
     for part, text in find_scale_ticks(scale, width):
         x = left + part * width
-        painter.fillRect(QRectF(x - 0.5 if 0 < part < 1 else x - part, box.bottom(), 1, 3), theme.color(t.secondary))
+        painter.fillRect(
+            QRectF(x - 0.5 if 0 < part < 1 else x - part, box.bottom(), 1, 3), theme.color(colors.secondary)
+        )
         half = _measure_text(text) / 2
         centre = min(max(x, left + half), left + width - half)
         place = QRectF(centre - 60, box.bottom() + 3, 120, 14)
-        text_layout.draw_line(painter, place, text, t.text, TICK_PIXELS, align="centre")
+        text_layout.draw_line(painter, place, text, colors.text, TICK_PIXELS, align="centre")
 
 
 def table_positions(values: attention.Floats, scale: ColorScale) -> attention.Floats:

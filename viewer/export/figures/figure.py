@@ -193,11 +193,11 @@ def fix_text_widths(svg: bytes) -> bytes:
 
 def caption_runs(caption: Caption) -> tuple[TextRun, ...]:
     """Return the caption in the colours of the window: subject, position, details."""
-    t = theme.active()
+    colors = theme.active()
     return (
-        TextRun(caption.subject, t.accent_text, 13, True),
-        TextRun(caption.place, t.text),
-        TextRun(caption.details, t.secondary),
+        TextRun(caption.subject, colors.accent_text, 13, True),
+        TextRun(caption.place, colors.text),
+        TextRun(caption.details, colors.secondary),
     )
 
 

@@ -54,7 +54,7 @@ class ThumbnailGrid:
         """Width and height of each camera's thumbnails in px, with their gap."""
         return [
             (self.thumbnail_width, max(round(self.thumbnail_width * height / across), 4) + GAP)
-            for height, across in (self.results.picture_size(c) for c in range(len(self.results.cameras)))
+            for height, across in (self.results.picture_size(camera) for camera in range(len(self.results.cameras)))
         ]
 
     @property
@@ -74,18 +74,18 @@ class ThumbnailGrid:
 
     def paint(self, painter: QPainter, left: float, top: float) -> None:
         """Draw each camera's block, and the labels of columns below the last."""
-        t = theme.active()
+        colors = theme.active()
         x, y = left + self._label_width, top
         for camera, (_, height) in enumerate(self._cells):
             line = QRectF(x, y, self.width, TITLE_HEIGHT - 4)
-            text_layout.draw_line(painter, line, heading_of(self.results.cameras[camera]), t.text, 12, bold=True)
+            text_layout.draw_line(painter, line, heading_of(self.results.cameras[camera]), colors.text, 12, bold=True)
             y += TITLE_HEIGHT
             box = QRectF(x, y, self.maps.shape[1] * self.thumbnail_width, self.maps.shape[0] * height)
             painter.drawImage(box, self._render_block(painter, camera))
             for row, label in enumerate(self.rows):
                 name = QRectF(left, y + row * height, self._label_width - 8, height - GAP)
                 if height >= 12 or row % 2 == 0:
-                    text_layout.draw_line(painter, name, label, t.text, 11, align="right")
+                    text_layout.draw_line(painter, name, label, colors.text, 11, align="right")
             y += box.height() + 6
         y -= 6
         room = max((text_layout.text_width(label, 11) for label in self.columns), default=0) + 6
@@ -93,12 +93,12 @@ class ThumbnailGrid:
         for column, label in enumerate(self.columns):
             if column % skip == 0:
                 name = QRectF(x + column * self.thumbnail_width - 20, y + 2, self.thumbnail_width - GAP + 40, 14)
-                text_layout.draw_line(painter, name, label, t.text, 11, align="centre")
+                text_layout.draw_line(painter, name, label, colors.text, 11, align="centre")
         box = QRectF(x, y + 17, self.width - self._label_width, 14)
-        text_layout.draw_line(painter, box, self.axes[0], t.secondary, 11, align="centre")
+        text_layout.draw_line(painter, box, self.axes[0], colors.secondary, 11, align="centre")
         if self._label_width and self.axes[1]:
             box = QRectF(left, y + 2, self._label_width - 8, 14)
-            text_layout.draw_line(painter, box, self.axes[1], t.secondary, 11, align="right")
+            text_layout.draw_line(painter, box, self.axes[1], colors.secondary, 11, align="right")
 
     def _render_block(self, painter: QPainter, camera: int) -> QImage:
         """Return a camera's block in the painter's own pixels, sampled as the window's film is."""

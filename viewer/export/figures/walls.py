@@ -65,7 +65,7 @@ class WallContent:
 
     def paint(self, painter: QPainter, left: float, top: float) -> None:
         """Draw the tiles; their titles are text in PDF and SVG, too."""
-        t, device = theme.active(), painter.device()
+        colors, device = theme.active(), painter.device()
         ratio = device.devicePixelRatio() if isinstance(device, QImage) else VECTOR_DENSITY
         paint_tiles(
             painter, self.tiles, self.pictures, self.levels, (), grid=self.grid, colours=self.view.colours,
@@ -73,8 +73,8 @@ class WallContent:
         )  # fmt: skip
         for tile, (name, number) in zip(self.tiles, self.titles, strict=True):
             line = QRectF(left + tile.left, top + tile.top, tile.width, TITLE - 4)
-            text_layout.draw_line(painter, line, name, t.text, 12, bold=True)
-            text_layout.draw_line(painter, line, number, t.secondary, 12, align="right")
+            text_layout.draw_line(painter, line, name, colors.text, 12, bold=True)
+            text_layout.draw_line(painter, line, number, colors.secondary, 12, align="right")
 
 
 def create_wall(source: ExportSource, view: ViewState, request: ExportRequest) -> Figure:

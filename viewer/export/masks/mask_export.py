@@ -85,7 +85,7 @@ def _stack(region: Region, camera: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
     masks = region.cameras[camera]
     last = max(masks.frames(), default=-1)
     empty = np.zeros((masks.height, masks.width), np.bool_)
-    return np.array([masks.mask(f) if f in masks else empty for f in range(last + 1)], np.bool_).reshape(
+    return np.array([masks.mask(frame) if frame in masks else empty for frame in range(last + 1)], np.bool_).reshape(
         last + 1, masks.height, masks.width
     )
 

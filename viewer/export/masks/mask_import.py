@@ -123,7 +123,7 @@ def _read_pictures(source: MaskSource) -> Iterator[FoundMask]:
 
     In a folder for each object, as SAM 2 writes with `--per_obj_png_file`, the folder names the region.
     """
-    paths = sorted(p for p in source.path.rglob("*") if p.suffix.lower() in _PICTURES and p.is_file())
+    paths = sorted(path for path in source.path.rglob("*") if path.suffix.lower() in _PICTURES and path.is_file())
     if not paths:
         raise UserError(f"{source.path} holds no label pictures (PNG); JPEG cannot hold labels.")
     for path in paths:

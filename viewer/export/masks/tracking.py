@@ -224,10 +224,12 @@ class _Tracker:
         moved = self._cv2.warpAffine(self._drawn, matrix, size, borderMode=self._cv2.BORDER_REPLICATE)
         inside = moved_mask > 0
         blur = self._cv2.GaussianBlur
-        a = blur(moved, (5, 5), 0)[inside].astype(np.float64)
-        b = blur(grey, (5, 5), 0)[inside].astype(np.float64)
-        spread = a.std() * b.std()
-        return float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread > 0 else float("nan")
+        before = blur(moved, (5, 5), 0)[inside].astype(np.float64)
+        after = blur(grey, (5, 5), 0)[inside].astype(np.float64)
+        spread = before.std() * after.std()
+        return (
+            float(((before - before.mean()) * (after - after.mean())).mean() / spread) if spread > 0 else float("nan")
+        )
 
 
 def _compose(after: Matrix, before: Matrix) -> Matrix:

@@ -168,14 +168,14 @@ class RunContent:
         draw_scale(painter, scale, table, axis, *self._scale_texts, write=_write, width_of=_measure)
 
     def _paint_head(self, painter: QPainter, left: float, top: float) -> None:
-        t, answer, cell = theme.active(), self.answer, self.answer.view.cell
+        colors, answer, cell = theme.active(), self.answer, self.answer.view.cell
         assert cell is not None
         assert answer.distribution is not None
         line = QRectF(left, top, SIDE, 18)
-        text_layout.draw_line(painter, line, f"Layer {cell[0]}, head {cell[1]}", t.text, 12, bold=True)
+        text_layout.draw_line(painter, line, f"Layer {cell[0]}, head {cell[1]}", colors.text, 12, bold=True)
         y = top + 20
         for text in self._lines():
-            text_layout.draw_line(painter, QRectF(left, y, SIDE, LINE), text, t.secondary, FONT)
+            text_layout.draw_line(painter, QRectF(left, y, SIDE, LINE), text, colors.secondary, FONT)
             y += LINE
         strips = make_strips(answer.atlas, answer.distribution)
         height = len(strips) * STRIP + FOOT
@@ -184,7 +184,7 @@ class RunContent:
         draw_strips(painter, box, strips, axis, LABELS, write=_write, width_of=_measure)
         if answer.curve is not None and len(find_points(answer.curve)):
             title = QRectF(left, box.bottom() + 14, SIDE, 18)
-            text_layout.draw_line(painter, title, "Over the time of an episode", t.text, 12, bold=True)
+            text_layout.draw_line(painter, title, "Over the time of an episode", colors.text, 12, bold=True)
             legend = QRectF(left, title.bottom() + 2, SIDE, LINE)
             _draw_legend(painter, legend, answer.curve)
             _draw_curves(painter, QRectF(left, legend.bottom() + 4, SIDE, CURVE), answer.curve)
@@ -192,14 +192,14 @@ class RunContent:
 
 def _draw_legend(painter: QPainter, box: QRectF, curve: RunCurve) -> None:
     """Write what a line and its band are, after the colour and the name of each group where there are several."""
-    t, x = theme.active(), box.left()
+    colors, x = theme.active(), box.left()
     for line in make_curve_chart(curve).lines if len(curve.groups) > 1 else ():
         drawing.fill(painter, QRectF(x, box.center().y() - 1, SWATCH, 3), theme.color(line.color), 1.5)
         name = QRectF(x + SWATCH + 5, box.top(), box.right() - x - SWATCH - 5, box.height())
-        x = name.left() + text_layout.draw_line(painter, name, line.name, t.text, FONT) + 14
+        x = name.left() + text_layout.draw_line(painter, name, line.name, colors.text, FONT) + 14
     has_band = any(np.isfinite(group.low).any() for group in curve.groups)
     text = "mean and 95 % interval over episodes" if has_band else "mean over episodes"
-    text_layout.draw_line(painter, QRectF(x, box.top(), box.right() - x, box.height()), text, t.secondary, FONT)
+    text_layout.draw_line(painter, QRectF(x, box.top(), box.right() - x, box.height()), text, colors.secondary, FONT)
 
 
 def _draw_curves(painter: QPainter, area: QRectF, curve: RunCurve) -> None:
@@ -230,17 +230,14 @@ def build_run_figure(answer: RunAnswer, run_name: str, *, caption: bool = True, 
     if caption:
         main = [phrase for phrase in phrases if not phrase.is_note]
         notes = " ".join(phrase.text.strip() for phrase in phrases if phrase.is_note)
-        t = theme.active()
+        description = f"{notes} Rows are layers and columns heads, from 0. Run {run_name}."
         paragraphs = (
             wrap_runs([_as_run(phrase) for phrase in main], content.width),
-            wrap_runs(
-                [TextRun(f"{notes} Rows are layers and columns heads, from 0. Run {run_name}.", t.secondary, FONT)],
-                content.width,
-            ),
+            wrap_runs([TextRun(description, theme.active().secondary, FONT)], content.width),
         )
     return Figure(content, answer.view, title, paragraphs)
 
 
 def _as_run(phrase: Phrase) -> TextRun:
-    t = theme.active()
-    return TextRun(phrase.text, t.accent_text if phrase.is_subject else t.text, 13, phrase.is_subject)
+    colors = theme.active()
+    return TextRun(phrase.text, colors.accent_text if phrase.is_subject else colors.text, 13, phrase.is_subject)

@@ -32,12 +32,12 @@ def draw_lanes(
 
     Moments lie at 0, 1, 2 … of `x_axis`, which `box` shows. `chosen` is the name of the region that the view has.
     """
-    t = theme.active()
+    colors = theme.active()
     for number, lane in enumerate(lanes):
         inside = QRectF(box.left(), box.top() + number * LANE + INSET, box.width(), LANE - 2 * INSET)
         label = QRectF(box.left() - label_width, inside.top() - INSET, label_width - 8, LANE)
         is_chosen = lane.name == chosen
-        drawing.write(painter, label, lane.name, t.text if is_chosen else t.secondary, FONT, bold=is_chosen)
+        drawing.write(painter, label, lane.name, colors.text if is_chosen else colors.secondary, FONT, bold=is_chosen)
         draw_lane(painter, inside, lane, x_axis, is_faint=bool(chosen) and not is_chosen)
 
 
@@ -64,8 +64,8 @@ def _draw_camera(painter: QPainter, bar: QRectF, camera: CameraLane, color: str,
         if x_axis.low == x_axis.high:  # one moment fills the axis
             left, right = bar.left(), bar.right()
         painter.fillRect(QRectF(left, bar.top(), max(right - left, 2), bar.height()), theme.color(color, strength))
-    t = theme.active()
+    colors = theme.active()
     for moment in camera.untracked:
-        painter.fillRect(QRectF(x_of(moment) - 1.5, bar.top(), 3, bar.height()), theme.color(t.text))
+        painter.fillRect(QRectF(x_of(moment) - 1.5, bar.top(), 3, bar.height()), theme.color(colors.text))
     for moment in camera.stops:
         painter.fillRect(QRectF(x_of(moment) - 1, bar.top() - 1, 2, bar.height() + 2), theme.color("#E5484D"))

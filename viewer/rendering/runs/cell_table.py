@@ -98,13 +98,13 @@ def draw_cell_labels(
     write: Write = drawing.write,
 ) -> None:
     """Draw the names of the rows, in `room` pixels left of the table, and of the columns below it."""
-    t, box = theme.active(), layout.box
+    colors, box = theme.active(), layout.box
     for name, (top, bottom) in zip(rows, layout.rows, strict=True):
-        write(painter, QRectF(box.left() - room, top, room - 6, bottom - top), str(name), t.secondary, FONT,
+        write(painter, QRectF(box.left() - room, top, room - 6, bottom - top), str(name), colors.secondary, FONT,
               align="right")  # fmt: skip
     for name, (left, right) in zip(columns, layout.columns, strict=True):
         foot = QRectF(left - 6, box.bottom() + 1, right - left + 12, LINE)
-        write(painter, foot, str(name), t.secondary, FONT, align="centre")
+        write(painter, foot, str(name), colors.secondary, FONT, align="centre")
 
 
 def measure_scale(label: str, ends: tuple[str, str], width_of: Callable[[str], float]) -> float:
@@ -137,15 +137,15 @@ def draw_scale(
 
     `ends`: what lies at the left and at the right of the numbers, written beside the label.
     """
-    t = theme.active()
+    colors = theme.active()
     line = QRectF(box.left(), box.top(), box.width(), LINE)
     if any(ends):
         left, right = _mark_ends(ends)
-        write(painter, line, left, t.secondary, FONT)
-        write(painter, line, right, t.secondary, FONT, align="right")
-        write(painter, line, label, t.secondary, FONT, align="centre")
+        write(painter, line, left, colors.secondary, FONT)
+        write(painter, line, right, colors.secondary, FONT, align="right")
+        write(painter, line, label, colors.secondary, FONT, align="centre")
     else:
-        write(painter, line, label, t.secondary, FONT)
+        write(painter, line, label, colors.secondary, FONT)
     bar = QRectF(box.left(), box.top() + LINE + 3, box.width(), BAR_HEIGHT)
     # Each colour as four pixels, because PDF viewers smooth images that they enlarge.
     painter.drawImage(bar, drawing.word_image(np.repeat(np.repeat(table[None], 4, 1), 8, 0), blended=False))

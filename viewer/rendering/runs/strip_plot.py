@@ -102,13 +102,13 @@ def draw_strips(
         width_of: What measures a text of the axis.
         marked: A value to be marked in all rows, such as that of a chosen episode.
     """
-    t = theme.active()
+    colors = theme.active()
     inner = QRectF(box.left() + label_width, box.top(), box.width() - label_width, box.height() - FOOT)
     measure = width_of or partial(drawing.width_of, pixels=FONT)
     ticks = axis.ticks(inner.width(), measure)
     for tick in ticks:
         x = inner.left() + axis.place_of(tick.value) * inner.width()
-        painter.fillRect(QRectF(round(x) - 0.5, inner.top(), 1, inner.height()), theme.color(t.line))
+        painter.fillRect(QRectF(round(x) - 0.5, inner.top(), 1, inner.height()), theme.color(colors.line))
     draw_place_axis(painter, inner, axis, ticks, write=write, width_of=measure)
     if not groups:
         return
@@ -116,12 +116,12 @@ def draw_strips(
     for number, group in enumerate(groups):
         row = QRectF(inner.left(), inner.top() + number * height, inner.width(), height)
         name = QRectF(box.left(), row.bottom() - INTERVAL_HEIGHT - LINE - 4, label_width - 8, LINE)
-        write(painter, name, group.name, t.text, FONT)
-        write(painter, name.translated(0, LINE - 1), f"n = {np.isfinite(group.values).sum()}", t.secondary, FONT)
+        write(painter, name, group.name, colors.text, FONT)
+        write(painter, name.translated(0, LINE - 1), f"n = {np.isfinite(group.values).sum()}", colors.secondary, FONT)
         _draw_row(painter, row, group, axis)
     if marked is not None and math.isfinite(marked):
         x = inner.left() + axis.place_of(marked) * inner.width()
-        painter.fillRect(QRectF(round(x) - 0.5, inner.top(), 1, inner.height()), theme.color(t.text))
+        painter.fillRect(QRectF(round(x) - 0.5, inner.top(), 1, inner.height()), theme.color(colors.text))
 
 
 def _draw_row(painter: QPainter, row: QRectF, group: StripGroup, axis: Axis) -> None:
@@ -158,10 +158,10 @@ def _draw_bars(painter: QPainter, row: QRectF, xs: Doubles, floor: float, color:
 
 def _draw_mean(painter: QPainter, row: QRectF, group: StripGroup, axis: Axis, floor: float) -> None:
     """Draw the interval as a bar, and the mean as a disc on it."""
-    t, y = theme.active(), floor + INTERVAL_HEIGHT / 2
+    colors, y = theme.active(), floor + INTERVAL_HEIGHT / 2
     mean = row.left() + axis.place_of(group.mean) * row.width()
     if math.isfinite(group.low) and math.isfinite(group.high):
         left, right = (row.left() + axis.place_of(end) * row.width() for end in (group.low, group.high))
         drawing.fill(painter, QRectF(left, y - 1.5, max(right - left, 1.0), 3), theme.color(group.color), 1.5)
-    drawing.fill(painter, QRectF(mean - 5, y - 5, 10, 10), theme.color(t.panel), 5)
+    drawing.fill(painter, QRectF(mean - 5, y - 5, 10, 10), theme.color(colors.panel), 5)
     drawing.fill(painter, QRectF(mean - 4, y - 4, 8, 8), theme.color(group.color), 4)

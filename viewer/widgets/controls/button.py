@@ -53,37 +53,36 @@ class Button(QAbstractButton):
         return self.sizeHint()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t = theme.active()
+        colors = theme.active()
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(self.rect())
         hot = self.underMouse() and self.isEnabled()
         pixels = self.pixels
-        color = t.text if self.kind == "raised" or self.isChecked() or hot else t.secondary
+        color = colors.text if self.kind == "raised" or self.isChecked() or hot else colors.secondary
         primary = self.kind == "primary" and self.isEnabled()
         if self.kind == "warning":
-            color = t.accent_text
+            color = colors.accent_text
         if primary:
             color = "#15171C"
         if not self.isEnabled():
-            color = t.faint
+            color = colors.faint
         if primary:
-            drawing.fill(painter, box, theme.color(t.accent, 0.8 if self.isDown() or hot else 1.0))
+            drawing.fill(painter, box, theme.color(colors.accent, 0.8 if self.isDown() or hot else 1.0))
         elif self.isChecked() or self.isDown():
-            drawing.fill(
-                painter, box, theme.color(t.faint if t.dark else t.panel if self.kind == "segment" else t.hover)
-            )
+            on_light = colors.panel if self.kind == "segment" else colors.hover
+            drawing.fill(painter, box, theme.color(colors.faint if colors.dark else on_light))
         elif hot:
-            drawing.fill(painter, box, theme.color(t.hover))
+            drawing.fill(painter, box, theme.color(colors.hover))
         elif self.kind in {"raised", "primary"}:
-            drawing.fill(painter, box, theme.color(t.raised))
+            drawing.fill(painter, box, theme.color(colors.raised))
         inner = box.adjusted(4, 0, -4, 0)
         if self.hint:
             both = drawing.width_of(self.text(), pixels) + 6 + drawing.width_of(self.hint, 12)
             left = box.center().x() - both / 2
             used = drawing.write(painter, QRectF(left, 0, both, box.height()), self.text(), color, pixels)
-            drawing.write(painter, QRectF(left + used + 6, 0, both, box.height()), self.hint, t.secondary, 12)
+            drawing.write(painter, QRectF(left + used + 6, 0, both, box.height()), self.hint, colors.secondary, 12)
         else:
             drawing.write(painter, inner, self.text(), color, pixels, align="centre")
         if self.hasFocus():
-            drawing.ring(painter, box, theme.color(t.text if self.kind == "primary" else t.accent))
+            drawing.ring(painter, box, theme.color(colors.text if self.kind == "primary" else colors.accent))

@@ -54,8 +54,6 @@ class ControlLabel(QWidget):
             self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t = theme.active()
-        align = "right" if self.bright else "left"
-        drawing.write(
-            QPainter(self), QRectF(self.rect()), self.text, t.text if self.bright else t.secondary, 12, align=align
-        )
+        colors = theme.active()
+        align, ink = ("right", colors.text) if self.bright else ("left", colors.secondary)
+        drawing.write(QPainter(self), QRectF(self.rect()), self.text, ink, 12, align=align)

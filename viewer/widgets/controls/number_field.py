@@ -23,9 +23,9 @@ class NumberField(QLineEdit):
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         """Apply the theme's style sheet on the first focus: setting it is slow, and it is needed only for typing."""
-        t = theme.active()
-        if self._styled_for is not t:
-            self._apply_style(t)
+        colors = theme.active()
+        if self._styled_for is not colors:
+            self._apply_style(colors)
         self._text_before = self.text()
         super().focusInEvent(event)
 
@@ -36,12 +36,12 @@ class NumberField(QLineEdit):
         else:
             super().keyPressEvent(event)
 
-    def _apply_style(self, t: theme.Theme) -> None:
-        self._styled_for = t
+    def _apply_style(self, colors: theme.Theme) -> None:
+        self._styled_for = colors
         self.setStyleSheet(
-            f"QLineEdit {{ background: {t.panel}; color: {t.text}; border: 2px solid {t.accent}; border-radius: 5px;"
-            f" padding: 1px {5 if self.boxed else 0}px; selection-background-color: {t.accent};"
-            " selection-color: #15171C; }"
+            f"QLineEdit {{ background: {colors.panel}; color: {colors.text}; border: 2px solid {colors.accent};"
+            f" border-radius: 5px; padding: 1px {5 if self.boxed else 0}px;"
+            f" selection-background-color: {colors.accent}; selection-color: #15171C; }}"
         )
 
     def show_text(self, text: str) -> None:
@@ -50,7 +50,7 @@ class NumberField(QLineEdit):
             self.setText(text)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter, parent = theme.active(), QPainter(self), self.parentWidget()
+        colors, painter, parent = theme.active(), QPainter(self), self.parentWidget()
         # The parent's background: the style sheet changes this widget's own palette.
         painter.fillRect(self.rect(), drawing.ground(parent if parent is not None else self))
         if self.hasFocus():
@@ -60,10 +60,10 @@ class NumberField(QLineEdit):
         box = QRectF(self.rect())
         if self.boxed:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            painter.setPen(theme.color(t.line))
-            painter.setBrush(theme.color(t.panel))
+            painter.setPen(theme.color(colors.line))
+            painter.setBrush(theme.color(colors.panel))
             painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 5, 5)
         align = "right" if self.alignment() & Qt.AlignmentFlag.AlignRight else "left"
-        color = t.text if self.isEnabled() else t.secondary
+        color = colors.text if self.isEnabled() else colors.secondary
         side = 6 if self.boxed else 4
         drawing.write(painter, box.adjusted(side, 0, -side, 0), self.text(), color, self.pixels, align=align)

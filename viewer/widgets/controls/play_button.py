@@ -39,12 +39,17 @@ class PlayButton(QAbstractButton):
         return QSize(SIDE, SIDE)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter, box = theme.active(), QPainter(self), QRectF(self.rect())
+        colors, painter, box = theme.active(), QPainter(self), QRectF(self.rect())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         hot = self.isEnabled() and self.underMouse()
         if self.isDown() or hot:
-            drawing.fill(painter, box, theme.color(t.hover))
-        ink = t.faint if not self.isEnabled() else t.accent if self.is_playing else t.text if hot else t.secondary
+            drawing.fill(painter, box, theme.color(colors.hover))
+        if not self.isEnabled():
+            ink = colors.faint
+        elif self.is_playing:
+            ink = colors.accent
+        else:
+            ink = colors.text if hot else colors.secondary
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.color(ink))
         centre = box.center()
@@ -60,4 +65,4 @@ class PlayButton(QAbstractButton):
             ]
             painter.drawPolygon(QPolygonF(corners))
         if self.hasFocus():
-            drawing.ring(painter, box, theme.color(t.accent))
+            drawing.ring(painter, box, theme.color(colors.accent))

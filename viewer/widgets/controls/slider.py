@@ -84,22 +84,24 @@ class Slider(QAbstractSlider):
         super().changeEvent(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t = theme.active()
+        colors = theme.active()
         painter = QPainter(self)
         painter.fillRect(event.rect(), drawing.ground(self))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         middle, x = self.height() / 2, self.x_of(self.value())
         track = QRectF(self.KNOB, middle - 2, self.width() - 2 * self.KNOB, 4)
-        drawing.fill(painter, track, theme.color(t.hover), 2)
+        drawing.fill(painter, track, theme.color(colors.hover), 2)
         enabled = self.isEnabled() and self.maximum() > self.minimum()
         if enabled:
-            drawing.fill(painter, QRectF(track.left(), track.top(), x - track.left(), 4), theme.color(t.accent), 2)
+            drawing.fill(painter, QRectF(track.left(), track.top(), x - track.left(), 4), theme.color(colors.accent), 2)
         knob = QRectF(x - self.KNOB, middle - self.KNOB, 2 * self.KNOB, 2 * self.KNOB)
-        painter.setPen(Qt.PenStyle.NoPen if t.dark else theme.color(t.faint))
-        painter.setBrush(theme.color("#FFFFFF" if enabled else t.faint))
-        painter.drawEllipse(knob.center(), self.KNOB - (0 if t.dark else 0.5), self.KNOB - (0 if t.dark else 0.5))
+        painter.setPen(Qt.PenStyle.NoPen if colors.dark else theme.color(colors.faint))
+        painter.setBrush(theme.color("#FFFFFF" if enabled else colors.faint))
+        painter.drawEllipse(
+            knob.center(), self.KNOB - (0 if colors.dark else 0.5), self.KNOB - (0 if colors.dark else 0.5)
+        )
         if self.hasFocus():
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(theme.color(t.accent))
+            painter.setPen(theme.color(colors.accent))
             painter.drawEllipse(QPointF(x, middle), self.KNOB + 2, self.KNOB + 2)
             painter.drawEllipse(QPointF(x, middle), self.KNOB + 1, self.KNOB + 1)

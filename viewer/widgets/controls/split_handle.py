@@ -74,7 +74,7 @@ class SplitHandle(QWidget):
         self.drag_ended.emit()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t = theme.active()
+        colors = theme.active()
         if not (self.underMouse() or self.hasFocus() or self._start is not None):
             self.setUpdatesEnabled(False)  # until it is used; what is under it has just been painted
             return
@@ -83,5 +83,8 @@ class SplitHandle(QWidget):
         width = 48.0
         bar = QRectF((self.width() - width) / 2, self.height() / 2 - 1.5, width, 3)
         drawing.fill(
-            painter, bar, theme.color(t.accent if self._start is not None or self.hasFocus() else t.faint), 1.5
+            painter,
+            bar,
+            theme.color(colors.accent if self._start is not None or self.hasFocus() else colors.faint),
+            1.5,
         )

@@ -143,12 +143,12 @@ class HeadScatter(PlotPanel):
     # Painting
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, content, box = theme.active(), self.content, self.content_box()
+        colors, content, box = theme.active(), self.content, self.content_box()
         self.fill_background(painter, area)
         self.paint_heading(painter, "Heads")
         if content is None:
             text = f"{self.reason[:1].upper()}{self.reason[1:]}" if self.reason else ""
-            drawing.write(painter, QRectF(0, self.HEADING, self.width(), 20), text, t.secondary, 12)
+            drawing.write(painter, QRectF(0, self.HEADING, self.width(), 20), text, colors.secondary, 12)
             self._paint_focus(painter)
             return
         across, up = self.axes()
@@ -156,18 +156,18 @@ class HeadScatter(PlotPanel):
         ticks = across.ticks(box.width(), lambda text: drawing.width_of(text, FONT))
         draw_place_axis(painter, box, across, ticks)
         title = QRectF(box.left(), self.height() - 15, box.width(), 14)
-        drawing.write(painter, title, f"{_name_axis(content.across)} →", t.secondary, FONT, align="right")
+        drawing.write(painter, title, f"{_name_axis(content.across)} →", colors.secondary, FONT, align="right")
         above = QRectF(0, self.HEADING - 8, self.width(), 14)
-        drawing.write(painter, above, f"↑ {_name_axis(content.up)}", t.secondary, FONT)
+        drawing.write(painter, above, f"↑ {_name_axis(content.up)}", colors.secondary, FONT)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         shown, colours = self.displayed[1], self.layer_colors()
         for (layer, head), place in self.places().items():
             dot = QRectF(place.x() - RADIUS, place.y() - RADIUS, 2 * RADIUS, 2 * RADIUS)
             drawing.fill(painter, dot, theme.color(colours[layer]), RADIUS)
             if layer == shown.layer and (not shown.heads or head in shown.heads):
-                drawing.ring(painter, dot.adjusted(-2, -2, 2, 2), theme.color(t.accent), 2, RADIUS + 2)
+                drawing.ring(painter, dot.adjusted(-2, -2, 2, 2), theme.color(colors.accent), 2, RADIUS + 2)
             if (layer, head) == self.hovered:
-                drawing.ring(painter, dot.adjusted(-2, -2, 2, 2), theme.color(t.text), 2, RADIUS + 2)
+                drawing.ring(painter, dot.adjusted(-2, -2, 2, 2), theme.color(colors.text), 2, RADIUS + 2)
         self._paint_legend(painter, colours)
         self._paint_focus(painter)
 

@@ -164,67 +164,67 @@ class RegionEffect(PlotPanel):
         return query.items if query.kind == "action" else ()
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t = theme.active()
+        colors = theme.active()
         self.fill_background(painter, area)
         self.paint_heading(painter, "Effect of this region")
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         y = float(self.HEADING)
         if self.targets:
             for line in _wrap(self.sentences()[0], self.width()):
-                drawing.write(painter, QRectF(0, y, self.width(), LINE), line, t.text, 13)
+                drawing.write(painter, QRectF(0, y, self.width(), LINE), line, colors.text, 13)
                 y += LINE
             y = self._paint_strips(painter, y + 4)
         note = self.note()
         if note and y + LINE <= self.height() - FOOT:
-            drawing.write(painter, QRectF(0, y, self.width(), LINE), note, t.secondary, 13)
+            drawing.write(painter, QRectF(0, y, self.width(), LINE), note, colors.secondary, 13)
             y += LINE
         done, total = self.effects.region_run.progress
         if self.effects.region_run.is_running:
             bar = QRectF(self.stop.width() + 12, self.height() - 19, max(self.width() - self.stop.width() - 24, 20), 6)
-            drawing.fill(painter, bar, theme.color(t.raised), 3)
+            drawing.fill(painter, bar, theme.color(colors.raised), 3)
             share = min(done / total, 1.0) if total else 0.0
-            drawing.fill(painter, QRectF(bar.left(), bar.top(), bar.width() * share, 6), theme.color(t.accent), 3)
+            drawing.fill(painter, QRectF(bar.left(), bar.top(), bar.width() * share, 6), theme.color(colors.accent), 3)
 
     def _paint_strips(self, painter: QPainter, top: float) -> float:
         """Paint a strip for each measurement, and their axis; return where they end."""
-        t, axis = theme.active(), self.strip_axis()
+        colors, axis = theme.active(), self.strip_axis()
         room = int((self.height() - FOOT - AXIS - top) // STRIP)
         shown = self.targets[: max(min(room, MOST_STRIPS), 1)]
         label = max(drawing.width_of(target.phrase, 12) for target in shown)
         left = min(label + 12, self.width() * 0.45)
         for target in shown:
             box = QRectF(left, top, max(self.width() - left - 78, 20), STRIP)
-            drawing.write(painter, QRectF(0, top, left - 10, STRIP), target.phrase, t.secondary, 12)
+            drawing.write(painter, QRectF(0, top, left - 10, STRIP), target.phrase, colors.secondary, 12)
             self._paint_strip(painter, box, axis, target)
             top += STRIP
         line = QRectF(left, top - 2, max(self.width() - left - 78, 20), 1)
         ticks = axis.ticks(line.width(), lambda text: drawing.width_of(text, FONT))
         draw_place_axis(painter, line, axis, ticks)
-        drawing.write(painter, QRectF(line.right() + 6, top, 72, 16), "× noise", t.secondary, FONT)
+        drawing.write(painter, QRectF(line.right() + 6, top, 72, 16), "× noise", colors.secondary, FONT)
         return top + AXIS
 
     def _paint_strip(self, painter: QPainter, box: QRectF, axis: Axis, target: TargetEffect) -> None:
         """Paint the range of the random regions as a band, each of them as a dot, and the region as a diamond."""
-        t, comparison = theme.active(), target.compare_with_noise(self._actions())
+        colors, comparison = theme.active(), target.compare_with_noise(self._actions())
         middle = box.center().y()
 
         def x_of(value: float) -> float:
             return box.left() + axis.place_of(value) * box.width()
 
-        painter.fillRect(QRectF(box.left(), middle - 0.5, box.width(), 1), theme.color(t.line))
+        painter.fillRect(QRectF(box.left(), middle - 0.5, box.width(), 1), theme.color(colors.line))
         if comparison.controls.size:
             low, high = x_of(float(comparison.controls.min())), x_of(float(comparison.controls.max()))
             band = QRectF(low - DOT, middle - 7, high - low + 2 * DOT, 14)
-            drawing.fill(painter, band, theme.color(t.secondary, 0.25), 4)
+            drawing.fill(painter, band, theme.color(colors.secondary, 0.25), 4)
             for value in comparison.controls.tolist():
                 dot = QRectF(x_of(value) - DOT, middle - DOT, 2 * DOT, 2 * DOT)
-                drawing.fill(painter, dot, theme.color(t.secondary, 0.8), DOT)
+                drawing.fill(painter, dot, theme.color(colors.secondary, 0.8), DOT)
         if np.isfinite(comparison.multiple):
             mark = QRectF(x_of(comparison.multiple) - 5, middle - 5, 10, 10)
             drawing.fill(painter, mark.adjusted(-1.5, -1.5, 1.5, 1.5), drawing.ground(self), 3)
-            drawing.fill(painter, mark, theme.color(t.accent), 2)
+            drawing.fill(painter, mark, theme.color(colors.accent), 2)
         text = format_multiple(comparison.multiple)
-        drawing.write(painter, QRectF(box.right() + 8, box.top(), 70, STRIP), text, t.accent_text, 13, bold=True)
+        drawing.write(painter, QRectF(box.right() + 8, box.top(), 70, STRIP), text, colors.accent_text, 13, bold=True)
 
     def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
         """Return the region's effect and those of its random regions, of each measurement."""

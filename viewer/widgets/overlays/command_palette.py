@@ -24,21 +24,25 @@ class CommandDelegate(QStyledItemDelegate):
     """Paints title, section or reason, and key of a command."""
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: object) -> None:
-        t = theme.active()
+        colors = theme.active()
         command = commands.BY_ID[index.data(Qt.ItemDataRole.UserRole)]  # type: ignore[attr-defined]
         reason = index.data(Qt.ItemDataRole.UserRole + 1)  # type: ignore[attr-defined]
         box = QRectF(option.rect)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if option.state & QStyle.StateFlag.State_Selected:
-            drawing.fill(painter, box.adjusted(0, 1, 0, -1), theme.color(t.hover), 5)
+            drawing.fill(painter, box.adjusted(0, 1, 0, -1), theme.color(colors.hover), 5)
         inner = box.adjusted(10, 0, -10, 0)
         key = command.keys[0] if command.keys else ""
-        right = drawing.write(painter, inner, key, t.secondary, 12, align="right")
+        right = drawing.write(painter, inner, key, colors.secondary, 12, align="right")
         x = drawing.write(
-            painter, inner.adjusted(0, 0, -right - 12, 0), command.title, t.secondary if reason else t.text, 13
+            painter,
+            inner.adjusted(0, 0, -right - 12, 0),
+            command.title,
+            colors.secondary if reason else colors.text,
+            13,
         )
         note = reason or command.section
-        drawing.write(painter, inner.adjusted(x + 10, 0, -right - 12, 0), note, t.secondary, 12)
+        drawing.write(painter, inner.adjusted(x + 10, 0, -right - 12, 0), note, colors.secondary, 12)
 
     def sizeHint(self, option: QStyleOptionViewItem, index: object) -> QSize:
         return QSize(100, 30)

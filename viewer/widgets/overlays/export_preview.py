@@ -118,20 +118,20 @@ class ExportPreview(QWidget):
         return 2 / (tall + 0.3)  # two pictures side by side for each camera, and the caption
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
+        colors, painter = theme.active(), QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(self.rect())
-        drawing.fill(painter, box, theme.color(t.window if t.dark else t.raised))
+        drawing.fill(painter, box, theme.color(colors.window if colors.dark else colors.raised))
         if self.error:
             self._paint_error(painter, box.adjusted(28, 0, -28, 0))
         elif self.image is None:
             _, area = _fitted(QSizeF(self._shape, 1.0), box, inf)
-            drawing.fill(painter, area, theme.color(t.raised if t.dark else t.panel), 1)
+            drawing.fill(painter, area, theme.color(colors.raised if colors.dark else colors.panel), 1)
         else:
             fit, area = _fitted(self.image.deviceIndependentSize(), box, 1.0)
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, fit < 0.999)
             painter.drawImage(area, self.image)
-            drawing.ring(painter, area.adjusted(-1, -1, 1, 1), theme.color(t.line), 1, 1)
+            drawing.ring(painter, area.adjusted(-1, -1, 1, 1), theme.color(colors.line), 1, 1)
 
     def _paint_error(self, painter: QPainter, box: QRectF) -> None:
         """Paint the error, wrapped to the width of the box."""

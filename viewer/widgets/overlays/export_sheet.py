@@ -39,19 +39,19 @@ class ExportStatus(QWidget):
         self.setFixedHeight(40)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter, sheet = theme.active(), QPainter(self), self.sheet
+        colors, painter, sheet = theme.active(), QPainter(self), self.sheet
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(self.rect())
         words, quiet = sheet.words()
-        drawing.write(painter, QRectF(0, 0, box.width(), 20), words, t.text, 13)
+        drawing.write(painter, QRectF(0, 0, box.width(), 20), words, colors.text, 13)
         if sheet.exporting.is_running:
             done, total = sheet.exporting.progress
             track = QRectF(0, 27, box.width() - 12, 4)
-            drawing.fill(painter, track, theme.color(t.hover), 2)
+            drawing.fill(painter, track, theme.color(colors.hover), 2)
             part = done / total if total else 0.0
-            drawing.fill(painter, QRectF(0, 27, track.width() * part, 4), theme.color(t.accent), 2)
+            drawing.fill(painter, QRectF(0, 27, track.width() * part, 4), theme.color(colors.accent), 2)
         else:
-            drawing.write(painter, QRectF(0, 20, box.width() - 12, 20), quiet, t.secondary, 12)
+            drawing.write(painter, QRectF(0, 20, box.width() - 12, 20), quiet, colors.secondary, 12)
 
 
 class ExportSheet(Overlay):
@@ -139,12 +139,12 @@ class ExportSheet(Overlay):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
-        t, painter = theme.active(), QPainter(self)
+        colors, painter = theme.active(), QPainter(self)
         box = QRectF(self.sheet.geometry())
         line = QRectF(box.left() + 20, box.top() + 16, box.width() - 40, 24)
-        used = drawing.write(painter, line, "Export", t.text, 16, bold=True)
+        used = drawing.write(painter, line, "Export", colors.text, 16, bold=True)
         name = self.session.path.name if self.session.path else ""
-        drawing.write(painter, line.adjusted(used + 12, 1, 0, 1), name, t.secondary, 13)
+        drawing.write(painter, line.adjusted(used + 12, 1, 0, 1), name, colors.secondary, 13)
 
     # Status
 

@@ -89,15 +89,15 @@ class HelpSheet(Overlay):
 
     def __init__(self, window: QWidget) -> None:
         super().__init__(window, 760, 720)
-        t = theme.active()
+        colors = theme.active()
         text = QTextBrowser()
         text.setOpenExternalLinks(True)
         text.setAccessibleName("Help")
         text.setStyleSheet(theme.sheet())
         text.setFont(theme.font(13))
         text.document().setDefaultStyleSheet(
-            f"h3 {{ color: {t.text}; }} p, td {{ color: {t.text}; }} a {{ color: {t.accent_text}; }}"
-            f".key {{ color: {t.accent_text}; }} .quiet {{ color: {t.secondary}; }}"
+            f"h3 {{ color: {colors.text}; }} p, td {{ color: {colors.text}; }} a {{ color: {colors.accent_text}; }}"
+            f".key {{ color: {colors.accent_text}; }} .quiet {{ color: {colors.secondary}; }}"
         )
         text.setHtml(ATTENTION + scores_html() + "<h3>Terms</h3>" + glossary_html() + "<h3>Keys</h3>" + keys_html())
         self.column.addWidget(text)

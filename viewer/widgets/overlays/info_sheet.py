@@ -30,15 +30,15 @@ class InfoSheet(Overlay):
 
     def __init__(self, window: QWidget, results: Results) -> None:
         super().__init__(window, 760, 720)
-        t = theme.active()
+        colors = theme.active()
         text = QTextBrowser()
         text.setOpenLinks(False)
         text.setAccessibleName("Info")
         text.setStyleSheet(theme.sheet())
         text.setFont(theme.font(13))
         text.document().setDefaultStyleSheet(
-            f"h3 {{ color: {t.text}; }} p, td {{ color: {t.text}; }}"
-            f".assumed {{ color: {t.accent_text}; font-weight: bold; }} .quiet {{ color: {t.secondary}; }}"
+            f"h3 {{ color: {colors.text}; }} p, td {{ color: {colors.text}; }}"
+            f".assumed {{ color: {colors.accent_text}; font-weight: bold; }} .quiet {{ color: {colors.secondary}; }}"
         )
         text.setHtml(
             f"<h3>What the model was shown</h3>{decisions_html(results.decisions)}"

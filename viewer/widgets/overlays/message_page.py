@@ -109,13 +109,13 @@ class MessagePage(QWidget):
 
     def restyle(self) -> None:
         """Apply the theme's colours."""
-        t = theme.active()
+        colors = theme.active()
         self.title.setFont(theme.font(20, bold=True))
         for label, color in (
-            (self.title, t.text),
-            (self.text, t.secondary),
-            (self.details, t.secondary),
-            (self.recent_title, t.text),
+            (self.title, colors.text),
+            (self.text, colors.secondary),
+            (self.details, colors.secondary),
+            (self.recent_title, colors.text),
         ):
             label.setStyleSheet(f"color: {color}; background: transparent;")
         self.text.setFont(theme.font(14))

@@ -54,11 +54,11 @@ class Notice(QWidget):
         self.hide()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
-        painter.fillRect(self.rect(), theme.color(t.raised))
-        painter.fillRect(QRectF(0, 0, self.width(), 1), theme.color(t.faint))
+        colors, painter = theme.active(), QPainter(self)
+        painter.fillRect(self.rect(), theme.color(colors.raised))
+        painter.fillRect(QRectF(0, 0, self.width(), 1), theme.color(colors.faint))
         left, top, right, bottom = MARGINS
-        painter.fillRect(QRectF(theme.MARGIN, 7, 3, self.height() - 14), theme.color(t.accent))
+        painter.fillRect(QRectF(theme.MARGIN, 7, 3, self.height() - 14), theme.color(colors.accent))
         painter.setFont(theme.font(13))
-        painter.setPen(theme.color(t.text))
+        painter.setPen(theme.color(colors.text))
         painter.drawText(QRectF(self.rect()).adjusted(left, top, -right, -bottom), int(_WRAPPED), self.text)

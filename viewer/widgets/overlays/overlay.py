@@ -32,11 +32,11 @@ class Overlay(QWidget):
         self.sheet.setGeometry((window.width() - width) // 2, max((window.height() - height) // 3, 24), width, height)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
-        painter.fillRect(self.rect(), theme.color("#000000", 0.45 if t.dark else 0.25))
+        colors, painter = theme.active(), QPainter(self)
+        painter.fillRect(self.rect(), theme.color("#000000", 0.45 if colors.dark else 0.25))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(theme.color(t.faint))
-        painter.setBrush(theme.color(t.panel))
+        painter.setPen(theme.color(colors.faint))
+        painter.setBrush(theme.color(colors.panel))
         painter.drawRoundedRect(QRectF(self.sheet.geometry()).adjusted(0.5, 0.5, -0.5, -0.5), 12, 12)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:

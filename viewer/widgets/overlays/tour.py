@@ -84,12 +84,14 @@ class Tour(QWidget):
         event.ignore()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
+        colors, painter = theme.active(), QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(theme.color(t.accent))
-        painter.setBrush(theme.color(t.raised))
+        painter.setPen(theme.color(colors.accent))
+        painter.setBrush(theme.color(colors.raised))
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 10, 10)
         index = min(self.index, len(HINTS) - 1)
-        drawing.write(painter, QRectF(16, 12, self.width() - 32, 20), HINTS[index][1], t.text, 14, bold=True)
-        drawing.write(painter, QRectF(16, 36, self.width() - 32, 20), HINTS[index][2], t.secondary, 12)
-        drawing.write(painter, QRectF(16, self.height() - 36, 80, 20), f"{index + 1} of {len(HINTS)}", t.secondary, 12)
+        drawing.write(painter, QRectF(16, 12, self.width() - 32, 20), HINTS[index][1], colors.text, 14, bold=True)
+        drawing.write(painter, QRectF(16, 36, self.width() - 32, 20), HINTS[index][2], colors.secondary, 12)
+        drawing.write(
+            painter, QRectF(16, self.height() - 36, 80, 20), f"{index + 1} of {len(HINTS)}", colors.secondary, 12
+        )

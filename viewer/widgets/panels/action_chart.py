@@ -164,19 +164,19 @@ class ActionChart(HoverPanel):
         return self._made[1]
 
     def _make_chunk(self) -> list[LineChart]:
-        predicted, truth, t = self._content.get("predicted"), self._content.get("truth"), theme.active()
+        predicted, truth, colors = self._content.get("predicted"), self._content.get("truth"), theme.active()
         if predicted is None or not predicted.size:
             return []
         charts = []
-        for n in range(min(predicted.shape[1], MAX_DIMENSIONS)):
-            lines = [Line("predicted", t.accent, predicted[:, n])]
+        for dim in range(min(predicted.shape[1], MAX_DIMENSIONS)):
+            lines = [Line("predicted", colors.accent, predicted[:, dim])]
             if self.has_truth() and truth is not None:
-                lines.append(Line("true", t.secondary, truth[:, n]))
+                lines.append(Line("true", colors.secondary, truth[:, dim]))
             bands: list[Band] = []
             if self.target is not None and self.target.change is not None:
-                changed = predicted[:, n] + self.target.change[:, n]
+                changed = predicted[:, dim] + self.target.change[:, dim]
                 lines.append(Line(_name_without(self.target), WITHOUT_COLOR, changed))
-                bands = _make_bands(self.target, predicted, n)
+                bands = _make_bands(self.target, predicted, dim)
             charts.append(_make_chart(lines, bands))
         return charts
 
@@ -238,11 +238,11 @@ class ActionChart(HoverPanel):
     # Painting
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, charts = theme.active(), self.charts()
+        colors, charts = theme.active(), self.charts()
         if not charts["chunk"]:
             self.fill_background(painter, area)
             sentence = "This file holds no predicted actions."
-            drawing.write(painter, QRectF(0, 4, self.width(), 22), sentence, t.secondary, 13)
+            drawing.write(painter, QRectF(0, 4, self.width(), 22), sentence, colors.secondary, 13)
             return
         visible = self.visible_part().getRect()
         self._still.draw(painter, self, (id(charts), visible), self._paint_charts, self.ground(), charts)
@@ -253,13 +253,13 @@ class ActionChart(HoverPanel):
                 if at is not None:
                     x = place_x(box, self.x_axis(kind, chart), at)
                     if box.left() - 1 <= x <= box.right() + 1:
-                        painter.fillRect(QRectF(round(x) - 0.5, box.top(), 1, box.height()), theme.color(t.text))
+                        painter.fillRect(QRectF(round(x) - 0.5, box.top(), 1, box.height()), theme.color(colors.text))
         if self.hovered is not None:
             kind, n, point = self.hovered
             box, chart = self._plots(kind)[n]
             draw_crosshair(painter, box, place_x(box, self.x_axis(kind, chart), point), chart, point)
         if self.hasFocus():
-            drawing.ring(painter, QRectF(self.rect()), theme.color(t.accent))
+            drawing.ring(painter, QRectF(self.rect()), theme.color(colors.accent))
 
     def _plots(self, kind: str) -> list[tuple[QRectF, LineChart]]:
         """Return rectangle and chart of each dimension."""
@@ -268,24 +268,24 @@ class ActionChart(HoverPanel):
 
     def _paint_charts(self, painter: QPainter) -> None:
         """Paint everything but the cursors."""
-        t, (upper, lower) = theme.active(), self.cells(self._count())
-        notes = [_Note("robot units", t.secondary), _Note("predicted", t.accent, "line")]
+        colors, (upper, lower) = theme.active(), self.cells(self._count())
+        notes = [_Note("robot units", colors.secondary), _Note("predicted", colors.accent, "line")]
         if self.target is not None:
             notes.append(_Note(_name_without(self.target), WITHOUT_COLOR, "line"))
             if self.charts()["chunk"][0].bands:
                 notes.append(_Note(RANDOM, WITHOUT_COLOR, "band"))
         if self.has_truth():
-            notes.append(_Note("true", t.secondary, "line"))
+            notes.append(_Note("true", colors.secondary, "line"))
         elif self.target is None:
-            notes.append(_Note("no true ones", t.secondary))
+            notes.append(_Note("no true ones", colors.secondary))
         room = max(int((lower[0].top() - upper[0].top() - 14) // NOTE), 1)
         self._label_row(painter, upper[0].top(), "Chunk", notes[-room:])
-        path = _Note("model units" if self.charts()["path"] else "not in the file", t.secondary)
+        path = _Note("model units" if self.charts()["path"] else "not in the file", colors.secondary)
         self._label_row(painter, lower[0].top(), f"Path {self.action}", [path])
         measure = partial(drawing.width_of, pixels=FONT)
         for kind in ("chunk", "path"):
             for n, (box, chart) in enumerate(self._plots(kind)):
-                painter.fillRect(box, theme.color(t.panel))
+                painter.fillRect(box, theme.color(colors.panel))
                 axis = self.x_axis(kind, chart)
                 ticks: tuple[Tick, ...]
                 if kind == "path":
@@ -293,7 +293,7 @@ class ActionChart(HoverPanel):
                 else:
                     ticks = label_places(range(len(chart.xs)), axis, box.width(), measure)
                     name = QRectF(box.left(), 0, box.width(), LINE)
-                    drawing.write(painter, name, f"a{n}", t.secondary, FONT)
+                    drawing.write(painter, name, f"a{n}", colors.secondary, FONT)
                 draw_axes(painter, box, chart.y_axis, axis, ticks, self.axis_width(self._count()))
                 draw_content(painter, box, chart, axis)
 

@@ -218,7 +218,7 @@ class Atlas(ZoomPanel):
     # Painting
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, scores, (results, shown) = theme.active(), self._content, self.displayed
+        colors, scores, (results, shown) = theme.active(), self._content, self.displayed
         if scores is None or results is None or self._is_unavailable():
             self.fill_background(painter, area)
             self._paint_unavailable(painter)
@@ -248,10 +248,10 @@ class Atlas(ZoomPanel):
         self._painted_rings = self._rings(scores)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for box in self._painted_rings:
-            drawing.ring(painter, box, theme.color(t.accent), 2, 3)
+            drawing.ring(painter, box, theme.color(colors.accent), 2, 3)
         painter.setClipping(False)
         if self.hasFocus():
-            drawing.ring(painter, QRectF(self.rect()), theme.color(t.accent))
+            drawing.ring(painter, QRectF(self.rect()), theme.color(colors.accent))
 
     def _is_unavailable(self) -> bool:
         """Return whether a sentence replaces the cells because the score is not available."""

@@ -157,15 +157,15 @@ class AxisRow(QWidget):
         return f"{how} {format_numbers(state.heads)}" if state.heads else how
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter, t = QPainter(self), theme.active()
+        painter, colors = QPainter(self), theme.active()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(self.rect())
-        drawing.write(painter, box, self.axis.capitalize(), t.secondary, 13)
+        drawing.write(painter, box, self.axis.capitalize(), colors.secondary, 13)
         key = QRectF(self.width() - 38, box.center().y() - 9, 36, 18)
-        painter.setPen(theme.color(t.faint))
+        painter.setPen(theme.color(colors.faint))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRoundedRect(key.adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
-        drawing.write(painter, key, self._key_label, t.secondary, 11, align="centre")
+        drawing.write(painter, key, self._key_label, colors.secondary, 11, align="centre")
 
 
 def _without_span(text: str) -> str:

@@ -246,7 +246,9 @@ class CameraInput(PlotPanel):
         if cell is None:
             self.session.update(region=())
         elif cell in region:
-            self.session.update(region=tuple(c for c in region if c != cell) if keep or len(region) == 1 else (cell,))
+            self.session.update(
+                region=tuple(other for other in region if other != cell) if keep or len(region) == 1 else (cell,)
+            )
         else:
             self.session.update(region=tuple(sorted({*region, cell})) if keep else (cell,))
 
@@ -263,7 +265,9 @@ class CameraInput(PlotPanel):
             down, right = moves[key]
             if self.session.shown.picture == "source":
                 turn = view[0].to_model(view[1].frame, self.camera)
-                down, right = (round(v) for v in np.sign(np.round(turn[::-1, 1::-1] @ np.array([down, right]), 9)))
+                down, right = (
+                    round(value) for value in np.sign(np.round(turn[::-1, 1::-1] @ np.array([down, right]), 9))
+                )
             row, col = min(max(row + down, 0), grid.rows - 1), min(max(col + right, 0), grid.cols - 1)
             self.session.point((self.camera, row, col))
         elif key == Qt.Key.Key_Space and self.is_zoomed() and self.underMouse():

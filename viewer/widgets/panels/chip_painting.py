@@ -89,10 +89,10 @@ def _inks(name: str, ground: str, own: str) -> list[str]:
 
 
 def _own_ink(role: str, ground: str) -> str:
-    t = theme.active()
+    colors = theme.active()
     if role in LOUD:
         return drawing.readable_on(int(ground[1:], 16))
-    return t.text if role == "state" else t.secondary
+    return colors.text if role == "state" else colors.secondary
 
 
 @lru_cache(maxsize=1024)

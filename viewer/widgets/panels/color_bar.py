@@ -192,7 +192,7 @@ class HeatPanel(Panel):
 
     def _typed(self) -> None:
         try:
-            low, high = (float(f.text().replace("−", "-").replace(",", ".")) for f in (self.low, self.high))
+            low, high = (float(field.text().replace("−", "-").replace(",", ".")) for field in (self.low, self.high))
         except ValueError:
             self.session.noticed.emit("The ends of the range are numbers, for example 0 and 0.03.")
             self._show_ends(overwrite=True)

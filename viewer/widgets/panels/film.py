@@ -234,7 +234,7 @@ class FilmPanel(HoverPanel):
         return self._mosaics[1]
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, film, results = theme.active(), self._content, self.session.results
+        colors, film, results = theme.active(), self._content, self.session.results
         if film is None or results is None or not film.maps.size:
             self.fill_background(painter, area)
             return
@@ -255,16 +255,16 @@ class FilmPanel(HoverPanel):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.hovered is not None:
             for box in self._tiles(film, self.hovered):
-                drawing.ring(painter, box, theme.color(t.secondary), 1.5, 3)
+                drawing.ring(painter, box, theme.color(colors.secondary), 1.5, 3)
         self._painted_rings = self._rings(film)
         for box in self._painted_rings:
-            if t.dark:
-                drawing.ring(painter, box, theme.color(t.accent), 2, 3)
+            if colors.dark:
+                drawing.ring(painter, box, theme.color(colors.accent), 2, 3)
             else:  # wider, beside the white gaps
-                drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.color(t.accent), 3, 4)
+                drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.color(colors.accent), 3, 4)
         painter.setClipping(False)
         if self.hasFocus():
-            drawing.ring(painter, QRectF(self.rect()), theme.color(t.accent))
+            drawing.ring(painter, QRectF(self.rect()), theme.color(colors.accent))
 
     def _rings(self, film: Film) -> list[QRectF]:
         """Return the rectangles of the current view's thumbnails."""

@@ -127,7 +127,7 @@ class MassBar(Panel):
         return parts
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, scene, (results, shown) = theme.active(), self._scene, self.displayed
+        colors, scene, (results, shown) = theme.active(), self._scene, self.displayed
         if results is None or scene is None:
             self.fill_background(painter, area)
             self.paint_heading(painter, "Where this row’s weight goes")
@@ -153,14 +153,14 @@ class MassBar(Panel):
                 painter.fillRect(part.adjusted(0, 0, -min(1.0, width / 2), 0), color)
             if touched:
                 painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-                drawing.fill(painter, line.adjusted(-5, 0, 4, 0), theme.color(t.hover), 4)
+                drawing.fill(painter, line.adjusted(-5, 0, 4, 0), theme.color(colors.hover), 4)
                 self._paint_name(painter, name, line)
-            ink = t.secondary if gone else t.text
+            ink = colors.secondary if gone else colors.text
             drawing.write(painter, line, ticks.format_share(share), ink, 12, align="right")
         self._paint_summary(painter, sum(share for name, share, *_ in boxes if name in SINKS))
         if self.hasFocus():
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            drawing.ring(painter, QRectF(self.rect()), theme.color(t.accent))
+            drawing.ring(painter, QRectF(self.rect()), theme.color(colors.accent))
 
     def summary_box(self) -> QRectF:
         """Return the rectangle of the summary: the entry behind the last group, up to the right edge."""
@@ -169,10 +169,10 @@ class MassBar(Panel):
 
     def _paint_summary(self, painter: QPainter, sinks: float) -> None:
         """Paint what was left out, else the share of the sinks; which groups these are where there is room."""
-        t, box, scene = theme.active(), self.summary_box(), self._scene
+        colors, box, scene = theme.active(), self.summary_box(), self._scene
         left_out = scene is not None and bool(self.shown.left_out)
         share = ticks.format_share(scene.removed if scene is not None and left_out else sinks)
-        ink = t.accent_text if left_out else t.secondary
+        ink = colors.accent_text if left_out else colors.secondary
         whole = (
             f"left out {share}, the rest renormalised" if left_out else f"sinks: BOS, newline, letterbox bars {share}"
         )
@@ -185,7 +185,7 @@ class MassBar(Panel):
 
     def _paint_name(self, painter: QPainter, name: str, line: QRectF) -> None:
         """Paint a group's colour and name."""
-        t, gone = theme.active(), name in self.shown.left_out
+        colors, gone = theme.active(), name in self.shown.left_out
         results = self.displayed[0]
         color = theme.color(_color_of(name, results.cameras if results is not None else ()))
         mark = QRectF(line.left(), line.center().y() - 4, 8, 8)
@@ -194,7 +194,7 @@ class MassBar(Panel):
         else:
             drawing.fill(painter, mark, color, 2)
         room = line.adjusted(15, 0, -drawing.width_of("100.0 %", 12) - 4, 0)
-        drawing.write(painter, room, _label(name), t.secondary if gone else t.text, 12)
+        drawing.write(painter, room, _label(name), colors.secondary if gone else colors.text, 12)
 
     def group_at(self, point: QPointF) -> str:
         """Return the group under a point; empty if there is none."""

@@ -289,8 +289,8 @@ class Panel(QWidget):
 
     def paint_heading(self, painter: QPainter, title: str, note: str = "") -> None:
         """Paint the title in bold, and a note in the secondary colour at the right."""
-        t = theme.active()
+        colors = theme.active()
         box = QRectF(0, 0, self.width(), self.HEADING - 6)
-        used = drawing.write(painter, box, title, t.text, 12, bold=True)
+        used = drawing.write(painter, box, title, colors.text, 12, bold=True)
         if note:
-            drawing.write(painter, box.adjusted(used + 12, 0, 0, 0), note, t.secondary, 12, align="right")
+            drawing.write(painter, box.adjusted(used + 12, 0, 0, 0), note, colors.secondary, 12, align="right")

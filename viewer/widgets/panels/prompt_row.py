@@ -103,7 +103,9 @@ class PromptRow(Panel):
         shown = self.buttons[first : first + fits]
         wanted = [button.sizeHint().width() for button in shown]
         free, widths = room - GAP * (len(shown) - 1), dict.fromkeys(range(len(shown)), 0)
-        for left, place in enumerate(sorted(widths, key=lambda n: wanted[n])):  # short ones leave their rest to others
+        for left, place in enumerate(
+            sorted(widths, key=lambda place: wanted[place])
+        ):  # short ones leave their rest to others
             widths[place] = min(wanted[place], free // (len(shown) - left))
             free -= widths[place]
         x = LABEL

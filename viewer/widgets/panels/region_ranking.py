@@ -175,18 +175,18 @@ class RegionRanking(Panel):
     # Painting
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, results, shown = theme.active(), self.session.results, self.shown
+        colors, results, shown = theme.active(), self.session.results, self.shown
         self.fill_background(painter, area)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self.grouped.setVisible(bool(self.lines))
         if results is None or not shown.region or not self.lines:
             sentence = COMPUTING if results is not None and shown.region else self._hint()
-            drawing.write(painter, QRectF(0, 4, self.width(), 22), sentence, t.secondary, 13)
+            drawing.write(painter, QRectF(0, 4, self.width(), 22), sentence, colors.secondary, 13)
             return
         edges, left, room = [], 0.0, self.width() - SCROLL_WIDTH
         for part, title in COLUMNS:
             edges.append((left, part * room))
-            drawing.write(painter, QRectF(left, 0, part * room - 8, 20), title, t.secondary, 12)
+            drawing.write(painter, QRectF(left, 0, part * room - 8, 20), title, colors.secondary, 12)
             left += part * room
         for number in range(self.top, min(self.top + self.visible(), len(self.lines))):
             self._paint_line(painter, number, edges, room)
@@ -196,28 +196,30 @@ class RegionRanking(Panel):
         return f"{description[:1].upper()}{description[1:]}." if description else HINT
 
     def _paint_line(self, painter: QPainter, number: int, edges: list[tuple[float, float]], room: int) -> None:
-        t, results, line = theme.active(), self.session.results, self.lines[number]
+        colors, results, line = theme.active(), self.session.results, self.lines[number]
         assert results is not None
         y, row = self.HEADING - 2 + (number - self.top) * LINE, line.row
         current = not line.more and self._is_current(row)
         if current or (self.hasFocus() and number == self.at):
-            drawing.fill(painter, QRectF(-4, y, room + 4, LINE - 1), theme.color(t.hover), 4)
+            drawing.fill(painter, QRectF(-4, y, room + 4, LINE - 1), theme.color(colors.hover), 4)
         boxes = [QRectF(x, y, width - 8, LINE) for x, width in edges]
         if line.more:
-            drawing.write(painter, boxes[1], f"{line.more} more of this head…", t.secondary, 12)
-            drawing.write(painter, boxes[3], f"up to {ticks.format_share(row.mass)}", t.secondary, 12)
+            drawing.write(painter, boxes[1], f"{line.more} more of this head…", colors.secondary, 12)
+            drawing.write(painter, boxes[3], f"up to {ticks.format_share(row.mass)}", colors.secondary, 12)
             return
         if line.is_first:
             place = f"layer {results.layers[row.layer]} · head {row.head}"
-            drawing.write(painter, boxes[0], place, t.text, 13, bold=self.grouped.isChecked())
+            drawing.write(painter, boxes[0], place, colors.text, 13, bold=self.grouped.isChecked())
         step = str(results.steps[row.step]) if row.query.kind == "action" else "prefix"
-        drawing.write(painter, boxes[1], self._names.get(row.query, ""), t.accent_text if current else t.text, 13)
-        drawing.write(painter, boxes[2], step, t.text, 13)
-        drawing.write(painter, boxes[3], ticks.format_share(row.mass), t.text, 13)
+        drawing.write(
+            painter, boxes[1], self._names.get(row.query, ""), colors.accent_text if current else colors.text, 13
+        )
+        drawing.write(painter, boxes[2], step, colors.text, 13)
+        drawing.write(painter, boxes[3], ticks.format_share(row.mass), colors.text, 13)
         x, width = edges[3]
         most = max(self.rows[0].mass, 1e-9)
         bar = QRectF(x + 64, y + LINE / 2 - 3, max((width - 72) * row.mass / most, 1), 6)
-        drawing.fill(painter, bar, theme.color(t.accent), 2)
+        drawing.fill(painter, bar, theme.color(colors.accent), 2)
 
     def _is_current(self, row: RankedHead) -> bool:
         shown = self.session.shown

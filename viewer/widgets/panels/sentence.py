@@ -112,7 +112,7 @@ class Sentence(Panel):
             self.resize(before)
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t = theme.active()
+        colors = theme.active()
         self.fill_background(painter, area)
         if self.is_aside:
             self._paint_aside(painter)
@@ -121,14 +121,14 @@ class Sentence(Panel):
         for label, sentence, is_seen in self._lines:
             x, box = 0.0, QRectF(0, top, self.width(), self.LINE if not label else self.SECOND_LINE)
             if label:
-                drawing.write(painter, box, label, t.text if is_seen else t.secondary, 12, bold=is_seen)
+                drawing.write(painter, box, label, colors.text if is_seen else colors.secondary, 12, bold=is_seen)
                 x = LABEL
             if self._note and is_seen:
-                x += drawing.write(painter, box.adjusted(x, 0, 0, 0), self._note, t.text, size) + 7
+                x += drawing.write(painter, box.adjusted(x, 0, 0, 0), self._note, colors.text, size) + 7
             for text, color, pixels, bold in (
-                (sentence.subject, t.accent_text if is_seen else t.secondary, size, True),
-                (sentence.place, t.text if is_seen else t.secondary, size, False),
-                (sentence.details, t.secondary, min(size, 13), False),
+                (sentence.subject, colors.accent_text if is_seen else colors.secondary, size, True),
+                (sentence.place, colors.text if is_seen else colors.secondary, size, False),
+                (sentence.details, colors.secondary, min(size, 13), False),
             ):
                 x += drawing.write(painter, box.adjusted(x, 0, 0, 0), text, color, pixels, bold=bold) + 7
             top += self.SECOND_LINE
@@ -145,17 +145,17 @@ class Sentence(Panel):
 
     def _paint_aside(self, painter: QPainter) -> None:
         """Paint the words of each side beside its row of pictures, broken into lines."""
-        t, pitch = theme.active(), (self.height() + theme.GAP) / max(len(self._lines), 1)
+        colors, pitch = theme.active(), (self.height() + theme.GAP) / max(len(self._lines), 1)
         for row, (label, line, is_seen) in enumerate(self._lines):
             box = QRectF(0, row * pitch, self.width(), pitch - theme.GAP)
             painter.setClipRect(box)
-            bright = t.text if is_seen else t.secondary
+            bright = colors.text if is_seen else colors.secondary
             parts = [
                 (label, bright, 13, is_seen),
-                (self._note if is_seen else "", t.text, 13, False),
-                (line.subject, t.accent_text if is_seen else t.secondary, 14.5, True),
+                (self._note if is_seen else "", colors.text, 13, False),
+                (line.subject, colors.accent_text if is_seen else colors.secondary, 14.5, True),
                 (line.place, bright, 13, False),
-                *((part, t.secondary, 12, False) for part in line.details.split(" · ")),
+                *((part, colors.secondary, 12, False) for part in line.details.split(" · ")),
             ]
             top = box.top() + 2
             for text, color, pixels, bold in parts:

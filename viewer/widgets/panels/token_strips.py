@@ -238,47 +238,47 @@ class TokenStrips(Panel):
         """Return the boxes of the selected chips."""
         query = self.session.requested_view.query
         return [
-            p.box.toRect()
-            for p in self.places
-            if p.kind == query.kind and p.item in query.items and not p.box.isEmpty()
+            place.box.toRect()
+            for place in self.places
+            if place.kind == query.kind and place.item in query.items and not place.box.isEmpty()
         ]
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, shown, results = theme.active(), self.session.shown, self.session.results
+        colors, shown, results = theme.active(), self.session.shown, self.session.results
         self.fill_background(painter, area)
         if area.left() < LABEL:
             for name, kind in (("Prompt", "text"), ("Actions", "action")):
                 first = next((place for place in self.lines.shown() if place.kind == kind), None)
                 if first is not None:
-                    drawing.write(painter, QRectF(0, first.box.top(), LABEL - 8, CHIP), name, t.secondary, 13)
+                    drawing.write(painter, QRectF(0, first.box.top(), LABEL - 8, CHIP), name, colors.secondary, 13)
         if results is None or len(self._at) != len(self.places):
             return
         self._chips.paint(painter, self, area, [self._at[number] for number in self.lines.in_sight], shown.colours)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._paint_legend(painter)
         previewed = self.session.requested_view.query != self.session.state.query
-        outline = theme.color(t.secondary if previewed else t.accent)
+        outline = theme.color(colors.secondary if previewed else colors.accent)
         self._rings = self._selected_boxes()
         for box in self._rings:
             ring = QRectF(box)
-            drawing.ring(painter, ring, theme.color(t.accent) if self.hasFocus() else outline, 2, CORNER)
-            if self.hasFocus() or not t.dark:
-                drawing.ring(painter, ring.adjusted(2, 2, -2, -2), theme.color(t.window), 1, CORNER - 1)
+            drawing.ring(painter, ring, theme.color(colors.accent) if self.hasFocus() else outline, 2, CORNER)
+            if self.hasFocus() or not colors.dark:
+                drawing.ring(painter, ring.adjusted(2, 2, -2, -2), theme.color(colors.window), 1, CORNER - 1)
 
     def _paint_legend(self, painter: QPainter) -> None:
         """Paint the legend at the right of the last line, where it has room."""
         if not self.lines.in_sight:
             return
         text = self.legend or ("loading…" if self.is_waiting else "")
-        t, last, width = theme.active(), self.lines.shown()[-1].box, drawing.width_of(text, 12)
+        colors, last, width = theme.active(), self.lines.shown()[-1].box, drawing.width_of(text, 12)
         room = QRectF(last.right() + 16, last.top(), self.width() - last.right() - 16, CHIP)
         if width + LEGEND_RAMP + 8 > room.width():
             return
-        drawing.write(painter, room, text, t.secondary, 12, align="right")
+        drawing.write(painter, room, text, colors.secondary, 12, align="right")
         if not self.legend or self.legend in NOT_MEASURED.values():
             return
         ramp = QRectF(room.right() - width - 8 - LEGEND_RAMP, last.top() + 8, LEGEND_RAMP, 10)
-        painter.drawImage(ramp, _make_ramp(self.session.shown.colours, t.raised))
+        painter.drawImage(ramp, _make_ramp(self.session.shown.colours, colors.raised))
 
     # Mouse and keyboard
 

@@ -139,19 +139,19 @@ class TopBar(Panel):
         self.assumed.setToolTip(plain_tooltip(f"{count} about the input. Click for the reasons.\n{shown}"))
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t = theme.active()
-        painter.fillRect(self.rect(), theme.color(t.panel))
-        painter.fillRect(QRectF(0, self.height() - 1, self.width(), 1), theme.color(t.line))
+        colors = theme.active()
+        painter.fillRect(self.rect(), theme.color(colors.panel))
+        painter.fillRect(QRectF(0, self.height() - 1, self.width(), 1), theme.color(colors.line))
         buttons = self.live, self.assumed, self.episodes, self.run, self.compare, self.export
         first = next(button for button in buttons if not button.isHidden())
         box = QRectF(theme.MARGIN, 0, max(first.x() - theme.MARGIN - 16, 0), self.height() - 1)
         path = self.session.path
         name = self._run_name or (path.name if path else "pi0-viewer")
-        used = drawing.write(painter, box, name, t.text, 13, bold=True)
+        used = drawing.write(painter, box, name, colors.text, 13, bold=True)
         parts = ("all episodes" * self._has_run,) if self._run_name else (self._comparison, self._details)
         note = " · ".join(part for part in parts if part)
         if used + 40 < box.width():
-            drawing.write(painter, box.adjusted(used + 12, 0, 0, 0), note, t.secondary, 13)
+            drawing.write(painter, box.adjusted(used + 12, 0, 0, 0), note, colors.secondary, 13)
 
     def comparison(self) -> str:
         """Return which file the open one is compared with, or that it is not just now; empty without one."""
@@ -261,9 +261,9 @@ class StatusBar(Panel):
         self.setAccessibleDescription(f"{self.left()}; {self.right()}")
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, (left, right) = theme.active(), self._texts
-        painter.fillRect(self.rect(), theme.color(t.panel))
-        painter.fillRect(QRectF(0, 0, self.width(), 1), theme.color(t.line))
+        colors, (left, right) = theme.active(), self._texts
+        painter.fillRect(self.rect(), theme.color(colors.panel))
+        painter.fillRect(QRectF(0, 0, self.width(), 1), theme.color(colors.line))
         box = QRectF(theme.MARGIN, 1, self.width() - 2 * theme.MARGIN, self.height() - 1)
-        used = drawing.write(painter, box, right, t.secondary, 12, align="right")
-        drawing.write(painter, box.adjusted(0, 0, -used - 16, 0), left, t.secondary, 12)
+        used = drawing.write(painter, box, right, colors.secondary, 12, align="right")
+        drawing.write(painter, box.adjusted(0, 0, -used - 16, 0), left, colors.secondary, 12)

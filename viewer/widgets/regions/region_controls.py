@@ -124,15 +124,15 @@ class RegionControls(QWidget):
         painter.fillRect(self.rect(), drawing.ground(self))
         if job is None:
             return
-        t, (done, total) = theme.active(), self.regions.process.progress
+        colors, (done, total) = theme.active(), self.regions.process.progress
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         left = self.stop.geometry().right() + 14
         text = clean_text(job.title) + (f": {done} of {total} frames" if total else " …")
-        used = drawing.write(painter, QRectF(left, 0, self.width() - left, HEIGHT), text, t.text, 13)
+        used = drawing.write(painter, QRectF(left, 0, self.width() - left, HEIGHT), text, colors.text, 13)
         bar = QRectF(left + used + 14, HEIGHT / 2 - 3, max(min(self.width() - left - used - 18, 240), 0), 6)
-        drawing.fill(painter, bar, theme.color(t.raised), 3)
+        drawing.fill(painter, bar, theme.color(colors.raised), 3)
         share = min(done / total, 1.0) if total else 0.0
-        drawing.fill(painter, QRectF(bar.left(), bar.top(), bar.width() * share, 6), theme.color(t.accent), 3)
+        drawing.fill(painter, QRectF(bar.left(), bar.top(), bar.width() * share, 6), theme.color(colors.accent), 3)
 
     # What the controls do
 

@@ -174,29 +174,29 @@ class RegionList(Panel):
     # Painting
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, message = theme.active(), self.message()
+        colors, message = theme.active(), self.message()
         self.fill_background(painter, area)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if message:
-            drawing.write(painter, QRectF(0, 4, self.width(), 22), message, t.secondary, 13)
+            drawing.write(painter, QRectF(0, 4, self.width(), 22), message, colors.secondary, 13)
             return
         edges = self.edges()
         for (left, width), (_, title) in zip(edges, COLUMNS, strict=True):
-            drawing.write(painter, QRectF(left, 0, width - 8, 20), title, t.secondary, 12)
+            drawing.write(painter, QRectF(left, 0, width - 8, 20), title, colors.secondary, 12)
         for number in range(self.top, min(self.top + self.visible(), len(self.rows))):
             self._paint_row(painter, number, edges)
 
     def _paint_row(self, painter: QPainter, number: int, edges: list[tuple[float, float]]) -> None:
-        t, row, y = theme.active(), self.rows[number], self.HEADING + (number - self.top) * LINE
+        colors, row, y = theme.active(), self.rows[number], self.HEADING + (number - self.top) * LINE
         is_chosen = row.name == clean_text(self.shown.region_name)
         if is_chosen or (self.hasFocus() and number == self.at):
             whole = QRectF(-4, y, self.width() - SCROLL_WIDTH, LINE - 1)
-            drawing.fill(painter, whole, theme.color(t.hover), 4)
+            drawing.fill(painter, whole, theme.color(colors.hover), 4)
         boxes = [QRectF(x, y, width - 8, LINE) for x, width in edges]
         drawing.fill(painter, QRectF(2, y + LINE / 2 - 5, 10, 10), theme.color(row.color), 3)
-        drawing.write(painter, boxes[0].adjusted(20, 0, 0, 0), row.name, t.text, 13, bold=is_chosen)
-        drawing.write(painter, boxes[1], row.known, t.text, 13)
-        drawing.write(painter, boxes[2], row.lost, t.accent_text, 13)
+        drawing.write(painter, boxes[0].adjusted(20, 0, 0, 0), row.name, colors.text, 13, bold=is_chosen)
+        drawing.write(painter, boxes[1], row.known, colors.text, 13)
+        drawing.write(painter, boxes[2], row.lost, colors.accent_text, 13)
 
     # Mouse and keyboard
 

@@ -143,7 +143,7 @@ class RunAtlasPanel(HoverPanel):
     # Painting
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, atlas, values = theme.active(), self.atlas, self.values()
+        colors, atlas, values = theme.active(), self.atlas, self.values()
         if atlas is None or values is None or not values.size:
             self.fill_background(painter, area)
             return
@@ -156,13 +156,13 @@ class RunAtlasPanel(HoverPanel):
         self._layer.draw(painter, self, key, still, self.ground(), atlas)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setClipRect(layout.box.adjusted(-3, -3, 3, 3))
-        for cell, ink in ((self.hovered, t.secondary), (self.chosen(), t.text)):
+        for cell, ink in ((self.hovered, colors.secondary), (self.chosen(), colors.text)):
             if cell is not None and cell[0] < values.shape[0] and cell[1] < values.shape[1]:
                 drawing.ring(painter, layout.cell(*cell).adjusted(-2, -2, 2, 2), theme.color(ink), 2, 4)
         painter.setClipping(False)
         if self.hasFocus():
             around = QRectF(0, 0, layout.box.right() + 4, layout.box.bottom() + FOOT + 2)
-            drawing.ring(painter, around.intersected(QRectF(self.rect())), theme.color(t.accent))
+            drawing.ring(painter, around.intersected(QRectF(self.rect())), theme.color(colors.accent))
         if self.controller.slow_mark.is_shown:
             paint_loading_mark(painter, QRectF(self.rect()), "computing …")
 

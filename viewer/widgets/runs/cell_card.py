@@ -71,18 +71,18 @@ class CellCard(QWidget):
         return QSize(round(width), round(height))
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t = theme.active()
+        colors = theme.active()
         with QPainter(self) as painter:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             box = QRectF(self.rect())
-            drawing.fill(painter, box, theme.color(t.faint), 7)
-            drawing.fill(painter, box.adjusted(1, 1, -1, -1), theme.color(t.raised), 6)
+            drawing.fill(painter, box, theme.color(colors.faint), 7)
+            drawing.fill(painter, box.adjusted(1, 1, -1, -1), theme.color(colors.raised), 6)
             inner = box.adjusted(PADDING, PADDING, -PADDING, -PADDING)
             line = QRectF(inner.left(), inner.top(), inner.width(), LINE)
-            drawing.write(painter, line, self.title, t.text, 12, bold=True)
+            drawing.write(painter, line, self.title, colors.text, 12, bold=True)
             for text in self.lines:
                 line = line.translated(0, LINE)
-                drawing.write(painter, line, text, t.secondary, 12)
+                drawing.write(painter, line, text, colors.secondary, 12)
             if self.strips and self._axis is not None:
                 strips = QRectF(inner.left(), line.bottom() + 6, inner.width(), inner.bottom() - line.bottom() - 6)
                 draw_strips(painter, strips, self.strips, self._axis, LABELS)

@@ -78,19 +78,19 @@ class DistributionPanel(PlotPanel):
             self.update()
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t = theme.active()
+        colors = theme.active()
         self.fill_background(painter, area)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self.paint_heading(painter, self._title, describe_strips(self._strips))
         line = QRectF(0, self.HEADING - 4, self.width(), LINE)
         for text in self._lines:
-            drawing.write(painter, line, text, t.secondary, 12)
+            drawing.write(painter, line, text, colors.secondary, 12)
             line = line.translated(0, LINE)
         if self._axis is not None:
             box = QRectF(0, line.top() + 6, self.width() - 4, self.height() - line.top() - 6)
             draw_strips(painter, box, self._strips, self._axis, LABELS, marked=self.marked_value)
         if self.hasFocus():
-            drawing.ring(painter, QRectF(self.rect()), theme.color(t.accent))
+            drawing.ring(painter, QRectF(self.rect()), theme.color(colors.accent))
 
     def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
         answer = self.controller.cell

@@ -104,7 +104,7 @@ class RankingDelegate(QStyledItemDelegate):
         return QSize(240, ROW)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        t, episode, score = theme.active(), self.model.values[index.row()], self.model.score
+        colors, episode, score = theme.active(), self.model.values[index.row()], self.model.score
         if score is None:
             return
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -112,11 +112,13 @@ class RankingDelegate(QStyledItemDelegate):
         is_chosen = bool(state & QStyle.StateFlag.State_Selected)
         is_hot = bool(state & QStyle.StateFlag.State_MouseOver)
         if is_chosen or is_hot:
-            drawing.fill(painter, box.adjusted(0, 1, 0, -1), theme.color(t.hover if is_chosen else t.raised), 5)
+            drawing.fill(
+                painter, box.adjusted(0, 1, 0, -1), theme.color(colors.hover if is_chosen else colors.raised), 5
+            )
         if is_chosen and state & QStyle.StateFlag.State_HasFocus:
-            drawing.ring(painter, box.adjusted(0, 1, 0, -1), theme.color(t.accent), 2, 5)
+            drawing.ring(painter, box.adjusted(0, 1, 0, -1), theme.color(colors.accent), 2, 5)
         rank = QRectF(box.left() + 2, box.top(), 26, ROW)
-        drawing.write(painter, rank, str(index.row()), t.secondary, 11, align="right")
+        drawing.write(painter, rank, str(index.row()), colors.secondary, 11, align="right")
         mark = QRectF(box.left() + 34, box.top(), 14, ROW)
         color = color_of_group(episode.outcome)
         drawing.write(painter, mark, MARKS.get(episode.outcome, ""), color, 12)
@@ -125,25 +127,25 @@ class RankingDelegate(QStyledItemDelegate):
         value = QRectF(links[0].left() - width - 8, box.top(), width, ROW)
         name = QRectF(box.left() + 52, box.top(), value.left() - box.left() - 58, ROW)
         text = drawing.elide_middle(clean_text(episode.name, MOST_NAME), name.width(), 12)
-        drawing.write(painter, name, text, t.text, 12)
+        drawing.write(painter, name, text, colors.text, 12)
         self._paint_value(painter, value, episode, score, color)
         pointed = self.view.pointed_link
         for (which, text), link in zip(LINKS, links, strict=True):
             is_here = pointed == (index.row(), which)
             if is_here:
-                drawing.fill(painter, link.adjusted(0, 4, 0, -4), theme.color(t.faint), 4)
-            ink = t.text if is_here or is_chosen or is_hot else t.secondary
+                drawing.fill(painter, link.adjusted(0, 4, 0, -4), theme.color(colors.faint), 4)
+            ink = colors.text if is_here or is_chosen or is_hot else colors.secondary
             drawing.write(painter, link, text, ink, 11, align="centre")
 
     def _paint_value(self, painter: QPainter, box: QRectF, episode: EpisodeValue, score: Score, color: str) -> None:
-        t, (low, high) = theme.active(), self.model.ends
+        colors, (low, high) = theme.active(), self.model.ends
         track = QRectF(box.left(), box.bottom() - 6, box.width(), 3)
-        drawing.fill(painter, track, theme.color(t.line), 1.5)
+        drawing.fill(painter, track, theme.color(colors.line), 1.5)
         zero, end = (track.left() + (number - low) / (high - low) * track.width() for number in (0.0, episode.value))
         left, right = min(zero, end), max(zero, end)
         drawing.fill(painter, QRectF(left, track.top(), max(right - left, 1.5), 3), theme.color(color), 1.5)
         line = QRectF(box.left(), box.top() + 1, box.width(), ROW - 8)
-        drawing.write(painter, line, format_bare(episode.value, score), t.text, 12, align="right")
+        drawing.write(painter, line, format_bare(episode.value, score), colors.text, 12, align="right")
 
 
 class RankingList(QListView):

@@ -65,13 +65,13 @@ class RunExportSheet(Overlay):
         self.export.setFocus()
 
     def _build(self) -> None:
-        t = theme.active()
+        colors = theme.active()
         self.folder.setStyleSheet(theme.sheet())
         self.folder.setFixedHeight(28)
         self.sentence.setFont(theme.font(12))
         self.result.setFont(theme.font(12))
-        self.sentence.setStyleSheet(f"color: {t.secondary}; background: transparent;")
-        self.result.setStyleSheet(f"color: {t.text}; background: transparent;")
+        self.sentence.setStyleSheet(f"color: {colors.secondary}; background: transparent;")
+        self.result.setStyleSheet(f"color: {colors.text}; background: transparent;")
         self.column.setContentsMargins(20, 52, 20, 16)
         self.column.setSpacing(10)
         self.column.addWidget(self.sentence)
@@ -83,7 +83,7 @@ class RunExportSheet(Overlay):
             label = QLabel(title)
             label.setFont(theme.font(12))
             label.setFixedWidth(LABEL_WIDTH)
-            label.setStyleSheet(f"color: {t.secondary}; background: transparent;")
+            label.setStyleSheet(f"color: {colors.secondary}; background: transparent;")
             row.addWidget(label)
             for widget in widgets:
                 row.addWidget(widget)
@@ -106,11 +106,11 @@ class RunExportSheet(Overlay):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
-        t, painter = theme.active(), QPainter(self)
+        colors, painter = theme.active(), QPainter(self)
         box = QRectF(self.sheet.geometry())
         line = QRectF(box.left() + 20, box.top() + 16, box.width() - 40, 24)
-        used = drawing.write(painter, line, "Export", t.text, 16, bold=True)
-        drawing.write(painter, line.adjusted(used + 12, 1, 0, 1), clean_text(self.run.name, 200), t.secondary, 13)
+        used = drawing.write(painter, line, "Export", colors.text, 16, bold=True)
+        drawing.write(painter, line.adjusted(used + 12, 1, 0, 1), clean_text(self.run.name, 200), colors.secondary, 13)
 
     def _choose_format(self, value: str) -> None:
         self.format = value

@@ -81,9 +81,9 @@ class RunHeading(QWidget):
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
+        colors, painter = theme.active(), QPainter(self)
         for x, y, word, phrase in self._words:
             pixels = SECONDARY_PIXELS if phrase.is_note else PIXELS
-            ink = t.accent_text if phrase.is_subject else t.secondary if phrase.is_note else t.text
+            ink = colors.accent_text if phrase.is_subject else colors.secondary if phrase.is_note else colors.text
             box = QRectF(x, y, max(self.width() - x, 0), LINE)
             drawing.write(painter, box, word, ink, pixels, bold=phrase.is_subject)

@@ -37,12 +37,12 @@ class ProgressBar(QWidget):
         return QSize(WIDTH, 6)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
+        colors, painter = theme.active(), QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        drawing.fill(painter, QRectF(self.rect()), theme.color(t.hover), 3)
+        drawing.fill(painter, QRectF(self.rect()), theme.color(colors.hover), 3)
         part = min(self.done / self.total, 1.0) if self.total else 0.0
         if part:
-            drawing.fill(painter, QRectF(0, 0, self.width() * part, self.height()), theme.color(t.accent), 3)
+            drawing.fill(painter, QRectF(0, 0, self.width() * part, self.height()), theme.color(colors.accent), 3)
 
 
 class RunMessage(QWidget):
@@ -89,11 +89,15 @@ class RunMessage(QWidget):
 
     def restyle(self) -> None:
         """Apply the theme's colours."""
-        t = theme.active()
+        colors = theme.active()
         self.title.setFont(theme.font(20, bold=True))
         self.text.setFont(theme.font(14))
         self.details.setFont(theme.font(12))
-        for label, color in ((self.title, t.text), (self.text, t.secondary), (self.details, t.secondary)):
+        for label, color in (
+            (self.title, colors.text),
+            (self.text, colors.secondary),
+            (self.details, colors.secondary),
+        ):
             label.setStyleSheet(f"color: {color}; background: transparent;")
 
     def show_message(

@@ -76,10 +76,10 @@ class RunPage(QWidget):
         self._show_stage()
 
     def _build(self) -> None:
-        m = theme.MARGIN
+        margin = theme.MARGIN
         self.upper = QWidget()
         upper = QVBoxLayout(self.upper)
-        upper.setContentsMargins(m, 12, m, 10)
+        upper.setContentsMargins(margin, 12, margin, 10)
         upper.setSpacing(10)
         row = QHBoxLayout()
         row.setSpacing(12)
@@ -89,7 +89,7 @@ class RunPage(QWidget):
         upper.addWidget(self.controls)
         left = QWidget()
         around = QVBoxLayout(left)
-        around.setContentsMargins(m, 4, m, 12)
+        around.setContentsMargins(margin, 4, margin, 12)
         around.addWidget(self.atlas)
         self.side = SideColumn()
         stretches = ((self.distribution, 0), (self.curves, 2), (self.ranking_title, 0), (self.ranking, 3))
@@ -343,9 +343,9 @@ class RunPage(QWidget):
 
     def restyle(self) -> None:
         """Apply the theme's colours where they are kept between paints."""
-        t = theme.active()
+        colors = theme.active()
         self.ranking_title.setFont(theme.font(12, bold=True))
-        self.ranking_title.setStyleSheet(f"color: {t.text}; background: transparent;")
+        self.ranking_title.setStyleSheet(f"color: {colors.text}; background: transparent;")
         self.side.restyle()
         for part in (self.message, self.ranking):
             part.restyle()

@@ -171,38 +171,38 @@ class EpisodeDelegate(QStyledItemDelegate):
         return QSize(120, ROW)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        t, number = theme.active(), self.model.number(index)
+        colors, number = theme.active(), self.model.number(index)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(option.rect).adjusted(8, 1, -8, -1)
         state = option.state
         chosen = bool(state & QStyle.StateFlag.State_Selected)
         if number is not None and number == self.model.episodes.current:
-            drawing.fill(painter, box, theme.color(t.hover))
-            painter.fillRect(QRectF(box.left(), box.top() + 8, 3, box.height() - 16), theme.color(t.accent))
+            drawing.fill(painter, box, theme.color(colors.hover))
+            painter.fillRect(QRectF(box.left(), box.top() + 8, 3, box.height() - 16), theme.color(colors.accent))
         elif chosen or state & QStyle.StateFlag.State_MouseOver:
-            drawing.fill(painter, box, theme.color(t.raised))
+            drawing.fill(painter, box, theme.color(colors.raised))
         if chosen and state & QStyle.StateFlag.State_HasFocus:
-            drawing.ring(painter, box, theme.color(t.accent))
+            drawing.ring(painter, box, theme.color(colors.accent))
         if number is None:
             self._prompt(painter, box, index, unfolded=bool(state & QStyle.StateFlag.State_Open))
         else:
             self._episode(painter, box, number)
 
     def _prompt(self, painter: QPainter, box: QRectF, index: Index, *, unfolded: bool) -> None:
-        t, group = theme.active(), self.model.group(index)
+        colors, group = theme.active(), self.model.group(index)
         middle = QPointF(box.left() + 12, box.top() + 13)
         shape = [(-3.5, -2), (3.5, -2), (0, 2.5)] if unfolded else [(-2, -3.5), (2.5, 0), (-2, 3.5)]
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(theme.color(t.secondary))
+        painter.setBrush(theme.color(colors.secondary))
         painter.drawPolygon(QPolygonF([middle + QPointF(x, y) for x, y in shape]))
         inner = box.adjusted(24, 3, -8, -3)
         upper, lower = QRectF(inner.left(), inner.top(), inner.width(), 19), QRectF(0, 0, 0, 0)
         lower = upper.translated(0, 17)
-        drawing.write(painter, upper, group.title, t.text, 13, bold=True)
-        drawing.write(painter, lower, self.model.tally(group), t.secondary, 12)
+        drawing.write(painter, upper, group.title, colors.text, 13, bold=True)
+        drawing.write(painter, lower, self.model.tally(group), colors.secondary, 12)
 
     def _episode(self, painter: QPainter, box: QRectF, number: int) -> None:
-        t, episodes = theme.active(), self.model.episodes
+        colors, episodes = theme.active(), self.model.episodes
         episode, status = episodes.run.episodes[number], episodes.status(number)
         if episode.frames is None:
             episodes.note_unknown_row(number)
@@ -212,28 +212,28 @@ class EpisodeDelegate(QStyledItemDelegate):
         upper = QRectF(inner.left(), inner.top(), inner.width(), 19)
         lower = upper.translated(0, 17)
         right = STATES[status.state] or MARKS[outcome(episode)]
-        used = drawing.write(painter, upper, right, t.secondary, 12, align="right")
+        used = drawing.write(painter, upper, right, colors.secondary, 12, align="right")
         room = upper.adjusted(0, 0, -used - 8 if used else 0, 0)
         bold = number == episodes.current
         name = drawing.elide_middle(episode.name, room.width(), 13, bold=bold)
-        drawing.write(painter, room, name, t.text if there else t.secondary, 13, bold=bold)
+        drawing.write(painter, room, name, colors.text if there else colors.secondary, 13, bold=bold)
         count = frames_of(episode.frames)
         if status.state == "failed" and status.sentence:
-            drawing.write(painter, lower, status.sentence, t.secondary, 12)
+            drawing.write(painter, lower, status.sentence, colors.secondary, 12)
         elif self.model.flat and episode.prompts:
-            used = drawing.write(painter, lower, count, t.secondary, 12, align="right")
+            used = drawing.write(painter, lower, count, colors.secondary, 12, align="right")
             room = lower.adjusted(0, 0, -used - 8 if used else 0, 0)
-            drawing.write(painter, room, " · ".join(episode.prompts), t.secondary, 12)
+            drawing.write(painter, room, " · ".join(episode.prompts), colors.secondary, 12)
         else:
-            drawing.write(painter, lower, count, t.secondary, 12)
+            drawing.write(painter, lower, count, colors.secondary, 12)
 
 
 def mark(painter: QPainter, middle: QPointF, state: str) -> None:
     """Draw a state as a shape: a disc is done, half a disc is being written, a ring is to come, a cross failed."""
-    t = theme.active()
+    colors = theme.active()
     radius = 3.5
     box = QRectF(middle.x() - radius, middle.y() - radius, 2 * radius, 2 * radius)
-    ink = theme.color(t.secondary)
+    ink = theme.color(colors.secondary)
     painter.setPen(ink)
     painter.setBrush(Qt.BrushStyle.NoBrush)
     if state == "failed":

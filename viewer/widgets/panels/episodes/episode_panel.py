@@ -236,17 +236,17 @@ class EpisodePanel(QWidget):
         return str(len(self.episodes.order)) if here is None else format_place(here, every)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
-        painter.fillRect(self.rect(), theme.color(t.side))
-        painter.fillRect(self.width() - 1, 0, 1, self.height(), theme.color(t.line))
+        colors, painter = theme.active(), QPainter(self)
+        painter.fillRect(self.rect(), theme.color(colors.side))
+        painter.fillRect(self.width() - 1, 0, 1, self.height(), theme.color(colors.line))
         box = QRectF(theme.MARGIN, 10, self.before.x() - theme.MARGIN - 6, 22)
-        used = drawing.write(painter, box, "Episodes", t.text, 12, bold=True)
+        used = drawing.write(painter, box, "Episodes", colors.text, 12, bold=True)
         order, place = self.episodes.order, self.place()
-        drawing.write(painter, box.adjusted(used + 8, 0, 0, 0), place, t.secondary, 12)
+        drawing.write(painter, box.adjusted(used + 8, 0, 0, 0), place, colors.secondary, 12)
         foot = QRectF(theme.MARGIN, self.height() - 26, self.width() - 2 * theme.MARGIN, 20)
-        drawing.write(painter, foot, self.summary(), t.secondary, 12)
+        drawing.write(painter, foot, self.summary(), colors.secondary, 12)
         if not order:
             words = "No episode matches." if self.episodes.words else "The run names no episode."
             drawing.write(
-                painter, QRectF(theme.MARGIN, 84, self.width() - 2 * theme.MARGIN, 20), words, t.secondary, 12
+                painter, QRectF(theme.MARGIN, 84, self.width() - 2 * theme.MARGIN, 20), words, colors.secondary, 12
             )
