@@ -59,8 +59,8 @@ READ_ERRORS: Final = (OSError, UserError, ValueError, IndexError, KeyError, Runt
 def split_library_words(sentence: str) -> tuple[str, str]:
     """Return a sentence without what HDF5 says about the file, and that: empty if it is not quoted."""
     for opening, closing in ((" (HDF5 says “", "”)"), (": HDF5 says “", "”")):
-        start, mark, rest = sentence.partition(opening)
-        words, end, after = rest.rpartition(closing)
+        start, mark, remainder = sentence.partition(opening)
+        words, end, after = remainder.rpartition(closing)
         if mark and end:
             return start + after, words
     return sentence, ""

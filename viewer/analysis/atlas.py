@@ -45,9 +45,9 @@ def rank_heads(values: Floats, *, lowest: bool) -> list[tuple[int, int]]:
 
 def find_rank(values: Floats, layer: int, head: int, *, lowest: bool) -> tuple[int, int]:
     """Return the rank of a head's value, counted from 1, and how many other heads have the same value."""
-    plain, own = values[:, :-1], values[layer, head]
-    better = plain < own if lowest else plain > own
-    return int(better.sum()) + 1, int((plain == own).sum()) - 1
+    heads, value = values[:, :-1], values[layer, head]
+    better = heads < value if lowest else heads > value
+    return int(better.sum()) + 1, int((heads == value).sum()) - 1
 
 
 class RankWalk:
@@ -57,19 +57,19 @@ class RankWalk:
         self._reached: tuple[object, tuple[int, int]] | None = None
 
     def step(
-        self, ranking: object, order: Sequence[tuple[int, int]], here: tuple[int, int] | None, by: int
+        self, ranking: object, order: Sequence[tuple[int, int]], current: tuple[int, int] | None, by: int
     ) -> tuple[int, int]:
         """Return the (layer, head) `by` ranks further, or the best one where the walk begins.
 
         Args:
             ranking: What the order is of; another ranking begins another walk.
             order: (layer, head) pairs, the best first; not empty.
-            here: The one that is shown; None for none or several.
-            by: Number of ranks; a negative one begins no walk, but goes back from `here`.
+            current: The one that is shown; None for none or several.
+            by: Number of ranks; a negative one begins no walk, but goes back from `current`.
         """
-        follows = here is not None and here in order and (by < 0 or here == order[0])
-        follows = follows or (here is not None and self._reached == (ranking, here))
-        place = order.index(here) + by if follows and here is not None else 0
-        there = order[min(max(place, 0), len(order) - 1)]
-        self._reached = ranking, there
-        return there
+        follows = current is not None and current in order and (by < 0 or current == order[0])
+        follows = follows or (current is not None and self._reached == (ranking, current))
+        place = order.index(current) + by if follows and current is not None else 0
+        target = order[min(max(place, 0), len(order) - 1)]
+        self._reached = ranking, target
+        return target

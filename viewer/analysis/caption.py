@@ -117,8 +117,8 @@ def heads_of(state: ViewState, heads: int) -> str:
     """Return which heads are shown and how they are reduced."""
     if len(state.heads) == 1:
         return f"head {format_place(state.heads[0], range(heads))}"
-    how = "mean" if state.reduce == "mean" else "maximum"
-    return f"{how} of heads {format_numbers(state.heads)}" if state.heads else f"{how} of {heads} heads"
+    reduction = "mean" if state.reduce == "mean" else "maximum"
+    return f"{reduction} of heads {format_numbers(state.heads)}" if state.heads else f"{reduction} of {heads} heads"
 
 
 def caption(results: Results, state: ViewState, *, difference: str = "") -> Caption:
@@ -144,8 +144,8 @@ def caption(results: Results, state: ViewState, *, difference: str = "") -> Capt
     if state.unit == "uniform":
         details.append("times uniform")
     if state.left_out:
-        gone = ", ".join("BOS" if name == "bos" else name for name in state.left_out)
-        details.append(f"without {gone}, renormalised")
+        left_out = ", ".join("BOS" if name == "bos" else name for name in state.left_out)
+        details.append(f"without {left_out}, renormalised")
     if difference:
         details.append(f"minus {difference}")
     else:

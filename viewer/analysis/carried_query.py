@@ -30,7 +30,7 @@ def words_sought(view: ViewState, chips: Sequence[Chip]) -> tuple[Word, ...]:
     return tuple(Word(chip.role, chip.text, chip.ordinal, chip.state_index) for chip in picked)
 
 
-def carry_query(view: ViewState, here: Sequence[Chip], there: Sequence[Chip]) -> ViewState:
+def carry_query(view: ViewState, chips: Sequence[Chip], other_chips: Sequence[Chip]) -> ViewState:
     """Return the view with its words as another prompt has them.
 
     Where that prompt lacks some of them, those that it has are selected; where it lacks all, all words of its task, so
@@ -39,18 +39,19 @@ def carry_query(view: ViewState, here: Sequence[Chip], there: Sequence[Chip]) ->
 
     Args:
         view: The view; actions stay as they are.
-        here: Chips of the prompt that the view's query counts.
-        there: Chips of the other prompt.
+        chips: Chips of the prompt that the view's query counts.
+        other_chips: Chips of the other prompt.
     """
-    sought = words_sought(view, here)
+    sought = words_sought(view, chips)
     if not sought:
         return view
-    positions = [align(word, there) for word in sought]
+    positions = [align(word, other_chips) for word in sought]
     places = {place for place in positions if place is not None}
     if None not in positions:
         return replace(view, query=Query("text", tuple(sorted(places))), sought=())
     if not places:
-        places = {place for place, chip in enumerate(there) if chip.role == "prompt"} or set(range(len(there)))
+        task = {place for place, chip in enumerate(other_chips) if chip.role == "prompt"}
+        places = task or set(range(len(other_chips)))
     return replace(view, query=Query("text", tuple(sorted(places)) or (0,)), sought=sought)
 
 

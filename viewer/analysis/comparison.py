@@ -45,8 +45,8 @@ def has_other_unit(one: Measure, other: Measure) -> bool:
 
 def name_measure(shown: ViewState, pinned: ViewState) -> str | None:
     """Return what a view shows, Attention or Effect, where it differs from the shown one in that alone; else None."""
-    kept = [name for name in SIDE_FIELDS if name not in {"measure", "dim"}]
-    if shown.measure == pinned.measure or any(getattr(shown, name) != getattr(pinned, name) for name in kept):
+    other_fields = [name for name in SIDE_FIELDS if name not in {"measure", "dim"}]
+    if shown.measure == pinned.measure or any(getattr(shown, name) != getattr(pinned, name) for name in other_fields):
         return None
     return MEASURES[pinned.measure]
 
@@ -68,12 +68,12 @@ def caption_of_side(results: Results, state: ViewState) -> Caption:
     named, as both sides have one.
     """
     plain = caption(results, state)
-    kept = [part for part in plain.details.split(" · ") if "scale" not in part and "colours" not in part]
+    details = [part for part in plain.details.split(" · ") if "scale" not in part and "colours" not in part]
     prompt = " ".join(results.string(schema.FRAMES_PROMPT, state.frame).split())
     if len(prompt) > MAX_PROMPT:
         prompt = f"{prompt[: MAX_PROMPT - 1].rstrip()}…"
-    kept += [f"frame {state.frame}", results.path.name, *([f"“{prompt}”"] if prompt else [])]
-    return replace(plain, place=plain.place.removesuffix(f" {LOOKS}"), details=" · ".join(kept))
+    details += [f"frame {state.frame}", results.path.name, *([f"“{prompt}”"] if prompt else [])]
+    return replace(plain, place=plain.place.removesuffix(f" {LOOKS}"), details=" · ".join(details))
 
 
 def name_view(results: Results, state: ViewState) -> str:

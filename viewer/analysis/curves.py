@@ -45,9 +45,9 @@ def merge_bars(masses: Floats, results: Results) -> tuple[tuple[str, ...], Float
     bars = sum(
         (masses[..., index[f"{camera} bars"]] for camera in results.cameras), np.zeros(masses.shape[:-1], np.float32)
     )
-    rest = [masses[..., index[name]] for name in TEXT_GROUPS]
+    text_masses = [masses[..., index[name]] for name in TEXT_GROUPS]
     return (*results.cameras, "bars", *TEXT_GROUPS), np.stack(
-        [*(masses[..., index[camera]] for camera in results.cameras), bars, *rest], -1
+        [*(masses[..., index[camera]] for camera in results.cameras), bars, *text_masses], -1
     ).astype(np.float32)
 
 
@@ -75,8 +75,8 @@ def read_frame_masses(results: Results, view: ViewState, frame: int) -> Floats:
     for token in tokens:
         part = results.mass_at(frame, query.kind, token, view.layer, view.step)
         if part is None:
-            every = scene.masses(results, frame, Query(query.kind, query.items))
-            part = every[view.layer, min(view.step, every.shape[1] - 1)]
+            masses = scene.masses(results, frame, Query(query.kind, query.items))
+            part = masses[view.layer, min(view.step, masses.shape[1] - 1)]
         parts.append(attention.reduce_axis(part[list(view.heads)] if view.heads else part, 0, "mean"))
     return np.mean(parts, axis=0, dtype=np.float32) if parts else np.full(len(results.groups), np.nan, np.float32)
 

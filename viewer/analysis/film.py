@@ -166,9 +166,9 @@ def read_shares(results: Results, view: ViewState, film: Film, row: int, column:
     they may be rounded to bfloat16, and some lie on the letterbox bars.
     """
     try:
-        there = view_of_thumbnail(results, view, film, row, column)
-        if there is not None:
-            mass = scene.mass_row(results, there)
+        thumbnail_view = view_of_thumbnail(results, view, film, row, column)
+        if thumbnail_view is not None:
+            mass = scene.mass_row(results, thumbnail_view)
             return [float(mass[results.groups.index(camera)]) for camera in results.cameras]
     except READ_ERRORS:
         pass  # reported when the view is shown

@@ -62,8 +62,8 @@ def read_heads_wall(results: Results, view: ViewState) -> HeadsWall:
     view = view_of_attention(view)
     scores = score_heads(results, view)
     ranked = rank_heads(scores, lowest=find_score(view.score).is_low_better)
-    every = [(layer, head) for layer in range(len(results.layers)) for head in range(results.heads)]
-    ranked += [place for place in every if place not in set(ranked)]
+    all_heads = [(layer, head) for layer in range(len(results.layers)) for head in range(results.heads)]
+    ranked += [place for place in all_heads if place not in set(ranked)]
     chosen = ranked[:MOST_HEADS] if view.wall == "best" else [place for place in ranked if place[0] == view.layer]
     maps, uniform, keys = read_head_maps(results, view)
     layers, heads = np.array(chosen, int).reshape(-1, 2).T

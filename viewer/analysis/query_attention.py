@@ -192,9 +192,9 @@ class QueryAttention:
     def stored_change(self) -> Floats:
         """Weight that moves over the steps, as it was computed while capturing: (layers, 1, heads)."""
         changes = self.results.step_change(self.frame)
-        every = self._only_item(None if changes is None else changes[:, :, None], "change")
+        stored = self._only_item(None if changes is None else changes[:, :, None], "change")
         layers, _, heads = self._places
-        return take_axes(every, layers, None, heads)
+        return take_axes(stored, layers, None, heads)
 
     @property
     def is_single(self) -> bool:
@@ -215,16 +215,16 @@ class QueryAttention:
         """Return a stored score of the region for every word or action: (items, layers, steps, heads)."""
         place = self.results.find_region(self.frame, self.region)
         if place is None:
-            known = ", ".join(self.results.regions) or "none"
+            captured = ", ".join(self.results.regions) or "none"
             raise NoMapsError(
-                f"{self.results.describe_missing_maps()}, and scores of the captured regions alone ({known})."
+                f"{self.results.describe_missing_maps()}, and scores of the captured regions alone ({captured})."
             )
         values = self.results.region_score(self.frame, self.query.kind, measure, place)
         if values is None:
             raise NoMapsError(f"{self.results.describe_missing_maps()}, and no {measure} of a region.")
         return values
 
-    def _only_item(self, values: Floats | None, what: str) -> Floats:
+    def _only_item(self, values: Floats | None, noun: str) -> Floats:
         """Return the numbers of the query's only word or action, of values (items, ...).
 
         Raises:
@@ -232,7 +232,7 @@ class QueryAttention:
         """
         if values is None or not self.is_single or self.query.first >= len(values):
             raise MeanNeedsMapsError(
-                f"{self.results.describe_missing_maps()}; {what} of several words, actions or heads together "
+                f"{self.results.describe_missing_maps()}; {noun} of several words, actions or heads together "
                 "needs maps."
             )
         row: Floats = values[self.query.first]

@@ -66,20 +66,20 @@ class QuerySeries(NamedTuple):
         if not self.unpaired:
             return ""
         frames = f"frame{'s' * (len(self.unpaired) > 1)} {_list_frames(self.unpaired)}"
-        what = f"whose prompt has {self.words}" if self.words else "of that number"
+        condition = f"whose prompt has {self.words}" if self.words else "of that number"
         with_effects = f" and with {self.measured}" if self.measured else ""
         count = f"{len(self.unpaired)} of {total} frames"
-        return f"{self.other} has no frame {what}{with_effects} for {count}; left out: {frames}."
+        return f"{self.other} has no frame {condition}{with_effects} for {count}; left out: {frames}."
 
 
 def find_same_query(query: Query, results: Results, frame: int, other_frame: int) -> Query | None:
     """Return the same words in another frame of a file, found by their text; None if its prompt lacks one of them."""
     if query.kind == "action" or frame == other_frame:
         return query
-    here, there = results.chips(frame), results.chips(other_frame)
-    if here == there:
+    chips, other_chips = results.chips(frame), results.chips(other_frame)
+    if chips == other_chips:
         return query
-    positions = {align(here[item], there) for item in query.items if item < len(here)}
+    positions = {align(chips[item], other_chips) for item in query.items if item < len(chips)}
     if not positions or None in positions:
         return None
     return Query("text", tuple(sorted(place for place in positions if place is not None)))
@@ -100,17 +100,17 @@ def find_query_series(
     requested = tuple(frames)
     if query.kind == "action":
         return QuerySeries(requested)
-    known: dict[str, bool] = {}
-    kept, left_out = list[int](), list[int]()
+    has_words_by_prompt: dict[str, bool] = {}
+    with_words, left_out = list[int](), list[int]()
     for number in requested:
         prompt = prompts[number] if number < len(prompts) else ""
-        has_words = known.get(prompt)
+        has_words = has_words_by_prompt.get(prompt)
         if has_words is None:
             has_words = find_same_query(query, results, frame, number) is not None
             if prompt:
-                known[prompt] = has_words
-        (kept if has_words else left_out).append(number)
-    return QuerySeries(tuple(kept), tuple(left_out), name_words(results, frame, query))
+                has_words_by_prompt[prompt] = has_words
+        (with_words if has_words else left_out).append(number)
+    return QuerySeries(tuple(with_words), tuple(left_out), name_words(results, frame, query))
 
 
 def name_words(results: Results, frame: int, query: Query) -> str:

@@ -203,10 +203,10 @@ def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats]) -> list[Ro
     image, text, action = norms
     weighed = []
     for row in rows:
-        own = attention.widened(row.action)
-        own = own * action if own.shape[-1] else own
+        weights = attention.widened(row.action)
+        weights = weights * action if weights.shape[-1] else weights
         weighed.append(
-            Rows(attention.widened(row.image) * image[:, None], attention.widened(row.text) * text[:, None], own)
+            Rows(attention.widened(row.image) * image[:, None], attention.widened(row.text) * text[:, None], weights)
         )
     return weighed
 

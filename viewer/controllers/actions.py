@@ -211,11 +211,11 @@ class Actions(QObject):
         """Keep the current view, and compare with it."""
         state = self.session.state
         view = state.bare()
-        kept = next((pin for pin in state.pins if pin.view == view), None)
-        if kept is None and len(state.pins) >= MAX_PINS:
+        existing = next((pin for pin in state.pins if pin.view == view), None)
+        if existing is None and len(state.pins) >= MAX_PINS:
             self.say(f"{MAX_PINS} views are pinned already; remove one in the strip above the pictures.")
             return
-        pins = state.pins if kept is not None else (*state.pins, Pin("", view))
+        pins = state.pins if existing is not None else (*state.pins, Pin("", view))
         self.session.update(pinned=view, pins=pins)
         self.say("Pinned. Go elsewhere, then hold B to blink, press D for the difference or Ctrl B for side by side.")
 

@@ -101,14 +101,16 @@ def with_region(acts: Actions) -> str:
 
 def with_regions(acts: Actions) -> str:
     """Require a file with named regions."""
-    known = acts.session.regions
-    return opened(acts) or ("" if known is not None and known.regions else "this file has no named regions")
+    known_patches = acts.session.regions
+    return opened(acts) or (
+        "" if known_patches is not None and known_patches.regions else "this file has no named regions"
+    )
 
 
 def with_named_region(acts: Actions) -> str:
     """Require a chosen named region that can be changed."""
-    known, name = acts.session.regions, acts.session.state.region_name
-    is_chosen = known is not None and name in known.regions
+    known_patches, name = acts.session.regions, acts.session.state.region_name
+    is_chosen = known_patches is not None and name in known_patches.regions
     return (
         opened(acts) or acts.regions.find_unavailable_reason() or ("" if is_chosen else "choose a named region first")
     )

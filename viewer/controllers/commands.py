@@ -76,8 +76,8 @@ def _head(number: int) -> Run:
 def _cycle(field: str) -> Run:
     def run(acts: Actions) -> None:
         words = CHOICES[field]
-        here = words.index(getattr(acts.session.state, field))
-        acts.session.update(**{field: words[(here + 1) % len(words)]})
+        index = words.index(getattr(acts.session.state, field))
+        acts.session.update(**{field: words[(index + 1) % len(words)]})
 
     return run
 
@@ -99,8 +99,8 @@ def _has_theme(name: str) -> IsOn:
     return lambda acts: acts.settings.text("theme", "system") == name
 
 
-def _reduces(how: str) -> IsOn:
-    return lambda acts: not acts.session.state.heads and acts.session.state.reduce == how
+def _reduces(reduction: str) -> IsOn:
+    return lambda acts: not acts.session.state.heads and acts.session.state.reduce == reduction
 
 
 def _on_run_page(name: str, otherwise: Run) -> Run:

@@ -112,9 +112,9 @@ class FilmReader(QObject):
         if results is not None and results.done:
             frames = series.frames if series is not None else (self.session.shown.frame,)
             without = len(frames) - len(self._choose(results, frames))
-            what = f"{self.session.shown.measure}s" if self._shows_effects else "maps"
-            kept = f"{without} without {what}" if series is not None else "this frame’s maps were not kept"
-            text = "; ".join(part for part in (text, kept if without else "") if part)
+            noun = f"{self.session.shown.measure}s" if self._shows_effects else "maps"
+            reason = f"{without} without {noun}" if series is not None else "this frame’s maps were not kept"
+            text = "; ".join(part for part in (text, reason if without else "") if part)
         return f"{text}{after}" if text else ""
 
     def _take(self, key: tuple[object, ...]) -> Callable[[Film | None], None]:

@@ -73,8 +73,8 @@ class History:
         """Let the next change be an undo step of its own."""
         self._last = (frozenset(), 0.0)
 
-    def travel(self, here: ViewState, *, back: bool) -> ViewState | FileEdit | None:
-        """Return the view or change before (or after) `here`, and remember the way back; None at the end.
+    def travel(self, current: ViewState, *, back: bool) -> ViewState | FileEdit | None:
+        """Return the view or change before (or after) `current`, and remember the way back; None at the end.
 
         A change of a file lies between two views that are the same: it is its own way back.
         """
@@ -82,7 +82,7 @@ class History:
         if not source:
             return None
         step = source.pop()
-        target.append(step if isinstance(step, FileEdit) else here)
+        target.append(step if isinstance(step, FileEdit) else current)
         self.end_step()
         return step
 

@@ -101,15 +101,15 @@ class Playback(QObject):
         if axis == "frame":
             timeline = self.frame_series.timeline
             frame = min(state.frame, len(timeline.moment_of) - 1)
-            self._places, here = timeline.along(frame), timeline.moment_of[frame]
+            self._places, current = timeline.along(frame), timeline.moment_of[frame]
             lasting = np.full(len(self._places), 1.0) if self.speed.endswith("fps") else timeline.lasting
             factor = float(self.speed.rstrip("xfps "))
             self._ends = np.cumsum(lasting / factor)
         else:
-            here = min(position(state, axis, self.session.dims.heads), self.length(axis) - 1)
+            current = min(position(state, axis, self.session.dims.heads), self.length(axis) - 1)
             self._places = tuple(range(self.length(axis)))
             self._ends = np.arange(1, len(self._places) + 1) / PER_SECOND[axis]
-        self._offset = float(self._ends[here - 1]) if here else 0.0
+        self._offset = float(self._ends[current - 1]) if current else 0.0
         self._since = self.clock()
 
     def _again(self) -> None:

@@ -95,9 +95,9 @@ class Session(ShownScenes):
         self.blinking, self._blinked = False, None
         self._goal = self._announced = self._shown = self._current = self._fitted(state or ViewState())
         self.opened.emit()
-        for gone in before:  # after `opened`, which makes the worker thread stop reading them
-            if gone is not None:
-                gone.close()
+        for replaced in before:  # after `opened`, which makes the worker thread stop reading them
+            if replaced is not None:
+                replaced.close()
 
     def open_other(self, results: Results | None) -> None:
         """Set the second file to compare with; None ends the comparison. The previous second file is closed."""
@@ -313,11 +313,11 @@ class Session(ShownScenes):
         if not self.is_slow:
             self._announce()
             return
-        wanted = self._find_requested()
-        if self._requested == wanted[0] and self.reader.is_reading("view"):
+        requested = self._find_requested()
+        if self._requested == requested[0] and self.reader.is_reading("view"):
             return
-        if not self.reader.attempt("view", self._announce_read, self._make_plan(*wanted), "view"):
-            self._requested = wanted[0]
+        if not self.reader.attempt("view", self._announce_read, self._make_plan(*requested), "view"):
+            self._requested = requested[0]
             self.requested.emit()
 
     def _note_speed(self) -> None:

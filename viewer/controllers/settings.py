@@ -70,8 +70,8 @@ class Settings:
         if not isinstance(path, Path) and path.is_secret:
             return
         path = path.absolute()
-        kept = [path, *(other for other in self.recent() if other != path)][:MOST_RECENT]
-        self.set_text("recent", "\n".join(str(path) for path in kept))
+        paths = [path, *(other for other in self.recent() if other != path)][:MOST_RECENT]
+        self.set_text("recent", "\n".join(str(path) for path in paths))
 
     def forget_files(self) -> None:
         """Clear the list of recent files."""
@@ -105,8 +105,8 @@ class Settings:
         """Store which episode of a run is open."""
         if uuid:
             key = _key(uuid)
-            rest = [line for line in self.text("places").split("\n") if line and line.partition(" ")[0] != key]
-            self.set_text("places", "\n".join([f"{key} {file}", *rest][:MOST_VIEWS]))
+            other_lines = [line for line in self.text("places").split("\n") if line and line.partition(" ")[0] != key]
+            self.set_text("places", "\n".join([f"{key} {file}", *other_lines][:MOST_VIEWS]))
 
     def run_view(self, uuid: str) -> str:
         """Return the last view of the Run page of a run, as JSON; empty if none is stored."""

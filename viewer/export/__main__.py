@@ -192,8 +192,8 @@ def _write_run(arguments: ExportArguments) -> int:
         progress.close()
     for sentence in run_table.describe_export(export):
         print(f"pi0-export: {sentence}", file=sys.stderr)
-    there = f", {export.present} more there already" if export.present else ""
-    print(f"{run_table.count_episodes(export.written)}{there}: {export.folder}")
+    present_note = f", {export.present} more there already" if export.present else ""
+    print(f"{run_table.count_episodes(export.written)}{present_note}: {export.folder}")
     return 2 if any(outcome.failed for outcome in export.outcomes) else 0
 
 

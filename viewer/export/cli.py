@@ -294,8 +294,8 @@ def _add_file_of_view(arguments: ExportArguments, view_text: str) -> ExportArgum
 
 def color_ranges(kind: str) -> tuple[str, ...]:
     """Return the choices of --range that a kind has, besides numbers."""
-    own = {"film": ("shared",), "video": (*SHARED_RANGES, "map"), "wall": SHARED_RANGES}
-    return own.get(kind, tuple(RANGES))
+    ranges_by_kind = {"film": ("shared",), "video": (*SHARED_RANGES, "map"), "wall": SHARED_RANGES}
+    return ranges_by_kind.get(kind, tuple(RANGES))
 
 
 def check_values(arguments: ExportArguments) -> None:
@@ -342,7 +342,7 @@ def _check_table(arguments: ExportArguments) -> None:
         return
     for name in ("layers", "steps", "heads", "words", "tokens"):
         if getattr(arguments, name):
-            what = "of actions" if name in {"words", "tokens"} else f"of no {name.removesuffix('s')}"
-            raise UserError(f"Effects are {what}; leave out --{name}, or take --of rows or maps.")
+            scope = "of actions" if name in {"words", "tokens"} else f"of no {name.removesuffix('s')}"
+            raise UserError(f"Effects are {scope}; leave out --{name}, or take --of rows or maps.")
     if "prefix" in arguments.phases:
         raise UserError("Effects are of actions; leave out --phase prefix, or take --of rows or maps.")

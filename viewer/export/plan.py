@@ -82,9 +82,10 @@ class ExportPlan:
         """Sentences about frames that are left out because a prompt lacks a word, or the subtracted file the frame."""
         series = dict.fromkeys(file.series for file in self.files if file.series is not None and file.series.left_out)
         total = len(self.request.frames)
-        own = (describe_frames_left_out(part.words, part.left_out, total) for part in series)
+        left_out_notes = (describe_frames_left_out(part.words, part.left_out, total) for part in series)
         paired = {file.series: file.series.describe_unpaired(total) for file in self.files if file.series is not None}
-        return (*self.request.notes, *own, *self.unpaired, *(sentence for sentence in paired.values() if sentence))
+        paired_notes = (sentence for sentence in paired.values() if sentence)
+        return (*self.request.notes, *left_out_notes, *self.unpaired, *paired_notes)
 
     @property
     def pictures(self) -> int:
@@ -160,8 +161,10 @@ def build_plan(source: ExportSource, request: ExportRequest) -> ExportPlan:
         with_words = f" with {words}" if words else ""
         raise UserError(f"{other} has none of these frames{with_words}; name words or frames that both files have.")
     measured = _name_measured(request.view)
-    gone = [QuerySeries((), (), words, tuple(frames), other, measured) for words, frames in unpaired.items()]
-    return ExportPlan(request, tuple(files), tuple(part.describe_unpaired(len(request.frames)) for part in gone))
+    unpaired_series = [QuerySeries((), (), words, tuple(frames), other, measured) for words, frames in unpaired.items()]
+    return ExportPlan(
+        request, tuple(files), tuple(part.describe_unpaired(len(request.frames)) for part in unpaired_series)
+    )
 
 
 def _leave_out_unpaired(source: ExportSource, view: ViewState, series: QuerySeries) -> QuerySeries:
@@ -177,12 +180,12 @@ def _leave_out_unpaired(source: ExportSource, view: ViewState, series: QuerySeri
         query = find_same_query(view.query, source.results, view.frame, frame)
         if query is None or source.is_unpaired(replace(view, frame=frame, query=query)):
             unpaired.append(frame)
-    kept = tuple(frame for frame in series.frames if frame not in set(unpaired))
-    if not kept:
+    paired = tuple(frame for frame in series.frames if frame not in set(unpaired))
+    if not paired:
         words = f" with {series.words}" if series.words else ""
         raise UserError(f"{source.other.path.name} has none of these frames{words}; name words or frames of both.")
     return series._replace(
-        frames=kept, unpaired=tuple(unpaired), other=source.other.path.name, measured=_name_measured(view)
+        frames=paired, unpaired=tuple(unpaired), other=source.other.path.name, measured=_name_measured(view)
     )
 
 

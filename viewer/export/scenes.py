@@ -162,16 +162,16 @@ def find_common_range(scenes: Iterable[Scene], mode: str = "shared") -> tuple[fl
     It ends at the 99th percentile of all their weights. For differences it is centred on 0 and reaches as far as the
     widest of theirs.
     """
-    kept = list(scenes)
-    if not kept:
+    all_scenes = list(scenes)
+    if not all_scenes:
         return 0.0, 1.0
-    if kept[0].difference:
-        limit = max((high for scene in kept for _, high in scene.ranges), default=1.0)
+    if all_scenes[0].difference:
+        limit = max((high for scene in all_scenes for _, high in scene.ranges), default=1.0)
         return -limit, limit
-    maps = np.concatenate([scene.maps.reshape(-1) for scene in kept])
+    maps = np.concatenate([scene.maps.reshape(-1) for scene in all_scenes])
     if not maps.size:
         return 0.0, 1.0
-    return attention.color_range(maps[None], mode, 0, 0, min(scene.uniform for scene in kept))[0]
+    return attention.color_range(maps[None], mode, 0, 0, min(scene.uniform for scene in all_scenes))[0]
 
 
 def lock_range(view: ViewState, ends: tuple[float, float]) -> ViewState:

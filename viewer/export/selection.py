@@ -126,17 +126,17 @@ def parse_groups(results: Results, texts: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UserError: The file has no such group; the message names those that it has.
     """
-    known = ["bars", *(name for name in results.groups if not name.endswith(" bars"))]
+    groups = ["bars", *(name for name in results.groups if not name.endswith(" bars"))]
     named: set[str] = set()
     for word in (word for text in texts for word in text.split(",") if word):
         if word == "sinks":
             named |= set(SINKS)
         elif word in results.groups or word == "bars":
             named.add(word)
-        elif word.casefold() in known:
+        elif word.casefold() in groups:
             named.add(word.casefold())
         elif word != "none":
-            raise UserError(f"There is no group “{word}” to leave out; take {', '.join(known)}, sinks or none.")
+            raise UserError(f"There is no group “{word}” to leave out; take {', '.join(groups)}, sinks or none.")
     return tuple(sorted(named, key=[*results.groups, "bars"].index))
 
 

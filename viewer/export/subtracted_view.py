@@ -41,10 +41,10 @@ def parse_comparison(
     for part in against:
         field, _, value = part.partition("=")
         if is_of_effects and field in OF_ATTENTION:
-            what = "are on the actions" if field == "word" else f"have no {field}"
+            problem = "are on the actions" if field == "word" else f"have no {field}"
             raise UserError(
-                f"--against {part} is of attention, and effects and gradients {what}; write frame=, action= or dim=, "
-                f"such as {' or '.join(suggestions[:2])}."
+                f"--against {part} is of attention, and effects and gradients {problem}; write frame=, action= or "
+                f"dim=, such as {' or '.join(suggestions[:2])}."
             )
         if field == "dim" and not is_of_effects:
             raise UserError(f"--against {part} is of effects or gradients; add --measure effect or --measure gradient.")
@@ -90,10 +90,10 @@ def suggest_comparison(
         "head": set(heads) if len(heads) == 1 else set(),
         "frame": set(frames),
     }
-    known = {"layer": results.layers, "head": range(results.heads), "frame": range(results.done)}
+    values_by_field = {"layer": results.layers, "head": range(results.heads), "frame": range(results.done)}
     options = [
         f"{field}={other}"
-        for field, values in known.items()
+        for field, values in values_by_field.items()
         if len(values) > 1
         and (other := next((value for value in values if value not in shown[field]), None)) is not None
     ]

@@ -280,12 +280,14 @@ def _run_columns(reader: BlockReader, block: Block, lines: int) -> dict[str, Col
 
 def _effect_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
     lines = len(block.effects["dim"])
-    own = {name: column for name, column in block.effects.items() if name != "in region" or reader.has_region}
+    effect_columns = {
+        name: column for name, column in block.effects.items() if name != "in region" or reader.has_region
+    }
     return {
         **_run_columns(reader, block, lines),
         "frame": np.broadcast_to(block.frame, lines),
         "query": _repeat(block.queries[0], lines),
-        **own,
+        **effect_columns,
     }
 
 

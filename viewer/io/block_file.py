@@ -141,14 +141,14 @@ class BlockFile(SeekableReader):
 
     def find_missing(self, extents: Iterable[tuple[int, int]]) -> list[int]:
         """Return the numbers of the blocks of some (offset, size) that are not in memory."""
-        wanted = {
+        numbers = {
             number
             for offset, size in extents
             if size > 0
             for number in range(offset // self._block, (min(offset + size, self._size) - 1) // self._block + 1)
         }
         with self._lock:
-            return sorted(wanted.difference(self._blocks))
+            return sorted(numbers.difference(self._blocks))
 
     def need(self, extents: Iterable[tuple[int, int]]) -> None:
         """Note which blocks of some (offset, size) are not in memory; MissingBytesError if there are any."""
@@ -159,12 +159,12 @@ class BlockFile(SeekableReader):
 
     def fetch(self, blocks: Iterable[int], is_stale: Callable[[], bool]) -> None:
         """Fetch blocks, neighbouring ones as one range, PIECE_BYTES at a time. GivenUpError once `is_stale` says so."""
-        wanted = list(blocks)
+        numbers = list(blocks)
         step = max(PIECE_BYTES // self._block, 1)
-        for first in range(0, len(wanted), step):
+        for first in range(0, len(numbers), step):
             if is_stale():
                 raise GivenUpError
-            piece = wanted[first : first + step]
+            piece = numbers[first : first + step]
             runs: list[list[int]] = []
             for number in piece:
                 if runs and runs[-1][1] == number:

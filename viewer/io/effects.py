@@ -290,8 +290,10 @@ class Effects:
         optional = [self.row(name, frame) for name in ("controls/effect_of_action", "controls/robot_change")]
         targets = []
         for number, (name, kind) in enumerate(zip(self.targets, self.kinds, strict=True)):
-            kept = np.zeros(0, bool) if controls is None else np.isfinite(controls[number])
-            of_controls, control_changes = (None if values is None else values[number][kept] for values in optional)
+            is_measured = np.zeros(0, bool) if controls is None else np.isfinite(controls[number])
+            of_controls, control_changes = (
+                None if values is None else values[number][is_measured] for values in optional
+            )
             targets.append(
                 TargetEffect(
                     name=name, kind=kind, method=self.method,
@@ -299,7 +301,7 @@ class Effects:
                     tokens=() if tokens is None else tuple(np.flatnonzero(tokens[number]).tolist()),
                     effect=float(effect[number]), effect_of_action=of_action[number],
                     floor=float(floor), floor_of_action=floor_of_action,
-                    controls=np.zeros(0, np.float32) if controls is None else controls[number][kept],
+                    controls=np.zeros(0, np.float32) if controls is None else controls[number][is_measured],
                     controls_of_action=of_controls, baseline=baseline,
                     change=None if change is None else change[number], control_changes=control_changes,
                     model_change=None if model_change is None else model_change[number],
@@ -326,13 +328,13 @@ def attach(results: ResultsFile, effects: Effects) -> None:
     effects.attach_to(results)
     if results.access.may_wait:
         check_actions(effects, results)
-    kept = []
+    others = []
     for effect in results.effects:
         if effect.path == effects.path or (effect.uuid and effect.uuid == effects.uuid):
             effect.close()
         else:
-            kept.append(effect)
-    results.effects = (effects, *kept)
+            others.append(effect)
+    results.effects = (effects, *others)
 
 
 def detach(results: ResultsFile, effects: Effects, reason: str) -> None:

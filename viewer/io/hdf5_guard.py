@@ -74,20 +74,20 @@ class Guarded:
                     f"{name} cannot be read (HDF5 says “{' '.join(str(error).split())[:120]}”)"
                 ) from error
             self._known[name] = None if opened is None else (opened, opened.ndim)
-        known = self._known[name]
-        if known is None:
+        entry = self._known[name]
+        if entry is None:
             return None
-        dataset, stored_axes = known
+        dataset, stored_axes = entry
         if stored_axes != axes:
             raise self.damaged(f"{name} has {stored_axes} axes, {axes} are needed")
         if grow:
             dataset.refresh()  # of h5py, which keeps the shape otherwise
         return dataset
 
-    def damaged(self, what: str) -> UserError:
-        """Return the error for a file that is not what it claims to be; `what` is the reason."""
+    def damaged(self, reason: str) -> UserError:
+        """Return the error for a file that is not what it claims to be; `reason` ends the sentence."""
         return UserError(
-            f"{self.path.name} is damaged or was not made by pi0-capture: {what}. Record it again, or copy it again."
+            f"{self.path.name} is damaged or was not made by pi0-capture: {reason}. Record it again, or copy it again."
         )
 
     def _open(self, name: str) -> h5py.Dataset | None:

@@ -39,8 +39,8 @@ def plain_errors(path: RemotePath) -> Iterator[None]:
     except RemoteError as error:
         raise UserError(str(error)) from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        what = "no file" if path.name.endswith(ENDS) else f"no folder with results files or {schema.INDEX_NAME} at"
-        raise UserError(f"There is {what} {path.shown}; check the address.") from error
+        noun = "no file" if path.name.endswith(ENDS) else f"no folder with results files or {schema.INDEX_NAME} at"
+        raise UserError(f"There is {noun} {path.shown}; check the address.") from error
     except PermissionError as error:
         raise UserError(f"{path.shown} may not be read by this user; check its permissions.") from error
     except OSError as error:

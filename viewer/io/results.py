@@ -134,20 +134,20 @@ class Results(Summaries):
             image = self.read_part(of_image, 6, (frame,))
             text = self.read_part(schema.ACTION_VALUE_NORM_TEXT if action else schema.TEXT_VALUE_NORM_TEXT, 4, (frame,))
             none = np.zeros((0, 0, 0, 0), np.float32)
-            own = self.read_part(schema.ACTION_VALUE_NORM_ACTION, 5, (frame,)) if action else none
+            action_keys = self.read_part(schema.ACTION_VALUE_NORM_ACTION, 5, (frame,)) if action else none
             lead = (len(self.layers), self.heads)
             if (
                 image is None
                 or text is None
-                or own is None
+                or action_keys is None
                 or image.shape != (*lead, len(self.cameras), *self.grid.shape)
             ):
                 return None
             if text.shape != (*lead, self.tokens) or not image.any():
                 return None
-            if action and own.shape != (lead[0], len(self.steps), lead[1], self.horizon):
+            if action and action_keys.shape != (lead[0], len(self.steps), lead[1], self.horizon):
                 return None
-            return widened(image), widened(text), widened(own)
+            return widened(image), widened(text), widened(action_keys)
 
         return self._kept(("norms", kind, frame), make, lambda parts: sum(part.nbytes for part in parts or ()))
 
@@ -159,8 +159,8 @@ class Results(Summaries):
         In a file without `source` pictures the model's are returned for them; None if both are absent.
         """
         name = self.cameras[camera]
-        own = which == "source" and self._guard.find(schema.source_name(name), 4) is not None
-        stored = schema.source_name(name) if own else schema.model_picture_name(name)
+        is_source = which == "source" and self._guard.find(schema.source_name(name), 4) is not None
+        stored = schema.source_name(name) if is_source else schema.model_picture_name(name)
 
         def make() -> Pixels | None:
             dataset = self._guard.find(stored, 4)
@@ -233,8 +233,8 @@ class Results(Summaries):
             values = read(dataset, (frame,))
             enum = h5py.check_enum_dtype(dataset.dtype)
             if enum:
-                known = {int(value): name for name, value in enum.items()}
-                named = [known.get(int(value), "pad") for value in values.tolist()]
+                name_by_value = {int(value): name for name, value in enum.items()}
+                named = [name_by_value.get(int(value), "pad") for value in values.tolist()]
             elif values.dtype.kind in "iu":
                 numbers = values.astype(np.int64)
                 return np.where((numbers >= 0) & (numbers < len(schema.ROLES)), numbers, pad)

@@ -172,9 +172,9 @@ def _from_index(path: Location) -> Run:
     return Run(path.parent, path, tuple(episodes), uuid, title, is_rollouts)
 
 
-def _damaged(path: Location, what: str) -> UserError:
+def _damaged(path: Location, reason: str) -> UserError:
     return UserError(
-        f"{path} is damaged: {what}; run pi0-capture again to write it anew, or open a results file beside it."
+        f"{path} is damaged: {reason}; run pi0-capture again to write it anew, or open a results file beside it."
     )
 
 
@@ -240,10 +240,10 @@ def _file(value: object) -> str:
     parts = value.split("/")
     if "\\" in value or value.startswith("/") or value[1:2] == ":" or ".." in parts:
         raise ValueError(f"its file {value[:100]} leads out of the folder, which is not followed")
-    kept = "/".join(part for part in parts if part not in {"", "."})
-    if not kept:
+    normalised = "/".join(part for part in parts if part not in {"", "."})
+    if not normalised:
         raise ValueError("it has no file")
-    return kept
+    return normalised
 
 
 # A folder without an index

@@ -155,9 +155,9 @@ class Summaries(ResultsFile):
             dataset = guard.find(name, len(axes))
             if dataset is None:
                 continue
-            wanted = tuple(lengths.get(axis, 0) for axis in axes[1:])
+            expected = tuple(lengths.get(axis, 0) for axis in axes[1:])
             kinds = "iu" if name == scores_schema.WORD else "f"
-            if dataset.shape[1:] != wanted or max(wanted, default=0) > MAX_AXIS or dataset.dtype.kind not in kinds:
+            if dataset.shape[1:] != expected or max(expected, default=0) > MAX_AXIS or dataset.dtype.kind not in kinds:
                 shape = tuple(map(int, dataset.shape))
                 raise guard.damaged(f"{name} has shape {shape} of {dataset.dtype}, which does not fit its other parts")
 
@@ -186,10 +186,10 @@ class Summaries(ResultsFile):
 
     def describe_missing_maps(self) -> str:
         """Return that a frame has no maps, and which have, as a sentence without a full stop."""
-        kept = sorted(self.frames_with_maps)
-        if not kept:
+        frames = sorted(self.frames_with_maps)
+        if not frames:
             return "No attention maps were kept in this file, but the summaries of every frame (--keep)"
-        shown = ", ".join(map(str, kept[:MOST_NAMED])) + (" …" if len(kept) > MOST_NAMED else "")
+        shown = ", ".join(map(str, frames[:MOST_NAMED])) + (" …" if len(frames) > MOST_NAMED else "")
         return f"The attention maps of this frame were not kept, but its summaries (--keep; frames {shown} have maps)"
 
     def region_cells(self, frame: int, region: int) -> tuple[Cell, ...] | None:
@@ -199,21 +199,21 @@ class Summaries(ResultsFile):
             coverage = self.read_part(scores_schema.COVERAGE, 5, (frame, region))
             if coverage is None:
                 return None
-            known = [camera for camera, patches in enumerate(coverage) if not np.isnan(patches).all()]
-            chosen = {camera: choose_patches(np.nan_to_num(widened(coverage[camera]))) for camera in known}
+            cameras = [camera for camera, patches in enumerate(coverage) if not np.isnan(patches).all()]
+            chosen = {camera: choose_patches(np.nan_to_num(widened(coverage[camera]))) for camera in cameras}
             cells = [
                 (camera, row, col) for camera, patches in chosen.items() for row, col in np.argwhere(patches).tolist()
             ]
-            return tuple(cells) if known else None
+            return tuple(cells) if cameras else None
 
         return self._kept(("cells", frame, region), make, lambda cells: 100 * len(cells or ()))
 
     def find_region(self, frame: int, cells: Sequence[Cell]) -> int | None:
         """Return the place among `regions` of the one that has exactly these patches in a frame; None without any."""
-        wanted = set(cells)
+        requested = set(cells)
         for region in range(len(self.regions)):
             stored_cells = self.region_cells(frame, region)
-            if stored_cells is not None and set(stored_cells) == wanted:
+            if stored_cells is not None and set(stored_cells) == requested:
                 return region
         return None
 

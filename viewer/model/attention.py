@@ -166,9 +166,9 @@ def without(row: Row, left_out: Sequence[str], groups: Sequence[str], matrix: Fl
     if not removed.any():
         return row, 0.0
     flat = np.concatenate([row.image.ravel(), row.text, row.action])
-    kept, share = drop_keys(flat, matrix[: len(flat), removed].sum(1) == 0)
+    remaining, share = drop_keys(flat, matrix[: len(flat), removed].sum(1) == 0)
     image, text = row.image.size, row.image.size + len(row.text)
-    return Row(kept[:image].reshape(row.image.shape), kept[image:text], kept[text:]), float(share)
+    return Row(remaining[:image].reshape(row.image.shape), remaining[image:text], remaining[text:]), float(share)
 
 
 def left_out_groups(left_out: Sequence[str], groups: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -181,12 +181,12 @@ def drop_keys(weights: Floats, keep: npt.NDArray[np.bool_]) -> tuple[Floats, Flo
 
     `weights` (..., keys), `keep` (keys,) bool; the shares are (...). A row without weight on kept keys becomes 0.
     """
-    kept = weights * keep.astype(np.float32)
-    total, rest = weights.sum(-1), kept.sum(-1)
+    remaining = weights * keep.astype(np.float32)
+    total, remaining_total = weights.sum(-1), remaining.sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        kept = kept * np.where(rest > 0, total / rest, 1)[..., None].astype(np.float32)
-        share = np.where(total > 0, 1 - rest / total, 0)
-    return kept, share.astype(np.float32)
+        remaining = remaining * np.where(remaining_total > 0, total / remaining_total, 1)[..., None].astype(np.float32)
+        share = np.where(total > 0, 1 - remaining_total / total, 0)
+    return remaining, share.astype(np.float32)
 
 
 def color_range(

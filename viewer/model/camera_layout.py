@@ -95,14 +95,14 @@ def _table(width: int, height: float, shapes: Sequence[float], lines: Lines, gap
 
 def _large(width: int, height: float, shapes: Sequence[float], gap: int, title: int) -> list[Box]:
     """Return boxes with the first picture as tall as the area and the others below each other beside it."""
-    rest = shapes[1:]
+    other_shapes = shapes[1:]
     # Height h of all: (h - title) * shapes[0] + gap + (h - gaps - titles) / tall == width, the others being one wide.
-    tall, lost = sum(1 / shape for shape in rest), gap * (len(rest) - 1) + title * len(rest)
+    tall, lost = sum(1 / shape for shape in other_shapes), gap * (len(other_shapes) - 1) + title * len(other_shapes)
     natural = (width - gap + title * shapes[0] + lost / tall) / (shapes[0] + 1 / tall)
     high = min(height, natural)
     first, second = max((high - title) * shapes[0], 0.0), max((high - lost) / tall, 0.0)
     boxes, top = [_box(0, 0, first, high)], 0.0
-    for shape in rest:
+    for shape in other_shapes:
         stop = top + title + second / shape
         boxes.append(_box(first + gap, top, first + gap + second, stop))
         top = stop + gap

@@ -309,14 +309,14 @@ def _mapping(value: object) -> dict[str, Any]:
 
 
 def _state(values: dict[str, Any]) -> ViewState:
-    known: dict[str, Any] = {}
+    field_values: dict[str, Any] = {}
     for field in fields(ViewState):
         if field.name in values:
             try:
-                known[field.name] = _field(field.name, values[field.name])
+                field_values[field.name] = _field(field.name, values[field.name])
             except ValueError as error:
                 raise ValueError(f"{field.name}: {error}") from None
-    return ViewState(**known)
+    return ViewState(**field_values)
 
 
 def from_json(text: str) -> ViewState:

@@ -136,8 +136,8 @@ def _place(
 
 def _find_region(regions: RegionSet, name: str) -> Region:
     if name not in regions.regions:
-        known = ", ".join(regions.regions) or "none"
-        raise UnknownRegionError(f"There is no region {clean_text(name)[:60]}; the file of regions has {known}.")
+        names = ", ".join(regions.regions) or "none"
+        raise UnknownRegionError(f"There is no region {clean_text(name)[:60]}; the file of regions has {names}.")
     return regions.regions[name]
 
 
@@ -161,14 +161,14 @@ def follow_region_of_view(
     """
     if not view.region_name:
         return None
-    own = {view.frame: view.region}
+    own_cells = {view.frame: view.region}
     try:
         named_region = find_named_region(
             (view.region_name,), path, results_path, results, frames, lambda text, _: text, read
         )
     except UserError:
         named_region = None
-    cells = own if named_region is None else dict(named_region.cells)
+    cells = own_cells if named_region is None else dict(named_region.cells)
     return RegionInFrames(dict.fromkeys(frames, view.region_name), {frame: cells.get(frame, ()) for frame in frames})
 
 

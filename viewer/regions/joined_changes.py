@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from viewer.regions.region import CameraMasks, RegionSet
 
 
-def join_changes(before: RegionSet, own: RegionSet, now: RegionSet) -> RegionSet:
-    """Return the regions `now` with the masks in which `own` differs from `before`, from which it was made.
+def join_changes(before: RegionSet, changed: RegionSet, now: RegionSet) -> RegionSet:
+    """Return the regions `now` with the masks in which `changed` differs from `before`, from which it was made.
 
-    What was drawn or imported by others meanwhile is kept, in the cameras that `own` changed, too.
+    What was drawn or imported by others meanwhile is kept, in the cameras that `changed` differs in, too.
     """
     joined = copy.deepcopy(now)
-    for region in own:
+    for region in changed:
         earlier = before.regions.get(region.name)
         for camera, masks in region.cameras.items():
             previous = None if earlier is None else earlier.cameras.get(camera)

@@ -128,7 +128,7 @@ def _read_camera(guard: Guarded, name: str, results: Results, camera: int) -> Ca
     return CameraPatches(cells, origins, read_stops(guard, name, cells, results.done))
 
 
-def to_plain(known: KnownPatches) -> list[dict[str, Any]]:
+def to_plain(known_patches: KnownPatches) -> list[dict[str, Any]]:
     """Return regions as JSON holds them: patches as camera, row and col in one list of numbers a frame."""
     return [
         {
@@ -145,7 +145,7 @@ def to_plain(known: KnownPatches) -> list[dict[str, Any]]:
                 for name, patches in region.cameras.items()
             },
         }
-        for region in known.regions.values()
+        for region in known_patches.regions.values()
     ]
 
 

@@ -133,10 +133,10 @@ def read_decisive_parts(path: Path, results: Results, note_progress: Callable[[]
                 stored, numbers = _find_masks(guard, f"{name}/{camera}", results, camera)
                 if stored.chunks:
                     stored.id.get_num_chunks()
-                known = [frame for frame in np.flatnonzero(numbers).tolist() if frame < results.done]
-                for frame in sorted({*known[:1], *known[-1:]}):
+                known_frames = [frame for frame in np.flatnonzero(numbers).tolist() if frame < results.done]
+                for frame in sorted({*known_frames[:1], *known_frames[-1:]}):
                     hdf5_guard.read(stored, (frame,))
-                read_stops(guard, f"{name}/{camera}", known, results.done)
+                read_stops(guard, f"{name}/{camera}", known_frames, results.done)
                 note_progress()
 
 
@@ -227,10 +227,10 @@ def _read_camera(guard: Guarded, name: str, results: Results, camera: str) -> Ca
     return masks
 
 
-def read_stops(guard: Guarded, name: str, known: Container[int], frames: int) -> dict[int, str]:
-    """Return at which of so many frames, other than the `known` ones, tracking lost a region of a camera, and why."""
+def read_stops(guard: Guarded, name: str, known_frames: Container[int], frames: int) -> dict[int, str]:
+    """Return at which of so many frames, other than the `known_frames`, tracking lost a region of a camera, and why."""
     stops, reasons = guard.find(f"{name}/stops", 1), guard.find(f"{name}/stop_reasons", 1)
     if stops is None or reasons is None or stops.shape != reasons.shape or not stops.shape[0]:
         return {}
     pairs = zip(hdf5_guard.read(stops, ()).tolist(), hdf5_guard.texts(reasons[...]), strict=True)
-    return {frame: reason[:200] for frame, reason in pairs if 0 <= frame < frames and frame not in known}
+    return {frame: reason[:200] for frame, reason in pairs if 0 <= frame < frames and frame not in known_frames}

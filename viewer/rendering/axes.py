@@ -139,8 +139,8 @@ def _find_value_ticks(axis: Axis, height: float) -> tuple[Tick, ...]:
     """Return the ticks of a vertical axis of a height in pixels."""
     ticks = axis.ticks(height, _measure_height)
     if len(ticks) < 2:  # low: the ends of an axis of shares are round, too
-        every = axis.ticks(math.inf, _measure_height)
-        return (every[0], every[-1]) if every and height >= LINE else every[-1:]
+        all_ticks = axis.ticks(math.inf, _measure_height)
+        return (all_ticks[0], all_ticks[-1]) if all_ticks and height >= LINE else all_ticks[-1:]
     return ticks
 
 

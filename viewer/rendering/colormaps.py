@@ -101,11 +101,11 @@ def painted(
 def heat_on(name: str, opacity: int, ground: int) -> npt.NDArray[np.uint32]:
     """Return the colours of `heat` over one colour 0xRRGGBB, as opaque 0xFFRRGGBB words: (256,) uint32."""
     words = heat(name, opacity)
-    rest = 1 - (words >> np.uint32(24)).astype(np.float64) / 255
+    transparency = 1 - (words >> np.uint32(24)).astype(np.float64) / 255
     table = np.full(words.shape, 0xFF000000, np.uint32)
     for shift in (16, 8, 0):
         over = (words >> np.uint32(shift)) & np.uint32(255)
-        mixed = np.minimum(np.rint(over + (ground >> shift & 255) * rest), 255)
+        mixed = np.minimum(np.rint(over + (ground >> shift & 255) * transparency), 255)
         table |= mixed.astype(np.uint32) << np.uint32(shift)
     return table
 

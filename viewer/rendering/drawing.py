@@ -222,12 +222,12 @@ def corners(ground: str, ratio: float) -> tuple[QImage, QImage, QImage, QImage]:
         path.addRoundedRect(QRectF(0, 0, 2 * side, 2 * side), side, side)
         painter.fillPath(path, theme.color(ground))
     half = whole.width() // 2
-    rest = whole.width() - half
+    other_half = whole.width() - half
     return (
         whole.copy(0, 0, half, half),
-        whole.copy(half, 0, rest, half),
-        whole.copy(0, half, half, rest),
-        whole.copy(half, half, rest, rest),
+        whole.copy(half, 0, other_half, half),
+        whole.copy(0, half, half, other_half),
+        whole.copy(half, half, other_half, other_half),
     )
 
 

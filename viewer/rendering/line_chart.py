@@ -118,9 +118,11 @@ def draw_bands(painter: QPainter, box: QRectF, chart: LineChart, x_axis: Axis) -
 def _draw_band(painter: QPainter, box: QRectF, chart: LineChart, x_axis: Axis, band: Band) -> None:
     xs = box.left() + x_axis.place(chart.xs) * box.width()
     low, high = (box.bottom() - chart.y_axis.place(ends) * box.height() for ends in (band.low, band.high))
-    kept = np.isfinite(low) & np.isfinite(high)
-    edge = [QPointF(x, y) for x, y in zip(xs[kept].tolist(), (high[kept] - 1).tolist(), strict=True)]
-    edge += [QPointF(x, y) for x, y in zip(xs[kept][::-1].tolist(), (low[kept][::-1] + 1).tolist(), strict=True)]
+    is_finite = np.isfinite(low) & np.isfinite(high)
+    edge = [QPointF(x, y) for x, y in zip(xs[is_finite].tolist(), (high[is_finite] - 1).tolist(), strict=True)]
+    edge += [
+        QPointF(x, y) for x, y in zip(xs[is_finite][::-1].tolist(), (low[is_finite][::-1] + 1).tolist(), strict=True)
+    ]
     painter.save()
     painter.setClipRect(box)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)

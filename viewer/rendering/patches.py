@@ -39,8 +39,8 @@ def _effect_words(scene: Scene, cell: Cell, value: float, rank: int) -> tuple[st
     """Return the label of a patch of an effect map, or of a difference of two."""
     assert scene.effect is not None
     if not np.isfinite(scene.effect.values[cell]):
-        what = "gradient" if scene.effect.is_gradient else "effect"
-        return "not measured", f"no {what} of this patch is in the file"
+        noun = "gradient" if scene.effect.is_gradient else "effect"
+        return "not measured", f"no {noun} of this patch is in the file"
     if scene.difference:
         return f"{'+' if value > 0 else ''}{scene.effect.format_value(value)}", f"difference · rank {rank}"
     block = scene.effect.block
@@ -68,8 +68,8 @@ class PatchLabel:
         """Paint the label next to the patch, within the picture's area."""
         if cell[0] >= len(scene.maps):
             return
-        first, rest = patch_words(scene, cell, unit)
-        width = drawing.width_of(first, 12, bold=True) + drawing.width_of(rest, 12) + 26
+        first, details = patch_words(scene, cell, unit)
+        width = drawing.width_of(first, 12, bold=True) + drawing.width_of(details, 12) + 26
         box = QRectF(0, 0, width, 26)
         box.moveLeft(patch.right() + 8 if patch.right() + 8 + width < area.right() else patch.left() - 8 - width)
         box.moveTop(min(max(patch.center().y() - 13, area.top() + 4), area.bottom() - 30))
@@ -79,16 +79,16 @@ class PatchLabel:
             box.moveTop(below if below + 26 < area.bottom() else patch.top() - 32)
         drawing.fill(painter, box, theme.color("#15171C", 0.93), 5)
         x = drawing.write(painter, box.adjusted(10, 0, -4, 0), first, "#FFFFFF", 12, bold=True)
-        drawing.write(painter, box.adjusted(16 + x, 0, -4, 0), rest, "#C4C9D2", 12)
+        drawing.write(painter, box.adjusted(16 + x, 0, -4, 0), details, "#C4C9D2", 12)
 
 
 def region_path(cells: Sequence[Cell], camera: int, grid: PatchGrid) -> QPainterPath | None:
     """Return the outline of the region in pixels of the model's picture; None if this camera has no patch of it."""
-    own = {(row, col) for number, row, col in cells if number == camera}
-    if not own:
+    camera_cells = {(row, col) for number, row, col in cells if number == camera}
+    if not camera_cells:
         return None
     path, across, down = QPainterPath(), grid.patch_width, grid.patch_height
-    for row, col in own:
+    for row, col in camera_cells:
         x, y = col * across, row * down
         edges = (
             ((row - 1, col), (x, y, x + across, y)),
@@ -97,7 +97,7 @@ def region_path(cells: Sequence[Cell], camera: int, grid: PatchGrid) -> QPainter
             ((row, col + 1), (x + across, y, x + across, y + down)),
         )
         for neighbour, (x0, y0, x1, y1) in edges:
-            if neighbour not in own:
+            if neighbour not in camera_cells:
                 path.moveTo(x0, y0)
                 path.lineTo(x1, y1)
     return path

@@ -118,9 +118,9 @@ def draw_table_labels(
 ) -> None:
     """Draw the names of the visible rows, in `room` pixels left of the box, and of the visible columns below it."""
     colors, box = theme.active(), layout.box
-    every = layout.rows[0][1] - layout.rows[0][0] + GAP >= 10
+    has_all_labels = layout.rows[0][1] - layout.rows[0][0] + GAP >= 10
     for number, (top, bottom) in enumerate(layout.rows):
-        if (every or number % 2 == 0) and box.top() - 1 <= (top + bottom) / 2 <= box.bottom() + 1:
+        if (has_all_labels or number % 2 == 0) and box.top() - 1 <= (top + bottom) / 2 <= box.bottom() + 1:
             label = QRectF(box.left() - room, top, room - 6, bottom - top)
             drawing.write(painter, label, str(row_names[number]), colors.secondary, 11, align="right")
     foot = min(layout.rows[-1][1], box.bottom()) + 1

@@ -126,11 +126,11 @@ def find_log_ticks(low: float, high: float, most: int = 5) -> tuple[Tick, ...]:
         return ()
     bottom, top = math.log10(low) - TOLERANCE, math.log10(high) + TOLERANCE
     powers = range(math.floor(bottom), math.floor(top) + 1)
-    every = [
+    candidates = [
         _scale(factor, power) for power in powers for factor in FACTORS if bottom <= math.log10(factor) + power <= top
     ]
     decades = [_scale(1, power) for power in powers if power >= bottom]
-    values = every if len(every) <= most else decades[:: max(-(-len(decades) // most), 1)]
+    values = candidates if len(candidates) <= most else decades[:: max(-(-len(decades) // most), 1)]
     return tuple(Tick(value, _format_exact(value)) for value in values)
 
 

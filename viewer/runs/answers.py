@@ -221,11 +221,11 @@ def describe_counted(
     without = int((~np.isfinite(values).any(1)).sum())
     is_several = not query.actions.isdecimal() if query.actions else query.words == OBJECT or " " in query.words.strip()
     if without and is_several and query.score in NEED_MAPS_OF_SEVERAL:
-        what = "actions" if query.actions else "words"
+        noun = "actions" if query.actions else "words"
         notes.append(
             f"{without} of them {'has' if without == 1 else 'have'} no {find_score(query.score).title} of several "
-            f"{what} together: that needs attention maps, which a capture with --keep summaries leaves out; ask for "
-            f"one {what[:-1]}."
+            f"{noun} together: that needs attention maps, which a capture with --keep summaries leaves out; ask for "
+            f"one {noun[:-1]}."
         )
     elif without:
         score = find_score(query.score)

@@ -121,8 +121,8 @@ class EpisodeScores:
         except MissingWordError:
             return None
         if self.regions is None:  # those that were scored while capturing
-            known = self.results.regions
-            return self.results.region_cells(frame, known.index(name)) if name in known else None
+            names = self.results.regions
+            return self.results.region_cells(frame, names.index(name)) if name in names else None
         region = self.regions.regions.get(name)
         return None if region is None else find_cells(region, self.results, frame)
 

@@ -34,9 +34,9 @@ class NamedObjects:
         Raises:
             MissingWordError: The prompt names none that is known.
         """
-        known = self.by_prompt.get(prompt.strip().casefold())
-        if known is not None:
-            return known
+        stored = self.by_prompt.get(prompt.strip().casefold())
+        if stored is not None:
+            return stored
         places = {}
         for name in self.regions:
             match = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", prompt, re.IGNORECASE)

@@ -208,10 +208,10 @@ def count_parts(frames: npt.NDArray[np.int64]) -> int:
 
     `frames`: (units, PARTS). Parts without a frame at either end of a filtered range do not count.
     """
-    there = frames.any(0)
-    if not there.any():
+    has_frames = frames.any(0)
+    if not has_frames.any():
         return PARTS
-    first, last = np.flatnonzero(there)[[0, -1]]
+    first, last = np.flatnonzero(has_frames)[[0, -1]]
     for parts in (20, 10, 5, 4, 2):
         merged = frames.reshape(len(frames), parts, -1).sum(-1)
         inside = merged[:, first * parts // PARTS : last * parts // PARTS + 1] > 0

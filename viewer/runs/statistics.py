@@ -161,10 +161,10 @@ def adjust_p_values(p: Doubles) -> Doubles:
     false. NaN stays NaN and does not count.
     """
     q = np.full(p.shape, np.nan)
-    known = np.flatnonzero(np.isfinite(p))
-    if known.size:
-        order = known[np.argsort(p[known], kind="stable")]
-        scaled = p[order] * known.size / np.arange(1, known.size + 1)
+    finite = np.flatnonzero(np.isfinite(p))
+    if finite.size:
+        order = finite[np.argsort(p[finite], kind="stable")]
+        scaled = p[order] * finite.size / np.arange(1, finite.size + 1)
         q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return q
 

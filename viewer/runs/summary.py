@@ -90,8 +90,8 @@ class RunSummary:
         read = [listed.episodes[file] for file in by_file]
         self._files = find_data(folder, {episode.data for episode in read if episode.data})
         self._missing = {episode.data for episode in read if episode.data} - {path.name for path in self._files}
-        kept = [episode for episode in read if episode.data and episode.data not in self._missing]
-        self.episodes: tuple[run_index.Episode, ...] = tuple(by_file[episode.file] for episode in kept)
+        members = [episode for episode in read if episode.data and episode.data not in self._missing]
+        self.episodes: tuple[run_index.Episode, ...] = tuple(by_file[episode.file] for episode in members)
         """Finished episodes with numbers, in the run's order, which decides what a bootstrap draws."""
         self.left_out = tuple(episode for episode in read if not episode.data)
         """Finished episodes without numbers, and why."""
@@ -100,7 +100,7 @@ class RunSummary:
         self.layers, self.heads, self.steps = listed.layers, listed.heads, listed.steps
         self._outcomes = np.array([run_index.outcome(episode) for episode in self.episodes], dtype=object)
         self._place_of = np.full(max(listed.next_number, 1), -1, np.int64)
-        for place, member in enumerate(kept):
+        for place, member in enumerate(members):
             if member.number < len(self._place_of):
                 self._place_of[member.number] = place
         self._database: Database | None = None
@@ -280,8 +280,8 @@ class RunSummary:
 
     def _find_part_table(self, query: RunQuery) -> PartTable | None:
         with self._lock:
-            kept = self._part_table
-        return kept[1] if kept is not None and kept[0] == (query.score, self._find_step(query)) else None
+            entry = self._part_table
+        return entry[1] if entry is not None and entry[0] == (query.score, self._find_step(query)) else None
 
     def _find_step(self, query: RunQuery) -> int:
         """Return the denoise step as the summary has it."""
@@ -297,9 +297,9 @@ class RunSummary:
             total, frames = table.take_cell(self._find_cell(*cell), chosen)
         is_known = (table.number >= 0) & (table.number < len(self._place_of)) & (table.prompt < len(self.prompts))
         place = np.where(is_known, self._place_of[np.where(is_known, table.number, 0)], -1)
-        kept = np.flatnonzero((place >= 0) & chosen.any(1))
-        kept = kept[np.argsort(place[kept] * len(self.prompts) + table.prompt[kept])]
-        return _Values(place[kept], table.prompt[kept], total[kept], frames[kept])
+        rows = np.flatnonzero((place >= 0) & chosen.any(1))
+        rows = rows[np.argsort(place[rows] * len(self.prompts) + table.prompt[rows])]
+        return _Values(place[rows], table.prompt[rows], total[rows], frames[rows])
 
     def _arrange(self, rows: dict[str, npt.NDArray[Any]], cells: int, *, is_over_parts: bool) -> _Values:
         """Return rows of a query as a table of units and cells; rows that do not fit the list are left out."""
@@ -317,11 +317,11 @@ class RunSummary:
             row = np.where(is_known, row, 0)
             is_known &= layers[row] == layer
             column = row * self.heads + head
-        kept = is_known & (place >= 0)
-        units, where = np.unique(place[kept] * len(self.prompts) + prompt[kept], return_inverse=True)
+        is_used = is_known & (place >= 0)
+        units, where = np.unique(place[is_used] * len(self.prompts) + prompt[is_used], return_inverse=True)
         total, frames = np.zeros((len(units), cells)), np.zeros((len(units), cells), np.int64)
-        total[where, column[kept]] = np.nan_to_num(rows["total"][kept].astype(np.float64))
-        frames[where, column[kept]] = np.nan_to_num(rows["frames"][kept].astype(np.float64)).astype(np.int64)
+        total[where, column[is_used]] = np.nan_to_num(rows["total"][is_used].astype(np.float64))
+        frames[where, column[is_used]] = np.nan_to_num(rows["frames"][is_used].astype(np.float64)).astype(np.int64)
         return _Values(units // max(len(self.prompts), 1), units % max(len(self.prompts), 1), total, frames)
 
     # Filters and groups

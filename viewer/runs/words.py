@@ -31,9 +31,9 @@ def find_query_of_words(results: Results, frame: int, text: str) -> Query:
         ]
         if not same:
             words = list(dict.fromkeys(elide(chip.label) for chip in chips if chip.role == "prompt"))
-            known = ", ".join(words[:MOST_WORDS]) + (" …" if len(words) > MOST_WORDS else "")
+            listed = ", ".join(words[:MOST_WORDS]) + (" …" if len(words) > MOST_WORDS else "")
             raise MissingWordError(
-                f"There is no word “{elide(word)}” in frame {frame}; its prompt has {known or 'no words'}."
+                f"There is no word “{elide(word)}” in frame {frame}; its prompt has {listed or 'no words'}."
             )
         items += [item for item in same if chips[item].role == "prompt"] or same
     return Query("text", tuple(sorted(set(items))))

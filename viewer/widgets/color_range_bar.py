@@ -154,9 +154,9 @@ class ColorBar(ZoomPanel):
                     painter.fillRect(QRectF(x - 1.5, 0, 3, 18), theme.color("#FFFFFF"))
         line = QRectF(0, 37, self.width(), 18)
         used = drawing.write(painter, line, self._texts[0], colors.secondary, 12)
-        rest = self._texts[-1] if len(self._texts) > 1 else ""
-        if used + 16 + drawing.width_of(rest, 12) <= line.width():
-            drawing.write(painter, line, rest, colors.secondary, 12, align="right")
+        last_text = self._texts[-1] if len(self._texts) > 1 else ""
+        if used + 16 + drawing.width_of(last_text, 12) <= line.width():
+            drawing.write(painter, line, last_text, colors.secondary, 12, align="right")
 
     def value_at(self, x: float) -> float:
         """Return the value at an x in pixels, within the visible part of the bar."""
@@ -188,8 +188,8 @@ class ColorBar(ZoomPanel):
         if self._drag:
             self._move(event.position())
         elif self._can_drag():
-            both = self.part_at(event.position().x()) == "both"
-            self.setCursor(Qt.CursorShape.OpenHandCursor if both else Qt.CursorShape.SizeHorCursor)
+            is_between = self.part_at(event.position().x()) == "both"
+            self.setCursor(Qt.CursorShape.OpenHandCursor if is_between else Qt.CursorShape.SizeHorCursor)
         else:
             self.unsetCursor()
 

@@ -64,8 +64,8 @@ class TabStack(QStackedWidget):
         first, front = self.widget(0), self.currentWidget()
         if first is None or front is None:
             return 0, 0
-        own = front.minimumSizeHint().height(), front.minimumHeight()
-        least = max(first.minimumSizeHint().height(), *own, self.least)
+        front_heights = front.minimumSizeHint().height(), front.minimumHeight()
+        least = max(first.minimumSizeHint().height(), *front_heights, self.least)
         return least, max(least, first.sizeHint().height(), front.sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:

@@ -144,8 +144,10 @@ class HeadsWallPanel(Panel):
             right -= 8
         size = self.choice.sizeHint()
         self.choice.setGeometry(0, 32, size.width(), size.height())
-        own = self.score.sizeHint()
-        self.score.setGeometry(size.width() + 12, 32 + (size.height() - own.height()) // 2, own.width(), own.height())
+        hint = self.score.sizeHint()
+        self.score.setGeometry(
+            size.width() + 12, 32 + (size.height() - hint.height()) // 2, hint.width(), hint.height()
+        )
 
     def tiles(self) -> tuple[list[Tile], int]:
         """Return the tiles, relative to the lower edge of the heading, and how many stand in a line."""
@@ -257,8 +259,8 @@ class HeadsWallPanel(Panel):
         moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Up: -columns, Qt.Key.Key_Down: columns}
         key = Qt.Key(event.key())
         if key in moves and tiles and not event.modifiers():
-            here = self._at if self._at is not None else -1 if moves[key] > 0 else 0
-            self.point_at(min(max(here + (moves[key] if here >= 0 else 1), 0), len(tiles) - 1))
+            index = self._at if self._at is not None else -1 if moves[key] > 0 else 0
+            self.point_at(min(max(index + (moves[key] if index >= 0 else 1), 0), len(tiles) - 1))
         elif key in {Qt.Key.Key_Return, Qt.Key.Key_Enter} and self._at is not None:
             self.go(self._at)
         else:

@@ -100,8 +100,8 @@ class LatePanels(QWidget):
         """Show the open file, whose opening came before the panels of `part` were there."""
         if self.session.results is None:
             return
-        own = [part] if isinstance(part, Panel) else []
-        for panel in (*own, *part.findChildren(Panel)):
+        panels = [part] if isinstance(part, Panel) else []
+        for panel in (*panels, *part.findChildren(Panel)):
             panel.reload()
 
     def made_panels(self, names: Iterable[str]) -> list[Any]:

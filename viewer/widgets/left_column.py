@@ -72,20 +72,20 @@ class AllottedHeights(NamedTuple):
 
 
 def divide_height(
-    height: int, wanted: PreferredHeights, gaps: int = 0, chosen: ChosenHeights | None = None
+    height: int, heights: PreferredHeights, gaps: int = 0, chosen: ChosenHeights | None = None
 ) -> AllottedHeights:
     """Divide a height in pixels: first to the pictures, the rest to the tab panel, the timeline and `gaps` gaps."""
     chosen = chosen or ChosenHeights()
-    heading, timeline, preferred = wanted.timeline
-    tab, most = wanted.tab
-    full = min(wanted.pictures, round(MOST_OF_PICTURES * height)) if most else wanted.pictures
+    heading, timeline, preferred = heights.timeline
+    tab, most = heights.tab
+    full = min(heights.pictures, round(MOST_OF_PICTURES * height)) if most else heights.pictures
     low = COLLAPSE_FRACTION * full
-    fewest = min(wanted.chips, wanted.actions + MIN_CHIP_LINES * wanted.line)
-    least = min(wanted.chips, wanted.actions + MIN_CHIP_LINES_LOW * wanted.line)
+    fewest = min(heights.chips, heights.actions + MIN_CHIP_LINES * heights.line)
+    least = min(heights.chips, heights.actions + MIN_CHIP_LINES_LOW * heights.line)
     if chosen.prompt_lines is not None:
-        room = _whole(height - tab - heading - MIN_PICTURES, wanted)
-        lines = wanted.actions + max(chosen.prompt_lines, 1) * wanted.line
-        fewest = least = min(wanted.chips, max(min(lines, room), least))
+        room = _whole(height - tab - heading - MIN_PICTURES, heights)
+        lines = heights.actions + max(chosen.prompt_lines, 1) * heights.line
+        fewest = least = min(heights.chips, max(min(lines, room), least))
     elif height - tab - timeline - fewest < low:
         fewest = least
     if height - tab - timeline - fewest < low:
@@ -95,42 +95,42 @@ def divide_height(
     if chosen.pictures is not None:
         timeline = 0 if not preferred else heading
         most_pictures = max(height - tab - timeline - least, min(MIN_PICTURES, height))
-        pictures = wanted.pictures_within(min(max(round(chosen.pictures * height), MIN_PICTURES), most_pictures))
+        pictures = heights.pictures_within(min(max(round(chosen.pictures * height), MIN_PICTURES), most_pictures))
         spare = height - tab - timeline - pictures
     else:
         spare = height - tab - timeline - round(SCROLL_FRACTION * full)
     if chosen.prompt_lines is not None:
         chips = fewest
     else:
-        chips = wanted.chips if spare >= wanted.chips else max(_whole(spare, wanted), fewest)
+        chips = heights.chips if spare >= heights.chips else max(_whole(spare, heights), fewest)
     if chosen.pictures is None:
-        pictures = wanted.pictures_within(max(height - tab - timeline - chips, 0))
+        pictures = heights.pictures_within(max(height - tab - timeline - chips, 0))
     if chosen.prompt_lines is None:
-        chips = min(wanted.chips, max(chips, _whole(height - tab - timeline - pictures, wanted)))
-    rest = max(height - pictures - chips, 0)
+        chips = min(heights.chips, max(chips, _whole(height - tab - timeline - pictures, heights)))
+    remainder = max(height - pictures - chips, 0)
     if not preferred:
-        return AllottedHeights(pictures, chips, rest if most else 0, 0, 0 if most else rest)
-    tab = min(max(tab, rest - preferred), max(most, tab), rest)
-    timeline = rest - tab
-    if most and heading <= timeline < wanted.timeline[1]:  # a chart that is cut off says less than none
-        tab, timeline = rest - heading, heading
+        return AllottedHeights(pictures, chips, remainder if most else 0, 0, 0 if most else remainder)
+    tab = min(max(tab, remainder - preferred), max(most, tab), remainder)
+    timeline = remainder - tab
+    if most and heading <= timeline < heights.timeline[1]:  # a chart that is cut off says less than none
+        tab, timeline = remainder - heading, heading
     extra = max(timeline - MAX_TIMELINE, 0)
     extra = min(extra, gaps * MAX_EXTRA_GAP) if most else extra
     return AllottedHeights(pictures, chips, tab, timeline - extra, extra)
 
 
-def _whole(height: int, wanted: PreferredHeights) -> int:
+def _whole(height: int, heights: PreferredHeights) -> int:
     """Return the largest height within `height` that cuts no line of chips."""
-    return height // wanted.line * wanted.line
+    return height // heights.line * heights.line
 
 
 class LeftColumnLayout(QLayout):
     """Vertical layout; `divide_height` sets the heights of the `flexible` widgets, the others have their size hint."""
 
-    def __init__(self, parent: QWidget, wanted: Callable[[int], PreferredHeights], spacing: int) -> None:
+    def __init__(self, parent: QWidget, find_heights: Callable[[int], PreferredHeights], spacing: int) -> None:
         super().__init__(parent)
         self._items: list[QLayoutItem] = []
-        self._preferred = wanted
+        self._preferred = find_heights
         self._gap = spacing
         self.flexible: tuple[QWidget, ...] = ()
         """Pictures, chips, tab panels and timeline."""

@@ -188,13 +188,13 @@ class LinePanel(HoverPanel):
 
     def _follow_cursor(self) -> None:
         """Move the visible part so that it holds the current position, if that has changed."""
-        here = self.position()
-        if here == self._followed:
+        current = self.position()
+        if current == self._followed:
             return
-        self._followed = here
+        self._followed = current
         visible = self.visible_part()
-        if here is not None and self.plot is not None and not visible.left() <= here <= visible.right():
-            self.plot.show_range(here - visible.width() / 2, here + visible.width() / 2)
+        if current is not None and self.plot is not None and not visible.left() <= current <= visible.right():
+            self.plot.show_range(current - visible.width() / 2, current + visible.width() / 2)
 
     # Painting
 
@@ -236,9 +236,9 @@ class LinePanel(HoverPanel):
         if chart is None or not len(chart.xs) or not self.has_room:
             return
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        here = self.position()
-        if here is not None:
-            draw_cursor(painter, box, self.x_of(here))
+        current = self.position()
+        if current is not None:
+            draw_cursor(painter, box, self.x_of(current))
         if self.hovered is not None:
             draw_crosshair(painter, box, self.x_of(self.hovered), chart, self.hovered)
 
@@ -269,8 +269,8 @@ class LinePanel(HoverPanel):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
-        here = self.position()
-        if here is None or Qt.Key(event.key()) not in moves:
+        current = self.position()
+        if current is None or Qt.Key(event.key()) not in moves:
             super().keyPressEvent(event)
             return
-        self.go_to(min(max(here + moves[Qt.Key(event.key())], 0), self.point_count() - 1))
+        self.go_to(min(max(current + moves[Qt.Key(event.key())], 0), self.point_count() - 1))

@@ -150,8 +150,10 @@ class MainWindow(QWidget):
         results = self.session.results
         assert results is not None
         episodes = self.files.run.episodes if self.files.run is not None else None
-        here = episodes.current if episodes is not None else None
-        self.panels.frame_series.set_rate(episodes.run.episodes[here].rate if episodes and here is not None else None)
+        current = episodes.current if episodes is not None else None
+        self.panels.frame_series.set_rate(
+            episodes.run.episodes[current].rate if episodes and current is not None else None
+        )
         run = f" – {episodes.run.name}" if episodes is not None else ""
         self.setWindowTitle(clean_text(f"{results.path.name}{run} – pi0-viewer"))
         if results.done:

@@ -161,11 +161,11 @@ class PanelLayout(LatePanels):
         pictures, lines = self.camera_grid.height_at(width), self.strips.lines
         if self.pictures_only:
             return PreferredHeights(pictures, within, 0, LINE, (0, 0), (0, 0, 0))
-        wanted = lines.height() if self.left.chosen.prompt_lines is not None else lines.preferred_height()
+        chips_height = lines.height() if self.left.chosen.prompt_lines is not None else lines.preferred_height()
         return PreferredHeights(
             pictures,
             within,
-            wanted,
+            chips_height,
             LINE,
             (0, 0) if self.tabs_folded else self.stack.heights(),
             (0, 0, 0) if self.is_folded else self.timeline.heights(),
@@ -248,16 +248,16 @@ class PanelLayout(LatePanels):
 
     def _update_visibility(self) -> None:
         """Show and hide the parts of both columns."""
-        rest, wide = not self.pictures_only, not self.is_folded
+        shows_panels, is_wide = not self.pictures_only, not self.is_folded
         parts: tuple[QWidget, ...] = (self.strips, self.tabs, self.last_line, self.axes)
         for part in parts:
-            part.setVisible(rest)
-        self.prompts.set_allowed(rest)
-        self.stack.setVisible(rest and not self.tabs_folded)
-        self.line.setVisible(rest and wide)
-        if wide:
-            self.timeline.setVisible(rest)
-        self.side_scroll.setVisible(rest and wide)
+            part.setVisible(shows_panels)
+        self.prompts.set_allowed(shows_panels)
+        self.stack.setVisible(shows_panels and not self.tabs_folded)
+        self.line.setVisible(shows_panels and is_wide)
+        if is_wide:
+            self.timeline.setVisible(shows_panels)
+        self.side_scroll.setVisible(shows_panels and is_wide)
         for widget in (self.film.note, self.film.mode):
             widget.setVisible(not self.tabs_folded and self.current_tab == "film")
         self.left.invalidate()

@@ -103,10 +103,10 @@ class PinStrip(Panel):
     def pins(self) -> tuple[Pin, ...]:
         """Return the kept views, with the one that is compared with if it is not among them."""
         state = self.session.state
-        kept = state.pins
-        if state.pinned is not None and all(pin.view != state.pinned for pin in kept):
-            return (*kept, Pin("", state.pinned))
-        return kept
+        pins = state.pins
+        if state.pinned is not None and all(pin.view != state.pinned for pin in pins):
+            return (*pins, Pin("", state.pinned))
+        return pins
 
     def refresh(self) -> None:
         pins, other = self.pins(), self.session.other
@@ -170,11 +170,11 @@ class PinStrip(Panel):
         if not self.chips:
             return
         room = self.width() - LABEL - GAP * (len(self.chips) - 1)
-        wanted = [chip.sizeHint().width() for chip in self.chips]
+        preferred_widths = [chip.sizeHint().width() for chip in self.chips]
         share = room // len(self.chips)
         x = LABEL
-        for chip, width in zip(self.chips, wanted, strict=True):
-            name_width = width if sum(wanted) <= room else min(width, share)
+        for chip, width in zip(self.chips, preferred_widths, strict=True):
+            name_width = width if sum(preferred_widths) <= room else min(width, share)
             chip.setGeometry(QRect(x, 0, max(name_width, CROSS + 20), HEIGHT))
             x += name_width + GAP
 
@@ -214,9 +214,9 @@ class PinStrip(Panel):
         if self._is_file(place):
             self.session.open_other(None)
             return
-        gone, state = self.pins()[place], self.session.state
-        pins = tuple(pin for pin in state.pins if pin.view != gone.view)
-        ends = state.pinned == gone.view
+        removed, state = self.pins()[place], self.session.state
+        pins = tuple(pin for pin in state.pins if pin.view != removed.view)
+        ends = state.pinned == removed.view
         self.session.update(pins=pins, **({"pinned": None, "compare": "off"} if ends else {}))
 
     def rename(self, place: int, name: str) -> None:

@@ -126,9 +126,9 @@ def _read_maps(results: Results, frames: Sequence[int], queries: Queries) -> Arr
         floors[place] = measured.floor(frame)
         for number, query in enumerate(queries[place] if queries else ()):
             query_floors[place, number] = measured.floor(frame, _actions(query, results.horizon))
-            own = whole if not _actions(query, results.horizon) else find_map(results, frame, query)
-            if own is not None:
-                maps[place, number] = own.values
+            query_map = whole if not _actions(query, results.horizon) else find_map(results, frame, query)
+            if query_map is not None:
+                maps[place, number] = query_map.values
     arrays: Arrays = {"noise_floor": (("frame",), floors), "suffix_noise_floor": (("frame", "query"), query_floors)}
     if dims:
         arrays |= {
@@ -177,27 +177,27 @@ def _read_words(results: Results, frames: Sequence[int], queries: Queries) -> Ar
 def _read_pieces(results: Results, frames: Sequence[int]) -> Array:
     pieces = np.full((len(frames), results.tokens), "", object)
     for place, frame in enumerate(frames):
-        own = results.pieces(frame)[: results.tokens]
-        pieces[place, : len(own)] = own
+        frame_pieces = results.pieces(frame)[: results.tokens]
+        pieces[place, : len(frame_pieces)] = frame_pieces
     return pieces.astype(str)
 
 
 def _gather_targets(results: Results, frames: Sequence[int]) -> _Targets:
     by_frame = []
     for frame in frames:
-        own: dict[tuple[str, str, str], tuple[TargetEffect, Effects]] = {}
+        target_by_key: dict[tuple[str, str, str], tuple[TargetEffect, Effects]] = {}
         for effects in results.effects:
             for target in effects.target_effects(frame):
-                own.setdefault((target.kind, target.name, target.phrase), (target, effects))
-        by_frame.append(own)
-    return _Targets(tuple(dict.fromkeys(key for own in by_frame for key in own)), tuple(by_frame))
+                target_by_key.setdefault((target.kind, target.name, target.phrase), (target, effects))
+        by_frame.append(target_by_key)
+    return _Targets(tuple(dict.fromkeys(key for target_by_key in by_frame for key in target_by_key)), tuple(by_frame))
 
 
 def _read_targets(results: Results, frames: Sequence[int], queries: Queries) -> Arrays:
     targets = _gather_targets(results, frames)
     if not targets.keys:
         return {}
-    controls = max(target.controls.size for own in targets.by_frame for target, _ in own.values())
+    controls = max(target.controls.size for target_by_key in targets.by_frame for target, _ in target_by_key.values())
     lead, count = (len(frames), len(targets.keys)), _count(queries)
     patches = np.zeros((*lead, len(results.cameras), *results.grid.shape), bool)
     effects, control_effects = np.full(lead, np.nan), np.full((*lead, controls), np.nan)
@@ -205,11 +205,11 @@ def _read_targets(results: Results, frames: Sequence[int], queries: Queries) -> 
     of_dim = np.full((*lead, len(dims)), np.nan)
     by_query = np.full((len(frames), count, len(targets.keys)), np.nan)
     control_by_query = np.full((*by_query.shape, controls), np.nan)
-    for place, own in enumerate(targets.by_frame):
+    for place, target_by_key in enumerate(targets.by_frame):
         for number, key in enumerate(targets.keys):
-            if key not in own:
+            if key not in target_by_key:
                 continue
-            target, source = own[key]
+            target, source = target_by_key[key]
             for axis, dim in enumerate(dims):
                 if target.model_change is not None and dim < target.model_change.shape[1]:
                     change = root_mean_square(target.model_change[:, dim])
@@ -241,15 +241,20 @@ def _read_targets(results: Results, frames: Sequence[int], queries: Queries) -> 
 def _read_changes(targets: _Targets, controls: int) -> Arrays:
     """Return the actions of the untouched calls and their changes, robot units; none where no file holds them."""
     lead = len(targets.by_frame), len(targets.keys)
-    known = [target.change.shape for own in targets.by_frame for target, _ in own.values() if target.change is not None]
-    if not known:
+    shapes = [
+        target.change.shape
+        for target_by_key in targets.by_frame
+        for target, _ in target_by_key.values()
+        if target.change is not None
+    ]
+    if not shapes:
         return {}
-    shape = known[0]
+    shape = shapes[0]
     actions, changes = np.full((lead[0], *shape), np.nan, np.float32), np.full((*lead, *shape), np.nan, np.float32)
     of_controls = np.full((*lead, controls, *shape), np.nan, np.float32)
-    for place, own in enumerate(targets.by_frame):
+    for place, target_by_key in enumerate(targets.by_frame):
         for number, key in enumerate(targets.keys):
-            target = own[key][0] if key in own else None
+            target = target_by_key[key][0] if key in target_by_key else None
             if target is None or target.change is None:
                 continue
             changes[place, number] = target.change
@@ -278,10 +283,12 @@ def _read_relevances(results: Results, frames: Sequence[int], queries: Queries) 
     agreements = {name: np.full(lead, np.nan, np.float32) for name in ("gradient", "relevance")}
     whole = Query("text", (0,))
     for place, frame in enumerate(frames):
-        own = queries[place] if queries else ()
+        frame_queries = queries[place] if queries else ()
         for axis, dim in enumerate(dims):
             targets = [(whole, chunk[place], text[place])]
-            targets += [(query, maps[place, number], words[place, number]) for number, query in enumerate(own)]
+            targets += [
+                (query, maps[place, number], words[place, number]) for number, query in enumerate(frame_queries)
+            ]
             for query, to_patches, to_text in targets:
                 gradient_map = find_map(results, frame, query, "gradient", dim)
                 if gradient_map is not None:

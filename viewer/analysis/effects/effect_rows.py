@@ -101,8 +101,8 @@ def read_map_columns(
     shape = len(results.cameras), *results.grid.shape
     columns = {}
     for measure in measures:
-        own = find_map(results, frame, query, measure, dim)
-        columns[measure] = (np.full(shape, np.nan, np.float32) if own is None else own.values).ravel()
+        effect_map = find_map(results, frame, query, measure, dim)
+        columns[measure] = (np.full(shape, np.nan, np.float32) if effect_map is None else effect_map.values).ravel()
     return columns
 
 
@@ -170,8 +170,8 @@ def _add_targets(lines: _Lines, results: Results, frame: int, query: Query, dims
             for dim in dims:
                 values = _of_target(target, actions) if dim is None else _of_target_dim(effects, frame, target, dim)
                 if values:
-                    what, method = f"target {target.kind}", target.phrase
-                    lines.add(1, what=what, name=target.name, method=method, dim=_name_dim(dim), **values)
+                    row_kind, method = f"target {target.kind}", target.phrase
+                    lines.add(1, what=row_kind, name=target.name, method=method, dim=_name_dim(dim), **values)
 
 
 def _of_target(target: TargetEffect, actions: tuple[int, ...]) -> dict[str, object]:

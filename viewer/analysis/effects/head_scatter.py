@@ -30,10 +30,10 @@ class HeadScatter:
 
     def points(self) -> list[tuple[int, int, float, float]]:
         """Return layer and head, as places on the axes of the file, and both values of each head that has them."""
-        both = np.isfinite(self.xs) & np.isfinite(self.ys)
+        is_finite = np.isfinite(self.xs) & np.isfinite(self.ys)
         return [
             (int(layer), int(head), float(self.xs[layer, head]), float(self.ys[layer, head]))
-            for layer, head in np.argwhere(both)
+            for layer, head in np.argwhere(is_finite)
         ]
 
 

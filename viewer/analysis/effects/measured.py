@@ -41,18 +41,18 @@ def find_map_unavailable_reason(results: Results, frame: int, measure: str = "ef
         dims = () if dim is None else find_dims(results, frame, measure)
         if dim is None or dim in dims:
             return ""
-        what = "gradient" if measure == "gradient" else "effect map"
-        have = f"those of {name_dims(dims)}" if dims else "that of all dimensions together"
-        return f"frame {frame} has no {what} of action dimension {dim}, but {have}"
-    how = HOW_TO_MAP[measure].format(name=results.path.name, frame=frame)
+        noun = "gradient" if measure == "gradient" else "effect map"
+        available = f"those of {name_dims(dims)}" if dims else "that of all dimensions together"
+        return f"frame {frame} has no {noun} of action dimension {dim}, but {available}"
+    instruction = HOW_TO_MAP[measure].format(name=results.path.name, frame=frame)
     mapped = measured_frames(results, measure)
     left_out = "".join(f" ({sentence.partition('. ')[0]})" for sentence in results.effects_left_out[:1])
     if measure == "gradient":
-        return f"frame {frame} has no gradients{left_out}; {how}"
+        return f"frame {frame} has no gradients{left_out}; {instruction}"
     if mapped:
-        have = f"{name_frames(mapped)} {'have' if len(mapped) > 1 else 'has'} one"
-        return f"frame {frame} has no effect map, {have}; {how}"
-    return f"there is no effect map of this file{left_out}; {how}"
+        available = f"{name_frames(mapped)} {'have' if len(mapped) > 1 else 'has'} one"
+        return f"frame {frame} has no effect map, {available}; {instruction}"
+    return f"there is no effect map of this file{left_out}; {instruction}"
 
 
 def find_dims(results: Results, frame: int, measure: str) -> tuple[int, ...]:
@@ -118,7 +118,7 @@ def name_actions(query: Query) -> tuple[str, str]:
     return f"actions {format_numbers(query.items)}", "move"
 
 
-def describe_target(target: TargetEffect, query: Query, *, what: str = "these patches") -> tuple[str, str]:
+def describe_target(target: TargetEffect, query: Query, *, removed: str = "these patches") -> tuple[str, str]:
     """Return who moves, and how far beside the controls, without a full stop.
 
     `action 7`, moves 4.1 × the noise when these patches are hidden from the actions (random areas of the same
@@ -130,8 +130,8 @@ def describe_target(target: TargetEffect, query: Query, *, what: str = "these pa
     if actions and target.controls.size and not comparison.controls.size:
         # The file has controls of the whole chunk alone.
         comparison, who, verb = target.compare_with_noise(), "the chunk", "moves"
-    are = "are" if what.endswith("s") else "is"
-    sentence = f"{verb} {format_multiple(comparison.multiple)} the noise when {what} {are} {target.phrase}"
+    are = "are" if removed.endswith("s") else "is"
+    sentence = f"{verb} {format_multiple(comparison.multiple)} the noise when {removed} {are} {target.phrase}"
     if comparison.controls.size:
         median, count = format_multiple(comparison.median), len(comparison.controls)
         sentence += f" (random areas of the same shape: {median} (median), {comparison.smaller} of {count} smaller)"
@@ -150,11 +150,11 @@ def describe_map(results: Results, view: ViewState, effect_map: EffectMap) -> tu
     single = _name_removed(effect_map)
     if not largest:
         return f"{verb} by no finite number when {single} is {effect_map.method.phrase}", ""
-    most, own = format_multiple(float(np.nanmax(effect_map.values))), "its" if effect_map.dims else "the"
+    most, whose = format_multiple(float(np.nanmax(effect_map.values))), "its" if effect_map.dims else "the"
     more = " more" if effect_map.method.is_regressed else ""
     if np.isfinite(effect_map.explained):
         largest += f" · the map predicts {100 * effect_map.explained:.0f} % of the variance of masks left out of it"
-    return f"{verb} up to {most} {own} noise{more} when {single} is {effect_map.method.phrase}", largest
+    return f"{verb} up to {most} {whose} noise{more} when {single} is {effect_map.method.phrase}", largest
 
 
 def describe_maps(view: ViewState, effect_map: EffectMap) -> str:
@@ -163,8 +163,8 @@ def describe_maps(view: ViewState, effect_map: EffectMap) -> str:
     if effect_map.is_gradient and effect_map.dims is not None:
         take = "takes" if verb == "moves" else "take"
         which = name_dims(effect_map.dims) + (" (mean)" if len(effect_map.dims) > 1 else "")
-        how = "attention × gradient, positive parts, Chefer et al. 2021"
-        return f"{take} from these patches what raises {which} of the actions ({how})"
+        method = "attention × gradient, positive parts, Chefer et al. 2021"
+        return f"{take} from these patches what raises {which} of the actions ({method})"
     more = " more" if effect_map.method.is_regressed else ""
     removed = f"{_name_removed(effect_map)} is {effect_map.method.phrase}"
     return f"{verb} by these multiples of each frame’s noise{more} when {removed}"
@@ -251,5 +251,5 @@ def describe_file(effects: Effects) -> str:
             parts.append(f"{number} {kind}{'s' * (number != 1)}")
     if effects.has("heads/effect"):
         parts.append("every head")
-    what = ", ".join(parts) if parts else "nothing that can be shown"
-    return f"Effects of {name_file(effects)} on {where}: {what}."
+    contents = ", ".join(parts) if parts else "nothing that can be shown"
+    return f"Effects of {name_file(effects)} on {where}: {contents}."

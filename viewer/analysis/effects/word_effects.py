@@ -72,11 +72,11 @@ def _read(results: Results, effects: Effects, frame: int, actions: tuple[int, ..
     mapped = effects.word_effects(frame, actions)
     tokens = np.full(results.tokens, np.nan, np.float32) if mapped is None else mapped.copy()
     for target in effects.target_effects(frame):
-        own = list(target.tokens)
+        indices = list(target.tokens)
         # Of several words, or of one in several places, it is not the effect of one chip.
         is_one = target.kind == "word" and any(chip.tokens == target.tokens for chip in chips)
-        if is_one and not np.isfinite(tokens[own]).any():
-            tokens[own] = target.compare_with_noise(actions).multiple
+        if is_one and not np.isfinite(tokens[indices]).any():
+            tokens[indices] = target.compare_with_noise(actions).multiple
     words = np.array([tokens[chip.tokens[0]] if chip.tokens else np.nan for chip in chips], np.float32)
     if not np.isfinite(words).any():
         return None

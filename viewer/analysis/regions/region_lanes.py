@@ -42,12 +42,12 @@ def build_lane(region: NamedPatches, cameras: Sequence[str], along: Sequence[int
     )
 
 
-def _build_camera(name: str, known: CameraPatches | None, along: Sequence[int]) -> CameraLane:
-    if known is None:
+def _build_camera(name: str, patches: CameraPatches | None, along: Sequence[int]) -> CameraLane:
+    if patches is None:
         return CameraLane(name, (), (), ())
-    places = [moment for moment, frame in enumerate(along) if frame in known.cells]
-    untracked = tuple(moment for moment in places if known.origins[along[moment]] != "tracked")
-    stops = tuple(moment for moment, frame in enumerate(along) if frame in known.stops)
+    places = [moment for moment, frame in enumerate(along) if frame in patches.cells]
+    untracked = tuple(moment for moment in places if patches.origins[along[moment]] != "tracked")
+    stops = tuple(moment for moment, frame in enumerate(along) if frame in patches.stops)
     return CameraLane(name, tuple(find_ranges(places)), untracked, stops)
 
 
@@ -55,12 +55,12 @@ def describe_place(region: NamedPatches, cameras: Sequence[str], frame: int) -> 
     """Return `duck: drawn in exterior, not known in wrist (lost: it leaves the picture)` of a frame."""
     parts = []
     for name in cameras:
-        known = region.cameras.get(name)
-        if known is not None and frame in known.cells:
-            where = "" if known.cells[frame] else ", in no patch"
-            parts.append(f"{known.origins[frame]} in {name}{where}")
-        elif known is not None and frame in known.stops:
-            parts.append(f"lost in {name} ({known.stops[frame]})")
+        patches = region.cameras.get(name)
+        if patches is not None and frame in patches.cells:
+            where = "" if patches.cells[frame] else ", in no patch"
+            parts.append(f"{patches.origins[frame]} in {name}{where}")
+        elif patches is not None and frame in patches.stops:
+            parts.append(f"lost in {name} ({patches.stops[frame]})")
         else:
             parts.append(f"not known in {name}")
     return clean_text(f"{region.name}: {', '.join(parts)}")

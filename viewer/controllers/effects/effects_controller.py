@@ -111,11 +111,11 @@ class EffectsController(QObject):
         """Look for the effects files of an open results file."""
         if all(results is not known for known in self._known):
             return
-        path, kept = results.path, self._kept_folder(results) / results.path.name
+        path, stored_path = results.path, self._kept_folder(results) / results.path.name
         self.worker.ask(
             purpose,
             id(results),
-            lambda _: [*find_effects_files(path), *find_effects_files(kept)],
+            lambda _: [*find_effects_files(path), *find_effects_files(stored_path)],
             lambda paths: self._add(results, paths or []),
         )
 
@@ -252,8 +252,8 @@ class EffectsController(QObject):
     def checkpoint(self) -> str:
         """The folder of the open file's policy on this machine; empty if none is known, or for the demo's."""
         results = self.session.results
-        kept = self.settings.text(self._checkpoint_key(results)) if results is not None else ""
-        return kept if kept and Path(kept).exists() else ""
+        stored_path = self.settings.text(self._checkpoint_key(results)) if results is not None else ""
+        return stored_path if stored_path and Path(stored_path).exists() else ""
 
     @staticmethod
     def _checkpoint_key(results: Results) -> str:

@@ -56,8 +56,8 @@ class EpisodeSummaries(QObject):
 
     def _listed(self) -> None:
         # All episodes, regardless of the filter: a prompt that is not known yet may match it.
-        every = range(len(self.episodes.run.episodes))
-        self._unseen = deque(number for number in every if self._key(number) not in self._read)
+        numbers = range(len(self.episodes.run.episodes))
+        self._unseen = deque(number for number in numbers if self._key(number) not in self._read)
         self._wake()
 
     def _marked(self, numbers: list[int]) -> None:

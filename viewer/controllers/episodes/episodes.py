@@ -125,7 +125,7 @@ class Episodes(QObject):
         run, statuses, self._stamp = answer
         run = self._with_summaries(run)
         if run.episodes != self.run.episodes:
-            here = None if self.current is None else self.run.episodes[self.current].file
+            current_file = None if self.current is None else self.run.episodes[self.current].file
             files = {episode.file: number for number, episode in enumerate(run.episodes)}
             self.damaged = {
                 files[self.run.episodes[number].file]: sentence
@@ -133,7 +133,7 @@ class Episodes(QObject):
                 if self.run.episodes[number].file in files
             }
             self.run, self.statuses = run, statuses
-            self.current = self.cursor = files.get(here) if here is not None else None
+            self.current = self.cursor = files.get(current_file) if current_file is not None else None
             self._arrange()
             self.listed.emit()
         else:
@@ -215,8 +215,8 @@ class Episodes(QObject):
     def beside(self, by: int) -> int | None:
         """Return the next listed episode that can be opened, after (1) or before (-1) the cursor; None at the end."""
         place = self.order.index(self.cursor) if self.cursor in self.order else (-1 if by > 0 else len(self.order))
-        rest = self.order[place + 1 :] if by > 0 else self.order[: max(place, 0)][::-1]
-        return next((number for number in rest if self.status(number).state in OPENABLE), None)
+        candidates = self.order[place + 1 :] if by > 0 else self.order[: max(place, 0)][::-1]
+        return next((number for number in candidates if self.status(number).state in OPENABLE), None)
 
     def step(self, by: int) -> None:
         """Open the next (1) or previous (-1) episode; report if there is none."""

@@ -47,9 +47,9 @@ class RegionEdit(FileEdit):
             EditLostError: The file is not as this change left it.
             UserError: It cannot be written now.
         """
-        present, wanted = (self._after, self._before) if back else (self._before, self._after)
-        if read_digest(self._path) != ("" if present is None else read_digest(present)):
-            what = "undone" if back else "done again"
-            raise EditLostError(f"Not {what}: {self._path.name} was changed since; `pi0-regions undo` takes that back.")
-        put_file(self._path, wanted)
+        expected, target = (self._after, self._before) if back else (self._before, self._after)
+        if read_digest(self._path) != ("" if expected is None else read_digest(expected)):
+            verb = "undone" if back else "done again"
+            raise EditLostError(f"Not {verb}: {self._path.name} was changed since; `pi0-regions undo` takes that back.")
+        put_file(self._path, target)
         self._note_done()

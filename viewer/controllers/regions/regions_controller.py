@@ -98,9 +98,9 @@ class RegionsController(QObject):
     def _find_path(self, results: Results | None) -> Path | None:
         if results is None or not isinstance(results.path, Path):
             return None
-        kept = self.settings.text(self._key(results))
-        if kept and Path(kept).exists():
-            return Path(kept)
+        stored_path = self.settings.text(self._key(results))
+        if stored_path and Path(stored_path).exists():
+            return Path(stored_path)
         if is_demo_file(results.path):  # part of the program
             return self._own_path(results)
         return default_path(results.path.absolute())
@@ -180,8 +180,8 @@ class RegionsController(QObject):
     def suggest_name(self) -> str:
         """Return the name that a marked region is likely to get: the last chosen one, else the word that is shown."""
         results, view = self.session.results, self.session.state
-        known = self.session.regions
-        if known is not None and self._last_name in known.regions:
+        known_patches = self.session.regions
+        if known_patches is not None and self._last_name in known_patches.regions:
             return self._last_name
         if results is None or view.query.kind != "text" or len(view.query.items) != 1:
             return ""
@@ -291,8 +291,8 @@ class RegionsController(QObject):
 
     def _take_done(self) -> None:
         """Make the changes that were read steps of undo, choose the region, and tell where tracking lost it."""
-        done, self._done = self._done, []
-        for job, edit in done:
+        ended_jobs, self._done = self._done, []
+        for job, edit in ended_jobs:
             view = self.session.state
             is_free = not view.region or bool(view.region_name) or view.region == self._marked
             self.session.take_edit(edit, **({"region_name": job.name} if job.name and is_free else {}))
@@ -302,8 +302,8 @@ class RegionsController(QObject):
                 self._tell_stops(job)
 
     def _tell_stops(self, job: RegionsJob) -> None:
-        known = self.session.regions
-        region = None if known is None else known.regions.get(job.name)
+        known_patches = self.session.regions
+        region = None if known_patches is None else known_patches.regions.get(job.name)
         if region is None:
             return
         stops = [f"in {camera} at frame {frame}: {why}" for frame, camera, why in region.stops]
@@ -317,8 +317,8 @@ class RegionsController(QObject):
 
     def go_to_stop(self) -> None:
         """Show the next frame at which tracking lost the chosen region, or the first region with one."""
-        known, view = self.session.regions, self.session.state
-        regions = [] if known is None else list(known.regions.values())
+        known_patches, view = self.session.regions, self.session.state
+        regions = [] if known_patches is None else list(known_patches.regions.values())
         chosen = [
             known_region for known_region in regions if known_region.name == (view.region_name or self._last_name)
         ]

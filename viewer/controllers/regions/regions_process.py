@@ -40,8 +40,8 @@ class RegionsJob(NamedTuple):
 
     def arguments(self) -> list[str]:
         """Return the arguments of pi0-regions."""
-        kept = ["--regions", str(self.path), *self.options, "--progress-lines"]
-        return [self.verb, str(self.results), *kept, "--", *self.words]
+        options = ["--regions", str(self.path), *self.options, "--progress-lines"]
+        return [self.verb, str(self.results), *options, "--", *self.words]
 
 
 class RegionsProcess(QObject):

@@ -23,10 +23,10 @@ class ViewHistory:
         self._past = [*self._past, view][-MOST_PAST:]
         self._future = []
 
-    def travel(self, here: RunView, *, back: bool) -> RunView | None:
-        """Return the view before (or after) `here`, and remember `here` for the way back; None at the end."""
+    def travel(self, current: RunView, *, back: bool) -> RunView | None:
+        """Return the view before (or after) `current`, and remember `current` for the way back; None at the end."""
         source, target = (self._past, self._future) if back else (self._future, self._past)
         if not source:
             return None
-        target.append(here)
+        target.append(current)
         return source.pop()

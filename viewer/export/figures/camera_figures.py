@@ -58,10 +58,10 @@ class CameraCell:
         line = QRectF(box.left(), box.top() - TITLE_HEIGHT, box.width(), TITLE_HEIGHT - 4)
         width = text_layout.draw_line(painter, line, self.title, colors.text, 12, bold=True) if self.title else -8.0
         if self.note:
-            rest = line.adjusted(width + 8, 0, 0, 0)
-            has_room = text_layout.text_width(self.note, 12) <= rest.width()
+            note_line = line.adjusted(width + 8, 0, 0, 0)
+            has_room = text_layout.text_width(self.note, 12) <= note_line.width()
             note = self.note if has_room else self.note.partition(" of ")[0].partition(" on ")[0]
-            text_layout.draw_line(painter, rest, note, colors.accent_text, 12)
+            text_layout.draw_line(painter, note_line, note, colors.accent_text, 12)
         if self.values is not None and self.scale is not None:
             self.painter.paint_map(painter, box, self.camera, self.view, self.values, self.scale)
         else:

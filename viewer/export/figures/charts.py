@@ -125,8 +125,8 @@ def describe_scores(source: ExportSource, view: ViewState) -> Caption:
     if score.needs_region:
         name = f"{clean_text(view.region_name)}: " if view.region_name else ""
         details.append(name + describe_region(source.results, view.region))
-    how = describe_source(source.results, view.frame, view.query, view.score)
-    return replace(caption, details=" · ".join([*details, how] if how else details))
+    origin = describe_source(source.results, view.frame, view.query, view.score)
+    return replace(caption, details=" · ".join([*details, origin] if origin else details))
 
 
 def describe_region(results: Results, region: tuple[Cell, ...]) -> str:
@@ -201,11 +201,11 @@ class CurveChart:
                      self.height - self.TOP - self.BOTTOM)  # fmt: skip
         values = np.nan_to_num(self.curves.values)
         starts = [*self.curves.starts, len(values)]
-        kept = self._find_drawn_groups()
+        groups = self._find_drawn_groups()
         y_axis, x_axis = self.find_axes()
         self._paint_axes(painter, box, y_axis, x_axis)
         ends = []
-        for group in reversed(kept):
+        for group in reversed(groups):
             name = self.curves.names[group]
             ink = theme.color(theme.group_color("exterior bars" if name == "bars" else name, self.cameras))
             across, down = x_axis.place(self._places()), y_axis.place(values[:, group])

@@ -71,14 +71,14 @@ def choose_frames(
     dim = view.dim if arguments.dim is None else arguments.dim
     number = dim if isinstance(dim, int) else None
     reasons = {frame: find_map_unavailable_reason(results, frame, measure, number) for frame in frames}
-    kept = tuple(frame for frame in frames if not reasons[frame])
-    if not kept or (over != "frames" and len(kept) < len(frames)):
+    chosen = tuple(frame for frame in frames if not reasons[frame])
+    if not chosen or (over != "frames" and len(chosen) < len(frames)):
         reason = next(reason for reason in reasons.values() if reason)
         raise UserError(f"{reason[:1].upper()}{reason[1:]}; or take --measure weight.")
-    if len(kept) == len(frames):
+    if len(chosen) == len(frames):
         return frames, ()
-    what = "gradients" if measure == "gradient" else "effect map"
-    return kept, (_describe_left_out(len(frames) - len(kept), len(frames), what),)
+    noun = "gradients" if measure == "gradient" else "effect map"
+    return chosen, (_describe_left_out(len(frames) - len(chosen), len(frames), noun),)
 
 
 def unlock_other_unit(view: ViewState, arguments: ExportArguments, over: str) -> ViewState:
@@ -102,9 +102,9 @@ def check_subtracted(source: ExportSource, view: ViewState) -> None:
         raise UserError(f"There is nothing to subtract from {results.path.name}: {reason}; or take --measure weight.")
 
 
-def _describe_left_out(count: int, total: int, what: str) -> str:
+def _describe_left_out(count: int, total: int, noun: str) -> str:
     are, have = ("is", "has") if count == 1 else ("are", "have")
-    return f"{count} of {total} frames {are} left out, which {have} no {what}."
+    return f"{count} of {total} frames {are} left out, which {have} no {noun}."
 
 
 def _choose_measured_frames(
@@ -113,17 +113,17 @@ def _choose_measured_frames(
     measured = find_measured_frames(results)
     if measured and arguments.view is None and not arguments.frames:
         return measured, ()
-    kept = tuple(frame for frame in frames if frame in measured)
-    if not kept:
+    chosen = tuple(frame for frame in frames if frame in measured)
+    if not chosen:
         whose = f"frame {frames[0]}" if len(frames) == 1 else f"any of the {len(frames)} frames"
-        have = f", but of {name_frames(measured)}" if measured else ""
+        available = f", but of {name_frames(measured)}" if measured else ""
         left_out = "".join(f" ({sentence.partition('. ')[0]})" for sentence in results.effects_left_out[:1])
         raise NoEffectsError(
-            f"There are no effects of {whose}{have}{left_out}; “pi0-capture effects {results.path.name} --frames "
+            f"There are no effects of {whose}{available}{left_out}; “pi0-capture effects {results.path.name} --frames "
             f"{frames[0]} --map 2” measures them{', or name other --frames' if measured else ''}."
         )
-    missing = len(frames) - len(kept)
-    return kept, ((_describe_left_out(missing, len(frames), "effects"),) if missing else ())
+    missing = len(frames) - len(chosen)
+    return chosen, ((_describe_left_out(missing, len(frames), "effects"),) if missing else ())
 
 
 def choose_dim_of_table(results: Results, arguments: ExportArguments, frames: tuple[int, ...]) -> int | None:
@@ -142,9 +142,9 @@ def choose_dim_of_table(results: Results, arguments: ExportArguments, frames: tu
     measured_dims = {dim for frame in frames for dim in find_measured_dims(results, frame)}
     measured_dims |= {dim for frame in frames for dim in find_dims(results, frame, "gradient")}
     if arguments.dim not in measured_dims:
-        have = (
+        available = (
             f"those of {name_dims(tuple(sorted(measured_dims)))}" if measured_dims else "none of any single dimension"
         )
-        raise UserError(f"There are no effects or gradients of action dimension {arguments.dim}, but {have}; name "
+        raise UserError(f"There are no effects or gradients of action dimension {arguments.dim}, but {available}; name "
                         "another --dim, or all.")  # fmt: skip
     return arguments.dim

@@ -284,5 +284,5 @@ def describe_frames(results: Results, series: QuerySeries) -> str:
 
 def set_scale_text(caption: Caption, text: str) -> Caption:
     """Return the caption with other words about the colour scale, or without any."""
-    kept = [part for part in caption.details.split(" · ") if "scale" not in part]
-    return replace(caption, details=" · ".join([*kept, text] if text else kept))
+    details = [part for part in caption.details.split(" · ") if "scale" not in part]
+    return replace(caption, details=" · ".join([*details, text] if text else details))

@@ -128,12 +128,12 @@ def _name_series(results: Results, series: QuerySeries) -> list[str]:
 def _name_steps(results: Results, request: ExportRequest, view: ViewState) -> list[str]:
     if not results.steps:
         return []
-    every = tuple(range(len(results.steps)))
+    all_steps = tuple(range(len(results.steps)))
     if "step" in request.figure_axes:
-        return [_list("step", [results.steps[step] for step in request.steps])] if request.steps != every else []
+        return [_list("step", [results.steps[step] for step in request.steps])] if request.steps != all_steps else []
     if request.kind == "atlas" and "steps" in find_score(view.score).needs and not view.thumbnails:
         return []  # of all steps
-    return [f"step{results.steps[view.step]}"] if len(request.steps) > 1 or view.step != every[-1] else []
+    return [f"step{results.steps[view.step]}"] if len(request.steps) > 1 or view.step != all_steps[-1] else []
 
 
 def _name_layers(results: Results, request: ExportRequest) -> list[str]:

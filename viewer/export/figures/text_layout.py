@@ -120,5 +120,5 @@ def wrap_runs(runs: Sequence[TextRun], width: float) -> Paragraph:
         if piece:
             lines[-1].append((start, replace(run, text=piece)))
             x = start + text_width(piece, run.pixels, bold=run.bold)
-    kept = tuple(tuple(line) for line in lines if line)
-    return Paragraph(kept, max((round(run.pixels * 1.5) for run in runs), default=0))
+    filled_lines = tuple(tuple(line) for line in lines if line)
+    return Paragraph(filled_lines, max((round(run.pixels * 1.5) for run in runs), default=0))

@@ -108,10 +108,10 @@ def _describe(source: ExportSource, view: ViewState, wall: HeadsWall) -> Caption
     layer = results.layers[view.layer]
     which = f"the best {count} heads of all layers" if view.wall == "best" else f"layer {layer}, its {count} heads"
     caption = describe_view(source, replace(view, compare="off"))
-    kept = [part for part in caption.details.split(" · ") if part.startswith(("raw", "weight", "times", "without"))]
-    parts = [f"{which}, sorted by {score.title}", *kept]
-    if how := describe_source(results, view.frame, view.query, view.score):
-        parts.insert(1, how)
+    details = [part for part in caption.details.split(" · ") if part.startswith(("raw", "weight", "times", "without"))]
+    parts = [f"{which}, sorted by {score.title}", *details]
+    if origin := describe_source(results, view.frame, view.query, view.score):
+        parts.insert(1, origin)
     if score.needs_region:
         parts.append(describe_region(results, view.region))
     return replace(caption, details=" · ".join([*parts, describe_wall_scale(wall, view)]))

@@ -73,6 +73,6 @@ def _spell(column: Column) -> list[npt.NDArray[np.uint8] | int]:
 @lru_cache(1024, typed=True)
 def quote_cell(value: object) -> str:
     """Return a cell of CSV, in quotation marks where it needs them; see `csv_cell`."""
-    made = io.StringIO()
-    csv.writer(made, lineterminator="").writerow([csv_cell(value), ""])
-    return made.getvalue().removesuffix(",")
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow([csv_cell(value), ""])
+    return buffer.getvalue().removesuffix(",")

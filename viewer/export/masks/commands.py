@@ -171,9 +171,9 @@ def describe_masks(masks: CameraMasks, frames: int) -> str:
         mask_frames = [frame for frame in masks.frames() if masks.origins[frame] == origin]
         if mask_frames:
             parts.append(f"{origin} in {format_numbers(mask_frames)}")
-    known = f"known in {len(masks)} of {frames} frames" + (f" ({'; '.join(parts)})" if parts else "")
+    coverage = f"known in {len(masks)} of {frames} frames" + (f" ({'; '.join(parts)})" if parts else "")
     stops = [f"stopped at frame {frame}: {reason}" for frame, reason in sorted(masks.stops.items())]
-    return "; ".join([known, *stops]) + "."
+    return "; ".join([coverage, *stops]) + "."
 
 
 def export(regions: RegionSet, arguments: RegionsArguments) -> Iterator[str]:
@@ -197,6 +197,6 @@ def parse_frames(text: str, results: Results) -> tuple[int, int]:
 def find_region(regions: RegionSet, name: str) -> Region:
     """Return the region of a name; UserError if there is none."""
     if name not in regions.regions:
-        known = ", ".join(regions.regions) or "none yet"
-        raise UserError(f"There is no region {clean_text(name)[:60]}; the file of regions has {known}.")
+        names = ", ".join(regions.regions) or "none yet"
+        raise UserError(f"There is no region {clean_text(name)[:60]}; the file of regions has {names}.")
     return regions.regions[name]

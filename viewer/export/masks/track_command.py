@@ -124,9 +124,9 @@ def _track_camera(
                 reached[tracked.frame] = tracked
         is_complete = True
     finally:
-        gone = range(first, last + 1) if is_complete else list(reached)
-        masks.remove([frame for frame in gone if masks.origins.get(frame) == "tracked"])
-        masks.stops = {frame: reason for frame, reason in masks.stops.items() if frame not in gone}
+        replaced = range(first, last + 1) if is_complete else list(reached)
+        masks.remove([frame for frame in replaced if masks.origins.get(frame) == "tracked"])
+        masks.stops = {frame: reason for frame, reason in masks.stops.items() if frame not in replaced}
         for frame, tracked in reached.items():
             if tracked.mask is None:
                 masks.stops[frame] = tracked.reason

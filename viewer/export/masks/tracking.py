@@ -184,14 +184,14 @@ class _Tracker:
             "maxLevel": 3,
             "criteria": (self._cv2.TERM_CRITERIA_EPS | self._cv2.TERM_CRITERIA_COUNT, 20, 0.03),
         }
-        there, is_found, _ = self._cv2.calcOpticalFlowPyrLK(one, other, points, None, **flow)
-        back, seen_back, _ = self._cv2.calcOpticalFlowPyrLK(other, one, there, None, **flow)
+        moved_points, is_found, _ = self._cv2.calcOpticalFlowPyrLK(one, other, points, None, **flow)
+        back, seen_back, _ = self._cv2.calcOpticalFlowPyrLK(other, one, moved_points, None, **flow)
         error = np.linalg.norm(back - points, axis=1)
         returned = (is_found.ravel() > 0) & (seen_back.ravel() > 0) & (error < self._unit)
         if returned.sum() < FEWEST_POINTS:
             return None
         matrix, inliers = self._cv2.estimateAffinePartial2D(
-            points[returned], there[returned], method=self._cv2.RANSAC, ransacReprojThreshold=1.5 * self._unit
+            points[returned], moved_points[returned], method=self._cv2.RANSAC, ransacReprojThreshold=1.5 * self._unit
         )
         if matrix is None or inliers.sum() < max(FEWEST_POINTS, LEAST_AGREEMENT * len(points)):
             return None

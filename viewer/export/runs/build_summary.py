@@ -90,8 +90,10 @@ class SummaryBuilder:
 
     def is_current(self, file: str, stamp: str) -> bool:
         """Return whether the summary has an episode as it is now."""
-        known = self.list.episodes.get(file)
-        return known is not None and known.stamp == stamp and (not known.data or (self.folder / known.data).is_file())
+        listed = self.list.episodes.get(file)
+        return (
+            listed is not None and listed.stamp == stamp and (not listed.data or (self.folder / listed.data).is_file())
+        )
 
     def add(self, task: EpisodeTask, parts: EpisodeParts) -> bool:
         """Take an episode; return whether the summary on the disk was written."""

@@ -129,11 +129,11 @@ def _read(results: Results, reader: EpisodeScores, check: Callable[[], object]) 
             sums = {score.name: np.zeros(shape) for score in scores}
             counts = {score.name: np.zeros(shape, np.int32) for score in scores}
             parts_by_prompt[prompt] = PromptParts(prompt, unknown, unknown.copy(), sums, counts)
-        kept, part = parts_by_prompt[prompt], int(parts[frame])
-        kept.first[part] = frame if kept.first[part] < 0 else kept.first[part]
-        kept.last[part] = frame
+        prompt_parts, part = parts_by_prompt[prompt], int(parts[frame])
+        prompt_parts.first[part] = frame if prompt_parts.first[part] < 0 else prompt_parts.first[part]
+        prompt_parts.last[part] = frame
         for name, value in values.items():
-            _add(kept.total[name][part], kept.frames[name][part], value)
+            _add(prompt_parts.total[name][part], prompt_parts.frames[name][part], value)
     with_values = tuple(
         passed for passed in parts_by_prompt.values() if any(count.any() for count in passed.frames.values())
     )

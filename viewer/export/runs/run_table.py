@@ -101,27 +101,27 @@ def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -
     tasks = list(_resolve_shard(arguments.share).of(tasks))
     todo = [task for task in tasks if arguments.overwrite or not task.target.exists()]
     atomic_write.remove_leftovers([folder / OPTIONS_NAME, *(task.target for task in todo)])
-    done: list[EpisodeOutcome] = []
+    outcomes: list[EpisodeOutcome] = []
     present = len(tasks) - len(todo)
 
     def note(outcome: EpisodeOutcome) -> None:
-        done.append(outcome)
-        report(present + len(done), len(tasks))
+        outcomes.append(outcome)
+        report(present + len(outcomes), len(tasks))
 
     count = min(arguments.processes or count_cores(), max(len(todo), 1))
     call_in_processes(partial(_export_task, arguments), todo, count, lambda _, outcome: note(outcome))
-    missing = {outcome.name for outcome in done if not outcome.has_table}
+    missing = {outcome.name for outcome in outcomes if not outcome.has_table}
     _check_written(folder, tasks, missing)
-    reported = tuple(outcome for outcome in done if not outcome.has_table or outcome.undefined)
-    return RunExport(folder, len(done) - len(missing), present, reported)
+    reported = tuple(outcome for outcome in outcomes if not outcome.has_table or outcome.undefined)
+    return RunExport(folder, len(outcomes) - len(missing), present, reported)
 
 
 def _check_written(folder: Path, tasks: list[EpisodeTask], missing: set[str]) -> None:
     """Raise UserError where tables are gone that this call or an earlier one has written."""
-    gone = [task for task in tasks if task.name not in missing and not task.target.exists()]
-    if gone:
+    missing_tasks = [task for task in tasks if task.name not in missing and not task.target.exists()]
+    if missing_tasks:
         raise UserError(
-            f"{folder} was removed or emptied while its tables were written: {count_episodes(len(gone))} "
+            f"{folder} was removed or emptied while its tables were written: {count_episodes(len(missing_tasks))} "
             "without a table. Repeat the command."
         )
 
@@ -159,8 +159,8 @@ def _check_options(folder: Path, arguments: ExportArguments, *, has_effect_colum
     path = folder / OPTIONS_NAME
     try:
         if path.exists() and not arguments.overwrite:
-            known = json.loads(path.read_text(encoding="utf-8"))
-            if known.get("options") != options:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored.get("options") != options:
                 raise UserError(
                     f"{folder} holds tables that were made with other options; take another folder with -o, or add "
                     "--overwrite."

@@ -91,15 +91,15 @@ def _columns(episode: NumberedEpisode, place: int, step: int, *, is_whole: bool)
     layer = np.repeat(np.array(parts.layers, np.int16), parts.heads)
     head = np.tile(np.arange(parts.heads, dtype=np.int16), len(parts.layers))
     for number, prompt in zip(episode.prompts, parts.prompts, strict=True):
-        there = np.flatnonzero(prompt.first >= 0)
+        recorded = np.flatnonzero(prompt.first >= 0)
         if is_whole:
             labels, first, last = (
                 np.array([WHOLE]),
-                prompt.first[there].min(keepdims=True),
+                prompt.first[recorded].min(keepdims=True),
                 prompt.last.max(keepdims=True),
             )
         else:
-            labels, first, last = there, prompt.first[there], prompt.last[there]
+            labels, first, last = recorded, prompt.first[recorded], prompt.last[recorded]
         lines = len(labels) * cells
         columns: dict[str, npt.NDArray[Any]] = {
             "part": np.repeat(labels.astype(np.int16), cells),
@@ -112,8 +112,8 @@ def _columns(episode: NumberedEpisode, place: int, step: int, *, is_whole: bool)
         }
         for name, total in prompt.total.items():
             sums, frames = total[:, place], prompt.frames[name][:, place]
-            sums = sums.sum(0, keepdims=True) if is_whole else sums[there]
-            frames = frames.sum(0, keepdims=True) if is_whole else frames[there]
+            sums = sums.sum(0, keepdims=True) if is_whole else sums[recorded]
+            frames = frames.sum(0, keepdims=True) if is_whole else frames[recorded]
             with np.errstate(divide="ignore", invalid="ignore"):
                 columns[name] = np.where(frames > 0, sums / frames, np.nan).astype(np.float32).ravel()
             columns[f"{name} frames"] = frames.astype(np.int32).ravel()
@@ -174,10 +174,10 @@ def _describe(schema: Any, moments: dict[str, Any] | None) -> Any:
     return pyarrow.schema(fields, {"generator": f"pi0-export {__version__}", **listed})
 
 
-def merge_data(sources: Sequence[Path], kept: Collection[int], target: Path) -> None:
+def merge_data(sources: Sequence[Path], episode_numbers: Collection[int], target: Path) -> None:
     """Write the rows of some episodes in several files to one file, in the order of `write_data`.
 
-    `kept` are the numbers of the episodes; rows of others are left out.
+    `episode_numbers` are the numbers of the episodes; rows of others are left out.
 
     Raises:
         UserError: A file cannot be read, or the new one cannot be written.
@@ -186,7 +186,7 @@ def merge_data(sources: Sequence[Path], kept: Collection[int], target: Path) -> 
     import pyarrow.compute as compute
     import pyarrow.parquet
 
-    numbers = pyarrow.array(sorted(kept), pyarrow.int32())
+    numbers = pyarrow.array(sorted(episode_numbers), pyarrow.int32())
     try:
         files = [pyarrow.parquet.ParquetFile(path) for path in sources]
         groups = [(file, group) for file in files for group in range(file.num_row_groups)]

@@ -70,9 +70,9 @@ class RegionOutlines:
             if name != chosen:
                 picture_overlay.paint_outline(painter, place, path, ratio, color)
         marked = region_path(view.region if drawn is None else drawn, self.camera, grid)
-        own = next((color for name, color, _ in named if name == chosen), None)
-        if marked is not None and own is not None:
-            picture_overlay.paint_outline(painter, place, marked, ratio, own, is_chosen=True)
+        chosen_color = next((color for name, color, _ in named if name == chosen), None)
+        if marked is not None and chosen_color is not None:
+            picture_overlay.paint_outline(painter, place, marked, ratio, chosen_color, is_chosen=True)
         elif marked is not None:
             picture_overlay.paint_region(painter, place, marked, ratio)
         for name, color, path in named:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 def find_points(curve: RunCurve) -> npt.NDArray[np.intp]:
     """Return the parts in which any group has a value: episodes of few frames have none in some."""
-    every = np.stack([group.mean for group in curve.groups])
-    return np.flatnonzero(np.isfinite(every).any(0))
+    means = np.stack([group.mean for group in curve.groups])
+    return np.flatnonzero(np.isfinite(means).any(0))
 
 
 def make_curve_chart(curve: RunCurve, *, is_log: bool = False) -> LineChart:

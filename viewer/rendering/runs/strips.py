@@ -35,8 +35,8 @@ def make_strips(atlas: RunAtlas, distribution: Distribution) -> tuple[StripGroup
 
 def make_strip_axis(atlas: RunAtlas, strips: tuple[StripGroup, ...]) -> Axis:
     """Return the axis of all values of some strips, in the score's unit."""
-    every: list[Doubles] = [np.array([strip.mean, strip.low, strip.high]) for strip in strips]
+    intervals: list[Doubles] = [np.array([strip.mean, strip.low, strip.high]) for strip in strips]
     score = find_score(atlas.query.score)
-    axis = make_value_axis(np.concatenate([*every, *(strip.values for strip in strips)]))
+    axis = make_value_axis(np.concatenate([*intervals, *(strip.values for strip in strips)]))
     unit = "%" if score.unit in {"%", "yes or no"} else ""
     return Axis(axis.low, axis.high, factor=factor_of(score), unit=unit)

@@ -78,10 +78,10 @@ class Button(QAbstractButton):
             drawing.fill(painter, box, theme.color(colors.raised))
         inner = box.adjusted(4, 0, -4, 0)
         if self.hint:
-            both = drawing.width_of(self.text(), pixels) + 6 + drawing.width_of(self.hint, 12)
-            left = box.center().x() - both / 2
-            used = drawing.write(painter, QRectF(left, 0, both, box.height()), self.text(), color, pixels)
-            drawing.write(painter, QRectF(left + used + 6, 0, both, box.height()), self.hint, colors.secondary, 12)
+            total = drawing.width_of(self.text(), pixels) + 6 + drawing.width_of(self.hint, 12)
+            left = box.center().x() - total / 2
+            used = drawing.write(painter, QRectF(left, 0, total, box.height()), self.text(), color, pixels)
+            drawing.write(painter, QRectF(left + used + 6, 0, total, box.height()), self.hint, colors.secondary, 12)
         else:
             drawing.write(painter, inner, self.text(), color, pixels, align="centre")
         if self.hasFocus():

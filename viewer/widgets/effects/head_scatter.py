@@ -244,8 +244,8 @@ class HeadScatter(PlotPanel):
         content = self.content
         assert content is not None
         color = self.layer_colors()[head[0]]
-        both = (content.across, content.xs), (content.up, content.ys)
-        return [(color, score.title, score.format_value(float(values[head]))) for score, values in both]
+        score_values = (content.across, content.xs), (content.up, content.ys)
+        return [(color, score.title, score.format_value(float(values[head]))) for score, values in score_values]
 
     def go(self, head: tuple[int, int]) -> None:
         """Show a head."""
@@ -275,11 +275,11 @@ class HeadScatter(PlotPanel):
             return
         order = sorted(places, key=lambda head: (places[head].x(), places[head].y()))
         shown = self.session.state
-        here = (shown.layer, shown.heads[0]) if len(shown.heads) == 1 else None
-        if here not in order:
+        current = (shown.layer, shown.heads[0]) if len(shown.heads) == 1 else None
+        if current not in order:
             self.go(order[0])
             return
-        self.go(order[min(max(order.index(here) + moves[Qt.Key(event.key())], 0), len(order) - 1)])
+        self.go(order[min(max(order.index(current) + moves[Qt.Key(event.key())], 0), len(order) - 1)])
 
 
 def _name_axis(score: Score) -> str:

@@ -225,8 +225,8 @@ class ExportForm(QWidget):
     def _default_axis(self) -> str:
         """Return the axis of the window's film or curves, or the default of the kind."""
         state = self.session.state
-        own = {"film": str(state.film), "curves": str(state.curve)}.get(self.kind, OVER[self.kind][0])
-        return OVER[self.kind][0] if own == "steps" and state.query.kind == "text" else own
+        axis = {"film": str(state.film), "curves": str(state.curve)}.get(self.kind, OVER[self.kind][0])
+        return OVER[self.kind][0] if axis == "steps" and state.query.kind == "text" else axis
 
     @property
     def measure(self) -> str:
@@ -259,9 +259,9 @@ class ExportForm(QWidget):
             self.values["lines"] = "rows"
         self._disable("lines", {} if self.has_effects else {"effects": "none in this file"}, self.values["lines"])
         self._set_dims(dims)
-        wanted = self.values["measure"]
-        reason = self.unavailable_measures.get(wanted, "") if kind in KINDS_OF_ROWS["measure"] else ""
-        self.note.show_sentence(export_measures.describe_substitute(kind, wanted, reason, self.values["lines"]))
+        measure = self.values["measure"]
+        reason = self.unavailable_measures.get(measure, "") if kind in KINDS_OF_ROWS["measure"] else ""
+        self.note.show_sentence(export_measures.describe_substitute(kind, measure, reason, self.values["lines"]))
 
     def _disable(self, name: str, reasons: dict[str, str], shown: str) -> None:
         choice = self._segments[name]
@@ -307,12 +307,12 @@ class ExportForm(QWidget):
             if not self.fields[name].isModified():
                 whole = name in along or (film and name == "layers")
                 # Frames with the shown prompt, which a list of numbers cannot express.
-                own = whole and name == "frames" and self.kind in {"film", "video"}
-                chosen = "" if own else "all" if whole else self._chosen(name)
+                is_own_frames = whole and name == "frames" and self.kind in {"film", "video"}
+                chosen = "" if is_own_frames else "all" if whole else self._chosen(name)
                 if name == "frames" and self.kind == "table" and is_of_effects:
                     chosen = format_numbers(export_measures.find_table_frames(self.session), "-", ",")
                 self.fields[name].setText(chosen)
-                self.fields[name].setPlaceholderText("those of this prompt" if own else LIST)
+                self.fields[name].setPlaceholderText("those of this prompt" if is_own_frames else LIST)
 
     def _find_unavailable_ranges(self) -> dict[str, str]:
         """Return the ranges that the product cannot have, and why."""

@@ -69,10 +69,10 @@ class ExportPreview(QWidget):
         self._rest += self.process.readAllStandardOutput().data()
         while True:
             if self._header is None:
-                line, newline, rest = bytes(self._rest).partition(b"\n")
+                line, newline, remainder = bytes(self._rest).partition(b"\n")
                 if not newline:
                     return
-                self._header, self._rest = json.loads(line), bytearray(rest)
+                self._header, self._rest = json.loads(line), bytearray(remainder)
             size = self._header["size"]
             if len(self._rest) < size:
                 return
@@ -108,10 +108,10 @@ class ExportPreview(QWidget):
 
     def estimate_shape(self) -> float:
         """Return the likely width / height of the first picture: that of the last one of its kind, or of a summary."""
-        kind, _, kept = self.settings.text("export/shape").partition(" ")
+        kind, _, stored = self.settings.text("export/shape").partition(" ")
         if kind == self.form.kind:
             with contextlib.suppress(ValueError):
-                return min(max(float(kept), 0.2), 5.0)
+                return min(max(float(stored), 0.2), 5.0)
         results = self.session.results
         sizes = [results.picture_size(camera) for camera in range(len(results.cameras))] if results is not None else []
         tall = sum(lines / dots for lines, dots in sizes) or 1.0

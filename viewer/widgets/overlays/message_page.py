@@ -194,13 +194,13 @@ class MessagePage(QWidget):
 
     def show_failure(self, sentence: str, details: str, recent: Sequence[Location]) -> None:
         """Show why a file cannot be opened; the sentence after the last `; ` or the first `. ` says what to do."""
-        what, _, todo = sentence.rpartition("; ")
-        if not what:
-            what, _, todo = sentence.partition(". ")
-        todo = todo.strip()
+        reason, _, advice = sentence.rpartition("; ")
+        if not reason:
+            reason, _, advice = sentence.partition(". ")
+        advice = advice.strip()
         self._show(
             "This cannot be opened",
-            sentence if not todo else f"{what.rstrip('.')}.\n\n{todo[:1].upper()}{todo[1:]}",
+            sentence if not advice else f"{reason.rstrip('.')}.\n\n{advice[:1].upper()}{advice[1:]}",
             details,
             recent,
         )

@@ -51,10 +51,10 @@ class Overlay(QWidget):
         """Move the focus with Tab among the widgets of the sheet only."""
         focused = QApplication.focusWidget()
         start = focused if focused is not None and self.isAncestorOf(focused) else self
-        others, here = [], start.nextInFocusChain()
-        while here is not None and here is not start:
-            others.append(here)
-            here = here.nextInFocusChain()
+        others, widget = [], start.nextInFocusChain()
+        while widget is not None and widget is not start:
+            others.append(widget)
+            widget = widget.nextInFocusChain()
         # previousInFocusChain keeps the Python objects of all widgets that it returns alive for ever.
         for other in others if forward else reversed(others):
             takes = other.focusPolicy().value & Qt.FocusPolicy.TabFocus.value

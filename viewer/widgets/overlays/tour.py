@@ -55,9 +55,9 @@ class Tour(QWidget):
     def place(self) -> None:
         """Place the box above the panel of the current hint, or below it, so that it covers nothing of it."""
         window, panel = self.window(), self.panels[HINTS[self.index][0]]
-        wanted = QRect(panel.mapTo(window, QPoint(0, 0)), panel.size())
-        x = min(max(wanted.x() + min(60, wanted.width() // 4), 8), max(window.width() - self.width() - 8, 8))
-        above, below = wanted.top() - self.height() - 8, wanted.bottom() + 9
+        panel_box = QRect(panel.mapTo(window, QPoint(0, 0)), panel.size())
+        x = min(max(panel_box.x() + min(60, panel_box.width() // 4), 8), max(window.width() - self.width() - 8, 8))
+        above, below = panel_box.top() - self.height() - 8, panel_box.bottom() + 9
         if above < LEAST_TOP and below + self.height() <= window.height() - 8:
             above = below
         self.move(x, min(max(above, 8), max(window.height() - self.height() - 8, 8)))

@@ -153,8 +153,8 @@ class ActionChart(HoverPanel):
     def has_truth(self) -> bool:
         """Return whether the source has true actions of this frame."""
         predicted, truth = self._content.get("predicted"), self._content.get("truth")
-        known = predicted is not None and truth is not None and truth.shape == predicted.shape
-        return known and truth is not None and bool(np.isfinite(truth).any())
+        has_same_shape = predicted is not None and truth is not None and truth.shape == predicted.shape
+        return has_same_shape and truth is not None and bool(np.isfinite(truth).any())
 
     def charts(self) -> dict[str, list[LineChart]]:
         """Return the chart of each dimension over the chunk, and over the path; empty lists if absent."""
@@ -384,9 +384,11 @@ def _name_without(target: TargetEffect) -> str:
 
 
 def _make_chart(lines: list[Line], bands: Sequence[Band] = ()) -> LineChart:
-    every = np.concatenate([line.values for line in lines] + [ends for band in bands for ends in (band.low, band.high)])
+    values = np.concatenate(
+        [line.values for line in lines] + [ends for band in bands for ends in (band.low, band.high)]
+    )
     xs = np.arange(len(lines[0].values), dtype=np.float64)
-    return LineChart(xs, tuple(lines), make_value_axis(every), bands=tuple(bands))
+    return LineChart(xs, tuple(lines), make_value_axis(values), bands=tuple(bands))
 
 
 def _make_bands(target: TargetEffect, predicted: Values, dimension: int) -> list[Band]:

@@ -343,15 +343,15 @@ class Atlas(ZoomPanel):
             reason = self.unavailable_reason or "no head has weight to tell"
             self.session.noticed.emit(f"Heads cannot be ranked by {self._shown_score.title}: {reason}.")
             return
-        here = (shown.layer, shown.heads[0]) if len(shown.heads) == 1 else None
+        current = (shown.layer, shown.heads[0]) if len(shown.heads) == 1 else None
         ranking = (id(self.session.results), shown.frame, shown.query, shown.score, shown.region, shown.step)
-        self.go(*self._walk.step(ranking, order, here, by))
+        self.go(*self._walk.step(ranking, order, current, by))
 
     def next_score(self) -> None:
         """Select the next available score."""
-        names, gone = list(SCORES), self.reasons()
+        names, unavailable = list(SCORES), self.reasons()
         after = names.index(self.session.state.score) + 1
-        self.session.update(score=next(n for n in names[after:] + names[:after] if n not in gone))
+        self.session.update(score=next(name for name in names[after:] + names[:after] if name not in unavailable))
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         super().mousePressEvent(event)

@@ -153,8 +153,8 @@ class AxisRow(QWidget):
         if self.axis != "head" or len(state.heads) == 1:
             place, numbers = position(state, self.axis, dims.heads), self._numbers(dims)
             return format_place(numbers[place], numbers)
-        how = "mean" if state.reduce == "mean" else "max"
-        return f"{how} {format_numbers(state.heads)}" if state.heads else how
+        reduction = "mean" if state.reduce == "mean" else "max"
+        return f"{reduction} {format_numbers(state.heads)}" if state.heads else reduction
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter, colors = QPainter(self), theme.active()

@@ -186,10 +186,10 @@ class CameraPane(CameraInput):
         return self._model_to_picture() * self.picture_to_pane(area)
 
     def _model_to_picture(self) -> QTransform:
-        to_model, kept = self.to_model(), self._from_model
-        if kept is None or (kept[0] is not to_model and not np.array_equal(kept[0], to_model)):
-            kept = self._from_model = to_model, picture_overlay.from_model(to_model)
-        return kept[1]
+        to_model, cached = self.to_model(), self._from_model
+        if cached is None or (cached[0] is not to_model and not np.array_equal(cached[0], to_model)):
+            cached = self._from_model = to_model, picture_overlay.from_model(to_model)
+        return cached[1]
 
     def on_file_changed(self) -> None:
         self._content = None
@@ -352,12 +352,12 @@ class CameraPane(CameraInput):
             self.outlines.paint(painter, place, area, content.view, regions, content.results.grid, self._drag)
         pointer = self.session.pointer
         if pointer is not None and scene is not None:
-            own = pointer[0] == self.camera
+            is_own = pointer[0] == self.camera
             painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(QPen(theme.color("#FFFFFF", 1.0 if own else 0.45), 2 if own else 1))
+            painter.setPen(QPen(theme.color("#FFFFFF", 1.0 if is_own else 0.45), 2 if is_own else 1))
             painter.drawPolygon(place.map(QPolygonF(patch_rect(pointer, scene.grid))))
-            box = self.region_box(place) if own and self._drag is None else None
+            box = self.region_box(place) if is_own and self._drag is None else None
             if box is not None:
                 region_handles.paint_handles(painter, box, drawing.ratio_of(painter))
 

@@ -95,12 +95,12 @@ class ChipLines:
         chips = zip(self._flowed, self._line_of, strict=True)
         return next((line for chip, line in chips if chip.kind == "text" and chip.item == item), None)
 
-    def neighbour(self, here: int, *, down: bool) -> int:
+    def neighbour(self, index: int, *, down: bool) -> int:
         """Return the index of the chip above or below a chip, visible or not; the chip itself where there is none."""
         rows = [
             line + (self.count["text"] if chip.kind == "action" else 0)
             for chip, line in zip(self._flowed, self._line_of, strict=True)
         ]
-        row, middle = rows[here] + (1 if down else -1), self._flowed[here].box.center().x()
+        row, middle = rows[index] + (1 if down else -1), self._flowed[index].box.center().x()
         near = [(abs(self._flowed[n].box.center().x() - middle), n) for n, other in enumerate(rows) if other == row]
-        return min(near)[1] if near else here
+        return min(near)[1] if near else index

@@ -80,10 +80,10 @@ def _fills(name: str, ground: str) -> list[QColor]:
 
 
 @lru_cache(maxsize=64)
-def _inks(name: str, ground: str, own: str) -> list[str]:
-    """Return a readable text colour for each chip colour: `own`, that of the role, while it is readable."""
+def _inks(name: str, ground: str, role_ink: str) -> list[str]:
+    """Return a readable text colour for each chip colour: `role_ink`, that of the role, while it is readable."""
     return [
-        next((ink for ink in (own, *INKS) if drawing.contrast(int(ink[1:], 16), word) >= READABLE), INKS[-1])
+        next((ink for ink in (role_ink, *INKS) if drawing.contrast(int(ink[1:], 16), word) >= READABLE), INKS[-1])
         for word in colours(name, ground)
     ]
 
@@ -137,11 +137,12 @@ class ChipPainter:
         """Paint the chips that touch `area`, each in the colour of its level."""
         ground, outside, ratio = theme.active().raised, drawing.ground(widget).name(), drawing.ratio_of(painter)
         fills = _fills(name, ground)
-        fill, copy, every, touched = painter.fillRect, painter.drawPixmap, area.contains(widget.rect()), QRectF(area)
+        fill, copy = painter.fillRect, painter.drawPixmap
+        paints_all, touched = area.contains(widget.rect()), QRectF(area)
         if ratio != self._ratio:
             self._snap(ratio)
         inks = {role: _inks(name, ground, _own_ink(role, ground)) for role in {place.role for place in self._places}}
         for (box, corner, width, label, role, edge), level in zip(self._chips, at, strict=True):
-            if every or touched.intersects(box):
+            if paints_all or touched.intersects(box):
                 fill(box, fills[level])
                 copy(corner, _tile(label, width, inks[role][level], role == "prompt", edge, outside, ratio))

@@ -106,12 +106,12 @@ class CurvesPanel(LinePanel):
             values = values[list(points)]
         most = np.fmax.reduce(values, 0, initial=0.0)  # NaN where there is no value
         least = LEAST_LOG_SHARE if self._is_log else LEAST_SHARE
-        kept = [n for n in range(len(curves.names)) if most[n] > least]
+        groups = [n for n in range(len(curves.names)) if most[n] > least]
         styles = self._style_lines(curves.names)
-        lines = tuple(Line(*styles[n], values[:, n]) for n in kept)
+        lines = tuple(Line(*styles[n], values[:, n]) for n in groups)
         region = self.frame_series.region_line(points) if over_frames else None
         lines += () if region is None else (region,)
-        shares = values[:, kept] if region is None else np.column_stack([values[:, kept], region.values])
+        shares = values[:, groups] if region is None else np.column_stack([values[:, groups], region.values])
         axis = make_share_axis(shares, is_log=self._is_log)
         xs = np.arange(len(points), dtype=np.float64)
         if not over_frames:

@@ -85,8 +85,8 @@ class FilmPanel(HoverPanel):
     def load(self) -> None:
         results, frame, cameras = self.session.results, self.shown.frame, []
         if results is not None and results.done:
-            every = range(len(results.cameras))
-            cameras = [(results.to_model(frame, camera), results.picture_size(camera)) for camera in every]
+            camera_numbers = range(len(results.cameras))
+            cameras = [(results.to_model(frame, camera), results.picture_size(camera)) for camera in camera_numbers]
         self._content, self._cameras = self.film(), cameras
         self.update_extent()
         self.update_read_out()

@@ -146,16 +146,17 @@ class MassBar(Panel):
         self._still.draw(painter, self, key, still, self.ground())
         focused = self._at if self.hasFocus() else None
         for number, (name, share, part, line) in enumerate(boxes):
-            gone, touched, width = name in shown.left_out, self._hovered == name or number == focused, part.width()
+            is_left_out, width = name in shown.left_out, part.width()
+            touched = self._hovered == name or number == focused
             if width > 0:
-                alpha = 0.25 if gone else 1.0 if not self._hovered or self._hovered == name else 0.55
+                alpha = 0.25 if is_left_out else 1.0 if not self._hovered or self._hovered == name else 0.55
                 color = theme.color(_color_of(name, results.cameras), alpha)
                 painter.fillRect(part.adjusted(0, 0, -min(1.0, width / 2), 0), color)
             if touched:
                 painter.setRenderHint(QPainter.RenderHint.Antialiasing)
                 drawing.fill(painter, line.adjusted(-5, 0, 4, 0), theme.color(colors.hover), 4)
                 self._paint_name(painter, name, line)
-            ink = colors.secondary if gone else colors.text
+            ink = colors.secondary if is_left_out else colors.text
             drawing.write(painter, line, ticks.format_share(share), ink, 12, align="right")
         self._paint_summary(painter, sum(share for name, share, *_ in boxes if name in SINKS))
         if self.hasFocus():
@@ -185,16 +186,16 @@ class MassBar(Panel):
 
     def _paint_name(self, painter: QPainter, name: str, line: QRectF) -> None:
         """Paint a group's colour and name."""
-        colors, gone = theme.active(), name in self.shown.left_out
+        colors, is_left_out = theme.active(), name in self.shown.left_out
         results = self.displayed[0]
         color = theme.color(_color_of(name, results.cameras if results is not None else ()))
         mark = QRectF(line.left(), line.center().y() - 4, 8, 8)
-        if gone:
+        if is_left_out:
             drawing.ring(painter, mark, color, 1.5, 2)
         else:
             drawing.fill(painter, mark, color, 2)
         room = line.adjusted(15, 0, -drawing.width_of("100.0 %", 12) - 4, 0)
-        drawing.write(painter, room, _label(name), colors.secondary if gone else colors.text, 12)
+        drawing.write(painter, room, _label(name), colors.secondary if is_left_out else colors.text, 12)
 
     def group_at(self, point: QPointF) -> str:
         """Return the group under a point; empty if there is none."""
@@ -239,9 +240,9 @@ class MassBar(Panel):
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             name = self.group_at(QPointF(event.pos()))
             back = name in self.session.state.left_out
-            what = MEANINGS.get(name, "the camera’s picture, without its letterbox bars") if name else ""
+            meaning = MEANINGS.get(name, "the camera’s picture, without its letterbox bars") if name else ""
             act = "bring it back" if back else "leave it out and renormalise"
-            text = f"{_label(name)}: {what}.\nClick to {act}." if name else ""
+            text = f"{_label(name)}: {meaning}.\nClick to {act}." if name else ""
             if not name and self._scene is not None and self.summary_box().contains(QPointF(event.pos())):
                 text = RENORMALISED if self.session.state.left_out else SINKS_MEANING
             QToolTip.showText(event.globalPos(), plain_tooltip(text), self)

@@ -98,15 +98,15 @@ class PromptRow(Panel):
             return
         room = self.width() - LABEL
         fits = max((room + GAP) // (LEAST_WIDTH + GAP), 1)
-        here = next((n for n, button in enumerate(self.buttons) if button.isChecked()), 0)
-        first = min(max(here - fits // 2, 0), max(len(self.buttons) - fits, 0))
+        current = next((n for n, button in enumerate(self.buttons) if button.isChecked()), 0)
+        first = min(max(current - fits // 2, 0), max(len(self.buttons) - fits, 0))
         shown = self.buttons[first : first + fits]
-        wanted = [button.sizeHint().width() for button in shown]
+        preferred = [button.sizeHint().width() for button in shown]
         free, widths = room - GAP * (len(shown) - 1), dict.fromkeys(range(len(shown)), 0)
         for left, place in enumerate(
-            sorted(widths, key=lambda place: wanted[place])
+            sorted(widths, key=lambda place: preferred[place])
         ):  # short ones leave their rest to others
-            widths[place] = min(wanted[place], free // (len(shown) - left))
+            widths[place] = min(preferred[place], free // (len(shown) - left))
             free -= widths[place]
         x = LABEL
         for button in self.buttons:

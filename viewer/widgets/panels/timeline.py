@@ -253,8 +253,8 @@ class Timeline(LinePanel):
 
     def _describe_known(self, along: tuple[int, ...]) -> list[str]:
         """Return in how many of the moments the named region of the view is known; nothing without one."""
-        known, name = self.session.regions, self.shown.region_name
-        region = known.regions.get(name) if known is not None else None
+        known_patches, name = self.session.regions, self.shown.region_name
+        region = known_patches.regions.get(name) if known_patches is not None else None
         if region is None:
             return []
         count = sum(region.find_cells(frame) is not None for frame in along)
@@ -271,11 +271,11 @@ class Timeline(LinePanel):
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         super().paint(painter, area)
-        here = self.position() if self.hovered is None else self.hovered
-        if here is not None and self._chart is not None:
+        moment = self.position() if self.hovered is None else self.hovered
+        if moment is not None and self._chart is not None:
             left = drawing.width_of("Timeline", 12, bold=True) + 12
             room = QRectF(left, 0, self.speed.x() - left - 12, self.HEADING - 6)
-            drawing.write(painter, room, self.describe_moment(here), theme.active().secondary, 12)
+            drawing.write(painter, room, self.describe_moment(moment), theme.active().secondary, 12)
 
     def paint_over(self, painter: QPainter, box: QRectF) -> None:
         self._paint_lanes(painter)

@@ -321,17 +321,17 @@ class TokenStrips(Panel):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         query = self.session.state.query
-        here = next((n for n, p in enumerate(self.places) if (p.kind, p.item) == (query.kind, query.items[-1])), None)
+        index = next((n for n, p in enumerate(self.places) if (p.kind, p.item) == (query.kind, query.items[-1])), None)
         span = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
-        if here is None or event.key() not in {Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down}:
+        if index is None or event.key() not in {Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down}:
             super().keyPressEvent(event)
             return
         if event.key() in {Qt.Key.Key_Left, Qt.Key.Key_Right}:
-            there = here + (1 if event.key() == Qt.Key.Key_Right else -1)
+            target = index + (1 if event.key() == Qt.Key.Key_Right else -1)
         else:
-            there = self.lines.neighbour(here, down=event.key() == Qt.Key.Key_Down)
-        if 0 <= there < len(self.places):
-            place = self.places[there]
+            target = self.lines.neighbour(index, down=event.key() == Qt.Key.Key_Down)
+        if 0 <= target < len(self.places):
+            place = self.places[target]
             self.select(place.kind, place.item, span=span and place.kind == query.kind)
 
     def event(self, event: QEvent) -> bool:
@@ -365,8 +365,8 @@ class TokenStrips(Panel):
             meaning = f"relevance {value} by the gradient" if is_measured else NOT_MEASURED["gradient"]
             return f"{describe_chip(chip)}: {meaning}"
         if values.effects is None:
-            how = f"“pi0-capture effects {session.results.path.name} --frames {frame} --map 2” measures all"
-            return f"{describe_chip(chip)}: {NOT_MEASURED['effect']}; {how}"
+            instruction = f"“pi0-capture effects {session.results.path.name} --frames {frame} --map 2” measures all"
+            return f"{describe_chip(chip)}: {NOT_MEASURED['effect']}; {instruction}"
         return f"{describe_chip(chip)}: {describe_word(values.effects, place.item, session.shown.query)}"
 
 

@@ -182,11 +182,11 @@ class StatusBar(Panel):
         cameras = len(scene.maps)
         if session.pointer is not None and session.pointer[0] < cameras:
             camera, row, col = session.pointer
-            weight, rest = patch_words(scene, session.pointer, view.unit)
+            weight, details = patch_words(scene, session.pointer, view.unit)
             bar = " (letterbox bar)" if results.bars(view.frame)[camera, row, col] else ""
             name = caption.format_camera(results.cameras[camera])
             kind = view.measure if scene.effect is not None else "weight"
-            return f"{name}, patch ({row}, {col}){bar} · {kind} {weight} · {rest}"
+            return f"{name}, patch ({row}, {col}){bar} · {kind} {weight} · {details}"
         region = tuple(cell for cell in session.shown.region if cell[0] < cameras)
         if region:
             of = f" {clean_text(view.region_name)}," if view.region_name else " of"

@@ -89,8 +89,8 @@ class RegionControls(QWidget):
     @property
     def chosen(self) -> str:
         """The name of the chosen region, if the file has it; else empty."""
-        known, name = self.session.regions, self.session.state.region_name
-        return name if known is not None and name in known.regions else ""
+        known_patches, name = self.session.regions, self.session.state.region_name
+        return name if known_patches is not None and name in known_patches.regions else ""
 
     @property
     def has_marked(self) -> bool:

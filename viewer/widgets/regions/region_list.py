@@ -47,17 +47,17 @@ class Row(NamedTuple):
 def make_row(region: NamedPatches, frames: int) -> Row:
     """Return the line of a region in a file of so many frames."""
     cameras = ", ".join(f"{format_camera(name)} {len(patches.cells)}" for name, patches in region.cameras.items())
-    known = f"{len(region.frames)} of {frames} frames" + (f" ({cameras})" if cameras else "")
+    coverage = f"{len(region.frames)} of {frames} frames" + (f" ({cameras})" if cameras else "")
     stops = region.stops
     lost = "" if not stops else f"frame {stops[0][0]}, {format_camera(stops[0][1])}: {stops[0][2]}"
     if len(stops) > 1:
         lost += f" · {len(stops) - 1} more"
     cells = [
-        f"{region.name}: known in {known}",
+        f"{region.name}: known in {coverage}",
         *(f"lost at frame {frame} in {name}: {why}" for frame, name, why in stops),
     ]
     return Row(
-        clean_text(region.name), region.color, clean_text(known), clean_text(lost), stops[0] if stops else None,
+        clean_text(region.name), region.color, clean_text(coverage), clean_text(lost), stops[0] if stops else None,
         plain_tooltip("\n".join(cells)),
     )  # fmt: skip
 
@@ -118,8 +118,8 @@ class RegionList(Panel):
     # Content
 
     def load(self) -> None:
-        known, results = self.session.regions, self.session.results
-        regions = [] if known is None or results is None else list(known.regions.values())
+        known_patches, results = self.session.regions, self.session.results
+        regions = [] if known_patches is None or results is None else list(known_patches.regions.values())
         self.rows = [make_row(region, results.done) for region in regions if results is not None]
         self.at = min(self.at, max(len(self.rows) - 1, 0))
         self.scroll_to(self.top)

@@ -180,8 +180,8 @@ class RunPage(QWidget):
         results = self.acts.session.results
         steps, actions = (results.steps, results.horizon) if results is not None else ((), 0)
         steps = self.controller.steps or steps
-        known = self.acts.session.regions
-        named = list(known.regions) if known is not None else []
+        known_patches = self.acts.session.regions
+        named = list(known_patches.regions) if known_patches is not None else []
         self.ranking_title.setText(f"Episodes by {label_scale(self.controller.view.query, is_contrast=False)}")
         choices = (prompts, named, steps, actions, reason)
         if choices != self._choices:
@@ -310,18 +310,18 @@ class RunPage(QWidget):
 
     # Commands
 
-    def perform(self, what: str) -> None:
+    def perform(self, command: str) -> None:
         """Do what a command of the window means on this page: `export`, `copy`, `share`, `undo`, `redo`."""
-        if what == "copy":
+        if command == "copy":
             QGuiApplication.clipboard().setImage(render_part(self, self.rect()))
             self.acts.say("Picture of the page copied, at twice the size.")
-        elif what == "share":
+        elif command == "share":
             QGuiApplication.clipboard().setText(self.command_line())
             self.acts.say("Copied: the command that opens this very view of the run.")
-        elif what == "export":
+        elif command == "export":
             self._export()
-        elif what in {"undo", "redo"} and not self.controller.travel(back=what == "undo"):
-            self.acts.say(f"Nothing to {what}.")
+        elif command in {"undo", "redo"} and not self.controller.travel(back=command == "undo"):
+            self.acts.say(f"Nothing to {command}.")
 
     def command_line(self) -> str:
         """Return the shell command that opens the current view of the run."""

@@ -66,8 +66,8 @@ class RunParts(QObject):
 
             self.episodes = panel = EpisodePanel(run.episodes)
             panel.chosen.connect(self.leave_page)
-            kept = self._acts.settings.text("episodes_width")
-            width = int(kept) if kept.isdecimal() else WIDTH
+            stored = self._acts.settings.text("episodes_width")
+            width = int(stored) if stored.isdecimal() else WIDTH
             self._body.insertWidget(0, panel)
             self._body.setStretchFactor(0, 0)
             self._body.setStretchFactor(1, 1)
@@ -157,11 +157,11 @@ class RunParts(QObject):
         else:
             self.show_page()
 
-    def _on_page_requested(self, what: str) -> None:
-        if what == "toggle":
+    def _on_page_requested(self, command: str) -> None:
+        if command == "toggle":
             self.toggle_page()
         elif self.page is not None:
-            self.page.perform(what)
+            self.page.perform(command)
 
     def _on_page_changed(self) -> None:
         self._acts.is_run_shown = self.is_page_shown

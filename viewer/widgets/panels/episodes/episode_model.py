@@ -150,8 +150,8 @@ class EpisodeModel(QAbstractItemModel):
 
 def outcomes(episodes: Episodes, members: Sequence[int]) -> str:
     """Return how many succeeded and failed, such as `3 ✓ 1 ✕`; empty where no outcome is known."""
-    known = [episodes.run.episodes[number].success for number in members]
-    won, lost = known.count(True), known.count(False)
+    successes = [episodes.run.episodes[number].success for number in members]
+    won, lost = successes.count(True), successes.count(False)
     return f"{won} ✓ {lost} ✕" if won or lost else ""
 
 
@@ -206,7 +206,7 @@ class EpisodeDelegate(QStyledItemDelegate):
         episode, status = episodes.run.episodes[number], episodes.status(number)
         if episode.frames is None:
             episodes.note_unknown_row(number)
-        there = status.state in {"done", "writing"}
+        is_readable = status.state in {"done", "writing"}
         mark(painter, QPointF(box.left() + 14, box.top() + 13), status.state)
         inner = box.adjusted(26, 3, -8, -3)
         upper = QRectF(inner.left(), inner.top(), inner.width(), 19)
@@ -216,7 +216,7 @@ class EpisodeDelegate(QStyledItemDelegate):
         room = upper.adjusted(0, 0, -used - 8 if used else 0, 0)
         bold = number == episodes.current
         name = drawing.elide_middle(episode.name, room.width(), 13, bold=bold)
-        drawing.write(painter, room, name, colors.text if there else colors.secondary, 13, bold=bold)
+        drawing.write(painter, room, name, colors.text if is_readable else colors.secondary, 13, bold=bold)
         count = frames_of(episode.frames)
         if status.state == "failed" and status.sentence:
             drawing.write(painter, lower, status.sentence, colors.secondary, 12)

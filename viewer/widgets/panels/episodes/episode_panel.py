@@ -232,8 +232,8 @@ class EpisodePanel(QWidget):
 
     def place(self) -> str:
         """Return the number of the open episode in the run, which counts from 0; how many are listed without one."""
-        here, every = self.episodes.current, range(len(self.episodes.run.episodes))
-        return str(len(self.episodes.order)) if here is None else format_place(here, every)
+        current, numbers = self.episodes.current, range(len(self.episodes.run.episodes))
+        return str(len(self.episodes.order)) if current is None else format_place(current, numbers)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         colors, painter = theme.active(), QPainter(self)
