@@ -212,7 +212,7 @@ def _first_probe(options: argparse.Namespace, run: Run | None) -> Probe | None:
     if _is_remote_run(path):
         return None
     if path is None and options.demo:
-        path = _demo()
+        path = _find_demo()
     if path is None:
         return None
     from viewer.analysis.probe import early
@@ -240,7 +240,7 @@ def _first_of_run(run: Run) -> Probe | None:
         return None  # deleted meanwhile; the window reports it
 
 
-def _demo() -> Path | None:
+def _find_demo() -> Path | None:
     from viewer.io.demo_files import demo_path
 
     return demo_path()

@@ -63,7 +63,7 @@ def read_film(results: Results, view: ViewState) -> Film:
     rows = scene.measured(results, view)
 
     def reduce_heads(row: Rows) -> Floats:
-        parts = [_part(row, name, steps, view.heads) for name in _names_of_parts(view)]
+        parts = [_select_weights(row, name, steps, view.heads) for name in _names_of_parts(view)]
         return np.concatenate([attention.reduce_axis(part, 2, view.reduce) for part in parts], -1)
 
     weights = sum((reduce_heads(row) for row in rows[1:]), reduce_heads(rows[0])) / np.float32(len(rows))
@@ -82,7 +82,7 @@ def read_head_maps(results: Results, view: ViewState) -> tuple[Floats, Floats, F
     step = min(view.step, rows[0].image.shape[1] - 1)
 
     def join_parts(row: Rows) -> Floats:
-        parts = [_part(row, name, slice(step, step + 1), ()) for name in _names_of_parts(view)]
+        parts = [_select_weights(row, name, slice(step, step + 1), ()) for name in _names_of_parts(view)]
         return np.concatenate(parts, -1)[:, 0]
 
     weights = sum((join_parts(row) for row in rows[1:]), join_parts(rows[0])) / np.float32(len(rows))
@@ -95,7 +95,7 @@ def _names_of_parts(view: ViewState) -> tuple[str, ...]:
     return ("image", "text", "action") if view.left_out or view.measure == "contribution" else ("image",)
 
 
-def _part(row: Rows, name: str, steps: slice, heads: Sequence[int]) -> Floats:
+def _select_weights(row: Rows, name: str, steps: slice, heads: Sequence[int]) -> Floats:
     """Return weights of a token, (layers, steps, heads, keys), at chosen steps and heads (empty: all)."""
     block = getattr(row, name)[:, steps]
     block = block[:, :, list(heads)] if heads else block

@@ -131,12 +131,12 @@ def build_frame_timeline(results: Results, rate: float | None = None) -> FrameTi
     sources = [None if values is None else np.asarray(values, np.float64)[firsts] for values in usable]
     if sources[1] is not None:
         sources[1] = sources[1] / rate if rate else None
-    seconds, lasting, timed = _times(sources, len(moments), starts, rate)
+    seconds, lasting, timed = _find_times(sources, len(moments), starts, rate)
     titles = tuple(names[firsts[start]] for start in starts)
     return FrameTimeline(moments, tuple(moment_of), seconds, lasting, starts, titles, prompts, timed)
 
 
-def _times(
+def _find_times(
     sources: list[Doubles | None], count: int, starts: tuple[int, ...], rate: float | None
 ) -> tuple[Doubles, Doubles, bool]:
     """Return seconds within episodes, durations of moments, and whether they are known.

@@ -129,7 +129,7 @@ class QueryAttention:
 
     def _chosen_images(self) -> list[npt.NDArray[np.generic]]:
         """Return the weights of each of the query's tokens, as stored: (layers, steps, heads, patches)."""
-        chosen = (take_axes(image, *self._places) for image in self._images)
+        chosen = (take_axes(image, *self._places) for image in self._patch_weights)
         return [image.reshape(*image.shape[:3], -1) for image in chosen]
 
     @property
@@ -166,7 +166,7 @@ class QueryAttention:
         """
         if not self.region:
             return np.zeros(self.mass.shape[:-1], np.float32)
-        values = self._stored("mass")
+        values = self._read_stored_score("mass")
         items = list(self.query.items)
         if self.query.kind == "action":
             counts = np.ones(len(items), np.float32)
@@ -186,7 +186,7 @@ class QueryAttention:
             return np.full(self.mass.shape[:-1], np.nan, np.float32)
         if measure == "lift" and not self.is_single and not any(self.bars[cell] for cell in self.region):
             return self._lift_of_masses()
-        return self.choose(self._only_item(self._stored(measure), measure))
+        return self.choose(self._only_item(self._read_stored_score(measure), measure))
 
     @property
     def stored_change(self) -> Floats:
@@ -211,7 +211,7 @@ class QueryAttention:
             lift = self.stored_region_mass / weight / np.float32(len(self.region) / compared)
         return np.where(weight > 0, lift, np.nan).astype(np.float32)
 
-    def _stored(self, measure: Measure) -> Floats:
+    def _read_stored_score(self, measure: Measure) -> Floats:
         """Return a stored score of the region for every word or action: (items, layers, steps, heads)."""
         place = self.results.find_region(self.frame, self.region)
         if place is None:
@@ -254,7 +254,7 @@ class QueryAttention:
         return _MeanOfHeads(self)
 
     @cached_property
-    def _images(self) -> list[npt.NDArray[np.generic]]:
+    def _patch_weights(self) -> list[npt.NDArray[np.generic]]:
         """Weights of each of the query's tokens on the patches, as stored, at all layers, steps and heads."""
         tokens = scene.tokens_of(self.results, self.frame, self.query)
         if not tokens:
@@ -264,7 +264,7 @@ class QueryAttention:
     def _mean_maps(
         self, layers: Sequence[int] | None, steps: Sequence[int] | None, heads: Sequence[int] | None
     ) -> Floats:
-        parts = [attention.widened(take_axes(image, layers, steps, heads)) for image in self._images]
+        parts = [attention.widened(take_axes(image, layers, steps, heads)) for image in self._patch_weights]
         return parts[0] if len(parts) == 1 else np.mean(parts, axis=0, dtype=np.float32)
 
 

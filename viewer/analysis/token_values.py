@@ -108,7 +108,7 @@ def _picture_mass(results: Results, frame: int, kind: Kind) -> Floats | None:
     return results.remember(("picture mass", frame, kind), make, lambda values: 0 if values is None else values.nbytes)
 
 
-def _joining(results: Results, frame: int) -> Floats:
+def _create_chip_matrix(results: Results, frame: int) -> Floats:
     """Return the matrix that averages tokens to chips: (chips, T)."""
 
     def make() -> Floats:
@@ -130,7 +130,7 @@ def strips(results: Results, state: ViewState, pointer: Cell | None) -> Strips:
     if state.measure == "gradient":
         relevances = find_word_relevances(results, state.frame, state.query, state.dim)
         none = np.full(len(results.chips(state.frame)), np.nan, np.float32)
-        words = none if relevances is None else _joining(results, state.frame) @ np.nan_to_num(relevances)
+        words = none if relevances is None else _create_chip_matrix(results, state.frame) @ np.nan_to_num(relevances)
         return Strips(words, np.full(results.horizon, np.nan, np.float32), "gradient")
     if state.measure == "effect":
         effects = find_word_effects(results, state.frame, state.query)
@@ -138,7 +138,7 @@ def strips(results: Results, state: ViewState, pointer: Cell | None) -> Strips:
         words = none if effects is None else effects.words
         return Strips(words, np.full(results.horizon, np.nan, np.float32), "effect", effects)
     tokens = _token_values(results, state, "text", pointer) if results.tokens else np.zeros(0, np.float32)
-    joining = _joining(results, state.frame)
+    joining = _create_chip_matrix(results, state.frame)
     words = joining @ tokens if len(tokens) == joining.shape[1] else np.zeros(len(joining), np.float32)
     actions = _token_values(results, state, "action", pointer) if results.horizon else np.zeros(0, np.float32)
     subject = "patch" if pointer is not None else "region" if state.region else "pictures"

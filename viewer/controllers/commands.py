@@ -61,19 +61,19 @@ class Command:
     """Commands of one group exclude each other: their marks are those of radio buttons."""
 
 
-def _axis(axis: str, by: int) -> Run:
+def _step_axis(axis: str, by: int) -> Run:
     return lambda acts: acts.step_along(axis, by)
 
 
-def _tab(name: str) -> Run:
+def _show_tab(name: str) -> Run:
     return lambda acts: acts.panels.show_tab(name)
 
 
-def _head(number: int) -> Run:
+def _show_head(number: int) -> Run:
     return lambda acts: acts.go_head(number)
 
 
-def _cycle(field: str) -> Run:
+def _choose_next(field: str) -> Run:
     def run(acts: Actions) -> None:
         words = CHOICES[field]
         index = words.index(getattr(acts.session.state, field))
@@ -82,15 +82,15 @@ def _cycle(field: str) -> Run:
     return run
 
 
-def _switch(field: str, one: object, other: object) -> Run:
+def _toggle(field: str, one: object, other: object) -> Run:
     return lambda acts: acts.session.update(**{field: other if getattr(acts.session.state, field) == one else one})
 
 
-def _measure(measure: Measure) -> Run:
+def _set_measure(measure: Measure) -> Run:
     return lambda acts: acts.session.update(**to_measure(acts.session.state, measure, acts.session.results))
 
 
-def _is(field: str, *values: object) -> IsOn:
+def _is_set(field: str, *values: object) -> IsOn:
     """Return whether a field of the view has one of some values."""
     return lambda acts: getattr(acts.session.state, field) in values
 
@@ -99,7 +99,7 @@ def _has_theme(name: str) -> IsOn:
     return lambda acts: acts.settings.text("theme", "system") == name
 
 
-def _reduces(reduction: str) -> IsOn:
+def _has_reduction(reduction: str) -> IsOn:
     return lambda acts: not acts.session.state.heads and acts.session.state.reduce == reduction
 
 
@@ -108,11 +108,11 @@ def _on_run_page(name: str, otherwise: Run) -> Run:
     return lambda acts: acts.run_page_requested.emit(name) if acts.is_run_shown else otherwise(acts)
 
 
-def _sinks(acts: Actions) -> None:
+def _toggle_sinks(acts: Actions) -> None:
     acts.session.update(left_out=() if acts.session.state.left_out else SINKS)
 
 
-def _opacity(by: float) -> Run:
+def _change_opacity(by: float) -> Run:
     return lambda acts: acts.session.update(opacity=round(min(max(acts.session.state.opacity + by, 0.0), 1.0), 2))
 
 
@@ -124,7 +124,7 @@ def _last_frame(acts: Actions) -> None:
     acts.session.update(frame=max(acts.session.dims.frames - 1, 0))
 
 
-def _everything(acts: Actions) -> None:
+def _select_all(acts: Actions) -> None:
     query = acts.session.state.query
     dims = acts.session.dims
     count = dims.actions if query.kind == "action" else dims.chips
@@ -174,18 +174,18 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("last_token", "Previous word or action", LOOK, ("Shift+W",), lambda a: a.step_query(-1)),
     Command("swap", "Actions instead of words", LOOK, ("A",), lambda a: a.swap_kind(),
             is_on=lambda a: a.session.state.query.kind == "action"),
-    Command("all", "All words or all actions together", LOOK, ("Ctrl+A",), _everything),
+    Command("all", "All words or all actions together", LOOK, ("Ctrl+A",), _select_all),
     Command("ranked", "Next best head in the atlas", LOOK, ("N",), lambda a: a.panels.step_ranked(1)),
     Command("unranked", "Next worse-ranked head back", LOOK, ("Shift+N",), lambda a: a.panels.step_ranked(-1)),
     Command("score", "Next score of the atlas", LOOK, (), lambda a: a.panels.next_score()),
-    Command("wall", "Wall of the layer’s heads", LOOK, ("O",), _switch("wall", "off", "layer"),
-            is_on=_is("wall", "layer"), group="wall"),
-    Command("best", "Wall of the best heads of all by the score", LOOK, ("Shift+O",), _switch("wall", "off", "best"),
-            is_on=_is("wall", "best"), group="wall"),
-    Command("film", "Next kind of film", LOOK, ("F",), _cycle("film")),
-    Command("curve", "Next axis of the curves", LOOK, (), _cycle("curve")),
-    Command("lookers", "Who looks at the region?", LOOK, ("R",), _tab("region_ranking"), with_region),
-    Command("regions", "Named regions", LOOK, ("Y",), _tab("regions")),
+    Command("wall", "Wall of the layer’s heads", LOOK, ("O",), _toggle("wall", "off", "layer"),
+            is_on=_is_set("wall", "layer"), group="wall"),
+    Command("best", "Wall of the best heads of all by the score", LOOK, ("Shift+O",), _toggle("wall", "off", "best"),
+            is_on=_is_set("wall", "best"), group="wall"),
+    Command("film", "Next kind of film", LOOK, ("F",), _choose_next("film")),
+    Command("curve", "Next axis of the curves", LOOK, (), _choose_next("curve")),
+    Command("lookers", "Who looks at the region?", LOOK, ("R",), _show_tab("region_ranking"), with_region),
+    Command("regions", "Named regions", LOOK, ("Y",), _show_tab("regions")),
     Command("name_region", "Name the region and track it…", LOOK, ("Ctrl+R",), lambda a: a.panels.name_region(),
             with_region_to_change),
     Command("next_region", "Next named region", LOOK, ("Shift+Y",), lambda a: a.regions.choose_next(), with_regions),
@@ -198,9 +198,9 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("stop_tracking", "Stop tracking", LOOK, (), lambda a: a.regions.process.cancel(), while_tracking),
     Command("region_effect", "Effect of this region", LOOK, ("Ctrl+Shift+E",),
             lambda a: a.show_region_effect(), with_region),
-    Command("scatter", "Heads: attention against effect", LOOK, (), _tab("effect")),
-    Command("actions", "Predicted actions", LOOK, (), _tab("action_chart")),
-    Command("sinks", "Leave sinks out", LOOK, ("S",), _sinks,
+    Command("scatter", "Heads: attention against effect", LOOK, (), _show_tab("effect")),
+    Command("actions", "Predicted actions", LOOK, (), _show_tab("action_chart")),
+    Command("sinks", "Leave sinks out", LOOK, ("S",), _toggle_sinks,
             is_on=lambda a: bool(a.session.state.left_out)),
     Command("escape", "Clear region, selection, focus", LOOK, ("Escape",), lambda a: a.escape(), always),
     Command("left", "Previous frame", AXES, ("Left",), lambda a: a.step_frame(-1)),
@@ -211,15 +211,15 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("last_prompt", "Same moment, previous prompt", AXES, ("Shift+T",), lambda a: a.other_prompt(-1)),
     Command("home", "First frame", AXES, ("Home",), lambda a: a.session.update(frame=0)),
     Command("end", "Last frame", AXES, ("End",), _last_frame),
-    Command("up", "Next layer", AXES, ("Up",), _axis("layer", 1)),
-    Command("down", "Previous layer", AXES, ("Down",), _axis("layer", -1)),
-    Command("step_back", "Previous denoise step", AXES, ("[",), _axis("step", -1), with_actions),
-    Command("step_on", "Next denoise step", AXES, ("]",), _axis("step", 1), with_actions),
-    *(Command(f"head{n}", f"Head {n}", AXES, (str(n),), _head(n), in_menu=False) for n in range(10)),
+    Command("up", "Next layer", AXES, ("Up",), _step_axis("layer", 1)),
+    Command("down", "Previous layer", AXES, ("Down",), _step_axis("layer", -1)),
+    Command("step_back", "Previous denoise step", AXES, ("[",), _step_axis("step", -1), with_actions),
+    Command("step_on", "Next denoise step", AXES, ("]",), _step_axis("step", 1), with_actions),
+    *(Command(f"head{n}", f"Head {n}", AXES, (str(n),), _show_head(n), in_menu=False) for n in range(10)),
     Command("mean", "Mean of heads", AXES, ("M",), lambda a: a.session.update(heads=(), reduce="mean"),
-            is_on=_reduces("mean"), group="heads"),
+            is_on=_has_reduction("mean"), group="heads"),
     Command("max", "Maximum of heads", AXES, ("Shift+M",), lambda a: a.session.update(heads=(), reduce="max"),
-            is_on=_reduces("max"), group="heads"),
+            is_on=_has_reduction("max"), group="heads"),
     Command("play", "Play", AXES, ("Space",), lambda a: a.playback.toggle(), is_on=lambda a: bool(a.playback.axis)),
     Command("play_frame", "Play frames", AXES, (), lambda a: a.playback.toggle("frame")),
     Command("play_layer", "Play layers", AXES, (), lambda a: a.playback.toggle("layer")),
@@ -228,49 +228,50 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("slower", "Play frames slower", AXES, (",",), lambda a: a.playback.faster(-1)),
     Command("follow", "Follow new frames while recording", AXES, (), lambda a: a.files.toggle_follow(), recording),
     Command("pin", "Pin this view", COMPARE, ("P",), lambda a: a.pin()),
-    Command("side", "Side by side with the pin", COMPARE, ("Ctrl+B",), _switch("compare", "side", "off"), with_pin,
-            is_on=_is("compare", "side")),
-    Command("difference", "Difference to the pin", COMPARE, ("D",), _switch("compare", "difference", "off"), with_pin,
-            is_on=_is("compare", "difference")),
+    Command("side", "Side by side with the pin", COMPARE, ("Ctrl+B",), _toggle("compare", "side", "off"), with_pin,
+            is_on=_is_set("compare", "side")),
+    Command("difference", "Difference to the pin", COMPARE, ("D",), _toggle("compare", "difference", "off"), with_pin,
+            is_on=_is_set("compare", "difference")),
     Command("effect_side", "Effect beside attention", COMPARE, ("Shift+E",), lambda a: a.show_effect_beside(),
             with_effects),
     Command("go_pin", "Go to the pinned view", COMPARE, (), lambda a: a.go_pin(), with_pin),
     Command("second", "Compare with another file…", COMPARE, (), lambda a: a.files.ask_other()),
     Command("unpin", "End comparison", COMPARE, ("Shift+P",), lambda a: a.unpin(), with_pin),
-    Command("picture", "The model’s picture", COLORS, ("V",), _switch("picture", "source", "model"),
-            is_on=_is("picture", "model")),
-    Command("smooth", "Smooth heat (bilinear)", COLORS, ("I",), _switch("smooth", False, True),
-            is_on=_is("smooth", True)),
-    Command("grid", "Patch grid", COLORS, ("G",), _switch("grid", True, False), is_on=_is("grid", True)),
+    Command("picture", "The model’s picture", COLORS, ("V",), _toggle("picture", "source", "model"),
+            is_on=_is_set("picture", "model")),
+    Command("smooth", "Smooth heat (bilinear)", COLORS, ("I",), _toggle("smooth", False, True),
+            is_on=_is_set("smooth", True)),
+    Command("grid", "Patch grid", COLORS, ("G",), _toggle("grid", True, False), is_on=_is_set("grid", True)),
     Command("link_zoom", "Zoom all pictures together", COLORS, ("Z",), lambda a: a.link_zoom(),
             is_on=lambda a: a.panels.is_zoom_linked),
     Command("whole", "Show whole pictures", COLORS, ("Shift+Z",), lambda a: a.panels.reset_zoom()),
-    Command("fainter", "Fainter heat", COLORS, ("-",), _opacity(-0.1)),
-    Command("stronger", "Stronger heat", COLORS, ("+", "=", "Shift++"), _opacity(0.1)),
-    Command("colours", "Next colour map", COLORS, ("C",), _cycle("colours")),
+    Command("fainter", "Fainter heat", COLORS, ("-",), _change_opacity(-0.1)),
+    Command("stronger", "Stronger heat", COLORS, ("+", "=", "Shift++"), _change_opacity(0.1)),
+    Command("colours", "Next colour map", COLORS, ("C",), _choose_next("colours")),
     Command("from_uniform", "Range from 1 × uniform", COLORS, (), lambda a: a.session.update(range="uniform"),
-            is_on=_is("range", "uniform"), group="range"),
+            is_on=_is_set("range", "uniform"), group="range"),
     Command("from_zero", "Range from 0", COLORS, (), lambda a: a.session.update(range="shared"),
-            is_on=_is("range", "shared"), group="range"),
+            is_on=_is_set("range", "shared"), group="range"),
     Command("range", "A range for each map", COLORS, (), lambda a: a.session.update(range="map"),
-            is_on=_is("range", "map"), group="range"),
-    Command("lock", "Locked range", COLORS, ("K",), lambda a: a.lock_range(), is_on=_is("range", "locked"),
+            is_on=_is_set("range", "map"), group="range"),
+    Command("lock", "Locked range", COLORS, ("K",), lambda a: a.lock_range(), is_on=_is_set("range", "locked"),
             group="range"),
     Command("linear", "Linear colours", COLORS, (), lambda a: a.session.update(scale="linear"),
-            is_on=_is("scale", "linear"), group="scale"),
-    Command("log", "Logarithmic colours", COLORS, ("L",), _switch("scale", "linear", "log"),
-            is_on=_is("scale", "log"), group="scale"),
-    Command("rank", "Colours by rank", COLORS, (), _switch("scale", "linear", "rank"), is_on=_is("scale", "rank"),
+            is_on=_is_set("scale", "linear"), group="scale"),
+    Command("log", "Logarithmic colours", COLORS, ("L",), _toggle("scale", "linear", "log"),
+            is_on=_is_set("scale", "log"), group="scale"),
+    Command("rank", "Colours by rank", COLORS, (), _toggle("scale", "linear", "rank"), is_on=_is_set("scale", "rank"),
             group="scale"),
     Command("uniform", "Times uniform", COLORS, ("U",), lambda a: a.panels.toggle_uniform(),
-            is_on=_is("unit", "uniform")),
-    Command("weights", "Weights", COLORS, (), _measure("weight"), is_on=_is("measure", "weight"), group="measure"),
-    Command("norms", "Weight × value norm", COLORS, (), _measure("contribution"), with_norms,
-            is_on=_is("measure", "contribution"), group="measure"),
-    Command("effect_map", "Measured effects", COLORS, (), _measure("effect"), with_effects,
-            is_on=_is("measure", "effect"), group="measure"),
-    Command("gradient_map", "Attention weighted by gradients", COLORS, (), _measure("gradient"), with_gradients,
-            is_on=_is("measure", "gradient"), group="measure"),
+            is_on=_is_set("unit", "uniform")),
+    Command("weights", "Weights", COLORS, (), _set_measure("weight"), is_on=_is_set("measure", "weight"),
+            group="measure"),
+    Command("norms", "Weight × value norm", COLORS, (), _set_measure("contribution"), with_norms,
+            is_on=_is_set("measure", "contribution"), group="measure"),
+    Command("effect_map", "Measured effects", COLORS, (), _set_measure("effect"), with_effects,
+            is_on=_is_set("measure", "effect"), group="measure"),
+    Command("gradient_map", "Attention weighted by gradients", COLORS, (), _set_measure("gradient"), with_gradients,
+            is_on=_is_set("measure", "gradient"), group="measure"),
     Command("palette", "Command palette", HELP, ("Ctrl+P",), lambda a: a.sheet_requested.emit("palette"), always),
     Command("help", "Keys and help", HELP, ("?", "F1", "Shift+?"), lambda a: a.sheet_requested.emit("help"), always),
     Command("tour", "Show the tour", HELP, (), lambda a: a.sheet_requested.emit("tour")),

@@ -61,7 +61,7 @@ class FrameSeries(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(WAIT_MILLISECONDS)
-        self._timer.timeout.connect(self._ask)
+        self._timer.timeout.connect(self._request_curves)
         self._timeline_timer = QTimer(self)
         self._timeline_timer.setSingleShot(True)
         self._timeline_timer.setInterval(TIMELINE_MILLISECONDS)
@@ -72,7 +72,7 @@ class FrameSeries(QObject):
         self._region_timer.timeout.connect(self._request_region_curve)
         session.regions_changed.connect(self._region_timer.start)
         session.changed.connect(self._on_changed)
-        session.opened.connect(self._reopened)
+        session.opened.connect(self._on_reopened)
         session.grew.connect(self._on_grown)
         session.reader.found.connect(self._ask_again)
 
@@ -133,7 +133,7 @@ class FrameSeries(QObject):
 
         self.session.reader.attempt_part(self, take, find, part="series", key=key, order=6)
 
-    def _reopened(self) -> None:
+    def _on_reopened(self) -> None:
         for purpose in ("over frames", "timeline", "region"):
             self.worker.drop(purpose)
         self.curves = self.region_curve = None
@@ -194,7 +194,7 @@ class FrameSeries(QObject):
         if changed & REGION_FIELDS:
             self._region_timer.start()
 
-    def _ask(self) -> None:
+    def _request_curves(self) -> None:
         results, state = self.session.results, self.session.shown
         if results is None or results.done == 0:
             return

@@ -60,9 +60,9 @@ class Playback(QObject):
         self._timer.setInterval(10)
         self._timer.timeout.connect(self.show_current_place)
         self._interrupted = ""
-        session.opened.connect(self._opened)
-        frame_series.followed.connect(self._again)
-        session.grew.connect(self._again)
+        session.opened.connect(self._on_opened)
+        frame_series.followed.connect(self._restart)
+        session.grew.connect(self._restart)
 
     def length(self, axis: str) -> int:
         """Return the number of places along an axis: `frame`, `layer`, `step` or `head`."""
@@ -112,7 +112,7 @@ class Playback(QObject):
         self._offset = float(self._ends[current - 1]) if current else 0.0
         self._since = self.clock()
 
-    def _again(self) -> None:
+    def _restart(self) -> None:
         if self.axis:
             if self.length(self.axis) < 2:
                 self.stop()
@@ -134,7 +134,7 @@ class Playback(QObject):
         self.set_speed(kind[place])
         self.session.noticed.emit(f"Frames play at {speed_words(self.speed)}.")
 
-    def _opened(self) -> None:
+    def _on_opened(self) -> None:
         self._interrupted = self.axis
         self.stop()
 

@@ -49,15 +49,15 @@ class Prefetch(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MILLISECONDS)
-        self._timer.timeout.connect(self._ask)
+        self._timer.timeout.connect(self._request_next)
         self._back = self._frames = False
         self._coming: tuple[int, ...] = ()
         self.had: Had = set()
         """Keys (frame, query, picture) whose bytes have been read."""
         session.changed.connect(self._on_changed)
-        session.opened.connect(self._reopened)
+        session.opened.connect(self._on_reopened)
 
-    def _reopened(self) -> None:
+    def _on_reopened(self) -> None:
         self.had, self._coming = set(), ()
         self.worker.drop("ahead")
 
@@ -72,12 +72,12 @@ class Prefetch(QObject):
                 self._back = after.frame < before.frame
             self._timer.start()
 
-    def _ask(self) -> None:
+    def _request_next(self) -> None:
         results, shown = self.session.results, self.session.shown
         if results is None or results.done == 0:
             return
         coming, self._coming = self._coming, ()  # playback sets them again with each frame
-        frames, had = (coming, self.had) if coming else (self._beside(shown.frame), None)
+        frames, had = (coming, self.had) if coming else (self._list_neighbours(shown.frame), None)
         tokens = () if self._frames else tuple(next_tokens(results, shown))
         if results.access.is_slow:  # every byte takes its time: only what is most likely
             frames = frames if coming else frames[:1]
@@ -89,9 +89,9 @@ class Prefetch(QObject):
                 read(results, view, stale)
             read_frames(results, shown, frames, stale, had)
 
-        self.worker.ask("ahead", key, work, _nothing)
+        self.worker.ask("ahead", key, work, _ignore)
 
-    def _beside(self, frame: int) -> tuple[int, ...]:
+    def _list_neighbours(self, frame: int) -> tuple[int, ...]:
         """Return the frames before and after with the same prompt, first the one in the last direction of travel."""
         timeline = self.frame_series.timeline
         if frame >= len(timeline.moment_of):
@@ -156,7 +156,7 @@ def read(results: Results, view: ViewState, stale: Callable[[], bool]) -> None:
     """
     if results.access.is_slow and not stale():
         read_view(results, view)  # in few requests
-    for part in (read_words, _rows, _summaries, _strips, scene.compose, _pictures):
+    for part in (read_words, _read_rows, _read_summaries, _read_strips, scene.compose, _read_pictures):
         if stale():
             return
         try:
@@ -165,25 +165,25 @@ def read(results: Results, view: ViewState, stale: Callable[[], bool]) -> None:
             return
 
 
-def _rows(results: Results, view: ViewState) -> None:
+def _read_rows(results: Results, view: ViewState) -> None:
     scene.rows_of(results, view.frame, view.query)
 
 
-def _summaries(results: Results, view: ViewState) -> None:
+def _read_summaries(results: Results, view: ViewState) -> None:
     scene.masses(results, view.frame, view.query)
     for kind in ("text", "action"):
         results.mass(view.frame, kind)
 
 
-def _strips(results: Results, view: ViewState) -> None:
+def _read_strips(results: Results, view: ViewState) -> None:
     strips(results, replace(view, region=()), None)  # those of a region may need the weights of all tokens
 
 
-def _pictures(results: Results, view: ViewState) -> None:
+def _read_pictures(results: Results, view: ViewState) -> None:
     for camera in range(len(results.cameras)):
         results.to_model(view.frame, camera)
         results.picture(view.frame, camera, view.picture)
 
 
-def _nothing(_: None) -> None:
+def _ignore(_: None) -> None:
     """Ignore the result, which is in the cache."""

@@ -93,7 +93,7 @@ class Session(ShownScenes):
         self.drop_scenes()
         self.failure = ""
         self.blinking, self._blinked = False, None
-        self._goal = self._announced = self._shown = self._current = self._fitted(state or ViewState())
+        self._goal = self._announced = self._shown = self._current = self._fit_to_file(state or ViewState())
         self.opened.emit()
         for replaced in before:  # after `opened`, which makes the worker thread stop reading them
             if replaced is not None:
@@ -125,7 +125,7 @@ class Session(ShownScenes):
     def take_edit(self, edit: FileEdit, **changes: Any) -> None:
         """Make a change of a file a step of undo, together with a change of the view's fields."""
         self.flush()
-        before, after = self._goal, self._fitted(replace(self._goal, **changes))
+        before, after = self._goal, self._fit_to_file(replace(self._goal, **changes))
         edit.views = before, after
         self.history.push(edit)
         self.history.future.clear()
@@ -135,7 +135,7 @@ class Session(ShownScenes):
 
     def take_growth(self) -> None:
         """Fit the view to the file, which has new frames, and emit `grew`."""
-        self._goal = self._fitted(self._goal)
+        self._goal = self._fit_to_file(self._goal)
         self.grew.emit()
 
     @property
@@ -164,7 +164,7 @@ class Session(ShownScenes):
             *results.grid.shape,
         )
 
-    def _fitted(self, state: ViewState) -> ViewState:
+    def _fit_to_file(self, state: ViewState) -> ViewState:
         if self.results is None:
             return state
         dims = self._dims(min(max(state.frame, 0), max(self.results.done - 1, 0)))
@@ -227,7 +227,7 @@ class Session(ShownScenes):
             self._prompt_frame = self._goal.frame
         with contextlib.suppress(NotLoadedError):
             goal = self._carry_words(goal)
-        goal = self._fitted(goal)
+        goal = self._fit_to_file(goal)
         if goal != self._goal:
             self._goal = goal
             self._timer.start()
@@ -311,7 +311,7 @@ class Session(ShownScenes):
         """Announce the collected changes now instead of from the event loop; of a slow file, once they are read."""
         self._timer.stop()
         if not self.is_slow:
-            self._announce()
+            self._announce_changes()
             return
         requested = self._find_requested()
         if self._requested == requested[0] and self.reader.is_reading("view"):
@@ -327,7 +327,7 @@ class Session(ShownScenes):
         """Return the view that was asked for, and that or the pinned one in its place."""
         current = self._goal
         if self._preview:
-            current = self._fitted(place_region(replace(current, **self._preview), self.regions, current.frame))
+            current = self._fit_to_file(place_region(replace(current, **self._preview), self.regions, current.frame))
         pinned = self._pinned_in(current) if self.blinking else None
         return current, current if pinned is None else comparison.take_side(current, pinned)
 
@@ -335,7 +335,7 @@ class Session(ShownScenes):
         """Announce the collected changes. NotLoadedError, and nothing changes, where a part is not in memory."""
         assert self.results is not None
         is_announced = self._announced == self._goal
-        self._goal = self._fitted(self._carry_words(self._goal))
+        self._goal = self._fit_to_file(self._carry_words(self._goal))
         self._announced = self._goal if is_announced else self._announced
         before = self._current, self._shown
         self._current, self._shown = self._find_requested()
@@ -344,7 +344,7 @@ class Session(ShownScenes):
         finally:
             self._current, self._shown = before
         self._requested = None
-        self._announce()
+        self._announce_changes()
         self.requested.emit()
 
     def _make_plan(self, current: ViewState, shown: ViewState) -> Callable[[], None]:
@@ -359,7 +359,7 @@ class Session(ShownScenes):
 
         return read
 
-    def _announce(self) -> None:
+    def _announce_changes(self) -> None:
         announced, goal = self._announced, self._goal
         if announced != goal:
             self.history.record(announced, goal, in_gesture=self._gesture is not None)
@@ -401,5 +401,5 @@ class Session(ShownScenes):
                 return
             step = step.views[0 if back else 1]
         if step is not None:
-            self._goal = self._announced = self._fitted(step)
+            self._goal = self._announced = self._fit_to_file(step)
             self.flush()

@@ -64,16 +64,16 @@ class Worker(QObject):
             self._pool.close(wait=False)
             self._pool = None
 
-    def _stale(self, purpose: str, key: Hashable) -> bool:
+    def _is_stale(self, purpose: str, key: Hashable) -> bool:
         request = self._requests.get(purpose)
         return request is None or request[0] != key
 
     def _run(self, purpose: str, key: Hashable, compute: Callable[[Callable[[], bool]], Any]) -> None:
-        if self._stale(purpose, key):
+        if self._is_stale(purpose, key):
             return
 
         def stale() -> bool:
-            return self._stale(purpose, key)
+            return self._is_stale(purpose, key)
 
         set_reading(stale)
         try:
@@ -84,7 +84,7 @@ class Worker(QObject):
             log.info("%s could not be read: %s", purpose, error)
             answer = None
         except Exception as error:
-            if not self._stale(purpose, key):
+            if not self._is_stale(purpose, key):
                 log.warning("%s could not be computed", purpose, exc_info=error)
             answer = None
         if not self._closed:

@@ -55,7 +55,7 @@ class TablePreview:
     """The first is the heading."""
 
     @property
-    def _widths(self) -> list[float]:
+    def _column_widths(self) -> list[float]:
         return [
             max(text_layout.text_width(text, 12) for text in column) + 22 for column in zip(*self.rows, strict=True)
         ]
@@ -63,7 +63,7 @@ class TablePreview:
     @property
     def width(self) -> float:
         """In px."""
-        return sum(self._widths)
+        return sum(self._column_widths)
 
     @property
     def height(self) -> float:
@@ -75,7 +75,7 @@ class TablePreview:
         colors = theme.active()
         for number, row in enumerate(self.rows):
             x = left
-            for text, width in zip(row, self._widths, strict=True):
+            for text, width in zip(row, self._column_widths, strict=True):
                 box = QRectF(x, top + number * 20, width - 10, 20)
                 text_layout.draw_line(painter, box, text, colors.text if number else colors.secondary, 12)
                 x += width

@@ -157,7 +157,7 @@ class _Resolver:
 
     def layers(self) -> tuple[int, ...]:
         results, arguments = self.results, self.arguments
-        if arguments.layers and self._wall() == "best":
+        if arguments.layers and self._find_heads() == "best":
             raise UserError("The best heads are those of all layers; leave --layers out, or take --heads-of layer.")
         if arguments.layers:
             return parse_positions(arguments.layers, results.layers, "layer")
@@ -185,7 +185,7 @@ class _Resolver:
             return parse_positions(self.arguments.heads, range(self.results.heads), "head")
         return () if self.start is None else self.start.heads
 
-    def _wall(self) -> Wall:
+    def _find_heads(self) -> Wall:
         """Return which heads a wall has: as named, else the view's, else those of a layer; `off` for other kinds."""
         if self.arguments.kind != "wall":
             return "off"
@@ -199,7 +199,9 @@ class _Resolver:
         arguments = self.arguments
         view = self.start or ViewState(colours="viridis" if arguments.kind == "heads" else "inferno")
         view = effect_maps.unlock_other_unit(view, arguments, self.over)
-        view = replace(view, **self._view_options(), **selection.parse_color_range(arguments.range), wall=self._wall())
+        view = replace(
+            view, **self._view_options(), **selection.parse_color_range(arguments.range), wall=self._find_heads()
+        )
         if view.wall != "off":
             view = replace(view, thumbnails=False, compare="off", pinned=None)
         view = view if self.is_of_effects else view_of_attention(view)
@@ -262,7 +264,7 @@ class _Resolver:
             if view.measure == "contribution" and self.arguments.kind in effect_maps.WEIGHTS:
                 self._require_norms(phase)
             by_frame: list[tuple[NamedQuery, ...]] = [()] * (1 if "frame" in self.figure_axes else len(frames))
-            wanted = self._wanted(phase)
+            wanted = self._list_queries(phase)
             for query in wanted:
                 named, error = self._find_in_frames(query, frames)
                 if error is not None and not any(query is not None for query in named):
@@ -278,7 +280,7 @@ class _Resolver:
                     by_frame[place] += () if of_frame is None else (of_frame,)
                 left_out = [frame for frame, query in zip(frames, named, strict=True) if query is None]
                 if left_out:
-                    name = next(self._quote(query) for query in named if query is not None)
+                    name = next(self._name_words(query) for query in named if query is not None)
                     notes.append(describe_frames_left_out(name, left_out, len(frames)))
             for place in range(0 if wanted else len(by_frame)):
                 frame = view.frame if "frame" in self.figure_axes else frames[place]
@@ -287,7 +289,7 @@ class _Resolver:
             phases.append(PhaseQueries(phase, tuple(by_frame)))
         return tuple(phases), tuple(notes)
 
-    def _quote(self, named: NamedQuery) -> str:
+    def _name_words(self, named: NamedQuery) -> str:
         return name_words(self.results, named.frame, named.query)
 
     def _find_in_frames(
@@ -345,11 +347,11 @@ class _Resolver:
                 f"{self.results.path.name} holds no value norms; take --measure weight, or capture it again with norms."
             )
 
-    def _wanted(self, phase: Phase) -> list[FindQuery]:
+    def _list_queries(self, phase: Phase) -> list[FindQuery]:
         """Return a function for each named query that finds it in a frame; empty where none is named."""
         results, arguments, start = self.results, self.arguments, self.start
         if phase == "suffix":
-            return [partial(self._name_actions, query) for query in self._actions()]
+            return [partial(self._name_actions, query) for query in self._list_actions()]
         if arguments.asks_for_words:
             words: list[FindQuery] = [partial(self._find_words, text) for text in arguments.words]
             return [*words, *(partial(self._find_tokens, text) for text in arguments.tokens)]
@@ -383,7 +385,7 @@ class _Resolver:
         prompt = tuple(item for item, chip in enumerate(chips) if chip.role == "prompt")
         return (NamedQuery(Query("text", prompt or (0,)), "words", frame, is_default=True),)
 
-    def _actions(self) -> list[Query]:
+    def _list_actions(self) -> list[Query]:
         horizon, arguments = self.results.horizon, self.arguments
         if arguments.actions:
             return [Query("action", parse_positions(text, range(horizon), "action")) for text in arguments.actions]

@@ -137,15 +137,15 @@ class Effects:
         """How things were taken away."""
         run = self.run
         return Method(
-            mode=_word(run, "mode", "knockout"), queries=_word(run, "from", "actions"),
-            layers=_numbers(run, "layers"), heads=_numbers(run, "in_heads"), fill=_word(run, "fill", "mean"),
-            masks=_count(run, "masks"),
+            mode=_read_word(run, "mode", "knockout"), queries=_read_word(run, "from", "actions"),
+            layers=_read_numbers(run, "layers"), heads=_read_numbers(run, "in_heads"),
+            fill=_read_word(run, "fill", "mean"), masks=_read_count(run, "masks"),
         )  # fmt: skip
 
     @property
     def block(self) -> int:
         """Side in patches of the blocks of its effect map; 0 without a map."""
-        return _count(self.run, "map")
+        return _read_count(self.run, "map")
 
     def has(self, name: str) -> bool:
         """Return whether the file holds a dataset."""
@@ -348,17 +348,17 @@ def _cells(mask: Floats) -> frozenset[tuple[int, int, int]]:
     return frozenset((int(camera), int(row), int(col)) for camera, row, col in np.argwhere(mask > 0))
 
 
-def _word(run: dict[str, Any], name: str, default: str) -> str:
+def _read_word(run: dict[str, Any], name: str, default: str) -> str:
     text = run.get(name)
     return clean_text(text, 40) if isinstance(text, str) and text else default
 
 
-def _count(run: dict[str, Any], name: str) -> int:
+def _read_count(run: dict[str, Any], name: str) -> int:
     number = run.get(name)
     return number if type(number) is int and number > 0 else 0
 
 
-def _numbers(run: dict[str, Any], name: str) -> tuple[int, ...]:
+def _read_numbers(run: dict[str, Any], name: str) -> tuple[int, ...]:
     numbers = run.get(name)
     if not isinstance(numbers, list) or len(numbers) > 1024 or not all(type(number) is int for number in numbers):
         return ()

@@ -59,7 +59,7 @@ class Results(Summaries):
         if self.access.is_slow or (kind, frame, token) in self._cache:
             return self.rows(frame, kind, token).image
         return self._kept(
-            ("image", kind, frame, token), lambda: self._image(frame, kind, (frame, slice(None), token)), _bytes_of
+            ("image", kind, frame, token), lambda: self._read_image(frame, kind, (frame, slice(None), token)), _bytes_of
         )
 
     def layer_rows(self, frame: int, kind: Kind, token: int, layer: int) -> Rows:
@@ -77,7 +77,7 @@ class Results(Summaries):
         to_text = view_bytes.NAMES[kind][1]
         at = (frame, layers, token)
         self.fetch_parts(view_bytes.list_row_parts(kind, at))
-        image = self._image(frame, kind, at)
+        image = self._read_image(frame, kind, at)
         text = self.read_part(to_text, 6 if kind == "action" else 5, at)
         action = self.read_part(schema.ACTION_TO_ACTION, 6, at) if kind == "action" else None
         if kind == "text" and text is not None:
@@ -89,7 +89,7 @@ class Results(Summaries):
             np.zeros((*lead, self.horizon if kind == "action" else 0), np.float32) if action is None else action,
         )
 
-    def _image(self, frame: int, kind: Kind, at: hdf5_guard.Index) -> npt.NDArray[np.generic]:
+    def _read_image(self, frame: int, kind: Kind, at: hdf5_guard.Index) -> npt.NDArray[np.generic]:
         """Read weights of a token on the patches: (layers, steps, heads, cameras, rows, cols); `at`: where they are."""
         self.require_maps(frame)
         name = view_bytes.NAMES[kind][0]
@@ -244,7 +244,7 @@ class Results(Summaries):
 
         return self._kept(("roles", frame), make, lambda part: part.nbytes)
 
-    def _integers(self, name: str, frame: int, absent: int) -> npt.NDArray[np.int64]:
+    def _read_integers(self, name: str, frame: int, absent: int) -> npt.NDArray[np.int64]:
         part = self.read_part(name, 2, (frame,))
         if part is None or part.shape != (self.tokens,) or part.dtype.kind not in "iu":
             return np.full(self.tokens, absent, np.int64)
@@ -260,12 +260,12 @@ class Results(Summaries):
             if len(pieces) != self.tokens:
                 pieces = tuple(f"token {number}" for number in range(self.tokens))
             spans = np.stack(
-                [self._integers(schema.TEXT_START, frame, 0), self._integers(schema.TEXT_STOP, frame, 0)], -1
+                [self._read_integers(schema.TEXT_START, frame, 0), self._read_integers(schema.TEXT_STOP, frame, 0)], -1
             )
             return chips(
                 self.roles(frame),
-                self._integers(schema.TEXT_WORD, frame, -1),
-                self._integers(schema.TEXT_STATE_INDEX, frame, -1),
+                self._read_integers(schema.TEXT_WORD, frame, -1),
+                self._read_integers(schema.TEXT_STATE_INDEX, frame, -1),
                 pieces,
                 spans,
                 self.string(schema.FRAMES_TEXT, frame),

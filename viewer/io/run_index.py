@@ -143,14 +143,14 @@ def _from_index(path: Location) -> Run:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"it is not JSON ({' '.join(str(error).split())[:100]})") from None
+        raise _create_error(path, f"it is not JSON ({' '.join(str(error).split())[:100]})") from None
     if not isinstance(value, dict) or value.get("format") != schema.INDEX_FORMAT:
         raise UserError(
             f"{path} is not the index of a run; open an {schema.INDEX_NAME} that pi0-capture wrote, or a results file."
         )
     version = value.get("format_version")
     if not isinstance(version, list) or not version or not all(type(part) is int for part in version):
-        raise _damaged(path, "its format_version is not a list of whole numbers")
+        raise _create_error(path, "its format_version is not a list of whole numbers")
     if version[0] > schema.INDEX_VERSION[0]:
         raise UserError(
             f"{path} has format {'.'.join(map(str, version[:3]))}, and this viewer reads up to "
@@ -158,13 +158,13 @@ def _from_index(path: Location) -> Run:
         )
     listed = value.get("episodes")
     if not isinstance(listed, list) or len(listed) > MAX_EPISODES:
-        raise _damaged(path, f"its episodes are not a list of at most {MAX_EPISODES}")
+        raise _create_error(path, f"its episodes are not a list of at most {MAX_EPISODES}")
     episodes = []
     for number, entry in enumerate(listed, 1):
         try:
-            episodes.append(_episode(entry))
+            episodes.append(_parse_one_episode(entry))
         except ValueError as error:
-            raise _damaged(path, f"episode {number}: {error}") from None
+            raise _create_error(path, f"episode {number}: {error}") from None
     source = value.get("source")
     name = source.get("name") if isinstance(source, dict) else None
     is_rollouts = isinstance(source, dict) and source.get("kind") == schema.ROLLOUTS
@@ -172,7 +172,7 @@ def _from_index(path: Location) -> Run:
     return Run(path.parent, path, tuple(episodes), uuid, title, is_rollouts)
 
 
-def _damaged(path: Location, reason: str) -> UserError:
+def _create_error(path: Location, reason: str) -> UserError:
     return UserError(
         f"{path} is damaged: {reason}; run pi0-capture again to write it anew, or open a results file beside it."
     )
@@ -190,27 +190,27 @@ def _words(value: object, most: int) -> str:
     return value.strip()
 
 
-def _episode(value: object) -> Episode:
+def _parse_one_episode(value: object) -> Episode:
     """Return an episode from an entry of the index; ValueError if it does not fit."""
     if not isinstance(value, dict):
         raise ValueError("an object in braces is needed")  # noqa: TRY004 - one kind of error for the caller
-    file = _file(value.get("file"))
+    file = _check_path(value.get("file"))
     prompts = value.get("prompts", [])
     is_list = isinstance(prompts, list) and len(prompts) <= MAX_PROMPTS
     if not is_list or not all(isinstance(prompt, str) for prompt in prompts):
         raise ValueError("its prompts are not a list of texts")
     return Episode(
         file,
-        _words(_optional(value, "name", str), MAX_NAME) or Path(file).stem,
+        _words(_get_optional(value, "name", str), MAX_NAME) or Path(file).stem,
         tuple(_words(prompt, MAX_SENTENCE) for prompt in prompts),
-        _count(_optional(value, "frames", int)),
-        _rate(_optional(value, "rate", int, float)),
-        _optional(value, "success", bool),
-        _words(_optional(value, "failed", str), MAX_SENTENCE),
+        _check_count(_get_optional(value, "frames", int)),
+        _check_rate(_get_optional(value, "rate", int, float)),
+        _get_optional(value, "success", bool),
+        _words(_get_optional(value, "failed", str), MAX_SENTENCE),
     )
 
 
-def _optional(value: dict[str, Any], key: str, *kinds: type) -> Any:
+def _get_optional(value: dict[str, Any], key: str, *kinds: type) -> Any:
     """Return the value of a key, None if it is null or absent; ValueError if it is of none of the types."""
     member = value.get(key)
     if member is not None and type(member) not in kinds:
@@ -219,19 +219,19 @@ def _optional(value: dict[str, Any], key: str, *kinds: type) -> Any:
     return member
 
 
-def _count(value: int | None) -> int | None:
+def _check_count(value: int | None) -> int | None:
     if value is not None and not 0 <= value < 1 << 53:
         raise ValueError("its frames cannot be counted")
     return value
 
 
-def _rate(value: float | None) -> float | None:
+def _check_rate(value: float | None) -> float | None:
     if value is not None and not (math.isfinite(value) and value > 0):
         raise ValueError("its rate is not above 0")
     return None if value is None else float(value)
 
 
-def _file(value: object) -> str:
+def _check_path(value: object) -> str:
     """Return a relative path without `..`; ValueError for others. Links are checked when the file is opened."""
     if not isinstance(value, str) or not value or len(value) > 1000:
         raise ValueError("it has no file")

@@ -39,7 +39,7 @@ def plain(width: int, height: float, shapes: Sequence[float], gap: int, title: i
     """
     half = len(shapes) // 2 if pairs else len(shapes)
     lines = (tuple(range(half)), *((tuple(range(half, len(shapes))),) if pairs else ()))
-    return _table(width, height, shapes, lines, gap, title) if shapes else []
+    return _place_in_table(width, height, shapes, lines, gap, title) if shapes else []
 
 
 def arranged(width: int, height: float, shapes: Sequence[float], gap: int, title: int, *, pairs: bool) -> list[Box]:
@@ -51,14 +51,16 @@ def arranged(width: int, height: float, shapes: Sequence[float], gap: int, title
     others: list[list[Box]] = []
     if pairs:
         beside = tuple((place, count // 2 + place) for place in range(count // 2))
-        others += [_table(width, height, shapes, lines, gap, title) for lines in ((tuple(range(count)),), beside)]
+        others += [
+            _place_in_table(width, height, shapes, lines, gap, title) for lines in ((tuple(range(count)),), beside)
+        ]
     elif count > 1:
-        others.append(_table(width, height, shapes, tuple((place,) for place in range(count)), gap, title))
+        others.append(_place_in_table(width, height, shapes, tuple((place,) for place in range(count)), gap, title))
     if not pairs and count > 2:
-        others.append(_large(width, height, shapes, gap, title))
+        others.append(_place_beside_large(width, height, shapes, gap, title))
     for other in others:
         fine = min(box.width for box in other) >= SMALLER * min(box.width for box in usual)
-        if fine and _total(other) > max(_total(usual) * LARGER, _total(best)):
+        if fine and _sum_widths(other) > max(_sum_widths(usual) * LARGER, _sum_widths(best)):
             best = other
     return best
 
@@ -68,11 +70,13 @@ def bottom(boxes: Sequence[Box]) -> int:
     return max((box.top + box.height for box in boxes), default=0)
 
 
-def _total(boxes: list[Box]) -> int:
+def _sum_widths(boxes: list[Box]) -> int:
     return sum(box.width for box in boxes)
 
 
-def _table(width: int, height: float, shapes: Sequence[float], lines: Lines, gap: int, title: int) -> list[Box]:
+def _place_in_table(
+    width: int, height: float, shapes: Sequence[float], lines: Lines, gap: int, title: int
+) -> list[Box]:
     """Return boxes in lines and columns that fill the area's width or height."""
     each = max((width - gap * (len(lines[0]) - 1)) / len(lines[0]), 1.0)  # an area narrower than its gaps
     tall = [max(each / shapes[place] for place in line) for line in lines]
@@ -87,13 +91,13 @@ def _table(width: int, height: float, shapes: Sequence[float], lines: Lines, gap
     for line, high in zip(lines, highs, strict=True):
         left = 0.0
         for place, across in zip(line, columns, strict=True):
-            boxes[place] = _box(left, top, left + across, top + title + high)
+            boxes[place] = _create_box(left, top, left + across, top + title + high)
             left += across + gap
         top += title + high + gap
     return boxes
 
 
-def _large(width: int, height: float, shapes: Sequence[float], gap: int, title: int) -> list[Box]:
+def _place_beside_large(width: int, height: float, shapes: Sequence[float], gap: int, title: int) -> list[Box]:
     """Return boxes with the first picture as tall as the area and the others below each other beside it."""
     other_shapes = shapes[1:]
     # Height h of all: (h - title) * shapes[0] + gap + (h - gaps - titles) / tall == width, the others being one wide.
@@ -101,14 +105,14 @@ def _large(width: int, height: float, shapes: Sequence[float], gap: int, title: 
     natural = (width - gap + title * shapes[0] + lost / tall) / (shapes[0] + 1 / tall)
     high = min(height, natural)
     first, second = max((high - title) * shapes[0], 0.0), max((high - lost) / tall, 0.0)
-    boxes, top = [_box(0, 0, first, high)], 0.0
+    boxes, top = [_create_box(0, 0, first, high)], 0.0
     for shape in other_shapes:
         stop = top + title + second / shape
-        boxes.append(_box(first + gap, top, first + gap + second, stop))
+        boxes.append(_create_box(first + gap, top, first + gap + second, stop))
         top = stop + gap
     return boxes
 
 
-def _box(left: float, top: float, right: float, stop: float) -> Box:
+def _create_box(left: float, top: float, right: float, stop: float) -> Box:
     """Return a box on whole pixels, so that neighbours keep their gap."""
     return Box(round(left), round(top), round(right) - round(left), round(stop) - round(top))

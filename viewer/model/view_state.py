@@ -163,10 +163,10 @@ class ViewState:
             pinned = pinned.bare().clamped(replace(dims, chips=words))
         return replace(
             self,
-            frame=_within(self.frame, dims.frames),
+            frame=_clamp(self.frame, dims.frames),
             query=Query(query.kind, items),
-            step=_within(self.step, dims.steps),
-            layer=_within(self.layer, dims.layers),
+            step=_clamp(self.step, dims.steps),
+            layer=_clamp(self.layer, dims.layers),
             heads=heads,
             opacity=min(max(self.opacity, 0.0), 1.0),
             region=region,
@@ -175,14 +175,14 @@ class ViewState:
 
     def to_json(self) -> str:
         """Return one line of JSON with the fields that differ from a new view."""
-        return json.dumps(_plain(self), separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(_to_plain(self), separators=(",", ":"), ensure_ascii=False)
 
 
-def _within(value: int, length: int) -> int:
+def _clamp(value: int, length: int) -> int:
     return min(max(value, 0), max(length - 1, 0))
 
 
-def _plain(state: ViewState) -> dict[str, Any]:
+def _to_plain(state: ViewState) -> dict[str, Any]:
     fresh = ViewState()
     different = {
         field.name: getattr(state, field.name)
@@ -190,9 +190,9 @@ def _plain(state: ViewState) -> dict[str, Any]:
         if getattr(state, field.name) != getattr(fresh, field.name)
     }
     if state.pinned is not None:
-        different["pinned"] = _plain(state.pinned)
+        different["pinned"] = _to_plain(state.pinned)
     if state.pins:
-        different["pins"] = [{"name": pin.name, "view": _plain(pin.view)} for pin in state.pins]
+        different["pins"] = [{"name": pin.name, "view": _to_plain(pin.view)} for pin in state.pins]
     if "query" in different:
         different["query"] = asdict(state.query)
     if "sought" in different:
@@ -217,13 +217,13 @@ CHOICES: Final = _CHOICES
 """Allowed values of the fields that hold one of several words."""
 
 
-def _integers(value: object, *, most: int) -> tuple[int, ...]:
+def _parse_integers(value: object, *, most: int) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) > most or not all(type(item) is int for item in value):
         raise ValueError("a list of whole numbers is needed")
     return tuple(value)
 
 
-def _words(value: object) -> tuple[Word, ...]:
+def _parse_words(value: object) -> tuple[Word, ...]:
     kinds = [str, str, int, int]
     if not isinstance(value, list) or len(value) > 10_000:
         raise ValueError("a list of [role, text, number, state value] is needed")
@@ -233,7 +233,7 @@ def _words(value: object) -> tuple[Word, ...]:
     return tuple(Word(*item) for item in value)
 
 
-def _field(name: str, value: object) -> object:
+def _parse_field(name: str, value: object) -> object:
     """Return the value of one field from JSON; ValueError if it does not fit."""
     if name in _CHOICES:
         if value not in _CHOICES[name]:
@@ -260,7 +260,7 @@ def _field(name: str, value: object) -> object:
             raise ValueError("true or false is needed")
         return value
     if name == "heads":
-        return _integers(value, most=1024)
+        return _parse_integers(value, most=1024)
     if name == "left_out":
         if not isinstance(value, list) or len(value) > 100 or not all(isinstance(item, str) for item in value):
             raise ValueError("a list of group names is needed")
@@ -268,7 +268,7 @@ def _field(name: str, value: object) -> object:
     if name == "region":
         if not isinstance(value, list) or len(value) > 10_000:
             raise ValueError("a list of [camera, row, col] is needed")
-        cells = [_integers(item, most=3) for item in value]
+        cells = [_parse_integers(item, most=3) for item in value]
         if any(len(cell) != 3 for cell in cells):
             raise ValueError("a list of [camera, row, col] is needed")
         return tuple(cells)
@@ -279,41 +279,41 @@ def _field(name: str, value: object) -> object:
     if name == "query":
         if not isinstance(value, dict) or value.get("kind") not in get_args(Kind):
             raise ValueError('something like {"kind": "text", "items": [4]} is needed')
-        items = _integers(value.get("items"), most=10_000)
+        items = _parse_integers(value.get("items"), most=10_000)
         if not items:
             raise ValueError("at least one item is needed")
         return Query(value["kind"], tuple(sorted(set(items))))
     if name == "sought":
-        return _words(value)
+        return _parse_words(value)
     if name == "pinned":
-        return None if value is None else _state({**_mapping(value), "pinned": None, "pins": []})
+        return None if value is None else _parse_state({**_check_mapping(value), "pinned": None, "pins": []})
     if name == "pins":
         if not isinstance(value, list) or len(value) > MAX_PINS:
             raise ValueError(f"a list of at most {MAX_PINS} named views is needed")
-        return tuple(_pin(item) for item in value)
+        return tuple(_parse_pin(item) for item in value)
     raise AssertionError(name)
 
 
-def _pin(value: object) -> Pin:
-    entry = _mapping(value)
+def _parse_pin(value: object) -> Pin:
+    entry = _check_mapping(value)
     name = entry.get("name")
     if not isinstance(name, str):
         raise ValueError("each needs a name, which may be empty")  # noqa: TRY004 - one kind of error for the caller
-    return Pin(name[:MAX_NAME], _state({**_mapping(entry.get("view")), "pinned": None, "pins": []}))
+    return Pin(name[:MAX_NAME], _parse_state({**_check_mapping(entry.get("view")), "pinned": None, "pins": []}))
 
 
-def _mapping(value: object) -> dict[str, Any]:
+def _check_mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("an object in braces is needed")  # noqa: TRY004 - one kind of error for the caller
     return value
 
 
-def _state(values: dict[str, Any]) -> ViewState:
+def _parse_state(values: dict[str, Any]) -> ViewState:
     field_values: dict[str, Any] = {}
     for field in fields(ViewState):
         if field.name in values:
             try:
-                field_values[field.name] = _field(field.name, values[field.name])
+                field_values[field.name] = _parse_field(field.name, values[field.name])
             except ValueError as error:
                 raise ValueError(f"{field.name}: {error}") from None
     return ViewState(**field_values)
@@ -324,7 +324,7 @@ def from_json(text: str) -> ViewState:
     if len(text) > MAX_JSON:
         raise UserError("The view is too long to be one; copy it again with “Copy view as command”.")
     try:
-        return _state(_mapping(json.loads(text)))
+        return _parse_state(_check_mapping(json.loads(text)))
     except (ValueError, RecursionError) as error:
         raise UserError(f"The view cannot be read ({error}); copy it again with “Copy view as command”.") from None
 

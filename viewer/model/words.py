@@ -50,22 +50,22 @@ def chips(
     counts = dict.fromkeys(ROLES, 0)
     for tokens in group_tokens(roles, words, state_indices, pieces):
         role_name = ROLES[int(roles[tokens[0]])]
-        covered = _covered(tokens, pieces, spans, text)
+        covered = _find_covered_text(tokens, pieces, spans, text)
         index = int(state_indices[tokens[0]])
-        label = _label(role_name, covered, index, state)
+        label = _name_token(role_name, covered, index, state)
         grouped.append(Chip(tokens, role_name, label, covered, index, counts[role_name]))
         counts[role_name] += 1
     return tuple(grouped)
 
 
-def _covered(tokens: Sequence[int], pieces: Sequence[str], spans: npt.NDArray[np.integer], text: str) -> str:
+def _find_covered_text(tokens: Sequence[int], pieces: Sequence[str], spans: npt.NDArray[np.integer], text: str) -> str:
     start, stop = int(spans[tokens[0], 0]), int(spans[tokens[-1], 1])
     if 0 <= start < stop <= len(text):
         return text[start:stop].strip(" ")
     return "".join(pieces[token] for token in tokens).replace("\u2581", " ").strip(" ")
 
 
-def _label(role: str, covered: str, index: int, state: npt.NDArray[np.floating] | None) -> str:
+def _name_token(role: str, covered: str, index: int, state: npt.NDArray[np.floating] | None) -> str:
     if role == "bos":
         return "BOS"
     if role == "newline":

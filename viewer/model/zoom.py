@@ -40,12 +40,12 @@ class Zoom:
         """
         factor = min(max(self.factor * PER_NOTCH**notches, 1.0), MAX_ZOOM)
         fixed_x, fixed_y = self.x + (x - 0.5) / self.factor, self.y + (y - 0.5) / self.factor
-        return Zoom(factor, fixed_x - (x - 0.5) / factor, fixed_y - (y - 0.5) / factor)._within()
+        return Zoom(factor, fixed_x - (x - 0.5) / factor, fixed_y - (y - 0.5) / factor)._clamped()
 
     def panned(self, x: float, y: float) -> Zoom:
         """Return the zoom after the picture was dragged by shares of the width and height of its area."""
-        return replace(self, x=self.x - x / self.factor, y=self.y - y / self.factor)._within()
+        return replace(self, x=self.x - x / self.factor, y=self.y - y / self.factor)._clamped()
 
-    def _within(self) -> Zoom:
+    def _clamped(self) -> Zoom:
         half = 0.5 / self.factor
         return replace(self, x=min(max(self.x, half), 1 - half), y=min(max(self.y, half), 1 - half))

@@ -89,7 +89,9 @@ def place_in_frames(
         UnknownRegionError: There is no region of a name, or it is known in none of the frames.
         UserError: `fill` raises it in every frame.
     """
-    return _place(texts, frames, lambda name, frame: find_cells(_find_region(regions, name), results, frame), fill)
+    return _find_in_all_frames(
+        texts, frames, lambda name, frame: find_cells(_find_region(regions, name), results, frame), fill
+    )
 
 
 def place_captured(
@@ -105,10 +107,10 @@ def place_captured(
             )
         return results.region_cells(frame, results.regions.index(name))
 
-    return _place(texts, frames, find, fill)
+    return _find_in_all_frames(texts, frames, find, fill)
 
 
-def _place(
+def _find_in_all_frames(
     texts: Sequence[str],
     frames: Sequence[int],
     find: Callable[[str, int], tuple[Cell, ...] | None],

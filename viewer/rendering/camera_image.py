@@ -76,25 +76,25 @@ class CameraImage:
                 cached as part of the picture, because its translucent lines (34 for 16 x 16 patches) take as long
                 to draw as the heat map.
         """
-        key = (key, area.getRect(), ratio, _numbers(zoomed), grid and (_numbers(grid[0]), grid[1]))
+        key = (key, area.getRect(), ratio, _key_of(zoomed), grid and (_key_of(grid[0]), grid[1]))
         if pixels is None:
             return None
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
         size = pixels_of(area, ratio)
-        image = scaled(pixels, size) if zoomed is None else _magnified(pixels, area, ratio, zoomed, smooth=smooth)
+        image = scaled(pixels, size) if zoomed is None else _magnify(pixels, area, ratio, zoomed, smooth=smooth)
         image.setDevicePixelRatio(ratio)
         if grid is not None:
             with QPainter(image) as painter:
-                painter.drawImage(QPointF(0, 0), self._lines(*grid, area, ratio))
+                painter.drawImage(QPointF(0, 0), self._paint_grid_lines(*grid, area, ratio))
         self._kept[key] = image
         while sum(image.sizeInBytes() for image in self._kept.values()) > MOST_BYTES and len(self._kept) > 2:
             self._kept.popitem(last=False)
         return image
 
-    def _lines(self, place: QTransform, grid: PatchGrid, area: QRectF, ratio: float) -> QImage:
-        key = (_numbers(place), grid, area.getRect(), ratio)
+    def _paint_grid_lines(self, place: QTransform, grid: PatchGrid, area: QRectF, ratio: float) -> QImage:
+        key = (_key_of(place), grid, area.getRect(), ratio)
         if self._grid is None or self._grid[0] != key:
             overlay = QImage(pixels_of(area, ratio), QImage.Format.Format_ARGB32_Premultiplied)
             overlay.setDevicePixelRatio(ratio)
@@ -120,11 +120,11 @@ def scaled(pixels: Pixels, size: QSize) -> QImage:
     return image
 
 
-def _numbers(place: QTransform | None) -> tuple[float, ...]:
+def _key_of(place: QTransform | None) -> tuple[float, ...]:
     return () if place is None else (place.m11(), place.m12(), place.m21(), place.m22(), place.dx(), place.dy())
 
 
-def _magnified(pixels: Pixels, area: QRectF, ratio: float, place: QTransform, *, smooth: bool = False) -> QImage:
+def _magnify(pixels: Pixels, area: QRectF, ratio: float, place: QTransform, *, smooth: bool = False) -> QImage:
     image = QImage(pixels_of(area, ratio), QImage.Format.Format_RGB32)
     with QPainter(image) as painter:
         painter.setTransform(

@@ -36,7 +36,7 @@ class HeatMap:
         self._image: tuple[tuple[object, ...], QImage, Scene] | None = None
         self._edges: tuple[tuple[object, ...], list[Span], list[Span]] | None = None
         self._cells: list[tuple[QRectF, int]] = []
-        self._dots = np.zeros(0, np.intp), np.zeros(0, np.intp)
+        self._pixel_indices = np.zeros(0, np.intp), np.zeros(0, np.intp)
         self._sheet: tuple[npt.NDArray[np.uint32], QImage] | None = None
 
     def drop(self) -> None:
@@ -65,8 +65,8 @@ class HeatMap:
             if area.width() * area.height() * ratio * ratio < MOST_DOTS:
                 painter.drawImage(area.topLeft(), self._spread(scene, shown, name, place, area, ratio))
                 return
-            colours = _colors(name, round(shown.opacity * 100))
-            levels, fill = self._at(scene, shown).ravel().tolist(), painter.fillRect
+            colours = _create_colors(name, round(shown.opacity * 100))
+            levels, fill = self._index_patches(scene, shown).ravel().tolist(), painter.fillRect
             # Filling one rectangle per patch is several times faster than scaling and blending a small image.
             for box, patch in self.cells(place, area, ratio, scene.grid):
                 color = colours[levels[patch]]
@@ -74,24 +74,26 @@ class HeatMap:
                     fill(box, color)
             return
         painter.setClipRect(area)
-        picture_overlay.paint_map(painter, place, self._smoothed(scene, shown, name), scene.grid)
+        picture_overlay.paint_map(painter, place, self._paint_smoothed(scene, shown, name), scene.grid)
         painter.setClipping(False)
 
     def edges(self, place: QTransform, area: QRectF, ratio: float, grid: PatchGrid) -> tuple[list[Span], list[Span]]:
         """Return the visible columns and rows of patches: index, start and stop, aligned to screen pixels."""
         key = (place.m11(), place.m22(), place.dx(), place.dy(), area.getRect(), ratio, grid)
         if self._edges is None or self._edges[0] != key:
-            columns = _edges(place.m11() * grid.patch_width, place.dx(), grid.cols, area.left(), area.right(), ratio)
-            rows = _edges(place.m22() * grid.patch_height, place.dy(), grid.rows, area.top(), area.bottom(), ratio)
+            columns = _find_edges(
+                place.m11() * grid.patch_width, place.dx(), grid.cols, area.left(), area.right(), ratio
+            )
+            rows = _find_edges(place.m22() * grid.patch_height, place.dy(), grid.rows, area.top(), area.bottom(), ratio)
             self._edges = key, columns, rows
             self._cells = [
                 (QRectF(left, top, right - left, bottom - top), row * grid.cols + col)
                 for row, top, bottom in rows
                 for col, left, right in columns
             ]
-            self._dots = (
-                _dots(columns, grid.cols, area.left(), area.right(), ratio),
-                _dots(rows, grid.rows, area.top(), area.bottom(), ratio),
+            self._pixel_indices = (
+                _index_pixels(columns, grid.cols, area.left(), area.right(), ratio),
+                _index_pixels(rows, grid.rows, area.top(), area.bottom(), ratio),
             )
         return self._edges[1], self._edges[2]
 
@@ -107,8 +109,8 @@ class HeatMap:
         self.edges(place, area, ratio, scene.grid)
         rows, cols = scene.grid.shape
         words = np.zeros((rows + 1, cols + 1), np.uint32)  # the last row and column mean no patch
-        words[:rows, :cols] = colormaps.heat(name, round(shown.opacity * 100))[self._at(scene, shown)]
-        across, down = self._dots
+        words[:rows, :cols] = colormaps.heat(name, round(shown.opacity * 100))[self._index_patches(scene, shown)]
+        across, down = self._pixel_indices
         if self._sheet is None or self._sheet[0].shape != (len(down), len(across)):
             dots = np.empty((len(down), len(across)), np.uint32)
             self._sheet = dots, drawing.word_image(dots, blended=True)
@@ -117,7 +119,7 @@ class HeatMap:
         self._sheet[1].setDevicePixelRatio(ratio)
         return self._sheet[1]
 
-    def _placed(self, scene: Scene, shown: ViewState, values: Floats) -> Floats:
+    def _place_values(self, scene: Scene, shown: ViewState, values: Floats) -> Floats:
         low, high = scene.ranges[self.camera]
         scale = "linear" if scene.difference else shown.scale
         if scale == "rank":  # already ranked
@@ -125,34 +127,34 @@ class HeatMap:
         placed: Floats = np.rint(attention.places(values, low, high, scale) * 255)
         return placed
 
-    def _values(self, scene: Scene, shown: ViewState) -> Floats:
+    def _find_values(self, scene: Scene, shown: ViewState) -> Floats:
         if shown.scale == "rank" and not scene.difference:  # among the patches of all cameras, as on a shared scale
             ranks: Floats = attention.places(scene.maps, 0.0, 1.0, "rank")[self.camera]
             return ranks
         weights: Floats = scene.maps[self.camera]
         return weights
 
-    def _at(self, scene: Scene, shown: ViewState) -> npt.NDArray[np.intp]:
+    def _index_patches(self, scene: Scene, shown: ViewState) -> npt.NDArray[np.intp]:
         """Return each patch's index into the colour table, 0 to 255: (rows, cols) intp."""
         key = (id(scene), shown.scale)
         if self._levels is None or self._levels[0] != key:
-            levels = self._placed(scene, shown, self._values(scene, shown)).astype(np.intp)
+            levels = self._place_values(scene, shown, self._find_values(scene, shown)).astype(np.intp)
             self._levels = key, levels, scene  # the scene is kept, so that its id is not used again
         return self._levels[1]
 
-    def _smoothed(self, scene: Scene, shown: ViewState, name: str) -> QImage:
+    def _paint_smoothed(self, scene: Scene, shown: ViewState, name: str) -> QImage:
         key = (id(scene), name, shown.scale, shown.opacity, shown.smooth)
         if self._image is None or self._image[0] != key:
-            values = self._values(scene, shown)
+            values = self._find_values(scene, shown)
             if shown.smooth:
                 values = geometry.smooth(values, SMOOTH_PIXELS)
-            at = self._placed(scene, shown, values).astype(np.intp)
+            at = self._place_values(scene, shown, values).astype(np.intp)
             words = colormaps.heat(name, round(shown.opacity * 100))[at]
             self._image = key, drawing.word_image(words, blended=True), scene
         return self._image[1]
 
 
-def _edges(side: float, shift: float, count: int, low: float, high: float, ratio: float) -> list[Span]:
+def _find_edges(side: float, shift: float, count: int, low: float, high: float, ratio: float) -> list[Span]:
     """Return the visible patches along one axis: index, start and stop, aligned to screen pixels."""
     at = [picture_overlay.whole(side * number + shift, ratio) for number in range(count + 1)]
     spans = []
@@ -164,7 +166,7 @@ def _edges(side: float, shift: float, count: int, low: float, high: float, ratio
     return spans
 
 
-def _dots(spans: list[Span], count: int, low: float, high: float, ratio: float) -> npt.NDArray[np.intp]:
+def _index_pixels(spans: list[Span], count: int, low: float, high: float, ratio: float) -> npt.NDArray[np.intp]:
     """Return the patch index of each screen pixel along one axis: (pixels,) intp; `count` where there is no patch."""
     indices = np.full(max(round((high - low) * ratio), 1), count, np.intp)
     for number, start, stop in spans:
@@ -173,7 +175,7 @@ def _dots(spans: list[Span], count: int, low: float, high: float, ratio: float) 
 
 
 @lru_cache(maxsize=16)
-def _colors(name: str, opacity: int) -> list[QColor | None]:
+def _create_colors(name: str, opacity: int) -> list[QColor | None]:
     """Return the 256 colours of a map with their alpha; None for transparent ones."""
     alphas = (colormaps.heat(name, opacity) >> 24).tolist()
     return [

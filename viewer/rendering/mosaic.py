@@ -55,14 +55,14 @@ def lay_out_blocks(
         side_by_side: Whether the blocks stand beside each other.
         visible: Part of the room, in shares of it, that is enlarged to fill the room; it has the room's aspect.
     """
-    blocks = (_lay_side_by_side if side_by_side else _stack)(room, rows, columns, shapes, ratio)
+    blocks = (_lay_side_by_side if side_by_side else _stack_blocks)(room, rows, columns, shapes, ratio)
     scale = 1 / visible.width()
     if scale <= 1:
         return blocks
     enlarged = [
         _enlarge(block, room, visible, scale, shape, ratio) for block, shape in zip(blocks, shapes, strict=True)
     ]
-    return _align(enlarged, shapes, ratio, side_by_side=side_by_side)
+    return _align_blocks(enlarged, shapes, ratio, side_by_side=side_by_side)
 
 
 def _lay_side_by_side(
@@ -76,7 +76,7 @@ def _lay_side_by_side(
         for shape in shapes
         for each in (free * shape[1] / shape[0] / total,)
     ]
-    blocks = _align(blocks, shapes, ratio, side_by_side=True)
+    blocks = _align_blocks(blocks, shapes, ratio, side_by_side=True)
     left = room.left()
     for box, across, _ in blocks:
         box.moveLeft(round(left))
@@ -84,7 +84,9 @@ def _lay_side_by_side(
     return blocks
 
 
-def _stack(room: QRectF, rows: int, columns: int, shapes: Sequence[tuple[int, int]], ratio: float) -> list[Block]:
+def _stack_blocks(
+    room: QRectF, rows: int, columns: int, shapes: Sequence[tuple[int, int]], ratio: float
+) -> list[Block]:
     """Share the room's height by the heights that the pictures have at one width."""
     total = sum(lines / dots for lines, dots in shapes)
     blocks = [
@@ -92,7 +94,7 @@ def _stack(room: QRectF, rows: int, columns: int, shapes: Sequence[tuple[int, in
         for shape in shapes
         for each in (room.height() * shape[0] / shape[1] / total,)
     ]
-    blocks = _align(blocks, shapes, ratio, side_by_side=False)
+    blocks = _align_blocks(blocks, shapes, ratio, side_by_side=False)
     top = room.top()
     for box, _, tall in blocks:
         box.setRect(box.left(), top, box.width(), min(box.height(), tall * rows))
@@ -112,7 +114,7 @@ def _fit_tile(
     return across / ratio, tall / ratio
 
 
-def _align(
+def _align_blocks(
     blocks: Sequence[Block], shapes: Sequence[tuple[int, int]], ratio: float, *, side_by_side: bool
 ) -> list[Block]:
     """Return the blocks with the least height of a tile for all where they are side by side, else the least width."""

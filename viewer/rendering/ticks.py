@@ -35,11 +35,11 @@ def round_step(least: float, *, whole: bool = False) -> float:
     if not 0 < least < math.inf:
         return 1.0
     power = math.floor(math.log10(least))
-    steps = (_scale(factor, power + up) for up in (0, 1) for factor in FACTORS)
+    steps = (_scale_by_power(factor, power + up) for up in (0, 1) for factor in FACTORS)
     return next(step for step in steps if step >= least * (1 - 1e-9))
 
 
-def _scale(value: float, power: int) -> float:
+def _scale_by_power(value: float, power: int) -> float:
     """Return value x 10^power, without the rounding error of negative powers of ten."""
     return value * 10.0**power if power >= 0 else value / 10.0**-power
 
@@ -80,7 +80,7 @@ def _format_multiples(numbers: range, step: float) -> list[str]:
     if largest and not SMALLEST_PLAIN <= largest < LARGEST_PLAIN:
         shift = math.floor(math.log10(largest) + 1e-9)
     decimals, exponent = max(shift - power, 0), f"e{shift}" if shift else ""
-    unit = _scale(step, -shift)
+    unit = _scale_by_power(step, -shift)
     return [(f"{number * unit:.{decimals}f}{exponent}" if number else "0").replace("-", "−") for number in numbers]
 
 
@@ -127,9 +127,12 @@ def find_log_ticks(low: float, high: float, most: int = 5) -> tuple[Tick, ...]:
     bottom, top = math.log10(low) - TOLERANCE, math.log10(high) + TOLERANCE
     powers = range(math.floor(bottom), math.floor(top) + 1)
     candidates = [
-        _scale(factor, power) for power in powers for factor in FACTORS if bottom <= math.log10(factor) + power <= top
+        _scale_by_power(factor, power)
+        for power in powers
+        for factor in FACTORS
+        if bottom <= math.log10(factor) + power <= top
     ]
-    decades = [_scale(1, power) for power in powers if power >= bottom]
+    decades = [_scale_by_power(1, power) for power in powers if power >= bottom]
     values = candidates if len(candidates) <= most else decades[:: max(-(-len(decades) // most), 1)]
     return tuple(Tick(value, _format_exact(value)) for value in values)
 

@@ -94,7 +94,7 @@ class EpisodeScores:
         """Return the words or actions of the subject in a frame; MissingWordError where it lacks them."""
         subject = self.subject
         if not subject.actions:
-            return find_query_of_words(self.results, frame, self._fill(subject.words, frame))
+            return find_query_of_words(self.results, frame, self._fill_object(subject.words, frame))
         horizon = self.results.horizon
         if subject.actions == ALL_ACTIONS:
             numbers = set(range(horizon))
@@ -107,7 +107,7 @@ class EpisodeScores:
 
     def name_region(self, frame: int) -> str:
         """Return the name of the region in a frame: its own, or that of the object which the prompt names."""
-        return self._fill(self.subject.region, frame)
+        return self._fill_object(self.subject.region, frame)
 
     def find_region(self, frame: int) -> tuple[Cell, ...] | None:
         """Return the patches of the region in a frame; None where it is not known."""
@@ -117,7 +117,7 @@ class EpisodeScores:
         if is_box(self.subject.region):
             return parse_region(self.results, texts)
         try:
-            name = self._fill(self.subject.region, frame)
+            name = self._fill_object(self.subject.region, frame)
         except MissingWordError:
             return None
         if self.regions is None:  # those that were scored while capturing
@@ -126,7 +126,7 @@ class EpisodeScores:
         region = self.regions.regions.get(name)
         return None if region is None else find_cells(region, self.results, frame)
 
-    def _fill(self, text: str, frame: int) -> str:
+    def _fill_object(self, text: str, frame: int) -> str:
         return self.objects.fill(text, self.results.string(schema.FRAMES_PROMPT, frame))
 
 

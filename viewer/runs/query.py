@@ -128,9 +128,9 @@ def read_query(value: dict[str, Any]) -> RunQuery:
         query = replace(query, prompts=tuple(prompts))
     if isinstance(outcomes, list) and all(outcome in get_args(Outcome) for outcome in outcomes):
         query = replace(query, outcomes=tuple(dict.fromkeys(outcomes)))
-    if (times := _pair(value.get("times"), (int, float))) is not None and 0 <= times[0] <= times[1] <= 1:
+    if (times := _parse_pair(value.get("times"), (int, float))) is not None and 0 <= times[0] <= times[1] <= 1:
         query = replace(query, times=(float(times[0]), float(times[1])))
-    if (frames := _pair(value.get("frames"), (int,))) is not None and 0 <= frames[0] <= frames[1] <= MAX_FRAME:
+    if (frames := _parse_pair(value.get("frames"), (int,))) is not None and 0 <= frames[0] <= frames[1] <= MAX_FRAME:
         query = replace(query, frames=(int(frames[0]), int(frames[1])))
     step = value.get("step")
     if type(step) is int and 0 <= step < 10_000:
@@ -147,7 +147,7 @@ def is_actions(text: str) -> bool:
     return len(text) <= MAX_TEXT and all(parse_range(part) is not None for part in text.replace(",", " ").split())
 
 
-def _pair(value: object, kinds: tuple[type, ...]) -> tuple[float, float] | None:
+def _parse_pair(value: object, kinds: tuple[type, ...]) -> tuple[float, float] | None:
     if not isinstance(value, list) or len(value) != 2:
         return None
     first, second = value

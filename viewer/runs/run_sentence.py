@@ -97,17 +97,19 @@ def describe_atlas(atlas: RunAtlas, *, is_contrast: bool) -> list[Phrase]:
     phrases = describe_query(atlas.query, is_contrast=is_contrast)
     contrast = atlas.contrast if is_contrast else None
     if contrast is None:
-        episodes, frames = _count(atlas.all)
+        episodes, frames = _count_most(atlas.all)
         phrases.append(Phrase(f": mean over {count_of(episodes, 'episode')} with {count_of(frames, 'frame')}."))
         note = describe_interval(episodes)
     else:
         groups = {group.name: group for group in atlas.groups}
-        first, second = (_count(groups[name])[0] if name in groups else 0 for name in (contrast.first, contrast.second))
-        frames = sum(_count(group)[1] for group in atlas.groups)
+        first, second = (
+            _count_most(groups[name])[0] if name in groups else 0 for name in (contrast.first, contrast.second)
+        )
+        frames = sum(_count_most(group)[1] for group in atlas.groups)
         phrases.append(
             Phrase(
-                f": mean of {count_of(first, _noun(contrast.first))} minus mean of "
-                f"{count_of(second, _noun(contrast.second))}, {count_of(frames, 'frame')} in all."
+                f": mean of {count_of(first, _name_group(contrast.first))} minus mean of "
+                f"{count_of(second, _name_group(contrast.second))}, {count_of(frames, 'frame')} in all."
             )
         )
         note = f"{describe_marks(contrast)} Frames of one episode are not independent."
@@ -197,7 +199,7 @@ def describe_difference(contrast: Contrast, place: tuple[int, int], score: Score
         first += f" ({format_bare(low, score, signed=True)} to {format_bare(high, score, signed=True)})"
     parts = []
     if np.isfinite(effect):
-        parts.append(f"effect size g {_sign(f'{effect:+.2f}')}")
+        parts.append(f"effect size g {_write_minus(f'{effect:+.2f}')}")
     if np.isfinite(q):
         parts.append(f"q {format_q(q)}" + (", marked" if q <= FALSE_RATE else ""))
     return [first, ", ".join(parts)] if parts else [first]
@@ -219,7 +221,7 @@ def format_bare(value: float, score: Score, *, signed: bool = False) -> str:
     if not np.isfinite(value):
         return "–"
     decimals = max(score.decimals, 1)
-    return _sign(f"{factor_of(score) * value:{'+' if signed else ''}.{decimals}f}")
+    return _write_minus(f"{factor_of(score) * value:{'+' if signed else ''}.{decimals}f}")
 
 
 def format_cell(value: float, score: Score, *, signed: bool = False) -> str:
@@ -229,7 +231,7 @@ def format_cell(value: float, score: Score, *, signed: bool = False) -> str:
     shown = factor_of(score) * value
     decimals = 0 if abs(shown) >= 9.95 else 1 if abs(shown) >= 0.995 or score.cell_decimals < 2 else 2
     text = f"{shown:{'+' if signed else ''}.{decimals}f}"
-    return _sign(text.replace("0.", ".", 1) if decimals == 2 else text)
+    return _write_minus(text.replace("0.", ".", 1) if decimals == 2 else text)
 
 
 def factor_of(score: Score) -> float:
@@ -272,11 +274,11 @@ def join_phrases(phrases: Sequence[Phrase]) -> str:
     return "".join((" " if phrase.starts_line else "") + phrase.text for phrase in phrases)
 
 
-def _noun(group: str) -> str:
+def _name_group(group: str) -> str:
     return group if group in {"success", "failure"} else f"episode of “{_shorten(group, 40)}”"
 
 
-def _count(group: GroupAtlas) -> tuple[int, int]:
+def _count_most(group: GroupAtlas) -> tuple[int, int]:
     """Return episodes and frames behind the cell that has most of them."""
     return int(group.episodes.max(initial=0)), int(group.frames.max(initial=0))
 
@@ -285,6 +287,6 @@ def _shorten(text: str, most: int) -> str:
     return clean_text(" ".join(text.split()), most)
 
 
-def _sign(text: str) -> str:
+def _write_minus(text: str) -> str:
     """Return a number with a true minus; without a sign where it is 0 as it is written."""
     return text.replace("-", "−") if text.strip("+-0.") else text.lstrip("+-")

@@ -64,10 +64,10 @@ def parse_run_view(text: str) -> RunView | None:
 
 def _read_view(value: dict[str, Any]) -> RunView:
     query = value.get("query")
-    layer, head = (_number(value.get(name)) for name in ("layer", "head"))
+    layer, head = (_parse_number(value.get(name)) for name in ("layer", "head"))
     run_query = read_query(query) if isinstance(query, dict) else RunQuery()
     return RunView(run_query, value.get("contrast") is True, layer, head)
 
 
-def _number(value: object) -> int | None:
+def _parse_number(value: object) -> int | None:
     return value if type(value) is int and 0 <= value < MOST else None

@@ -97,7 +97,7 @@ def bootstrap_interval(
     for size in np.unique(count[count > 1]).tolist():
         chosen = count == size
         tail = expanded_tail(size, confidence)
-        low[chosen], high[chosen] = _quantiles(means[chosen], (tail, 1 - tail))
+        low[chosen], high[chosen] = _compute_quantiles(means[chosen], (tail, 1 - tail))
     return low, high
 
 
@@ -115,9 +115,9 @@ def compare_groups(first: Doubles, second: Doubles, confidence: float = CONFIDEN
     with degrees of freedom after Satterthwaite. Where all episodes have the same value, p is 1 if the groups agree and
     0 if they differ.
     """
-    (n1, m1, v1), (n2, m2, v2) = _moments(first), _moments(second)
+    (n1, m1, v1), (n2, m2, v2) = _compute_moments(first), _compute_moments(second)
     difference = m1 - m2
-    difference = np.where(np.abs(difference) <= _rounding(np.maximum(np.abs(m1), np.abs(m2))), 0.0, difference)
+    difference = np.where(np.abs(difference) <= _bound_rounding(np.maximum(np.abs(m1), np.abs(m2))), 0.0, difference)
     with np.errstate(divide="ignore", invalid="ignore"):
         e1, e2 = v1 / n1, v2 / n2
         error = np.sqrt(e1 + e2)
@@ -146,7 +146,7 @@ def hedges_g(first: Doubles, second: Doubles) -> Doubles:
     the bias for few episodes (Hedges 1981, Journal of Educational Statistics 6:107). NaN where a group has fewer than
     two episodes or nothing varies.
     """
-    (n1, m1, v1), (n2, m2, v2) = _moments(first), _moments(second)
+    (n1, m1, v1), (n2, m2, v2) = _compute_moments(first), _compute_moments(second)
     degrees = n1 + n2 - 2
     with np.errstate(divide="ignore", invalid="ignore"):
         pooled = np.sqrt(((n1 - 1) * v1 + (n2 - 1) * v2) / degrees)
@@ -169,7 +169,7 @@ def adjust_p_values(p: Doubles) -> Doubles:
     return q
 
 
-def _moments(values: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+def _compute_moments(values: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     """Return the number of episodes with a value, their mean and their variance (n - 1), of each cell."""
     values = np.asarray(values, np.float64)
     defined = np.isfinite(values)
@@ -178,10 +178,10 @@ def _moments(values: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     squares = np.where(defined, values - mean, 0.0) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = squares.sum(0) / _or_nan(count - 1)
-    return count, mean, np.where(variance <= _rounding(np.abs(mean)) ** 2, 0.0, variance)
+    return count, mean, np.where(variance <= _bound_rounding(np.abs(mean)) ** 2, 0.0, variance)
 
 
-def _rounding(size: Doubles) -> Doubles:
+def _bound_rounding(size: Doubles) -> Doubles:
     """Return by how much equal numbers of this size may differ after they were summed."""
     return 8 * np.finfo(np.float64).eps * size
 
@@ -221,7 +221,7 @@ def _draw_block(episodes: int, draws: int, seed: int, first: int) -> Singles:
     return np.ascontiguousarray(counts.reshape(draws, episodes).T, np.float32)
 
 
-def _quantiles(values: Doubles, probabilities: Sequence[float]) -> tuple[Doubles, ...]:
+def _compute_quantiles(values: Doubles, probabilities: Sequence[float]) -> tuple[Doubles, ...]:
     """Return quantiles along the last axis, linear between neighbours (Hyndman and Fan's type 7)."""
     last = values.shape[-1] - 1
     places = [probability * last for probability in probabilities]

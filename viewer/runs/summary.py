@@ -141,7 +141,7 @@ class RunSummary:
         Raises:
             UserError: The query cannot be answered, or the summary cannot be read.
         """
-        everything, groups = self._choose(query, self._values(query))
+        everything, groups = self._choose_groups(query, self._find_values(query))
         contrast = None
         if len(groups) == 2:
             first, second = groups
@@ -152,8 +152,8 @@ class RunSummary:
             query,
             self.layers,
             self.heads,
-            self._describe(everything),
-            tuple(self._describe(group) for group in groups),
+            self._describe_group(everything),
+            tuple(self._describe_group(group) for group in groups),
             contrast,
             describe_counted(query, everything.values, len(self.episodes), self.left_out, self.steps),
         )
@@ -165,7 +165,7 @@ class RunSummary:
             UserError: As `atlas`, or there is no such head.
         """
         cell = self._find_cell(layer, head)
-        everything, groups = self._choose(query, self._values(query))
+        everything, groups = self._choose_groups(query, self._find_values(query))
         episodes = []
         for group in groups or [everything]:
             column, frames = group.values[:, cell], group.frames[:, cell]
@@ -191,9 +191,9 @@ class RunSummary:
             UserError: As `atlas`, or there is no such head.
         """
         self._find_cell(layer, head)
-        values = self._values(query, (layer, head))
+        values = self._find_values(query, (layer, head))
         values = values.merged(count_parts(values.frames))
-        everything, groups = self._choose(query, values)
+        everything, groups = self._choose_groups(query, values)
         curves = []
         for group in groups or [everything]:
             mean = statistics.describe_mean(group.values)
@@ -203,7 +203,7 @@ class RunSummary:
 
     # From the disk
 
-    def _values(self, query: RunQuery, cell: tuple[int, int] | None = None) -> _Values:
+    def _find_values(self, query: RunQuery, cell: tuple[int, int] | None = None) -> _Values:
         """Return a score's sums for every head, or over the parts of an episode for one: kept for the next query."""
         problem = query.find_problem()
         if problem:
@@ -256,7 +256,7 @@ class RunSummary:
             values,
             self._files,
         )
-        return self._arrange(rows, cells, is_over_parts=cell is not None)
+        return self._create_table(rows, cells, is_over_parts=cell is not None)
 
     def read_parts_ahead(self, query: RunQuery) -> None:
         """Read the parts of all episodes for the score and step of a query, unless they are too many or there.
@@ -301,7 +301,7 @@ class RunSummary:
         rows = rows[np.argsort(place[rows] * len(self.prompts) + table.prompt[rows])]
         return _Values(place[rows], table.prompt[rows], total[rows], frames[rows])
 
-    def _arrange(self, rows: dict[str, npt.NDArray[Any]], cells: int, *, is_over_parts: bool) -> _Values:
+    def _create_table(self, rows: dict[str, npt.NDArray[Any]], cells: int, *, is_over_parts: bool) -> _Values:
         """Return rows of a query as a table of units and cells; rows that do not fit the list are left out."""
         number, prompt = rows["episode"].astype(np.int64), rows["prompt"].astype(np.int64)
         is_known = (number >= 0) & (number < len(self._place_of)) & (prompt >= 0) & (prompt < len(self.prompts))
@@ -326,7 +326,7 @@ class RunSummary:
 
     # Filters and groups
 
-    def _choose(self, query: RunQuery, values: _Values) -> tuple[_Group, list[_Group]]:
+    def _choose_groups(self, query: RunQuery, values: _Values) -> tuple[_Group, list[_Group]]:
         """Return all episodes that a query counts, and its groups: success before failure, prompts by their names."""
         chosen = np.ones(len(values.episode), np.bool_)
         if query.prompts:
@@ -361,7 +361,7 @@ class RunSummary:
         with np.errstate(divide="ignore", invalid="ignore"):
             return _Group(name, np.where(frames > 0, total / frames, np.nan), frames, places)
 
-    def _describe(self, group: _Group) -> GroupAtlas:
+    def _describe_group(self, group: _Group) -> GroupAtlas:
         mean = statistics.describe_mean(group.values)
         return GroupAtlas(
             group.name,

@@ -178,7 +178,7 @@ def list_folders(run: Run, subject: Subject) -> tuple[Path, ...]:
     """Return where the summary of a subject may lie: beside the run if it is on this machine, and in the cache."""
     name = name_folder(subject)
     beside = (run.folder / FOLDER / name,) if isinstance(run.folder, Path) else ()
-    return (*beside, cache_folder() / _digest(str(run.folder.absolute())) / name)
+    return (*beside, cache_folder() / _compute_digest(str(run.folder.absolute())) / name)
 
 
 def choose_folder(run: Run, subject: Subject) -> Path:
@@ -204,7 +204,7 @@ def name_folder(subject: Subject) -> str:
     """Return the name of the folder of a subject's summary: readable, and different for different subjects."""
     words = " ".join(filter(None, (subject.words, subject.actions and f"actions {subject.actions}", subject.region)))
     readable = re.sub(r"[^\w-]+", "_", words).strip("_")[:60]
-    return f"{readable}-{_digest(json.dumps(asdict(subject)))}"
+    return f"{readable}-{_compute_digest(json.dumps(asdict(subject)))}"
 
 
 def cache_folder() -> Path:
@@ -238,11 +238,11 @@ def _parse(value: dict[str, Any]) -> SummaryList:
     """Return a list of episodes from its JSON; ValueError, TypeError or KeyError if it does not fit."""
     if value["format"] != FORMAT or value["format_version"][0] != FORMAT_VERSION[0] or value["parts"] != PARTS:
         raise ValueError("another format")
-    words, actions, region = (_text(value["subject"][name]) for name in ("words", "actions", "region"))
+    words, actions, region = (_check_text(value["subject"][name]) for name in ("words", "actions", "region"))
     if not is_actions(actions):
         raise ValueError("actions")
-    layers, steps = _numbers(value["layers"]), _numbers(value["steps"])
-    heads = _count(value["heads"], MAX_AXIS)
+    layers, steps = _check_numbers(value["layers"]), _check_numbers(value["steps"])
+    heads = _check_count(value["heads"], MAX_AXIS)
     if len(layers) * max(heads, 1) > MAX_CELLS or sorted(set(layers)) != list(layers):
         raise ValueError("axes")
     prompts, listed = value["prompts"], value["episodes"]
@@ -254,46 +254,46 @@ def _parse(value: dict[str, Any]) -> SummaryList:
         layers,
         heads,
         steps,
-        tuple(_text(prompt, MAX_PROMPT) for prompt in prompts),
-        _text(value["objects"]),
-        _count(value["next_number"]),
+        tuple(_check_text(prompt, MAX_PROMPT) for prompt in prompts),
+        _check_text(value["objects"]),
+        _check_count(value["next_number"]),
         {episode.file: episode for episode in episodes},
     )
 
 
 def _parse_episode(value: dict[str, Any]) -> SummaryEpisode:
     number = value["number"]
-    data = _text(value["data"])
+    data = _check_text(value["data"])
     if type(number) is not int or not -1 <= number < 1 << 31 or (data and not _DATA_NAME.fullmatch(data)):
         raise ValueError("number")
     return SummaryEpisode(
-        _text(value["file"]),
-        _text(value["stamp"]),
+        _check_text(value["file"]),
+        _check_text(value["stamp"]),
         number,
         data,
-        _count(value["frames"]),
-        _text(value["reason"], MAX_PROMPT),
+        _check_count(value["frames"]),
+        _check_text(value["reason"], MAX_PROMPT),
         bool(value["is_damaged"]),
     )
 
 
-def _text(value: object, most: int = MAX_TEXT) -> str:
+def _check_text(value: object, most: int = MAX_TEXT) -> str:
     if not isinstance(value, str) or len(value) > most:
         raise ValueError("text")
     return value
 
 
-def _count(value: object, most: int = 1 << 53) -> int:
+def _check_count(value: object, most: int = 1 << 53) -> int:
     if type(value) is not int or not 0 <= value <= most:
         raise ValueError("count")
     return value
 
 
-def _numbers(value: object) -> tuple[int, ...]:
+def _check_numbers(value: object) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) > MAX_AXIS:
         raise ValueError("numbers")
-    return tuple(_count(number, MAX_AXIS) for number in value)
+    return tuple(_check_count(number, MAX_AXIS) for number in value)
 
 
-def _digest(text: str) -> str:
+def _compute_digest(text: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]

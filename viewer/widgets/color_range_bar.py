@@ -99,7 +99,7 @@ class ColorBar(ZoomPanel):
             return None
         left, right, low, high = self._ends_of(self._scene)
         name, scale = self._name_and_scale(self._scene)
-        words = _words(name, scale, left, right, low, high, 256).tolist()
+        words = _color_words(name, scale, left, right, low, high, 256).tolist()
         values = (np.linspace(0, 1, 256) if scale == "rank" else np.linspace(left, right, 256)).tolist()
         title = "rank" if scale == "rank" else "value"
         return [title, "colour"], [
@@ -140,7 +140,7 @@ class ColorBar(ZoomPanel):
         ends = (round((low - left) / span, 6), round((high - left) / span, 6))
         key = (name, scale, *(ends if scale == "linear" else (left, right, low, high)), self.width())
         if self._ramp is None or self._ramp[0] != key:
-            words = _words(name, scale, left, right, low, high, 512)
+            words = _color_words(name, scale, left, right, low, high, 512)
             self._ramp = key, drawing.word_image(words[None], blended=False)
         painter.drawImage(box, self._ramp[1])
         axis = RANK_AXIS if scale == "rank" else Axis(left, right)
@@ -181,12 +181,12 @@ class ColorBar(ZoomPanel):
         self._grabbed = self.value_at(event.position().x()) - low
         self.session.begin()
         if self._drag != "both":
-            self._move(event.position())
+            self._move_end(event.position())
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         super().mouseMoveEvent(event)
         if self._drag:
-            self._move(event.position())
+            self._move_end(event.position())
         elif self._can_drag():
             is_between = self.part_at(event.position().x()) == "both"
             self.setCursor(Qt.CursorShape.OpenHandCursor if is_between else Qt.CursorShape.SizeHorCursor)
@@ -205,7 +205,7 @@ class ColorBar(ZoomPanel):
         if self.is_zoomed():
             super().mouseDoubleClickEvent(event)
 
-    def _move(self, point: QPointF) -> None:
+    def _move_end(self, point: QPointF) -> None:
         left, right, low, high = self.ends()
         value, least = self.value_at(point.x()), (right - left) / 500
         if self._drag == "both":
@@ -227,7 +227,7 @@ def _find_ticks(axis: Axis, width: float) -> tuple[Tick, ...]:
     return axis.ticks(width, measure_label, most=BAR_TICKS, gap=BAR_GAP)
 
 
-def _words(
+def _color_words(
     name: str, scale: str, left: float, right: float, low: float, high: float, count: int
 ) -> npt.NDArray[np.uint32]:
     """Return the colours of `count` values from `left` to `right`, where the colours span `low` to `high`."""

@@ -124,7 +124,7 @@ class HeadsWallPanel(Panel):
                 self.score.disable(find_unavailable_scores(results, state))
             except READ_ERRORS as error:
                 self.session.report_failure(error)
-        self._place()
+        self._place_controls()
         self.schedule_description()
         self.update()
 
@@ -133,9 +133,9 @@ class HeadsWallPanel(Panel):
         self._still.drop()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self._place()
+        self._place_controls()
 
-    def _place(self) -> None:
+    def _place_controls(self) -> None:
         right = self.width()
         for widget in (self.close_button, self.save):
             size = widget.sizeHint()
@@ -192,7 +192,7 @@ class HeadsWallPanel(Panel):
             drawing.write(painter, QRectF(x, 32, self.width() - x, 28), self._reason, colors.secondary, 12)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for place, color in ((self._place_of_state(), colors.accent), (self._at, colors.text)):
-            box = self._box(place)
+            box = self._find_tile(place)
             if box is not None:
                 drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.color(color), 2)
 
@@ -209,7 +209,7 @@ class HeadsWallPanel(Panel):
             return None
         return wall.heads.index((state.layer, state.heads[0]))
 
-    def _box(self, place: int | None) -> QRectF | None:
+    def _find_tile(self, place: int | None) -> QRectF | None:
         tiles, _ = self.tiles()
         if place is None or place >= len(tiles):
             return None
@@ -221,7 +221,7 @@ class HeadsWallPanel(Panel):
     def tile_at(self, point: QPointF) -> int | None:
         """Return the tile under a point."""
         tiles, _ = self.tiles()
-        hits = (n for n, _ in enumerate(tiles) if (box := self._box(n)) is not None and box.contains(point))
+        hits = (n for n, _ in enumerate(tiles) if (box := self._find_tile(n)) is not None and box.contains(point))
         return next(hits, None)
 
     def point_at(self, place: int | None) -> None:
@@ -229,17 +229,17 @@ class HeadsWallPanel(Panel):
         if place == self._at or self._wall is None:
             return
         self._at = place
-        self.session.preview_view(**({} if place is None else self._changes(place)))
+        self.session.preview_view(**({} if place is None else self._list_changes(place)))
         self.update()
 
-    def _changes(self, place: int) -> dict[str, object]:
+    def _list_changes(self, place: int) -> dict[str, object]:
         assert self._wall is not None
         layer, head = self._wall.heads[place]
         return {"layer": layer, "heads": (head,), "reduce": "mean"}
 
     def go(self, place: int) -> None:
         """Show the head of a tile, and close the wall."""
-        changes = self._changes(place)
+        changes = self._list_changes(place)
         self.point_at(None)
         self.session.update(wall="off", **changes)
 

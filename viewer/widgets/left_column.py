@@ -83,7 +83,7 @@ def divide_height(
     fewest = min(heights.chips, heights.actions + MIN_CHIP_LINES * heights.line)
     least = min(heights.chips, heights.actions + MIN_CHIP_LINES_LOW * heights.line)
     if chosen.prompt_lines is not None:
-        room = _whole(height - tab - heading - MIN_PICTURES, heights)
+        room = _round_to_lines(height - tab - heading - MIN_PICTURES, heights)
         lines = heights.actions + max(chosen.prompt_lines, 1) * heights.line
         fewest = least = min(heights.chips, max(min(lines, room), least))
     elif height - tab - timeline - fewest < low:
@@ -102,11 +102,11 @@ def divide_height(
     if chosen.prompt_lines is not None:
         chips = fewest
     else:
-        chips = heights.chips if spare >= heights.chips else max(_whole(spare, heights), fewest)
+        chips = heights.chips if spare >= heights.chips else max(_round_to_lines(spare, heights), fewest)
     if chosen.pictures is None:
         pictures = heights.pictures_within(max(height - tab - timeline - chips, 0))
     if chosen.prompt_lines is None:
-        chips = min(heights.chips, max(chips, _whole(height - tab - timeline - pictures, heights)))
+        chips = min(heights.chips, max(chips, _round_to_lines(height - tab - timeline - pictures, heights)))
     remainder = max(height - pictures - chips, 0)
     if not preferred:
         return AllottedHeights(pictures, chips, remainder if most else 0, 0, 0 if most else remainder)
@@ -119,7 +119,7 @@ def divide_height(
     return AllottedHeights(pictures, chips, tab, timeline - extra, extra)
 
 
-def _whole(height: int, heights: PreferredHeights) -> int:
+def _round_to_lines(height: int, heights: PreferredHeights) -> int:
     """Return the largest height within `height` that cuts no line of chips."""
     return height // heights.line * heights.line
 
@@ -179,14 +179,14 @@ class LeftColumnLayout(QLayout):
         aside, beside = self.find_aside(), 0
         if aside in widgets:
             others = [widget for widget in widgets if widget is not aside]
-            heights, allotted = self._divide(inner, others)
+            heights, allotted = self._divide_column(inner, others)
             beside = self.width_within(inner.width(), allotted.pictures) + ASIDE_GAP
         if beside and inner.width() - beside >= LEAST_ASIDE:
             widgets = others
             heights[self.flexible[0]] -= ASIDE_FOOT
         else:
             aside = None
-            heights, allotted = self._divide(inner, widgets)
+            heights, allotted = self._divide_column(inner, widgets)
         gaps = len(widgets) - 1
         top, extra = inner.top(), min(allotted.extra // max(gaps, 1), MAX_EXTRA_GAP)
         if self.is_centred:
@@ -206,7 +206,7 @@ class LeftColumnLayout(QLayout):
             handle.setGeometry(inner.left(), edge - HEIGHT // 2, inner.width(), HEIGHT)
             handle.raise_()
 
-    def _divide(self, inner: QRect, widgets: Sequence[QWidget]) -> tuple[dict[QWidget, int], AllottedHeights]:
+    def _divide_column(self, inner: QRect, widgets: Sequence[QWidget]) -> tuple[dict[QWidget, int], AllottedHeights]:
         """Return the heights of widgets that stand below each other, and what the flexible ones were allotted."""
         fixed = {
             widget: max(widget.minimumHeight(), widget.sizeHint().height())

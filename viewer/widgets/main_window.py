@@ -101,11 +101,11 @@ class MainWindow(QWidget):
         self.panels.axes.played.connect(self.playback.toggle)
         self.panels.save_requested.connect(self.acts.save_picture)
         for signal, slot in (
-            (self.files.shown, self._shown),
-            (self.files.grown, self._grown),
+            (self.files.shown, self._on_file_shown),
+            (self.files.grown, self._on_file_grown),
             (self.files.failed, self._failed),
             (self.files.slow, self._on_slow_opening),
-            (self.files.closed, self._closed),
+            (self.files.closed, self._on_file_closed),
             (self.files.nothing_yet, self._nothing_yet),
             (self.overlays.chosen, self.perform_id),
             (self.acts.theme_requested, self.set_theme),
@@ -146,7 +146,7 @@ class MainWindow(QWidget):
         """Show a file that has been checked and opened; `second` compares the open file with it."""
         self.files.show_results(results, second)
 
-    def _shown(self) -> None:
+    def _on_file_shown(self) -> None:
         results = self.session.results
         assert results is not None
         episodes = self.files.run.episodes if self.files.run is not None else None
@@ -165,7 +165,7 @@ class MainWindow(QWidget):
             self._show_part(self.page)
         self.setFocus()
 
-    def _grown(self) -> None:
+    def _on_file_grown(self) -> None:
         results = self.session.results
         if results is not None and results.done and self.stack.currentWidget() is self.page:
             view = first_view(results)
@@ -187,7 +187,7 @@ class MainWindow(QWidget):
         self.files.stop_opening()
         self.page.show_empty(self.settings.recent())
 
-    def _closed(self) -> None:
+    def _on_file_closed(self) -> None:
         self.setWindowTitle("pi0-viewer")
         self.page.show_empty(self.settings.recent())
         self._show_part(self.page)

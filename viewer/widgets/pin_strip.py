@@ -110,7 +110,7 @@ class PinStrip(Panel):
 
     def refresh(self) -> None:
         pins, other = self.pins(), self.session.other
-        names = [self._name(pin) for pin in pins]
+        names = [self._name_pin(pin) for pin in pins]
         key = (*names, other.path.name if other is not None else None)
         if key != self._shown:
             self._shown = key
@@ -121,7 +121,7 @@ class PinStrip(Panel):
             self._explain(chip, pin)
         self.update()
 
-    def _name(self, pin: Pin) -> str:
+    def _name_pin(self, pin: Pin) -> str:
         results = self.session.results
         try:
             return pin.name or (name_view(results, pin.view) if results is not None else "")
@@ -147,7 +147,7 @@ class PinStrip(Panel):
             self.chips[-1].setToolTip(
                 plain_tooltip(f"{other.path}\nThe same view of another file; × ends the comparison")
             )
-        self._place()
+        self._place_chips()
         for chip in self.chips:
             chip.show()
         self.setVisible(bool(self.chips))
@@ -163,9 +163,9 @@ class PinStrip(Panel):
         chip.setToolTip(plain_tooltip(f"{text}\nClick: compare with it · right click: rename, go there, remove"))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self._place()
+        self._place_chips()
 
-    def _place(self) -> None:
+    def _place_chips(self) -> None:
         """Give each chip the width that it wants, or an equal share where there is too little."""
         if not self.chips:
             return
@@ -223,7 +223,7 @@ class PinStrip(Panel):
         """Give a kept view another name; an empty one changes nothing."""
         name = " ".join(name.split())[:MAX_NAME]
         pins = list(self.pins())
-        if name and name != self._name(pins[place]):
+        if name and name != self._name_pin(pins[place]):
             pins[place] = replace(pins[place], name=name)
             self.session.update(pins=tuple(pins))
 
@@ -261,7 +261,7 @@ class PinStrip(Panel):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setWindowTitle("Rename pinned view")
         dialog.setLabelText("Name")
-        dialog.setTextValue(self._name(self.pins()[self._menu_place]))
+        dialog.setTextValue(self._name_pin(self.pins()[self._menu_place]))
         dialog.textValueSelected.connect(self._on_named)
         dialog.open()
 

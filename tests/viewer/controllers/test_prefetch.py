@@ -98,9 +98,9 @@ def test_only_the_likeliest_is_prefetched_from_a_slow_file(window: MainWindow, m
     prefetcher = window.panels.prefetch
     prefetcher._frames = True
     window.session._shown = window.session._current = replace(window.session.shown, frame=1)
-    prefetcher._ask()
+    prefetcher._request_next()
     prefetcher._frames = False
-    prefetcher._ask()
+    prefetcher._request_next()
     assert asked == [(2,), ()]
 
 
@@ -110,12 +110,12 @@ def test_next_frames_are_those_beside_and_first_that_in_the_direction(window: Ma
     until(lambda: len(window.panels.frame_series.timeline.moment_of) == results.done)
     window.session.update(frame=2)
     spin()
-    assert window.panels.prefetch._beside(2) == (1,)
-    assert window.panels.prefetch._beside(1) == (2, 0)
+    assert window.panels.prefetch._list_neighbours(2) == (1,)
+    assert window.panels.prefetch._list_neighbours(1) == (2, 0)
     window.session.update(frame=1)
     spin()
-    assert window.panels.prefetch._beside(1) == (0, 2)
-    assert window.panels.prefetch._beside(3) == (), "frames that the timeline does not have yet"
+    assert window.panels.prefetch._list_neighbours(1) == (0, 2)
+    assert window.panels.prefetch._list_neighbours(3) == (), "frames that the timeline does not have yet"
 
 
 def test_prefetched_frame_has_the_same_prompt(app: QApplication, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 def test_curves_of_figure_and_window_have_the_same_axes(
     app: QApplication, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axis: str
 ) -> None:
-    monkeypatch.setattr("viewer.export.figures.charts._measure", lambda text: drawing.width_of(text, 11))
+    monkeypatch.setattr("viewer.export.figures.charts._measure_label", lambda text: drawing.width_of(text, 11))
     with open_export("curves", str(path), "--over", axis, "--actions", "1", "--steps", "0-9") as export:
         figure = export.renderer.create_figure(export.plan.files[0])
         chart, view = figure.content, figure.view

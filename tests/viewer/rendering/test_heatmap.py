@@ -74,7 +74,7 @@ def test_patch_is_painted_at_its_row_and_column(app: QApplication) -> None:
 
 def test_heat_map_is_recomputed_for_another_scene_and_layout(app: QApplication) -> None:
     heat, area = HeatMap(0), QRectF(0, 0, 224, 224)
-    first = heat._at(make_scene(1), ViewState()).copy()
-    assert (heat._at(make_scene(2), ViewState()) != first).any()
+    first = heat._index_patches(make_scene(1), ViewState()).copy()
+    assert (heat._index_patches(make_scene(2), ViewState()) != first).any()
     assert len(heat.cells(QTransform(), area, 1.0, GRID)) == 256
     assert len(heat.cells(QTransform.fromTranslate(-28, 0), area, 1.0, GRID)) == 14 * 16

@@ -35,7 +35,7 @@ SETTINGS = {
 def levels_of_picture(results: Results, view: ViewState) -> np.ndarray:
     """Levels that the camera panes show: (cameras, rows, cols)."""
     scene = scenes.compose(results, view)
-    return np.stack([HeatMap(camera)._at(scene, view) for camera in range(len(results.cameras))])
+    return np.stack([HeatMap(camera)._index_patches(scene, view) for camera in range(len(results.cameras))])
 
 
 def assert_alike(levels: np.ndarray, expected: np.ndarray) -> None:

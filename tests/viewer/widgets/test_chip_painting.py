@@ -33,7 +33,7 @@ def test_labels_can_be_read_on_every_color(
     chosen = theme.DARK if dark else theme.LIGHT
     monkeypatch.setattr(theme, "active", lambda: chosen)
     own = chip_painting._own_ink(role, chosen.raised)
-    inks = chip_painting._inks(name, chosen.raised, own)
+    inks = chip_painting._choose_inks(name, chosen.raised, own)
     for word, ink in zip(chip_painting.colours(name, chosen.raised), inks, strict=True):
         assert drawing.contrast(word, int(ink[1:], 16)) >= 4.5
 

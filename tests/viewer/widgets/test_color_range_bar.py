@@ -125,5 +125,5 @@ def test_words_of_the_ramp_are_those_of_equally_spaced_values(
     values = np.linspace(left, right, 512, dtype=np.float32)
     for scale in ("linear", "log"):
         wanted = np.rint(attention.places(values, low, low + reach, scale) * 255).astype(int)
-        words = color_range_bar._words("inferno", scale, left, right, low, low + reach, 512)
+        words = color_range_bar._color_words("inferno", scale, left, right, low, low + reach, 512)
         np.testing.assert_array_equal(words, colormaps.opaque("inferno")[wanted])

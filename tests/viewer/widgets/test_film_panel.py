@@ -149,7 +149,7 @@ def test_film_has_the_pixels_of_the_first_picture(
 def test_thumbnail_of_the_shown_frame_is_outlined(window: MainWindow) -> None:
     film = window.panels.film
     window.session.update(film="frames")
-    until(lambda: film.film() is not None and film._across() == "frame" and len(film.film().columns) == 3)  # type: ignore[union-attr]
+    until(lambda: film.film() is not None and film._name_columns() == "frame" and len(film.film().columns) == 3)  # type: ignore[union-attr]
     for frame in (0, 2, 1):
         window.session.update(frame=frame)
         spin(0.01)

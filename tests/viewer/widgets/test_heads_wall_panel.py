@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def tile_centre(window: MainWindow, tile: int) -> QPointF:
-    box = window.panels.wall._box(tile)
+    box = window.panels.wall._find_tile(tile)
     assert box is not None
     return box.center()
 

@@ -91,18 +91,18 @@ def read_effect_arrays(results: Results, frames: Sequence[int], queries: Queries
     return {name: (axes, values) for name, (axes, values) in arrays.items() if name in DESCRIPTIONS and values.size}
 
 
-def _count(queries: Queries) -> int:
+def _count_queries(queries: Queries) -> int:
     return max((len(query) for query in queries), default=0)
 
 
-def _actions(query: Query, horizon: int) -> tuple[int, ...]:
+def _find_actions(query: Query, horizon: int) -> tuple[int, ...]:
     """Return the actions of a query; none for all of them, which are the chunk."""
     return () if len(query.items) == horizon else query.items
 
 
 def _read_maps(results: Results, frames: Sequence[int], queries: Queries) -> Arrays:
     shape = len(results.cameras), *results.grid.shape
-    count = _count(queries)
+    count = _count_queries(queries)
     floors = np.full(len(frames), np.nan)
     query_floors = np.full((len(frames), count), np.nan)
     chunk = np.full((len(frames), *shape), np.nan, np.float32)
@@ -125,8 +125,8 @@ def _read_maps(results: Results, frames: Sequence[int], queries: Queries) -> Arr
                 of_dim[place, axis], floors_of_dim[place, axis] = word_map.values, word_map.floor
         floors[place] = measured.floor(frame)
         for number, query in enumerate(queries[place] if queries else ()):
-            query_floors[place, number] = measured.floor(frame, _actions(query, results.horizon))
-            query_map = whole if not _actions(query, results.horizon) else find_map(results, frame, query)
+            query_floors[place, number] = measured.floor(frame, _find_actions(query, results.horizon))
+            query_map = whole if not _find_actions(query, results.horizon) else find_map(results, frame, query)
             if query_map is not None:
                 maps[place, number] = query_map.values
     arrays: Arrays = {"noise_floor": (("frame",), floors), "suffix_noise_floor": (("frame", "query"), query_floors)}
@@ -153,7 +153,7 @@ def _find_dims(results: Results, frames: Sequence[int]) -> tuple[int, ...]:
 
 
 def _read_words(results: Results, frames: Sequence[int], queries: Queries) -> Arrays:
-    count = _count(queries)
+    count = _count_queries(queries)
     chunk = np.full((len(frames), results.tokens), np.nan, np.float32)
     by_query = np.full((len(frames), count, results.tokens), np.nan, np.float32)
     for place, frame in enumerate(frames):
@@ -198,7 +198,7 @@ def _read_targets(results: Results, frames: Sequence[int], queries: Queries) -> 
     if not targets.keys:
         return {}
     controls = max(target.controls.size for target_by_key in targets.by_frame for target, _ in target_by_key.values())
-    lead, count = (len(frames), len(targets.keys)), _count(queries)
+    lead, count = (len(frames), len(targets.keys)), _count_queries(queries)
     patches = np.zeros((*lead, len(results.cameras), *results.grid.shape), bool)
     effects, control_effects = np.full(lead, np.nan), np.full((*lead, controls), np.nan)
     dims = _find_dims(results, frames)
@@ -220,7 +220,7 @@ def _read_targets(results: Results, frames: Sequence[int], queries: Queries) -> 
             effects[place, number] = whole.multiple
             control_effects[place, number, : whole.controls.size] = whole.controls
             for item, query in enumerate(queries[place] if queries else ()):
-                of_query = target.compare_with_noise(_actions(query, results.horizon))
+                of_query = target.compare_with_noise(_find_actions(query, results.horizon))
                 by_query[place, item, number] = of_query.multiple
                 control_by_query[place, item, number, : of_query.controls.size] = of_query.controls
     kinds, names, methods = (np.array(column) for column in zip(*targets.keys, strict=True))
@@ -275,7 +275,7 @@ def _read_relevances(results: Results, frames: Sequence[int], queries: Queries) 
     dims = tuple(sorted({dim for frame in frames for dim in find_dims(results, frame, "gradient")}))
     if not dims:
         return {}
-    lead, count = (len(frames), len(dims)), _count(queries)
+    lead, count = (len(frames), len(dims)), _count_queries(queries)
     patches = len(results.cameras), *results.grid.shape
     of_query = len(frames), count, len(dims)
     chunk, text = (np.full((*lead, *shape), np.nan, np.float32) for shape in (patches, (results.tokens,)))

@@ -40,13 +40,17 @@ def agreement(query: QueryAttention) -> Floats:
     """
     results, items = query.results, query.query.items
     if query.query.kind != "action":
-        return _nothing(query)
+        return _create_undefined(query)
     if len(items) == results.horizon:
-        whole = _read(results, query.frame, AGREEMENT_OF_CHUNK)
+        whole = _read_scores(results, query.frame, AGREEMENT_OF_CHUNK)
         if whole is not None:
             return query.choose(whole)
-    agreements = _read(results, query.frame, AGREEMENT)
-    return _nothing(query) if agreements is None else query.choose(agreements[list(items)].mean(0, dtype=np.float32))
+    agreements = _read_scores(results, query.frame, AGREEMENT)
+    return (
+        _create_undefined(query)
+        if agreements is None
+        else query.choose(agreements[list(items)].mean(0, dtype=np.float32))
+    )
 
 
 def deletion(query: QueryAttention) -> Floats:
@@ -66,7 +70,7 @@ def head_effect(query: QueryAttention) -> Floats:
     name = HEADS[kind]
     effects = _find(results, query.frame, name)
     if effects is None:
-        return _nothing(query)
+        return _create_undefined(query)
     values = effects.row(f"{name}_of_action", query.frame) if actions else None
     floor = effects.floor(query.frame, actions if values is not None else ())
     if values is not None:
@@ -137,17 +141,17 @@ def _find(results: Results, frame: int, name: str) -> Effects | None:
     return next((effect for effect in results.effects if frame in effect.frames and effect.has(name)), None)
 
 
-def _read(results: Results, frame: int, name: str) -> Floats | None:
+def _read_scores(results: Results, frame: int, name: str) -> Floats | None:
     effects = _find(results, frame, name)
     return None if effects is None else effects.row(name, frame)
 
 
 def _of_chunk(query: QueryAttention, name: str) -> Floats:
-    head_scores = _read(query.results, query.frame, name) if query.query.kind == "action" else None
-    return _nothing(query) if head_scores is None else query.choose(head_scores)
+    head_scores = _read_scores(query.results, query.frame, name) if query.query.kind == "action" else None
+    return _create_undefined(query) if head_scores is None else query.choose(head_scores)
 
 
-def _nothing(query: QueryAttention) -> Floats:
+def _create_undefined(query: QueryAttention) -> Floats:
     results = query.results
     steps: Sequence[int] = results.steps if query.query.kind == "action" else (0,)
     shape = len(results.layers), max(len(steps), 1), results.heads

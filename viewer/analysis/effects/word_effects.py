@@ -53,7 +53,9 @@ def find_word_effects(results: Results, frame: int, query: Query) -> WordEffects
         return None
     whole = query.kind != "action" or len(query.items) == results.horizon
     actions = () if whole else query.items
-    candidates = (_read(results, effect, frame, actions) for effect in results.effects if frame in effect.frames)
+    candidates = (
+        _read_word_effects(results, effect, frame, actions) for effect in results.effects if frame in effect.frames
+    )
     return next((effects_of_words for effects_of_words in candidates if effects_of_words is not None), None)
 
 
@@ -67,7 +69,7 @@ def find_word_relevances(results: Results, frame: int, query: Query, dim: int | 
     return next((relevances for relevances in candidates if relevances is not None), None)
 
 
-def _read(results: Results, effects: Effects, frame: int, actions: tuple[int, ...]) -> WordEffects | None:
+def _read_word_effects(results: Results, effects: Effects, frame: int, actions: tuple[int, ...]) -> WordEffects | None:
     chips = results.chips(frame)
     mapped = effects.word_effects(frame, actions)
     tokens = np.full(results.tokens, np.nan, np.float32) if mapped is None else mapped.copy()

@@ -154,28 +154,28 @@ class PicturePatches:
     @property
     def region_is_heaviest(self) -> npt.NDArray[np.bool_]:
         """Whether the heaviest patch is in the region, and none outside is as heavy: (...)."""
-        heaviest = self._tenth.max(-1, keepdims=True)
+        heaviest = self._heaviest_tenth.max(-1, keepdims=True)
         # All that are as heavy are among the tenth, unless that is all that the tenth has.
-        is_level = self._tenth[..., :1] == heaviest
-        among_all = np.where(is_level[..., 0], self._at_least_tenth, count_flags(self._tenth == heaviest))
-        is_heaviest: npt.NDArray[np.bool_] = count_flags(self._inside == heaviest) == among_all
+        is_level = self._heaviest_tenth[..., :1] == heaviest
+        among_all = np.where(is_level[..., 0], self._at_least_tenth, count_flags(self._heaviest_tenth == heaviest))
+        is_heaviest: npt.NDArray[np.bool_] = count_flags(self._region_ranks == heaviest) == among_all
         return is_heaviest
 
     @property
     def region_overlap(self) -> npt.NDArray[np.floating[Any]]:
         """Intersection over union of the region and the heaviest tenth of the patches, with its ties: (...)."""
-        least = self._tenth[..., :1]
-        shared = count_flags((self._inside >= least) & (self._inside > 0))
-        heaviest = np.where(least[..., 0] > 0, self._at_least_tenth, count_flags(self._tenth > 0))
+        least = self._heaviest_tenth[..., :1]
+        shared = count_flags((self._region_ranks >= least) & (self._region_ranks > 0))
+        heaviest = np.where(least[..., 0] > 0, self._at_least_tenth, count_flags(self._heaviest_tenth > 0))
         overlap: npt.NDArray[np.floating[Any]] = shared / (heaviest + self.region_size - shared)
         return overlap
 
     @cached_property
-    def _inside(self) -> Ranks:
+    def _region_ranks(self) -> Ranks:
         return self._ranks.take(self._compared.inside, axis=-1)
 
     @cached_property
-    def _tenth(self) -> Ranks:
+    def _heaviest_tenth(self) -> Ranks:
         """The heaviest tenth, the lightest of it first: (..., count_heaviest)."""
         count = count_heaviest(self.count)
         return np.partition(self._ranks, -count, axis=-1)[..., -count:]
@@ -183,7 +183,7 @@ class PicturePatches:
     @cached_property
     def _at_least_tenth(self) -> npt.NDArray[np.int64]:
         """How many patches weigh as much as the lightest of the heaviest tenth, or more: (...)."""
-        return count_flags(self._ranks >= self._tenth[..., :1])
+        return count_flags(self._ranks >= self._heaviest_tenth[..., :1])
 
 
 def count_flags(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

@@ -79,7 +79,7 @@ class EffectsController(QObject):
         session.opened.connect(self._on_opened)
 
     @property
-    def _window(self) -> QWidget:
+    def _parent_window(self) -> QWidget:
         window = self.parent()
         assert isinstance(window, QWidget)
         return window
@@ -123,7 +123,7 @@ class EffectsController(QObject):
         if any(results is known for known in self._known):
             # The one to prefer is opened last: what is opened later comes first.
             self._waiting.extend(_Candidate(results, path, is_requested) for path in reversed(paths))
-            self._begin()
+            self._begin_probe()
 
     def open(self, path: Path) -> None:
         """Check an effects file and open it for the open results file."""
@@ -153,11 +153,11 @@ class EffectsController(QObject):
 
         path = self.session.path
         folder = str(path.parent) if isinstance(path, Path) else ""
-        name, _ = QFileDialog.getOpenFileName(self._window, "Open effects", folder, FILTER)
+        name, _ = QFileDialog.getOpenFileName(self._parent_window, "Open effects", folder, FILTER)
         if name:
             self.open(Path(name))
 
-    def _begin(self) -> None:
+    def _begin_probe(self) -> None:
         if self._probe is None and self._waiting:
             self._probe = Probe(self._waiting[0].path)
             self._timer.start()
@@ -180,7 +180,7 @@ class EffectsController(QObject):
                 self._check_later(candidate.results, candidate.results.effects[0])
             if candidate.is_requested:
                 self.session.noticed.emit(describe_file(candidate.results.effects[0]))
-        self._begin()
+        self._begin_probe()
 
     @staticmethod
     def _attach(candidate: _Candidate) -> str:
@@ -271,7 +271,7 @@ class EffectsController(QObject):
         from PySide6.QtWidgets import QFileDialog
 
         results = self.session.results
-        path = QFileDialog.getExistingDirectory(self._window, "Checkpoint of the file’s policy")
+        path = QFileDialog.getExistingDirectory(self._parent_window, "Checkpoint of the file’s policy")
         if path and results is not None:
             self.settings.set_text(self._checkpoint_key(results), path)
             self.how_changed.emit()

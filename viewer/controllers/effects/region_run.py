@@ -145,7 +145,7 @@ class RegionRun(QObject):
         regions = self._folder / REGIONS_FILE
         regions.write_text(request.regions_json, encoding="utf-8")
         policy = ["--checkpoint", checkpoint] if checkpoint else []
-        arguments = [*policy, *request.arguments(str(regions)), "--progress-lines", "-o", str(self._output)]
+        arguments = [*policy, *request.arguments(str(regions)), "--progress-lines", "-o", str(self._output_path)]
         is_small = request.results.model.get("kind") == "demo"  # too small for more than one thread
         self.request, self.stage, self.progress = request, "starting", (0, 0)
         self._is_cancelled = False
@@ -155,7 +155,7 @@ class RegionRun(QObject):
         self.changed.emit()
 
     @property
-    def _output(self) -> Path:
+    def _output_path(self) -> Path:
         assert self._folder is not None
         return self._folder / f"result{SUFFIX}"
 
@@ -189,14 +189,14 @@ class RegionRun(QObject):
         elif not self._is_cancelled:
             reason = self._command.find_reason("pi0-capture", code)
             self.failed.emit(f"The effect was not measured: {reason.rstrip('.')}.")
-        self._clear()
+        self._remove_folder()
         self.changed.emit()
 
     def _keep(self, request: RegionRequest) -> Path:
         """Put the result beside the results file under a name that is free."""
         assert self._folder_of_result is not None
         self._folder_of_result.mkdir(parents=True, exist_ok=True)
-        content = self._output.read_bytes()
+        content = self._output_path.read_bytes()
         while True:
             path = find_numbered_path(self._folder_of_result / request.results.path.name)
             try:
@@ -206,7 +206,7 @@ class RegionRun(QObject):
                 continue  # another window has taken the name meanwhile
             return path
 
-    def _clear(self) -> None:
+    def _remove_folder(self) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -214,4 +214,4 @@ class RegionRun(QObject):
     def stop(self) -> None:
         """End the process at once, before the window ends."""
         self._command.end()
-        self._clear()
+        self._remove_folder()

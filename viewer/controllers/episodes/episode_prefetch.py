@@ -38,8 +38,8 @@ class EpisodePrefetch(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MILLISECONDS)
-        self._timer.timeout.connect(self._next)
-        probe_worker.answered.connect(self._looked)
+        self._timer.timeout.connect(self._open_next)
+        probe_worker.answered.connect(self._on_probed)
 
     def want(self, paths: list[Location], carried: Carried) -> None:
         """Set the files to prefetch, in this order, for this view; unfinished files are skipped, as they change."""
@@ -49,14 +49,14 @@ class EpisodePrefetch(QObject):
             self.ready.pop(path)[0].close()
         self._timer.start()
 
-    def _next(self) -> None:
+    def _open_next(self) -> None:
         path = next((path for path in self._wanted if path not in self.ready), None)
         if path is not None and (
             self._request is None or self._request.path != path or self._request.answer is not None
         ):
             self._request = self.probe_worker.request_check(path)
 
-    def _looked(self, request: ProbeRequest) -> None:
+    def _on_probed(self, request: ProbeRequest) -> None:
         if request is not self._request or self._carried is None or request.path not in self._wanted:
             return
         path, carried = request.path, self._carried
@@ -72,7 +72,7 @@ class EpisodePrefetch(QObject):
         path = answer[0].path
         if path in self._wanted and path not in self.ready:
             self.ready[path] = answer
-            self._next()
+            self._open_next()
         else:
             answer[0].close()
 

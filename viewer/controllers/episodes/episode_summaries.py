@@ -36,41 +36,41 @@ class EpisodeSummaries(QObject):
         self._read: set[tuple[str, str]] = set()
         """File names, each with the state in which the file was read."""
         self._unseen: deque[int] = deque()
-        self._found: dict[str, Episode] = {}
-        self._rest, self._gather = QTimer(self), QTimer(self)
+        self._summaries: dict[str, Episode] = {}
+        self._pause_timer, self._gather = QTimer(self), QTimer(self)
         for timer, wait, slot in (
-            (self._rest, REST_MILLISECONDS, self._next),
-            (self._gather, GATHER_MILLISECONDS, self._tell),
+            (self._pause_timer, REST_MILLISECONDS, self._read_next),
+            (self._gather, GATHER_MILLISECONDS, self._deliver),
         ):
             timer.setSingleShot(True)
             timer.setInterval(wait)
             timer.timeout.connect(slot)
-        probe_worker.answered.connect(self._answered)
-        episodes.listed.connect(self._listed)
-        episodes.marked.connect(self._marked)
-        episodes.sighted.connect(self._wake)
-        self._listed()
+        probe_worker.answered.connect(self._on_answered)
+        episodes.listed.connect(self._on_listed)
+        episodes.marked.connect(self._on_marked)
+        episodes.sighted.connect(self._read_soon)
+        self._on_listed()
 
     def _key(self, number: int) -> tuple[str, str]:
         return self.episodes.run.episodes[number].file, self.episodes.status(number).state
 
-    def _listed(self) -> None:
+    def _on_listed(self) -> None:
         # All episodes, regardless of the filter: a prompt that is not known yet may match it.
         numbers = range(len(self.episodes.run.episodes))
         self._unseen = deque(number for number in numbers if self._key(number) not in self._read)
-        self._wake()
+        self._read_soon()
 
-    def _marked(self, numbers: list[int]) -> None:
+    def _on_marked(self, numbers: list[int]) -> None:
         fresh = [number for number in numbers if self._key(number) not in self._read]
         if fresh:
             self._unseen.extendleft(fresh)
-            self._wake()
+            self._read_soon()
 
-    def _wake(self) -> None:
-        if self._request is None and not self._rest.isActive():
-            self._rest.start()
+    def _read_soon(self) -> None:
+        if self._request is None and not self._pause_timer.isActive():
+            self._pause_timer.start()
 
-    def _wanted(self) -> int | None:
+    def _find_next(self) -> int | None:
         """Return the index of the episode to read next: of a visible row, else the first unread; None if none."""
         episodes = self.episodes
         while episodes.recently_visible or (self._unseen and len(self._read) < MOST_UNSEEN):
@@ -80,8 +80,8 @@ class EpisodeSummaries(QObject):
                 return number
         return None
 
-    def _next(self) -> None:
-        number = self._wanted()
+    def _read_next(self) -> None:
+        number = self._find_next()
         if number is None or self._request is not None:
             return
         self._episode = episode = self.episodes.run.episodes[number]
@@ -89,9 +89,9 @@ class EpisodeSummaries(QObject):
         try:
             self._request = self.probe_worker.request_check(run_index.path_of(self.episodes.run, episode), about=True)
         except UserError:
-            self._wake()  # the file is gone; the next poll of the folder reports it
+            self._read_soon()  # the file is gone; the next poll of the folder reports it
 
-    def _answered(self, request: ProbeRequest) -> None:
+    def _on_answered(self, request: ProbeRequest) -> None:
         if self._request is None or self._episode is None:
             return
         if request is self._request:
@@ -102,23 +102,23 @@ class EpisodeSummaries(QObject):
                 episode = run_index.with_summary(
                     self._episode, request.summary.get("prompts"), request.summary.get("frames")
                 )
-                self._found[episode.file] = episode
+                self._summaries[episode.file] = episode
                 if not self._gather.isActive():
                     self._gather.start()
         elif self.probe_worker.waits(self._request):
             return
         else:  # cancelled for an urgent check
             self._read = {key for key in self._read if key[0] != self._episode.file}
-            self._listed()
+            self._on_listed()
         self._request = None
-        self._next()
+        self._read_next()
 
-    def _tell(self) -> None:
-        summaries, self._found = self._found, {}
+    def _deliver(self) -> None:
+        summaries, self._summaries = self._summaries, {}
         self.episodes.take_summaries(summaries)
 
     def stop(self) -> None:
         """Stop reading."""
-        self.probe_worker.answered.disconnect(self._answered)
-        self._rest.stop()
+        self.probe_worker.answered.disconnect(self._on_answered)
+        self._pause_timer.stop()
         self._gather.stop()

@@ -45,7 +45,7 @@ class OpenRun(QObject):
         self._direction = 1
         self.episodes.open_requested.connect(self._open)
         self.episodes.noticed.connect(self.noticed)
-        self.episodes.marked.connect(self._marked)
+        self.episodes.marked.connect(self._on_marked)
 
     @property
     def uuid(self) -> str:
@@ -82,7 +82,7 @@ class OpenRun(QObject):
         else:
             self.nothing_yet.emit("The capture has not finished its first frame. It opens here as soon as it has.")
 
-    def _marked(self, _: object) -> None:
+    def _on_marked(self, _: object) -> None:
         """Open the first episode that becomes available, if none was open."""
         number = self.episodes.first()
         if self.episodes.cursor is None and number is not None:
@@ -107,10 +107,10 @@ class OpenRun(QObject):
         if not self.episodes.opened(path):
             return False
         if carried is not None:
-            self.prefetch.want(self._beside(), carried)
+            self.prefetch.want(self._list_neighbours(), carried)
         return True
 
-    def _beside(self) -> list[Location]:
+    def _list_neighbours(self) -> list[Location]:
         """Return the files of the next and the previous episode, the one in the last direction of travel first."""
         paths = []
         for by in (self._direction, -self._direction):

@@ -66,20 +66,20 @@ class Demos(QObject):
         elif not demo_files.can_capture():
             self._files.show_failure(NO_TORCH, "")
         elif not self.is_capturing:
-            self._capture(folder, options)
+            self._run_capture(folder, options)
 
     def stop(self) -> None:
         """Stop capturing, before the window ends; finished frames are kept."""
         self._timer.stop()
         self._command.end(STOP_MILLISECONDS)
 
-    def _capture(self, folder: Path, options: tuple[str, ...]) -> None:
+    def _run_capture(self, folder: Path, options: tuple[str, ...]) -> None:
         self._before = self._files.session.results
         self._command.start("capture", "--demo-run", *options, "-o", str(folder))
         self._timer.start()
-        self._say("loading PyTorch")
+        self._show_stage("loading PyTorch")
 
-    def _say(self, stage: str) -> None:
+    def _show_stage(self, stage: str) -> None:
         """Say how far it is: on the page while nothing is open, else as a notice."""
         sentence = f"The demo’s policy captures its run, which happens once and takes a minute or two: {stage} …"
         if self._files.session.results is None:
@@ -88,16 +88,16 @@ class Demos(QObject):
             self._files.session.noticed.emit(sentence)
 
     def _say_stage(self) -> None:
-        self._say(self._command.errors[-1].strip().removeprefix("pi0-capture: "))
+        self._show_stage(self._command.errors[-1].strip().removeprefix("pi0-capture: "))
 
     def _poll(self) -> None:
         """Open the run once it has an episode, which the others then join."""
         folder = demo_files.demo_run_folder()
         if folder is not None and any(not path.name.endswith(".regions.h5") for path in folder.glob("*.h5")):
             self._timer.stop()
-            self._show(folder)
+            self._open_captured(folder)
 
-    def _show(self, folder: Path) -> None:
+    def _open_captured(self, folder: Path) -> None:
         if self._files.session.results is self._before and not self._files.opening.busy:
             self._files.open(folder)
 
@@ -113,6 +113,6 @@ class Demos(QObject):
             else:
                 self._files.session.noticed.emit(sentence)
         elif was_looking:
-            self._show(folder)
+            self._open_captured(folder)
         else:
             self._files.session.noticed.emit(f"The demo’s run is captured, and kept in {folder}.")

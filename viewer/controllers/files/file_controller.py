@@ -173,7 +173,7 @@ class FileController(QObject):
         self.session.open(None)
         self.nothing_yet.emit(sentence)
 
-    def _settle(self, results: Results) -> None:
+    def _update_run(self, results: Results) -> None:
         """Update the run after opening a file: mark its episode and prefetch the neighbours, or leave the run."""
         if self.run is not None and not self.run.opened(results.path, self._carry(results)):
             self._leave_run()
@@ -243,7 +243,7 @@ class FileController(QObject):
         if self.session.is_slow:
             self.worker.renew()
         self.session.open(results, view)
-        self._settle(results)
+        self._update_run(results)
         if results.growing:
             self._follow.start(LIVE_MILLISECONDS if self.live.is_live else FOLLOW_MILLISECONDS)
         else:
@@ -287,7 +287,7 @@ class FileController(QObject):
             return False
         view, self._wanted, self._carried = self._wanted, None, None
         self.look_for_more()
-        self._settle(results)
+        self._update_run(results)
         if view is not None:
             self.session.update(**{field.name: getattr(view, field.name) for field in fields(view)})
         self.shown.emit()
@@ -322,7 +322,7 @@ class FileController(QObject):
         if not results.growing:
             self._follow.stop()
         if results.path != path:
-            self._settle(results)
+            self._update_run(results)
             self.shown.emit()
 
     def _take_growth(self, results: Results, has_grown: bool | None) -> None:
@@ -332,7 +332,7 @@ class FileController(QObject):
             self.session.take_growth()
             if not results.growing:
                 self._follow.stop()
-                self._settle(results)
+                self._update_run(results)
                 self.shown.emit()
 
     def _on_grown(self) -> None:

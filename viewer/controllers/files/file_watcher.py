@@ -35,15 +35,15 @@ class FileWatcher(QObject):
     def __init__(self, session: Session, worker: Worker, parent: QObject) -> None:
         super().__init__(parent)
         self._session, self._worker = session, worker
-        self._told: dict[Results, str] = {}
+        self._announced: dict[Results, str] = {}
         self._timer = QTimer(self)
         self._timer.setInterval(MILLISECONDS)
         self._timer.timeout.connect(self.look)
-        session.opened.connect(self._opened)
+        session.opened.connect(self._on_opened)
 
-    def _opened(self) -> None:
+    def _on_opened(self) -> None:
         opened = self._open_files()
-        self._told = {results: fate for results, fate in self._told.items() if results in opened}
+        self._announced = {results: fate for results, fate in self._announced.items() if results in opened}
         if not opened:
             self._timer.stop()
         elif not self._timer.isActive():
@@ -57,13 +57,13 @@ class FileWatcher(QObject):
         for results in self._open_files():
             if results.access.is_slow:
                 key = (results, time.monotonic())
-                self._worker.ask("fate", key, partial(_read_fate, results), partial(self._tell, results))
+                self._worker.ask("fate", key, partial(_read_fate, results), partial(self._announce, results))
             else:
-                self._tell(results, results.fate)
+                self._announce(results, results.fate)
 
-    def _tell(self, results: Results, fate: str | None) -> None:
-        if fate and self._told.get(results, "gone") == "gone" and self._told.get(results) != fate:
-            self._told[results] = fate
+    def _announce(self, results: Results, fate: str | None) -> None:
+        if fate and self._announced.get(results, "gone") == "gone" and self._announced.get(results) != fate:
+            self._announced[results] = fate
             self._session.noticed.emit(SENTENCES[fate].format(results.path.name))
 
 

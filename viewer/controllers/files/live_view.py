@@ -40,7 +40,7 @@ class LiveView(QObject):
         self.is_waiting = False
         """Whether the file that was followed has ended, so that the next episode is to be shown once it begins."""
         self._is_rollout = False
-        self._own: int | None = None
+        self._shown_frame: int | None = None
         """The frame that this object showed last."""
         self._rate: float | None = None
         """Calls a second."""
@@ -59,7 +59,7 @@ class LiveView(QObject):
 
     def _on_opened(self) -> None:
         results = self._session.results
-        self._own = self._rate = None
+        self._shown_frame = self._rate = None
         self.is_waiting = False
         self._is_rollout = results is not None and results.is_rollout
         self._grew_at = time.monotonic()
@@ -92,13 +92,13 @@ class LiveView(QObject):
         """Show the newest frame of the open file."""
         results = self._session.results
         if results is not None and results.done:
-            self._own = results.done - 1
-            self._session.update(frame=self._own)
+            self._shown_frame = results.done - 1
+            self._session.update(frame=self._shown_frame)
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
-        if after.frame in (before.frame, self._own):
+        if after.frame in (before.frame, self._shown_frame):
             return
-        self._own, self.is_waiting = None, False
+        self._shown_frame, self.is_waiting = None, False
         results = self._session.results
         if self.is_live and results is not None:
             self.following = after.frame == results.done - 1

@@ -85,7 +85,7 @@ class ProbeWorker(QObject):
         if not self._waiting or self._waiting[0].since:
             return
         if self._process is None:
-            self._process = self._started()
+            self._process = self._start_process()
             self._is_started = False
             self._clock = None
         elif self._is_started:
@@ -96,11 +96,11 @@ class ProbeWorker(QObject):
         message = [str(request.path)] if request.about else str(request.path)
         self._process.write(f"{json.dumps(message)}\n".encode())
 
-    def _started(self) -> QProcess:
+    def _start_process(self) -> QProcess:
         process = create_python_process(self, "viewer.analysis.probe")
         process.setStandardErrorFile(QProcess.nullDevice())
         process.readyReadStandardOutput.connect(self._read)
-        process.finished.connect(self._died)
+        process.finished.connect(self._on_process_ended)
         process.errorOccurred.connect(self._failed)
         process.start()
         return process
@@ -128,14 +128,14 @@ class ProbeWorker(QObject):
         self._begin()
         self.answered.emit(request)
 
-    def _died(self, code: int) -> None:
-        self._drop()
+    def _on_process_ended(self, code: int) -> None:
+        self._drop_process()
         if self._waiting and self._waiting[0].since:
             self._finish(probe.fatal(self._waiting[0].path, code))
 
     def _failed(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:  # all others end in `finished`
-            self._died(-1)
+            self._on_process_ended(-1)
 
     def check(self) -> None:
         """End the running check if it makes no progress, or if an urgent one has waited for PATIENCE seconds."""
@@ -147,13 +147,13 @@ class ProbeWorker(QObject):
         is_over = self._clock is not None and self._clock.is_over
         is_delaying = not first.urgent and self._waiting[-1].urgent and waited > PATIENCE
         if is_over or is_delaying:
-            self._drop()
+            self._drop_process()
             self._finish(probe.too_long(first.path))
 
-    def _drop(self) -> None:
+    def _drop_process(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.finished.disconnect(self._died)
+            process.finished.disconnect(self._on_process_ended)
             process.kill()
             process.waitForFinished(500)
             process.deleteLater()
@@ -162,4 +162,4 @@ class ProbeWorker(QObject):
         """Cancel all checks and kill the process."""
         self._waiting.clear()
         self._timer.stop()
-        self._drop()
+        self._drop_process()

@@ -113,7 +113,7 @@ class Reader(QObject):
 
     def _begin(self, task: Task) -> bool:
         self._tasks[task.purpose] = task
-        return self._try(task)
+        return self._run_task(task)
 
     def is_reading(self, purpose: str) -> bool:
         """Return whether a task waits for a read."""
@@ -132,7 +132,7 @@ class Reader(QObject):
                 thread.close(wait=False)
             self._threads = {}
 
-    def _try(self, task: Task) -> bool:
+    def _run_task(self, task: Task) -> bool:
         try:
             task.act()
         except NotLoadedError as error:
@@ -212,7 +212,7 @@ class Reader(QObject):
             self._losses = 0
             self.found.emit()
             self.retry()
-        self._try(task)
+        self._run_task(task)
 
     # A lost connection
 

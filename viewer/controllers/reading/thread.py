@@ -31,10 +31,10 @@ class BackgroundThread:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            self._do(*job)
+            self._run_job(*job)
             del job  # while the thread waits it must keep no widget alive, and not be the one to delete it
 
-    def _do(self, future: Future[Any], call: Callable[[], Any]) -> None:
+    def _run_job(self, future: Future[Any], call: Callable[[], Any]) -> None:
         if self._is_closed or not future.set_running_or_notify_cancel():
             future.cancel()
             return

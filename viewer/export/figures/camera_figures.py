@@ -113,7 +113,7 @@ class CameraGrid:
                 y += self._row_height(row) + ROW_GAP
 
 
-def _note(scene: Scene, camera: int, name: str) -> str:
+def _describe_number(scene: Scene, camera: int, name: str) -> str:
     """Return the number beside a picture and of what it is."""
     return " ".join(describe_weight(scene, camera, name))
 
@@ -123,7 +123,7 @@ def create_summary(source: ExportSource, painter: CameraPainter, view: ViewState
     scene, cameras = source.compose_shown(view), source.results.cameras
     plain = [CameraCell(painter, number, view, title=heading_of(name)) for number, name in enumerate(cameras)]
     heated = [
-        CameraCell(painter, number, view, scene=scene, note=_note(scene, number, name))
+        CameraCell(painter, number, view, scene=scene, note=_describe_number(scene, number, name))
         for number, name in enumerate(cameras)
     ]
     content = CameraGrid((plain, heated), request.width)
@@ -147,7 +147,11 @@ def create_camera_row(
         text = set_scale_text(text, "one scale for all pictures")
     cameras = source.results.cameras
     columns = [
-        (CameraCell(painter, number, view, scene=scene, title=heading_of(name), note=_note(scene, number, name)),)
+        (
+            CameraCell(
+                painter, number, view, scene=scene, title=heading_of(name), note=_describe_number(scene, number, name)
+            ),
+        )
         for number, name in enumerate(cameras)
     ]
     scales = color_bar.color_scales(scene, view, cameras)
@@ -176,7 +180,7 @@ def create_head_figure(source: ExportSource, painter: CameraPainter, view: ViewS
                 values=scene.maps[number],
                 scale=ColorScale(view.colours, *scene.ranges[number], view.scale, scales[0].label),
                 title=heading_of(name),
-                note=_note(scene, number, name),
+                note=_describe_number(scene, number, name),
             )
         ]
         for number, name in enumerate(results.cameras)

@@ -85,7 +85,7 @@ class AtlasChart:
             painter, QRectF(left, top + 17, LABEL_WIDTH - 8, 16), "layer", colors.secondary, 11, align="right"
         )
         for head in range(columns):
-            x = self._x(left, head, columns)
+            x = self._find_x(left, head, columns)
             label = "mean" if head == columns - 1 else str(head)
             text_layout.draw_line(
                 painter, QRectF(x - 8, top + 17, self.cell_width + 14, 16), label, colors.text, 11, align="centre"
@@ -95,14 +95,14 @@ class AtlasChart:
             line = QRectF(left, y, LABEL_WIDTH - 8, self._cell_height - 2)
             text_layout.draw_line(painter, line, str(self.layers[layer]), colors.text, 11, align="right")
             for head in range(columns):
-                box = QRectF(self._x(left, head, columns), y, self.cell_width - 2, self._cell_height - 2)
+                box = QRectF(self._find_x(left, head, columns), y, self.cell_width - 2, self._cell_height - 2)
                 word = int(table[layer, head])
                 painter.fillRect(box, theme.color(f"#{word & 0xFFFFFF:06X}"))
                 text = score.format_cell(float(self.scores[layer, head]))
                 if self.cell_width >= 30:
                     text_layout.draw_line(painter, box, text, drawing.readable_on(word), 11, align="centre")
 
-    def _x(self, left: float, head: int, columns: int) -> float:
+    def _find_x(self, left: float, head: int, columns: int) -> float:
         return left + LABEL_WIDTH + head * self.cell_width + (6 if head == columns - 1 else 0)
 
 
@@ -208,7 +208,7 @@ class CurveChart:
         for group in reversed(groups):
             name = self.curves.names[group]
             ink = theme.color(theme.group_color("exterior bars" if name == "bars" else name, self.cameras))
-            across, down = x_axis.place(self._places()), y_axis.place(values[:, group])
+            across, down = x_axis.place(self._find_places()), y_axis.place(values[:, group])
             points = [QPointF(box.left() + x * box.width(), box.bottom() - y * box.height())
                       for x, y in zip(across.tolist(), down.tolist(), strict=True)]  # fmt: skip
             painter.setPen(QPen(ink, 2, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin))
@@ -228,13 +228,13 @@ class CurveChart:
         values = np.nan_to_num(self.curves.values)
         return [n for n in range(len(self.curves.names)) if values[:, n].max(initial=0) > LEAST_SHARE]
 
-    def _places(self) -> Sequence[int]:
+    def _find_places(self) -> Sequence[int]:
         """Return where the points lie: frames at their numbers, layers and steps at equal distances."""
         return self.curves.at if self.axis == "frames" else range(len(self.curves.at))
 
     def find_axes(self) -> tuple[Axis, Axis]:
         """Return the axis of the masses, which is the window's, and the horizontal one."""
-        places = self._places()
+        places = self._find_places()
         shares = make_share_axis(np.nan_to_num(self.curves.values)[:, self._find_drawn_groups()])
         return shares, Axis(places[0], places[-1])
 
@@ -242,14 +242,14 @@ class CurveChart:
         """Return the ticks of the horizontal axis, `room` px long, as the window has them: frames by their numbers."""
         labels, axis = self.curves.labels, self.find_axes()[1]
         if self.axis == "frames":
-            return find_number_ticks(labels[0], labels[-1], room, _measure)
-        return label_places(labels, axis, room, _measure)
+            return find_number_ticks(labels[0], labels[-1], room, _measure_label)
+        return label_places(labels, axis, room, _measure_label)
 
     def _paint_axes(self, painter: QPainter, box: QRectF, y_axis: Axis, x_axis: Axis) -> None:
         colors = theme.active()
         draw_value_axis(painter, box, y_axis, self.LEFT, write=_write, ink=colors.text)
         ticks = self.find_x_ticks(box.width())
-        draw_place_axis(painter, box, x_axis, ticks, write=_write, width_of=_measure, ink=colors.text)
+        draw_place_axis(painter, box, x_axis, ticks, write=_write, width_of=_measure_label, ink=colors.text)
         name = QRectF(box.left(), box.bottom() + 21, box.width(), 14)
         axis = "denoise step" if self.axis == "steps" else self.axis.removesuffix("s")
         text_layout.draw_line(painter, name, axis, colors.secondary, 11, align="centre")
@@ -272,7 +272,7 @@ def _write(painter: QPainter, box: QRectF, text: str, color: str, pixels: float,
     return text_layout.draw_line(painter, box, text, color, round(pixels), align=align)
 
 
-def _measure(text: str) -> float:
+def _measure_label(text: str) -> float:
     """Return the width of a label of an axis in px."""
     return text_layout.text_width(text, FONT)
 

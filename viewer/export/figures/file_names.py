@@ -55,7 +55,7 @@ def name_figure(
         parts += [] if named.is_default else [name_slug(named.name)]
         parts += _name_values(results, request, replace(view, measure="weight"))
         parts += [_name_subtracted(source, view)] if view.compare == "difference" else []
-        return f"{_join(parts)}.{request.format}"
+        return f"{_join_parts(parts)}.{request.format}"
     elif kind == "summary":
         lead = f"{phase}_L{layer}_attn_vis"
     elif kind == "wall":
@@ -70,7 +70,7 @@ def name_figure(
     if kind not in {"heads", "wall", "atlas", "curves"}:
         parts += _name_heads(view, results.heads, always=kind == "summary")
     elif kind == "curves" and view.heads:
-        parts.append(_list("head", view.heads))
+        parts.append(_name_numbers("head", view.heads))
     parts += _name_frames(results, request, view) if series is None else _name_series(results, series)
     if not named.is_default:
         parts.append(name_slug(named.name))
@@ -80,19 +80,19 @@ def name_figure(
     parts += _name_values(results, request, view)
     if view.compare == "difference":
         parts.append(_name_subtracted(source, view))
-    stem = _join(parts)
+    stem = _join_parts(parts)
     if kind == "heads":
         return f"{stem}/head_{view.heads[0]:02}.{request.format}"
     return f"{stem}.{request.format}"
 
 
-def _join(parts: Sequence[str]) -> str:
+def _join_parts(parts: Sequence[str]) -> str:
     """Return the parts of a name as one of at most MOST_CHARACTERS; the end of a longer one is a checksum."""
     stem = "_".join(parts)
     return stem if len(stem) <= MOST_CHARACTERS else f"{stem[: MOST_CHARACTERS - 9]}-{_checksum(stem)}"
 
 
-def _list(noun: str, numbers: Sequence[int]) -> str:
+def _name_numbers(noun: str, numbers: Sequence[int]) -> str:
     """Return `head5` or `heads1-2+5`."""
     return f"{noun}{'s' * (len(numbers) > 1)}{format_numbers(numbers, '-', '+')}"
 
@@ -104,9 +104,9 @@ def _checksum(text: str) -> str:
 def _name_heads(view: ViewState, heads: int, *, always: bool) -> list[str]:
     """Return which heads are shown and how they are reduced; nothing for the mean of all unless `always`."""
     if len(view.heads) == 1 and heads > 1:
-        return [_list("head", view.heads)]
+        return [_name_numbers("head", view.heads)]
     reduction = [view.reduce] if always or view.reduce != "mean" else []
-    return [*reduction, *([_list("head", view.heads)] if view.heads else [])]
+    return [*reduction, *([_name_numbers("head", view.heads)] if view.heads else [])]
 
 
 def _name_frames(results: Results, request: ExportRequest, view: ViewState) -> list[str]:
@@ -119,7 +119,7 @@ def _name_series(results: Results, series: QuerySeries) -> list[str]:
     frames = series.frames
     if frames == tuple(range(results.done)):
         return []
-    text = _list("frame", sorted(frames))
+    text = _name_numbers("frame", sorted(frames))
     if len(text) <= MOST_CHARACTERS_OF_FRAMES:
         return [text]
     return [f"frames{min(frames)}-{max(frames)}-{_checksum(text)}"]
@@ -130,7 +130,11 @@ def _name_steps(results: Results, request: ExportRequest, view: ViewState) -> li
         return []
     all_steps = tuple(range(len(results.steps)))
     if "step" in request.figure_axes:
-        return [_list("step", [results.steps[step] for step in request.steps])] if request.steps != all_steps else []
+        return (
+            [_name_numbers("step", [results.steps[step] for step in request.steps])]
+            if request.steps != all_steps
+            else []
+        )
     if request.kind == "atlas" and "steps" in find_score(view.score).needs and not view.thumbnails:
         return []  # of all steps
     return [f"step{results.steps[view.step]}"] if len(request.steps) > 1 or view.step != all_steps[-1] else []
@@ -139,7 +143,7 @@ def _name_steps(results: Results, request: ExportRequest, view: ViewState) -> li
 def _name_layers(results: Results, request: ExportRequest) -> list[str]:
     if "layer" not in request.figure_axes or len(request.layers) == len(results.layers):
         return []
-    return [_list("layer", [results.layers[layer] for layer in request.layers])]
+    return [_name_numbers("layer", [results.layers[layer] for layer in request.layers])]
 
 
 def _name_values(results: Results, request: ExportRequest, view: ViewState) -> list[str]:

@@ -98,10 +98,10 @@ def create_wall(source: ExportSource, view: ViewState, request: ExportRequest) -
     label = f"{label}, times uniform" if view.unit == "uniform" else label
     scale = ColorScale(view.colours, wall.low, wall.high, view.scale, label)
     scales = (measure_scale(scale, wall.maps),)
-    return build_figure(source, content, view, _describe(source, view, wall), scales, caption=request.caption)
+    return build_figure(source, content, view, _create_caption(source, view, wall), scales, caption=request.caption)
 
 
-def _describe(source: ExportSource, view: ViewState, wall: HeadsWall) -> Caption:
+def _create_caption(source: ExportSource, view: ViewState, wall: HeadsWall) -> Caption:
     """Return the caption: which heads, by what they are sorted, the measure and the scale."""
     results, score = source.results, find_score(view.score)
     count = len(wall.heads)

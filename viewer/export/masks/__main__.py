@@ -77,7 +77,7 @@ def _run(arguments: RegionsArguments) -> int:
 def _describe_or_export(arguments: RegionsArguments, path: Path, results: Results) -> int:
     from viewer.export.masks import commands
 
-    regions = _read(path, results)
+    regions = _read_regions(path, results)
     is_export = arguments.verb == "export"
     for sentence in commands.export(regions, arguments) if is_export else commands.describe(regions, results):
         print(clean_text(sentence))
@@ -98,7 +98,7 @@ def _find_masks(arguments: RegionsArguments, path: Path, results: Results) -> in
         progress.report(done, total)
         cancellation.check()
 
-    regions = _read(path, results, is_new_allowed=True)
+    regions = _read_regions(path, results, is_new_allowed=True)
     before = copy.deepcopy(regions)
     is_stopped = False
     try:
@@ -113,7 +113,7 @@ def _find_masks(arguments: RegionsArguments, path: Path, results: Results) -> in
     finally:
         progress.close()
     with file_versions.hold_folder(path):
-        now = _read(path, results, is_new_allowed=True)
+        now = _read_regions(path, results, is_new_allowed=True)
         regions_file.replace_regions(path, join_changes(before, regions, now), results)
     if not arguments.progress_lines:
         print(path)
@@ -127,7 +127,7 @@ def _edit(arguments: RegionsArguments, path: Path, results: Results) -> int:
     from viewer.regions import file_versions, regions_file
 
     with file_versions.hold_folder(path):
-        regions = _read(path, results)
+        regions = _read_regions(path, results)
         if arguments.verb == "rename":
             sentences = [commands.rename(regions, arguments.name, arguments.new)]
         elif arguments.verb == "colour":
@@ -141,7 +141,7 @@ def _edit(arguments: RegionsArguments, path: Path, results: Results) -> int:
     return 0
 
 
-def _read(path: Path, results: Results, *, is_new_allowed: bool = False) -> RegionSet:
+def _read_regions(path: Path, results: Results, *, is_new_allowed: bool = False) -> RegionSet:
     from viewer.analysis.regions.regions_reading import read_checked_regions
     from viewer.regions.region import RegionSet
 

@@ -36,7 +36,9 @@ def write_masks(regions: RegionSet, path: Path, form: MaskFormat, *, overwrite: 
         atomic_write.write_bytes(path, text.encode(), overwrite=overwrite)
         return []
     if form == "npz":
-        arrays = {f"{camera}/{region.name}": _stack(region, camera) for region in regions for camera in region.cameras}
+        arrays = {
+            f"{camera}/{region.name}": _stack_masks(region, camera) for region in regions for camera in region.cameras
+        }
         with atomic_write.atomic_path(path, overwrite=overwrite) as unfinished, unfinished.open("wb") as stream:
             np.savez_compressed(stream, **arrays)  # type: ignore[arg-type] # numpy's stub takes the names for options
         return ["Frames in which a region is not known are empty masks in the npz."]
@@ -81,7 +83,7 @@ def build_coco(regions: RegionSet) -> dict[str, Any]:
     return {"images": list(images.values()), "categories": categories, "annotations": annotations}
 
 
-def _stack(region: Region, camera: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _stack_masks(region: Region, camera: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
     masks = region.cameras[camera]
     last = max(masks.frames(), default=-1)
     empty = np.zeros((masks.height, masks.width), np.bool_)
@@ -95,7 +97,7 @@ def _write_labels(regions: RegionSet, folder: Path, *, overwrite: bool) -> list[
     labels = {region.name: place for place, region in enumerate(regions, start=1)}
     kind = np.uint8 if len(labels) < 256 else np.uint16
     overlapping = 0
-    for camera in _cameras(regions):
+    for camera in _list_cameras(regions):
         with_masks = [region for region in regions if camera in region.cameras]
         for frame in sorted({frame for region in with_masks for frame in region.cameras[camera].frames()}):
             size = with_masks[0].cameras[camera]
@@ -120,5 +122,5 @@ def _write_png(path: Path, picture: np.ndarray[Any, Any], *, overwrite: bool) ->
         Image.fromarray(picture).save(stream, "PNG")
 
 
-def _cameras(regions: RegionSet) -> Iterable[str]:
+def _list_cameras(regions: RegionSet) -> Iterable[str]:
     return dict.fromkeys(camera for region in regions for camera in region.cameras)

@@ -133,7 +133,7 @@ def _read(results: Results, reader: EpisodeScores, check: Callable[[], object]) 
         prompt_parts.first[part] = frame if prompt_parts.first[part] < 0 else prompt_parts.first[part]
         prompt_parts.last[part] = frame
         for name, value in values.items():
-            _add(prompt_parts.total[name][part], prompt_parts.frames[name][part], value)
+            _add_scores(prompt_parts.total[name][part], prompt_parts.frames[name][part], value)
     with_values = tuple(
         passed for passed in parts_by_prompt.values() if any(count.any() for count in passed.frames.values())
     )
@@ -141,7 +141,7 @@ def _read(results: Results, reader: EpisodeScores, check: Callable[[], object]) 
     return EpisodeParts(tuple(results.layers), results.heads, tuple(steps), results.done, with_values, reason)
 
 
-def _add(total: Doubles, frames: Counts, value: npt.NDArray[Any]) -> None:
+def _add_scores(total: Doubles, frames: Counts, value: npt.NDArray[Any]) -> None:
     """Add a frame's scores, (layers, steps, heads), to sums of (passes, layers, heads)."""
     mean = mean_of_steps(value)
     passes = [mean]

@@ -119,7 +119,7 @@ def create_view(options: argparse.Namespace) -> RunView:
         if stored_view is None:
             raise UserError("This view is of an episode, not of a run; copy one from the Run page.")
         view = stored_view
-    query = replace(view.query, **_changes(options, view.query))
+    query = replace(view.query, **_parse_changes(options, view.query))
     if not 0 <= options.processes <= 256:
         raise UserError(f"--processes {options.processes} cannot be; take between 1 and 256.")
     problem = query.find_problem()
@@ -129,7 +129,7 @@ def create_view(options: argparse.Namespace) -> RunView:
     return replace(view, query=query, is_contrast=view.is_contrast or options.compare, **cell)
 
 
-def _changes(options: argparse.Namespace, query: RunQuery) -> dict[str, Any]:
+def _parse_changes(options: argparse.Namespace, query: RunQuery) -> dict[str, Any]:
     from viewer.runs.query_text import parse_frames
 
     changes: dict[str, Any] = {}
@@ -275,13 +275,16 @@ def encode_figure(answer: RunAnswer, run: Run, options: argparse.Namespace) -> b
 def write_tables(answer: RunAnswer, run: Run, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
     """Write tables of heads, episodes and time, and what they answer as JSON; return the paths."""
     files: list[tuple[Path, str]] = [
-        (folder / f"{stem}-heads.csv", _csv(run_table.list_atlas_rows(answer.atlas, is_contrast=answer.is_contrast)))
+        (
+            folder / f"{stem}-heads.csv",
+            _format_csv(run_table.list_atlas_rows(answer.atlas, is_contrast=answer.is_contrast)),
+        )
     ]
     if answer.distribution is not None:
-        files.append((folder / f"{stem}-episodes.csv", _csv(run_table.list_episode_rows(answer.distribution))))
+        files.append((folder / f"{stem}-episodes.csv", _format_csv(run_table.list_episode_rows(answer.distribution))))
     if answer.curve is not None:
-        files.append((folder / f"{stem}-time.csv", _csv(run_table.list_curve_rows(answer.curve))))
-    files.append((folder / f"{stem}.json", _describe(answer, run)))
+        files.append((folder / f"{stem}-time.csv", _format_csv(run_table.list_curve_rows(answer.curve))))
+    files.append((folder / f"{stem}.json", _describe_answer(answer, run)))
     for path, _ in files:
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists; add --overwrite to replace, or choose another folder with -o.")
@@ -290,7 +293,7 @@ def write_tables(answer: RunAnswer, run: Run, folder: Path, stem: str, *, overwr
     return [path for path, _ in files]
 
 
-def _csv(table: run_table.Table) -> str:
+def _format_csv(table: run_table.Table) -> str:
     names, rows = table
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -300,7 +303,7 @@ def _csv(table: run_table.Table) -> str:
     return text.getvalue()
 
 
-def _describe(answer: RunAnswer, run: Run) -> str:
+def _describe_answer(answer: RunAnswer, run: Run) -> str:
     """Return what the tables answer: the question in words and as a query, the counts, and the view that shows it."""
     groups = answer.atlas.groups or (answer.atlas.all,)
     value = {

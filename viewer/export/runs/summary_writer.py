@@ -60,7 +60,7 @@ def write_data(path: Path, episodes: Sequence[NumberedEpisode]) -> None:
         for columns in _row_groups(episodes, steps)
     )
     first = next(tables)
-    table_schema = _describe(first.schema, _list_moments(episodes))
+    table_schema = _add_descriptions(first.schema, _list_moments(episodes))
     with atomic_write.atomic_path(path, overwrite=True) as unfinished, _open_writer(unfinished, table_schema) as writer:
         for table in itertools.chain([first], tables):
             writer.write_table(table.cast(table_schema), row_group_size=table.num_rows)
@@ -78,13 +78,13 @@ def _row_groups(episodes: Sequence[NumberedEpisode], steps: Sequence[int]) -> It
     """Yield the columns of each row group: whole episodes, then parts, step by step."""
     for is_whole in (True, False):
         for place, step in enumerate(steps):
-            blocks = [_columns(episode, place, step, is_whole=is_whole) for episode in episodes]
+            blocks = [_create_columns(episode, place, step, is_whole=is_whole) for episode in episodes]
             columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
             if len(columns["part"]):
                 yield columns
 
 
-def _columns(episode: NumberedEpisode, place: int, step: int, *, is_whole: bool) -> dict[str, npt.NDArray[Any]]:
+def _create_columns(episode: NumberedEpisode, place: int, step: int, *, is_whole: bool) -> dict[str, npt.NDArray[Any]]:
     """Return the rows of an episode at one pass: a line for each prompt, part, layer and head."""
     parts, blocks = episode.parts, []
     cells = len(parts.layers) * parts.heads
@@ -163,7 +163,7 @@ def _merge_moments(schemas: Sequence[Any], kept: Collection[int]) -> dict[str, A
         return None
 
 
-def _describe(schema: Any, moments: dict[str, Any] | None) -> Any:
+def _add_descriptions(schema: Any, moments: dict[str, Any] | None) -> Any:
     """Return a schema of pyarrow with what each column holds beside it, and the moments of the file."""
     import pyarrow
 
@@ -199,7 +199,7 @@ def merge_data(sources: Sequence[Path], episode_numbers: Collection[int], target
                 tables_by_key.setdefault(key, []).append(table)
         with atomic_write.atomic_path(target, overwrite=True) as unfinished:
             schemas = [file.schema_arrow for file in files]
-            table_schema = _describe(schemas[0], _merge_moments(schemas, kept))
+            table_schema = _add_descriptions(schemas[0], _merge_moments(schemas, kept))
             with _open_writer(unfinished, table_schema) as writer:
                 for key in sorted(tables_by_key):
                     table = pyarrow.concat_tables(tables_by_key.pop(key)).cast(table_schema)

@@ -38,15 +38,15 @@ def difference_table(ground: int) -> npt.NDArray[np.uint32]:
     """
     is_dark = lightness(ground) < MIDDLE_LIGHTNESS
     failure, success = STRONG_ON_DARK if is_dark else STRONG_ON_LIGHT
-    middle = _parts(ground)
+    middle = _split_channels(ground)
     places = np.linspace(-1.0, 1.0, 256)
     share = np.abs(places) ** 0.8
-    strong = np.where(places[:, None] < 0, _parts(failure), _parts(success))
+    strong = np.where(places[:, None] < 0, _split_channels(failure), _split_channels(success))
     mixed = np.rint(middle + (strong - middle) * share[:, None]).astype(np.uint32)
     return (0xFF000000 | (mixed[:, 0] << 16) | (mixed[:, 1] << 8) | mixed[:, 2]).astype(np.uint32)
 
 
-def _parts(color: int) -> npt.NDArray[np.float64]:
+def _split_channels(color: int) -> npt.NDArray[np.float64]:
     """Return red, green and blue of a colour 0xRRGGBB."""
     return np.array([color >> 16 & 255, color >> 8 & 255, color & 255], np.float64)
 

@@ -32,7 +32,7 @@ class DropDown(Button):
         self._tool_tips: dict[str, str] = {}
         self._value = ""
         self.show_value(options[0][0])
-        self.clicked.connect(self._open)
+        self.clicked.connect(self._open_menu)
 
     def disable(self, reasons: dict[str, str]) -> None:
         """Disable the options that are keys of `reasons`; the menu shows each reason."""
@@ -73,12 +73,12 @@ class DropDown(Button):
                 action.setEnabled(False)
                 action.setText(f"{label} – {self._reasons[value]}".replace("&", "&&"))
             group.addAction(action)
-        group.triggered.connect(self._choose)
+        group.triggered.connect(self._on_triggered)
         return menu
 
-    def _open(self) -> None:
+    def _open_menu(self) -> None:
         menu = self.menu()
         menu.popup(self.mapToGlobal(self.rect().bottomLeft()))
 
-    def _choose(self, action: object) -> None:
+    def _on_triggered(self, action: object) -> None:
         self.chosen.emit(str(action.data()))  # type: ignore[attr-defined]

@@ -37,7 +37,7 @@ class FlowLayout(QLayout):
         return True
 
     def heightForWidth(self, width: int) -> int:
-        return self._place(QRect(0, 0, width, 0), apply=False)
+        return self._place_widgets(QRect(0, 0, width, 0), apply=False)
 
     def sizeHint(self) -> QSize:
         return self.minimumSize()
@@ -49,9 +49,9 @@ class FlowLayout(QLayout):
 
     def setGeometry(self, rect: QRect) -> None:
         super().setGeometry(rect)
-        self._place(rect, apply=True)
+        self._place_widgets(rect, apply=True)
 
-    def _place(self, rect: QRect, *, apply: bool) -> int:
+    def _place_widgets(self, rect: QRect, *, apply: bool) -> int:
         """Place the widgets within a width if `apply`; return the height that they take."""
         lines: list[list[tuple[QLayoutItem, QSize, int]]] = [[]]
         x = 0

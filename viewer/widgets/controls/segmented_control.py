@@ -37,7 +37,7 @@ class SegmentedControl(QWidget):
             button.setAutoExclusive(True)
             button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             button.setProperty("value", value)
-            button.clicked.connect(self._clicked)
+            button.clicked.connect(self._on_clicked)
             self.buttons[value] = button
             row.addWidget(button)
 
@@ -51,7 +51,7 @@ class SegmentedControl(QWidget):
         for value, text in tool_tips.items():
             self.buttons[value].setToolTip(plain_tooltip(text))
 
-    def _clicked(self) -> None:
+    def _on_clicked(self) -> None:
         self.chosen.emit(str(self.sender().property("value")))
 
     def paintEvent(self, event: QPaintEvent) -> None:

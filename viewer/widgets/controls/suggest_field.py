@@ -41,7 +41,7 @@ class SuggestField(QWidget):
         self.field.editingFinished.connect(self._on_edited)
         self.menu_button = Button("▾", kind="quiet", parent=self)
         self.menu_button.setAccessibleName(f"{name}: suggestions")
-        self.menu_button.clicked.connect(self._open)
+        self.menu_button.clicked.connect(self._open_menu)
 
     def set_tool_tip(self, text: str) -> None:
         """Explain what can be typed."""
@@ -60,7 +60,7 @@ class SuggestField(QWidget):
             self.field.setText(text)
             self.field.setCursorPosition(0)
         self.updateGeometry()
-        self._place()
+        self._place_children()
 
     def sizeHint(self) -> QSize:
         text = round(drawing.width_of(self._shown, 12)) + 16
@@ -72,9 +72,9 @@ class SuggestField(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._place()
+        self._place_children()
 
-    def _place(self) -> None:
+    def _place_children(self) -> None:
         left = self.label.width()
         self.label.move(0, 0)
         self.field.setGeometry(left, 0, max(self.width() - left - MENU_WIDTH, 20), HEIGHT)
@@ -98,7 +98,7 @@ class SuggestField(QWidget):
         menu.triggered.connect(self._on_triggered)
         return menu
 
-    def _open(self) -> None:
+    def _open_menu(self) -> None:
         self.menu().popup(self.mapToGlobal(QPoint(self.label.width(), HEIGHT)))
 
     def _on_triggered(self, action: object) -> None:

@@ -103,9 +103,9 @@ class HeadScatter(PlotPanel):
         self.place_right(self.measured)
 
     def describe(self) -> None:
-        self.setAccessibleDescription(self.reason or self._sentence())
+        self.setAccessibleDescription(self.reason or self._describe_missing())
 
-    def _sentence(self) -> str:
+    def _describe_missing(self) -> str:
         if self.content is None:
             return ""
         return f"{len(self.content.points())} heads: {self.content.up.title} against {self.content.across.title}"

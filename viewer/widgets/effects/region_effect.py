@@ -128,7 +128,7 @@ class RegionEffect(PlotPanel):
         self.checkpoint.setVisible(has_region and not running and self.effects.needs_checkpoint)
         self.stop.setVisible(running)
         self.setToolTip(plain_tooltip("\n".join(self.sentences())))
-        self._place()
+        self._place_buttons()
         self.schedule_description()
         self.update()
 
@@ -136,9 +136,9 @@ class RegionEffect(PlotPanel):
         self.setAccessibleDescription(" ".join([*self.sentences(), self.note()]))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self._place()
+        self._place_buttons()
 
-    def _place(self) -> None:
+    def _place_buttons(self) -> None:
         """Place the buttons in a row at the bottom."""
         x = 0
         for button in (self.measure, self.how, self.copy, self.checkpoint, self.stop):
@@ -152,14 +152,14 @@ class RegionEffect(PlotPanel):
 
     def strip_axis(self) -> Axis:
         """Return the axis of all strips, multiples of the noise from 0."""
-        actions = self._actions()
+        actions = self._find_actions()
         values = [0.0]
         for target in self.targets[:MOST_STRIPS]:
             comparison = target.compare_with_noise(actions)
             values += [comparison.multiple, *comparison.controls.tolist()]
         return make_value_axis(np.array(values))
 
-    def _actions(self) -> tuple[int, ...]:
+    def _find_actions(self) -> tuple[int, ...]:
         query = self.session.shown.query
         return query.items if query.kind == "action" else ()
 
@@ -205,7 +205,7 @@ class RegionEffect(PlotPanel):
 
     def _paint_strip(self, painter: QPainter, box: QRectF, axis: Axis, target: TargetEffect) -> None:
         """Paint the range of the random regions as a band, each of them as a dot, and the region as a diamond."""
-        colors, comparison = theme.active(), target.compare_with_noise(self._actions())
+        colors, comparison = theme.active(), target.compare_with_noise(self._find_actions())
         middle = box.center().y()
 
         def x_of(value: float) -> float:
@@ -232,7 +232,7 @@ class RegionEffect(PlotPanel):
             return None
         rows: list[list[object]] = []
         for target in self.targets:
-            comparison = target.compare_with_noise(self._actions())
+            comparison = target.compare_with_noise(self._find_actions())
             rows.append([target.phrase, "region", comparison.multiple])
             rows += [[target.phrase, "random region", value] for value in comparison.controls.tolist()]
         return ["taken away", "what", "times_noise"], rows

@@ -69,7 +69,7 @@ class CommandPalette(Overlay):
         self.column.addWidget(self.field)
         self.column.addWidget(self.list, 1)
         self.field.textChanged.connect(self._filter)
-        self.list.itemClicked.connect(self._clicked)
+        self.list.itemClicked.connect(self._on_clicked)
         self.field.installEventFilter(self)
         self._filter("")
 
@@ -82,7 +82,7 @@ class CommandPalette(Overlay):
             self.list.addItem(item)
         self.list.setCurrentRow(0)
 
-    def _clicked(self, item: QListWidgetItem) -> None:
+    def _on_clicked(self, item: QListWidgetItem) -> None:
         self._choose(item)
 
     def _choose(self, item: QListWidgetItem | None) -> None:

@@ -95,44 +95,46 @@ class ExportForm(QWidget):
         self.format = QWidget()
         self._formats = QHBoxLayout(self.format)
         self._formats.setContentsMargins(0, 0, 0, 0)
-        self._add("format", "Format", self.format)
-        self._choice("over", "Over", axis_options(self.kind))
-        self._words("queries", "Queries", (("this", "This one"), ("both", "Words and actions")))
+        self._add_row("format", "Format", self.format)
+        self._add_drop_down("over", "Over", axis_options(self.kind))
+        self._add_segments("queries", "Queries", (("this", "This one"), ("both", "Words and actions")))
         for name, word in (("frames", "Frames"), ("layers", "Layers"), ("steps", "Steps"), ("heads", "Heads")):
-            self._field(name, word, self._chosen(name), LIST)
-        self._words("reduce", "Heads by", (("mean", "Mean"), ("max", "Maximum"), ("both", "Both")))
+            self._add_field(name, word, self._find_shown_value(name), LIST)
+        self._add_segments("reduce", "Heads by", (("mean", "Mean"), ("max", "Maximum"), ("both", "Both")))
         cell_contents = (*((score.name, score.title) for score in scores.SCORES.values()), ("maps", "small maps"))
-        self._choice("score", "Cells", cell_contents)
+        self._add_drop_down("score", "Cells", cell_contents)
         cells = self._segments["score"]
         assert isinstance(cells, DropDown)
         cells.disable(self.unavailable_scores)
         cells.set_tool_tips({score.name: score.description for score in scores.SCORES.values()})
-        self._words("wall", "Heads of", (("layer", "The layer"), ("best", f"All: best {MOST_HEADS}")))
-        self._choice("sorted", "Sorted by", [(score.name, score.title) for score in scores.SCORES.values()])
+        self._add_segments("wall", "Heads of", (("layer", "The layer"), ("best", f"All: best {MOST_HEADS}")))
+        self._add_drop_down("sorted", "Sorted by", [(score.name, score.title) for score in scores.SCORES.values()])
         by = self._segments["sorted"]
         assert isinstance(by, DropDown)
         by.disable(self.unavailable_scores)
-        self._choice("lines", "Lines", (("rows", "heads"), ("maps", "patches of each head"), ("effects", "effects")))
-        self._choice("measure", "Measure", (
+        self._add_drop_down(
+            "lines", "Lines", (("rows", "heads"), ("maps", "patches of each head"), ("effects", "effects"))
+        )
+        self._add_drop_down("measure", "Measure", (
             ("weight", "attention weight"), ("contribution", "weight × value norm"), ("effect", "effect"),
             ("gradient", "attention × gradient"),
         ))  # fmt: skip
-        self._choice("dim", "Dimension", ((ALL_DIMS, "all together"),))
+        self._add_drop_down("dim", "Dimension", ((ALL_DIMS, "all together"),))
         self.note = FormNote()
         self.column.addWidget(self.note)
-        self._words("unit", "Unit", (("weight", "Weight"), ("uniform", "Times uniform")))
-        self._choice("colours", "Colours", [(name, name) for name in CHOICES["colours"]])
-        self._words("colour_scale", "Scale", (("linear", "Linear"), ("log", "Log"), ("rank", "Rank")))
+        self._add_segments("unit", "Unit", (("weight", "Weight"), ("uniform", "Times uniform")))
+        self._add_drop_down("colours", "Colours", [(name, name) for name in CHOICES["colours"]])
+        self._add_segments("colour_scale", "Scale", (("linear", "Linear"), ("log", "Log"), ("rank", "Rank")))
         ranges = (
             ("uniform", "From 1 ×"), ("shared", "From 0"), ("map", "Per map"),
             ("set", "One for all files"), ("locked", "Locked, as in the window"),
         )  # fmt: skip
-        self._choice("range", "Range", ranges)
-        self._field("rate", "Rate", "4", "pictures a second")
-        self._field("size", "Width", "", "px of one picture")
-        self._field("scale", "Resolution", "", "pixels a px")
-        self._words("theme", "Page", (("light", "Light"), ("dark", "Dark")))
-        self._words("caption", "Caption", (("shown", "With colour bar"), ("none", "None")))
+        self._add_drop_down("range", "Range", ranges)
+        self._add_field("rate", "Rate", "4", "pictures a second")
+        self._add_field("size", "Width", "", "px of one picture")
+        self._add_field("scale", "Resolution", "", "pixels a px")
+        self._add_segments("theme", "Page", (("light", "Light"), ("dark", "Dark")))
+        self._add_segments("caption", "Caption", (("shown", "With colour bar"), ("none", "None")))
         place = QWidget()
         row = QHBoxLayout(place)
         row.setContentsMargins(0, 0, 0, 0)
@@ -142,10 +144,10 @@ class ExportForm(QWidget):
         self.choose.clicked.connect(self._choose_folder)
         row.addWidget(self.folder, 1)
         row.addWidget(self.choose)
-        self._add("folder", "Folder", place)
-        self._words("existing", "If it exists", (("keep", "Stop"), ("replace", "Replace")))
+        self._add_row("folder", "Folder", place)
+        self._add_segments("existing", "If it exists", (("keep", "Stop"), ("replace", "Replace")))
 
-    def _add(self, name: str, label: str, control: QWidget) -> None:
+    def _add_row(self, name: str, label: str, control: QWidget) -> None:
         self.rows[name] = FormRow(label, control)
         self.column.addWidget(self.rows[name])
 
@@ -160,24 +162,24 @@ class ExportForm(QWidget):
         field.textEdited.connect(self.changed)
         return field
 
-    def _field(self, name: str, word: str, text: str, hint: str) -> None:
+    def _add_field(self, name: str, word: str, text: str, hint: str) -> None:
         self.fields[name] = self._line_edit(word, text, hint)
-        self._add(name, word, self.fields[name])
+        self._add_row(name, word, self.fields[name])
 
-    def _words(self, name: str, word: str, options: Sequence[tuple[str, str]]) -> None:
+    def _add_segments(self, name: str, word: str, options: Sequence[tuple[str, str]]) -> None:
         self._add_choice(name, word, SegmentedControl(word, options), options[0][0])
 
-    def _choice(self, name: str, word: str, options: Sequence[tuple[str, str]]) -> None:
+    def _add_drop_down(self, name: str, word: str, options: Sequence[tuple[str, str]]) -> None:
         self._add_choice(name, word, DropDown(word, options), options[0][0])
 
     def _add_choice(self, name: str, label: str, control: SegmentedControl | DropDown, usual: str) -> None:
         control.setProperty("option", name)
-        control.chosen.connect(self._set)
+        control.chosen.connect(self._on_value_chosen)
         control.show_value(self.values.get(name, usual))
         self._segments[name] = control
-        self._add(name, label, control)
+        self._add_row(name, label, control)
 
-    def _set(self, value: str) -> None:
+    def _on_value_chosen(self, value: str) -> None:
         sender = self.sender()
         self.values[str(sender.property("option"))] = value
         if isinstance(sender, DropDown):
@@ -185,7 +187,7 @@ class ExportForm(QWidget):
         self._show_rows()
         self.changed.emit()
 
-    def _chosen(self, name: str) -> str:
+    def _find_shown_value(self, name: str) -> str:
         """Return what the window shows, as the value of an option."""
         state, results = self.session.state, self.session.results
         if results is None or name == "heads":
@@ -206,7 +208,7 @@ class ExportForm(QWidget):
                 widget.deleteLater()
         formats = SegmentedControl("Format", [(name, name.upper()) for name in FORMATS[kind]])
         formats.setProperty("option", "format")
-        formats.chosen.connect(self._set)
+        formats.chosen.connect(self._on_value_chosen)
         self.values["format"] = FORMATS[kind][0]
         formats.show_value(FORMATS[kind][0])
         self._formats.addWidget(formats)
@@ -302,13 +304,13 @@ class ExportForm(QWidget):
             self.rows["layers"].hide()
         if not self.has_dims or not (is_of_effects or self.values["lines"] == "maps"):
             self.rows["dim"].hide()
-        self._disable("range", self._find_unavailable_ranges(), self._range())
+        self._disable("range", self._find_unavailable_ranges(), self._find_range())
         for name in ("frames", "layers", "steps"):
             if not self.fields[name].isModified():
                 whole = name in along or (film and name == "layers")
                 # Frames with the shown prompt, which a list of numbers cannot express.
                 is_own_frames = whole and name == "frames" and self.kind in {"film", "video"}
-                chosen = "" if is_own_frames else "all" if whole else self._chosen(name)
+                chosen = "" if is_own_frames else "all" if whole else self._find_shown_value(name)
                 if name == "frames" and self.kind == "table" and is_of_effects:
                     chosen = format_numbers(export_measures.find_table_frames(self.session), "-", ",")
                 self.fields[name].setText(chosen)
@@ -324,7 +326,7 @@ class ExportForm(QWidget):
             lacks["locked"] = "the window’s is in another unit"
         return lacks
 
-    def _range(self) -> str:
+    def _find_range(self) -> str:
         """Return the chosen range, or the usual one where the product cannot have it."""
         usual = "shared" if self.measure in FROM_EFFECTS else "uniform"
         return usual if self.values["range"] in self._find_unavailable_ranges() else self.values["range"]
@@ -343,7 +345,7 @@ class ExportForm(QWidget):
         assert session.path is not None
         arguments = [kind, str(session.path.absolute()), "--view", session.state.to_json()]
         arguments += ["-o", str(Path(self.folder.text().strip() or ".").expanduser().absolute())]
-        arguments += self._effects()
+        arguments += self._list_effects_options()
         if session.other is not None and (kind == "difference" or session.state.compare == "difference"):
             arguments += ["--other", str(session.other.path.absolute())]
         if len(FORMATS[kind]) > 1:
@@ -352,7 +354,7 @@ class ExportForm(QWidget):
             if self.rows[name].isHidden():
                 continue
             value = self.fields[name].text().strip() if name in self.fields else self.values[name]
-            value = {"measure": self.measure, "range": self._range()}.get(name, value)
+            value = {"measure": self.measure, "range": self._find_range()}.get(name, value)
             if name == "range" and value == "locked":
                 continue  # the view has the locked range
             if value:
@@ -374,7 +376,7 @@ class ExportForm(QWidget):
             arguments.append("--overwrite")
         return arguments
 
-    def _effects(self) -> list[str]:
+    def _list_effects_options(self) -> list[str]:
         """Return the option that names the open effects files; empty where pi0-export finds the same ones by itself."""
         results = self.session.results
         paths = [] if results is None else [effects.path.absolute() for effects in results.effects]

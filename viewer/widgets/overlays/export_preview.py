@@ -43,10 +43,10 @@ class ExportPreview(QWidget):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(DELAY_MILLISECONDS)
-        self._timer.timeout.connect(self._ask)
+        self._timer.timeout.connect(self._request)
         self.process = create_python_process(self, "viewer.export.preview_server")
         self.process.readyReadStandardOutput.connect(self._read)
-        self.process.finished.connect(self._ended)
+        self.process.finished.connect(self._on_process_ended)
         self.process.start()
         self.setMinimumSize(240, 200)
         self.setAccessibleName("Preview")
@@ -56,7 +56,7 @@ class ExportPreview(QWidget):
         self._shape = self.estimate_shape()
         self._timer.start()
 
-    def _ask(self) -> None:
+    def _request(self) -> None:
         if self.process.state() == QProcess.ProcessState.NotRunning:
             return
         self._request_number += 1
@@ -92,7 +92,7 @@ class ExportPreview(QWidget):
         self.update()
         self.answered.emit()
 
-    def _ended(self) -> None:
+    def _on_process_ended(self) -> None:
         reason = bytes(self.process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
         self.error = f"No preview can be painted ({reason[-1] if reason else 'the process ended'})."
         self.update()
@@ -100,7 +100,7 @@ class ExportPreview(QWidget):
     def end(self) -> None:
         """End the process that renders."""
         self._timer.stop()
-        self.process.finished.disconnect(self._ended)
+        self.process.finished.disconnect(self._on_process_ended)
         end_process(self.process)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -125,10 +125,10 @@ class ExportPreview(QWidget):
         if self.error:
             self._paint_error(painter, box.adjusted(28, 0, -28, 0))
         elif self.image is None:
-            _, area = _fitted(QSizeF(self._shape, 1.0), box, inf)
+            _, area = _fit(QSizeF(self._shape, 1.0), box, inf)
             drawing.fill(painter, area, theme.color(colors.raised if colors.dark else colors.panel), 1)
         else:
-            fit, area = _fitted(self.image.deviceIndependentSize(), box, 1.0)
+            fit, area = _fit(self.image.deviceIndependentSize(), box, 1.0)
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, fit < 0.999)
             painter.drawImage(area, self.image)
             drawing.ring(painter, area.adjusted(-1, -1, 1, 1), theme.color(colors.line), 1, 1)
@@ -148,7 +148,7 @@ class ExportPreview(QWidget):
                           align="centre")  # fmt: skip
 
 
-def _fitted(size: QSizeF, box: QRectF, most: float) -> tuple[float, QRectF]:
+def _fit(size: QSizeF, box: QRectF, most: float) -> tuple[float, QRectF]:
     """Return the scale that fits a picture into a box with margins, at most `most`, and its centred rectangle."""
     fit = min((box.width() - 32) / size.width(), (box.height() - 32) / size.height(), most)
     area = QRectF(0, 0, size.width() * fit, size.height() * fit)

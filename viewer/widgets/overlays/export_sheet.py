@@ -79,7 +79,7 @@ class ExportSheet(Overlay):
         )
         self.copy = Button("Copy as command", kind="quiet")
         self._build()
-        self.form.changed.connect(self._changed)
+        self.form.changed.connect(self._on_form_changed)
         self.preview.answered.connect(self.refresh)
         self.refresh()
         self.preview.refresh()
@@ -100,7 +100,7 @@ class ExportSheet(Overlay):
             button.setEnabled(not reason)
             button.setToolTip(plain_tooltip(reason))
             button.setFixedSize(96, 26)
-            button.clicked.connect(self._choose)
+            button.clicked.connect(self._on_kind_chosen)
             self.kinds[kind] = button
             names.addWidget(button)
         names.addStretch()
@@ -165,7 +165,7 @@ class ExportSheet(Overlay):
                 seconds = reply["pictures"] / count / float(self.form.fields["rate"].text())
                 words += f" of {reply['pictures'] // count} pictures, {seconds:.1f} s"
         if reply["bytes"]:
-            words += f", about {_size(reply['bytes'])}"
+            words += f", about {_format_size(reply['bytes'])}"
         if reply["exist"] and not self.form.replaces:
             words += f" · {reply['exist']} exist{'s' if reply['exist'] == 1 else ''} already"
         return words, reply["first"] + (" …" if count > 1 else "")
@@ -182,12 +182,12 @@ class ExportSheet(Overlay):
         self.open_folder.setVisible(bool(self.exporting.written) and not busy)
         self.status.update()
 
-    def _changed(self) -> None:
+    def _on_form_changed(self) -> None:
         self.result, self.exporting.written = "", {}
         self.preview.refresh()
         self.refresh()
 
-    def _choose(self) -> None:
+    def _on_kind_chosen(self) -> None:
         self.form.show_kind(str(self.sender().property("kind")))
 
     # Export
@@ -249,7 +249,7 @@ def default_folder(path: Location | None) -> Path:
     return Path(pictures or Path.home()) / "pi0-export"
 
 
-def _size(count: int) -> str:
+def _format_size(count: int) -> str:
     return (
         f"{count / 1e9:.1f} GB" if count > 1e9 else f"{count / 1e6:.1f} MB" if count > 1e5 else f"{count / 1e3:.0f} kB"
     )

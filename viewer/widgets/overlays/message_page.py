@@ -122,7 +122,7 @@ class MessagePage(QWidget):
         self.details.setFont(theme.font(12))
         self.recent_title.setFont(theme.font(12, bold=True))
 
-    def _show(self, title: str, text: str, details: str = "", recent: Sequence[Location] = ()) -> None:
+    def _show_message(self, title: str, text: str, details: str = "", recent: Sequence[Location] = ()) -> None:
         self.title.setText(title)
         self.text.setText(text)
         self.details.setText(details)
@@ -134,7 +134,7 @@ class MessagePage(QWidget):
             button.deleteLater()
         self._buttons = []
         for path in recent:
-            button = Button(path.name, kind="quiet", hint=_short(path.parent))
+            button = Button(path.name, kind="quiet", hint=_shorten_folder(path.parent))
             button.setProperty("path", str(path))
             button.clicked.connect(self._recent_clicked)
             self.recent.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
@@ -148,7 +148,7 @@ class MessagePage(QWidget):
 
     def show_empty(self, recent: Sequence[Location]) -> None:
         """Show that no file is open."""
-        self._show(
+        self._show_message(
             "See what Pi0.5 looks at",
             "Open a results file or the folder of a run that pi0-capture wrote, or drop it here. "
             "No file yet? The demo needs no GPU and no model.",
@@ -158,13 +158,13 @@ class MessagePage(QWidget):
     def show_opening(self, path: Location, *, very_slow: bool = False) -> None:
         """Show that a file is being opened; `very_slow` offers to stop."""
         if very_slow:
-            self._show(
+            self._show_message(
                 f"Still reading {path.name} …",
                 "Its disk or network answers slowly. It opens as soon as it has been read; "
                 "to go on without it, stop opening it or open another one.",
             )
         else:
-            self._show(f"Opening {path.name} …", "Checking that it can be read.")
+            self._show_message(f"Opening {path.name} …", "Checking that it can be read.")
             self.open.hide()
         self.demo.hide()
         self.stop.setVisible(very_slow)
@@ -172,7 +172,7 @@ class MessagePage(QWidget):
     def show_lost(self, sentence: str, seconds: int) -> None:
         """Show that an open file cannot be reached, why, and in how many seconds it is tried again; 0 for now."""
         when = f"Trying again in {seconds} s." if seconds else "Trying again …"
-        self._show("Connection lost", f"{sentence}\n\n{when} What was shown comes back with the connection.")
+        self._show_message("Connection lost", f"{sentence}\n\n{when} What was shown comes back with the connection.")
         for button in (self.open, self.demo):
             button.hide()
         for button in (self.retry, self.close_file):
@@ -181,7 +181,7 @@ class MessagePage(QWidget):
 
     def show_waiting(self, path: Location) -> None:
         """Show that a capture has not finished its first frame."""
-        self._show(
+        self._show_message(
             f"{path.name} has no finished frame yet",
             "The capture is still at its first frame. It appears here as soon as it is done.",
         )
@@ -189,7 +189,7 @@ class MessagePage(QWidget):
 
     def show_nothing(self, title: str, text: str) -> None:
         """Show that a run has no episode that can be shown yet."""
-        self._show(title, text)
+        self._show_message(title, text)
         self.demo.hide()
 
     def show_failure(self, sentence: str, details: str, recent: Sequence[Location]) -> None:
@@ -198,7 +198,7 @@ class MessagePage(QWidget):
         if not reason:
             reason, _, advice = sentence.partition(". ")
         advice = advice.strip()
-        self._show(
+        self._show_message(
             "This cannot be opened",
             sentence if not advice else f"{reason.rstrip('.')}.\n\n{advice[:1].upper()}{advice[1:]}",
             details,
@@ -212,7 +212,7 @@ class MessagePage(QWidget):
         self.details.setVisible(self.details.isHidden())
 
 
-def _short(folder: Location) -> str:
+def _shorten_folder(folder: Location) -> str:
     if not isinstance(folder, Path):
         return str(folder)
     home = Path.home()

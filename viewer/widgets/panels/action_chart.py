@@ -123,7 +123,7 @@ class ActionChart(HoverPanel):
         self._content = self.values()
         self.target = self._find_target()
         self.update_extent()
-        if self.hovered is not None and self.hovered.dimension >= len(self._plots(self.hovered.kind)):
+        if self.hovered is not None and self.hovered.dimension >= len(self._list_plots(self.hovered.kind)):
             self.hovered = None
         self.update_read_out()
 
@@ -209,12 +209,12 @@ class ActionChart(HoverPanel):
         """Return the room for the labels of each vertical axis; 0 where the plots are too narrow for labels."""
         return AXIS_WIDTH if (self.width() - self.label_width) / max(count, 1) >= MIN_WIDTH else 0.0
 
-    def _count(self) -> int:
+    def _count_dims(self) -> int:
         return len(self.charts()["chunk"])
 
     def content_box(self) -> QRectF:
         """Return the rectangle of the first dimension over the chunk, which stands for those of all."""
-        return self.cells(max(self._count(), 1))[0][0]
+        return self.cells(max(self._count_dims(), 1))[0][0]
 
     def content_extent(self) -> QRectF:
         charts = self.charts()["chunk"]
@@ -225,7 +225,7 @@ class ActionChart(HoverPanel):
 
     def to_content_box(self, point: QPointF) -> QPointF | None:
         """Return the place in the first dimension's chunk of a point in any dimension's."""
-        for box in self.cells(self._count())[0]:
+        for box in self.cells(self._count_dims())[0]:
             if box.contains(point):
                 return point - box.topLeft() + self.content_box().topLeft()
         return None
@@ -248,27 +248,27 @@ class ActionChart(HoverPanel):
         self._still.draw(painter, self, (id(charts), visible), self._paint_charts, self.ground(), charts)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         acting = self.shown.query.kind == "action"
-        for kind, at in (("chunk", self.action if acting else None), ("path", self._point())):
-            for box, chart in self._plots(kind):
+        for kind, at in (("chunk", self.action if acting else None), ("path", self._find_point())):
+            for box, chart in self._list_plots(kind):
                 if at is not None:
                     x = place_x(box, self.x_axis(kind, chart), at)
                     if box.left() - 1 <= x <= box.right() + 1:
                         painter.fillRect(QRectF(round(x) - 0.5, box.top(), 1, box.height()), theme.color(colors.text))
         if self.hovered is not None:
             kind, n, point = self.hovered
-            box, chart = self._plots(kind)[n]
+            box, chart = self._list_plots(kind)[n]
             draw_crosshair(painter, box, place_x(box, self.x_axis(kind, chart), point), chart, point)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.color(colors.accent))
 
-    def _plots(self, kind: str) -> list[tuple[QRectF, LineChart]]:
+    def _list_plots(self, kind: str) -> list[tuple[QRectF, LineChart]]:
         """Return rectangle and chart of each dimension."""
-        boxes = self.cells(self._count())[("chunk", "path").index(kind)]
+        boxes = self.cells(self._count_dims())[("chunk", "path").index(kind)]
         return list(zip(boxes, self.charts()[kind], strict=False))
 
     def _paint_charts(self, painter: QPainter) -> None:
         """Paint everything but the cursors."""
-        colors, (upper, lower) = theme.active(), self.cells(self._count())
+        colors, (upper, lower) = theme.active(), self.cells(self._count_dims())
         notes = [_Note("robot units", colors.secondary), _Note("predicted", colors.accent, "line")]
         if self.target is not None:
             notes.append(_Note(_name_without(self.target), WITHOUT_COLOR, "line"))
@@ -284,7 +284,7 @@ class ActionChart(HoverPanel):
         self._label_row(painter, lower[0].top(), f"Path {self.action}", [path])
         measure = partial(drawing.width_of, pixels=FONT)
         for kind in ("chunk", "path"):
-            for n, (box, chart) in enumerate(self._plots(kind)):
+            for n, (box, chart) in enumerate(self._list_plots(kind)):
                 painter.fillRect(box, theme.color(colors.panel))
                 axis = self.x_axis(kind, chart)
                 ticks: tuple[Tick, ...]
@@ -294,7 +294,7 @@ class ActionChart(HoverPanel):
                     ticks = label_places(range(len(chart.xs)), axis, box.width(), measure)
                     name = QRectF(box.left(), 0, box.width(), LINE)
                     drawing.write(painter, name, f"a{n}", colors.secondary, FONT)
-                draw_axes(painter, box, chart.y_axis, axis, ticks, self.axis_width(self._count()))
+                draw_axes(painter, box, chart.y_axis, axis, ticks, self.axis_width(self._count_dims()))
                 draw_content(painter, box, chart, axis)
 
     def _label_row(self, painter: QPainter, top: float, title: str, notes: Sequence[_Note]) -> None:
@@ -310,7 +310,7 @@ class ActionChart(HoverPanel):
             box = QRectF(left, y, self.label_width - left, NOTE)
             drawing.write(painter, box, note.text, theme.active().secondary if note.sample else note.color, 10)
 
-    def _point(self) -> int | None:
+    def _find_point(self) -> int | None:
         """Return the point of the path at which the shown denoise step starts."""
         results, shown = self.session.results, self.shown
         acting = results is not None and results.steps and shown.query.kind == "action"
@@ -321,7 +321,7 @@ class ActionChart(HoverPanel):
     def place_at(self, point: QPointF) -> Place | None:
         """Return the plot under a point, and the nearest action or point of the path."""
         for kind in ("chunk", "path"):
-            for n, (box, chart) in enumerate(self._plots(kind)):
+            for n, (box, chart) in enumerate(self._list_plots(kind)):
                 if box.adjusted(-4, -4, 4, 4).contains(point):
                     part = min(max((point.x() - box.left()) / max(box.width(), 1), 0.0), 1.0)
                     near = round(self.x_axis(kind, chart).value_at(part))
@@ -332,7 +332,7 @@ class ActionChart(HoverPanel):
         return self.place_at(point)
 
     def read_item(self, item: Place) -> ReadOutContent:
-        box, chart = self._plots(item.kind)[item.dimension]
+        box, chart = self._list_plots(item.kind)[item.dimension]
         x = place_x(box, self.x_axis(item.kind, chart), item.point)
         return ReadOutContent(QPointF(x, box.top() - 4), *self.read_place(item))
 

@@ -144,7 +144,7 @@ class Atlas(ZoomPanel):
         self.thumbs.setChecked(shown.thumbnails)
         tip = f"The map of every head instead of its score, {describe_thumbnail_scale(shown)}"
         self.thumbs.setToolTip(plain_tooltip(tip))
-        self._place()
+        self._place_buttons()
         if not self.isVisible():
             return
         self.schedule_description()
@@ -153,14 +153,14 @@ class Atlas(ZoomPanel):
             self.update()
         scores, before = self._content, self._before
         self._before = scores
-        if self._painted_title != self._title():
-            self._painted_title = self._title()
+        if self._painted_title != self._fit_title():
+            self._painted_title = self._fit_title()
             self.update(0, 0, self.thumbs.x(), self.HEADING)
         if scores is None or scores is not before or self._colored != self._cell_settings():
             self._colored = self._cell_settings()
             self.update(0, self.HEADING - 3, self.width(), self.height())  # without the buttons in the heading
         else:
-            for box in (*self._painted_rings, *self._rings(scores)):
+            for box in (*self._painted_rings, *self._find_rings(scores)):
                 self.update(box.toAlignedRect().adjusted(-1, -1, 1, 1))
 
     def _cell_settings(self) -> tuple[object, ...]:
@@ -180,12 +180,12 @@ class Atlas(ZoomPanel):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._place()
+        self._place_buttons()
 
-    def _place(self) -> None:
+    def _place_buttons(self) -> None:
         self.place_right(self.score, self.thumbs)
 
-    def _title(self) -> str:
+    def _fit_title(self) -> str:
         """Return the title that fits before the buttons; empty where none does."""
         room, titles = self.thumbs.x() - 6, ("Layers × heads", "Heads")
         return next((title for title in titles if drawing.width_of(title, 12, bold=True) < room), "")
@@ -225,7 +225,7 @@ class Atlas(ZoomPanel):
             return
 
         def frame(inner: QPainter) -> None:
-            self.paint_heading(inner, self._title())
+            self.paint_heading(inner, self._fit_title())
             self._paint_frame(inner, scores)
 
         def still(inner: QPainter) -> None:
@@ -233,19 +233,19 @@ class Atlas(ZoomPanel):
             if shown.thumbnails:
                 self._paint_thumbnails(inner, scores)
             else:
-                words, score = self._words(scores), self._shown_score
+                words, score = self._color_cells(scores), self._shown_score
                 draw_cells(inner, layout, words, scores.tolist(), score.format_cell, self.ground())
             inner.setClipping(False)
-            key = (layout, results.layers, shown.thumbnails, self._title())
+            key = (layout, results.layers, shown.thumbnails, self._fit_title())
             self._frame.draw(inner, self, key, frame)
 
         # Two layers, as scores change more often than row and column labels, and rings more often than scores.
         layout = self.layout_of(scores)
-        key = (id(scores), layout, *self._cell_settings(), self._title())
+        key = (id(scores), layout, *self._cell_settings(), self._fit_title())
         self._still.draw(painter, self, key, still, self.ground(), scores)
         if self.is_zoomed():
             painter.setClipRect(self.content_box().adjusted(-2, -2, 2, 2))
-        self._painted_rings = self._rings(scores)
+        self._painted_rings = self._find_rings(scores)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for box in self._painted_rings:
             drawing.ring(painter, box, theme.color(colors.accent), 2, 3)
@@ -259,7 +259,7 @@ class Atlas(ZoomPanel):
 
     def _paint_unavailable(self, painter: QPainter) -> None:
         """Paint why the score is not available and what to do."""
-        self.paint_heading(painter, self._title())
+        self.paint_heading(painter, self._fit_title())
         if self._is_unavailable():
             reason, ink = self._content_reason, theme.active().secondary
             for line, text in enumerate((f"{reason[:1].upper()}{reason[1:]},", "or choose another score.")):
@@ -280,13 +280,13 @@ class Atlas(ZoomPanel):
             painter.setClipping(False)
         draw_table_labels(painter, layout, results.layers, [*map(str, range(heads)), "mean"], LABEL)
 
-    def _rings(self, scores: Floats) -> list[QRectF]:
+    def _find_rings(self, scores: Floats) -> list[QRectF]:
         """Return the rectangles around the cells of the shown heads."""
         marked = self.marked
         heads = marked.heads if marked.heads else (scores.shape[1] - 1,)
         return [self.cell(scores, marked.layer, head).adjusted(-1, -1, 1, 1) for head in heads]
 
-    def _words(self, scores: Floats) -> npt.NDArray[np.uint32]:
+    def _color_cells(self, scores: Floats) -> npt.NDArray[np.uint32]:
         """Return the colour of each cell, 0xAARRGGBB."""
         name, ground = self.shown.colours, self.ground().rgb() & 0xFFFFFF
         table = colormaps.heat_on(name, CELL_OPACITY, ground)

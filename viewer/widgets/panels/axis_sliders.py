@@ -61,7 +61,7 @@ class AxisRow(QWidget):
         self.slider.valueChanged.connect(self._on_slider_moved)
         self.slider.drag_started.connect(session.begin)
         self.slider.drag_ended.connect(session.end)
-        self.number.returnPressed.connect(self._typed)
+        self.number.returnPressed.connect(self._on_typed)
         self.number.installEventFilter(self)
         self.play.clicked.connect(self._play)
 
@@ -78,7 +78,7 @@ class AxisRow(QWidget):
         """Set the slider to the view: a change that was undone before the flush emits no signal."""
         self.slider.setValue(position(self.session.requested_view, self.axis, self.session.dims.heads))
 
-    def _typed(self) -> None:
+    def _on_typed(self) -> None:
         """Go to the typed number, one of the file's own."""
         text = _without_span(self.number.text()).lower()
         results, dims = self.session.results, self.session.dims
@@ -88,7 +88,7 @@ class AxisRow(QWidget):
             self.session.update(**moved("head", dims.heads + (text != "mean"), dims.heads))
         elif text.isdecimal():
             value = int(text[:9])
-            places = list(self._numbers(dims))
+            places = list(self._list_numbers(dims))
             if value in places:
                 self.session.update(**moved(self.axis, places.index(value), dims.heads))
             elif places:
@@ -135,7 +135,7 @@ class AxisRow(QWidget):
             if self.number.text() != text:
                 self.number.setText(text)
 
-    def _numbers(self, dims: Dims) -> Sequence[int]:
+    def _list_numbers(self, dims: Dims) -> Sequence[int]:
         """Return the numbers that the file has on this axis."""
         results = self.session.results
         assert results is not None
@@ -151,7 +151,7 @@ class AxisRow(QWidget):
         if self.axis == "step" and state.query.kind == "text":
             return "prefix"
         if self.axis != "head" or len(state.heads) == 1:
-            place, numbers = position(state, self.axis, dims.heads), self._numbers(dims)
+            place, numbers = position(state, self.axis, dims.heads), self._list_numbers(dims)
             return format_place(numbers[place], numbers)
         reduction = "mean" if state.reduce == "mean" else "max"
         return f"{reduction} {format_numbers(state.heads)}" if state.heads else reduction

@@ -97,7 +97,7 @@ class CameraGrid(Panel):
             pane.show()
         for pane in self.pinned:
             pane.setVisible(self.beside)
-        self._place()
+        self._place_panes()
         self.updateGeometry()
 
     @property
@@ -105,32 +105,32 @@ class CameraGrid(Panel):
         """Whether the pinned view is shown beside the current one."""
         return self.session.shown.compare == "side" and self.session.pin is not None
 
-    def _shapes(self) -> list[float]:
+    def _find_shapes(self) -> list[float]:
         sizes = [pane.size_in_pixels() for pane in self.panes] * (2 if self.beside else 1)
         return [across / tall for tall, across in sizes]
 
     def height_at(self, width: int) -> int:
         """Return the height in pixels of pictures that fill a width in one row for each view, titles included."""
-        boxes = plain(width, inf, self._shapes(), theme.GAP, CameraPane.TITLE, pairs=self.beside)
+        boxes = plain(width, inf, self._find_shapes(), theme.GAP, CameraPane.TITLE, pairs=self.beside)
         return bottom(boxes) or 340
 
     def height_within(self, width: int, most: int) -> int:
         """Return how much of a height in pixels the pictures use in the arrangement in which they are largest."""
-        return bottom(self._boxes(width, most)) or min(340, most)
+        return bottom(self._find_boxes(width, most)) or min(340, most)
 
     def width_within(self, width: int, height: int) -> int:
         """Return how much of a width in pixels the pictures use in an area; all of it without a file."""
-        return max((box.left + box.width for box in self._boxes(width, height)), default=width)
+        return max((box.left + box.width for box in self._find_boxes(width, height)), default=width)
 
-    def _boxes(self, width: int, height: int) -> list[Box]:
-        return arranged(width, height, self._shapes(), theme.GAP, CameraPane.TITLE, pairs=self.beside)
+    def _find_boxes(self, width: int, height: int) -> list[Box]:
+        return arranged(width, height, self._find_shapes(), theme.GAP, CameraPane.TITLE, pairs=self.beside)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self._place()
+        self._place_panes()
 
-    def _place(self) -> None:
+    def _place_panes(self) -> None:
         panes = [*self.panes, *(self.pinned if self.beside else ())]
-        for pane, box in zip(panes, self._boxes(self.width(), self.height()), strict=True):
+        for pane, box in zip(panes, self._find_boxes(self.width(), self.height()), strict=True):
             pane.setGeometry(*box)
 
     def sizeHint(self) -> QSize:

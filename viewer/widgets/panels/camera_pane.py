@@ -285,7 +285,7 @@ class CameraPane(CameraInput):
             return
         ratio, scene = drawing.ratio_of(painter), content.scene
         place = self._model_to_picture() * picture_to_view
-        picture = self._picture(content, area, ratio, place, picture_to_view)
+        picture = self._paint_content(content, area, ratio, place, picture_to_view)
         if picture is None:
             painter.fillRect(area, theme.color(theme.active().raised))
         else:
@@ -328,7 +328,7 @@ class CameraPane(CameraInput):
         mark = self.session.name_of_pin if self.pinned or self.session.blinking else ""
         paint_pane_title(painter, line, results.cameras, self.camera, scene, shown, mark=mark, size=label)
 
-    def _picture(
+    def _paint_content(
         self, content: PaneContent, area: QRectF, ratio: float, place: QTransform, picture_to_view: QTransform
     ) -> QImage | None:
         shown, zoomed = self.session.shown, picture_to_view if self.is_zoomed() else None

@@ -43,10 +43,10 @@ class ChipLines:
     def flow(self, chips: list[tuple[str, str]], actions: int, left: float, right: float) -> None:
         """Divide chips, as (label, role), and actions into lines between two x in pixels."""
         self._flowed, self._line_of = [], []
-        self._flow("text", chips, left, right)
-        self._flow("action", [(str(number), "action") for number in range(actions)], left, right)
+        self._add_kind("text", chips, left, right)
+        self._add_kind("action", [(str(number), "action") for number in range(actions)], left, right)
 
-    def _flow(self, kind: Kind, chips: list[tuple[str, str]], left: float, right: float) -> None:
+    def _add_kind(self, kind: Kind, chips: list[tuple[str, str]], left: float, right: float) -> None:
         x, line, least = left, 0, 30.0 if kind == "action" else 0.0
         for item, (label, role) in enumerate(chips):
             label = label if len(label) < MOST_LETTERS else label[: MOST_LETTERS - 2] + "…"

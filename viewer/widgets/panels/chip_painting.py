@@ -75,12 +75,12 @@ def colours(name: str, ground: str) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=16)
-def _fills(name: str, ground: str) -> list[QColor]:
+def _create_fills(name: str, ground: str) -> list[QColor]:
     return [QColor(word >> 16 & 255, word >> 8 & 255, word & 255) for word in colours(name, ground)]
 
 
 @lru_cache(maxsize=64)
-def _inks(name: str, ground: str, role_ink: str) -> list[str]:
+def _choose_inks(name: str, ground: str, role_ink: str) -> list[str]:
     """Return a readable text colour for each chip colour: `role_ink`, that of the role, while it is readable."""
     return [
         next((ink for ink in (role_ink, *INKS) if drawing.contrast(int(ink[1:], 16), word) >= READABLE), INKS[-1])
@@ -96,7 +96,7 @@ def _own_ink(role: str, ground: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _tile(label: str, width: float, ink: str, bold: bool, edge: str, outside: str, ratio: float) -> QPixmap:
+def _paint_tile(label: str, width: float, ink: str, bold: bool, edge: str, outside: str, ratio: float) -> QPixmap:
     """Return what is drawn on a chip's colour: round corners, the edge in the group's colour, the label."""
     pixmap = QPixmap(round(width * ratio), math.ceil(CHIP * ratio))
     pixmap.setDevicePixelRatio(ratio)
@@ -136,13 +136,15 @@ class ChipPainter:
     def paint(self, painter: QPainter, widget: QWidget, area: QRect, at: Sequence[int], name: str) -> None:
         """Paint the chips that touch `area`, each in the colour of its level."""
         ground, outside, ratio = theme.active().raised, drawing.ground(widget).name(), drawing.ratio_of(painter)
-        fills = _fills(name, ground)
+        fills = _create_fills(name, ground)
         fill, copy = painter.fillRect, painter.drawPixmap
         paints_all, touched = area.contains(widget.rect()), QRectF(area)
         if ratio != self._ratio:
             self._snap(ratio)
-        inks = {role: _inks(name, ground, _own_ink(role, ground)) for role in {place.role for place in self._places}}
+        inks = {
+            role: _choose_inks(name, ground, _own_ink(role, ground)) for role in {place.role for place in self._places}
+        }
         for (box, corner, width, label, role, edge), level in zip(self._chips, at, strict=True):
             if paints_all or touched.intersects(box):
                 fill(box, fills[level])
-                copy(corner, _tile(label, width, inks[role][level], role == "prompt", edge, outside, ratio))
+                copy(corner, _paint_tile(label, width, inks[role][level], role == "prompt", edge, outside, ratio))

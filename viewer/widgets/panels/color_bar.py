@@ -91,7 +91,7 @@ class HeatPanel(Panel):
         for field in (self.low, self.high):
             field.setToolTip(f"{field.accessibleName()}; typing a number locks the range")
             field.setFixedSize(max(ceil(drawing.width_of(text, field.pixels)) for text in WIDEST_ENDS) + 12, 24)
-            field.editingFinished.connect(self._typed)
+            field.editingFinished.connect(self._on_typed)
         self.opacity = Slider("Heat opacity")
         self.opacity.setRange(0, 100)
         first, second = QVBoxLayout(), QVBoxLayout()
@@ -190,7 +190,7 @@ class HeatPanel(Panel):
         scene = self.session.scene()
         return scene is not None and scene.difference
 
-    def _typed(self) -> None:
+    def _on_typed(self) -> None:
         try:
             low, high = (float(field.text().replace("−", "-").replace(",", ".")) for field in (self.low, self.high))
         except ValueError:

@@ -104,11 +104,11 @@ class FilmPanel(HoverPanel):
         if not self.isVisible():
             return
         film, before = self._content, self._film_shown
-        self._film_shown = film, self._colors()
+        self._film_shown = film, self._list_color_settings()
         if film is None or before != self._film_shown or not film.maps.size:
             self.update()
             return
-        for box in (*self._painted_rings, *self._rings(film)):  # only the ring moves
+        for box in (*self._painted_rings, *self._find_rings(film)):  # only the ring moves
             self.update(box.toAlignedRect().adjusted(-2, -2, 2, 2))
 
     def is_log(self) -> bool:
@@ -208,22 +208,31 @@ class FilmPanel(HoverPanel):
             visible=visible,
         )
 
-    def _colors(self) -> tuple[object, ...]:
+    def _list_color_settings(self) -> tuple[object, ...]:
         """Return the settings that the thumbnails' colours depend on."""
         colours: tuple[object, ...] = _read_colors(self.shown)
         return colours
 
     def _words_of(self, film: Film) -> npt.NDArray[np.uint32]:
         """Return the thumbnails as 0xFFRRGGBB words, like the maps of the film."""
-        key = (film, *self._colors())
+        key = (film, *self._list_color_settings())
         if self._words is None or self._words[0] != key:
             self._words = key, thumbnail_words(film.maps, find_film_view(self.shown), film.uniform, film.keys)
         return self._words[1]
 
-    def _images(self, film: Film) -> list[tuple[QPointF, QImage]]:
+    def _create_images(self, film: Film) -> list[tuple[QPointF, QImage]]:
         """Return one image of all visible thumbnails for each camera, and where its upper left corner lies."""
         shown, ratio, visible = self.shown, self.devicePixelRatioF(), self.visible_part().getRect()
-        key = (id(film), self._colors(), shown.frame, ratio, self.width(), self.height(), theme.active(), visible)
+        key = (
+            id(film),
+            self._list_color_settings(),
+            shown.frame,
+            ratio,
+            self.width(),
+            self.height(),
+            theme.active(),
+            visible,
+        )
         if self._mosaics is None or self._mosaics[0] != key:
             words = self._words_of(film)
             background = self.ground().rgb()
@@ -239,7 +248,7 @@ class FilmPanel(HoverPanel):
             self.fill_background(painter, area)
             return
 
-        names = FilmNames(results.cameras, self._across(), has_rows=self.has_rows)
+        names = FilmNames(results.cameras, self._name_columns(), has_rows=self.has_rows)
 
         def still(inner: QPainter) -> None:
             for camera in range(film.maps.shape[2]):
@@ -250,13 +259,13 @@ class FilmPanel(HoverPanel):
         self._still.draw(painter, self, key, still, self.ground())
         if self.is_zoomed():
             painter.setClipRect(self.content_box())
-        for corner, image in self._images(film):
+        for corner, image in self._create_images(film):
             painter.drawImage(corner, image)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.hovered is not None:
-            for box in self._tiles(film, self.hovered):
+            for box in self._find_tiles(film, self.hovered):
                 drawing.ring(painter, box, theme.color(colors.secondary), 1.5, 3)
-        self._painted_rings = self._rings(film)
+        self._painted_rings = self._find_rings(film)
         for box in self._painted_rings:
             if colors.dark:
                 drawing.ring(painter, box, theme.color(colors.accent), 2, 3)
@@ -266,12 +275,12 @@ class FilmPanel(HoverPanel):
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.color(colors.accent))
 
-    def _rings(self, film: Film) -> list[QRectF]:
+    def _find_rings(self, film: Film) -> list[QRectF]:
         """Return the rectangles of the current view's thumbnails."""
         at = self.current(film)
-        return [] if at is None else self._tiles(film, at)
+        return [] if at is None else self._find_tiles(film, at)
 
-    def _tiles(self, film: Film, at: tuple[int, int]) -> list[QRectF]:
+    def _find_tiles(self, film: Film, at: tuple[int, int]) -> list[QRectF]:
         """Return the rectangle of the thumbnail at a row and column of each camera's block."""
         return [
             QRectF(block.left() + at[1] * width - 1, block.top() + at[0] * height - 1, width, height)
@@ -281,12 +290,12 @@ class FilmPanel(HoverPanel):
     def current(self, film: Film) -> tuple[int, int] | None:
         """Return row and column of the current view."""
         shown = self.marked
-        if self._across() == "frame":
+        if self._name_columns() == "frame":
             near = min(range(len(film.columns)), key=lambda place: abs(film.columns[place] - shown.frame))
             return (shown.layer if film.rows else 0, near)
         return (shown.step if self.has_rows else 0, shown.layer)
 
-    def _across(self) -> str:
+    def _name_columns(self) -> str:
         """Return what the columns are, `frame` or `layer`."""
         return "frame" if "frames" in self.shown.film else "layer"
 
@@ -305,7 +314,7 @@ class FilmPanel(HoverPanel):
 
     def name_tile(self, film: Film, row: int, column: int) -> str:
         """Return what a thumbnail is called: its layer or frame, and its step or layer."""
-        kind = self._across().capitalize()
+        kind = self._name_columns().capitalize()
         step = f", {'step' if kind == 'Layer' else 'layer'} {film.rows[row]}" if film.rows else ""
         return f"{kind} {film.columns[column]}{step}"
 
@@ -319,7 +328,7 @@ class FilmPanel(HoverPanel):
             (theme.group_color(camera, results.cameras), caption.format_camera(camera), ticks.format_share(share))
             for camera, share in zip(results.cameras, shares, strict=True)
         ]
-        tile = self._tiles(film, item)[0]
+        tile = self._find_tiles(film, item)[0]
         return ReadOutContent(QPointF(tile.center().x(), max(tile.top(), 0) - 4), self.name_tile(film, *item), rows)
 
     def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
@@ -328,7 +337,7 @@ class FilmPanel(HoverPanel):
         if film is None or results is None or not film.maps.size:
             return None
         return tabulate(
-            results, self.session.shown, film, FilmNames(results.cameras, self._across(), has_rows=self.has_rows)
+            results, self.session.shown, film, FilmNames(results.cameras, self._name_columns(), has_rows=self.has_rows)
         )
 
     def go(self, row: int, column: int) -> None:
@@ -336,7 +345,7 @@ class FilmPanel(HoverPanel):
         film = self.film()
         if film is None or row >= film.maps.shape[0] or column >= film.maps.shape[1]:
             return  # a film that was not painted yet
-        if self._across() == "frame":
+        if self._name_columns() == "frame":
             self.session.update(frame=film.columns[column], **({"layer": row} if film.rows else {}))
         else:
             self.session.update(layer=column, **({"step": row} if self.has_rows else {}))

@@ -96,7 +96,7 @@ class MassBar(Panel):
 
     def describe(self) -> None:
         self.load()
-        words = ", ".join(f"{_label(name)} {ticks.format_share(share)}" for name, share in self.shares())
+        words = ", ".join(f"{_name_group(name)} {ticks.format_share(share)}" for name, share in self.shares())
         self.setAccessibleDescription(words)
 
     def lines(self, count: int) -> list[QRectF]:
@@ -195,7 +195,7 @@ class MassBar(Panel):
         else:
             drawing.fill(painter, mark, color, 2)
         room = line.adjusted(15, 0, -drawing.width_of("100.0 %", 12) - 4, 0)
-        drawing.write(painter, room, _label(name), colors.secondary if is_left_out else colors.text, 12)
+        drawing.write(painter, room, _name_group(name), colors.secondary if is_left_out else colors.text, 12)
 
     def group_at(self, point: QPointF) -> str:
         """Return the group under a point; empty if there is none."""
@@ -242,7 +242,7 @@ class MassBar(Panel):
             back = name in self.session.state.left_out
             meaning = MEANINGS.get(name, "the camera’s picture, without its letterbox bars") if name else ""
             act = "bring it back" if back else "leave it out and renormalise"
-            text = f"{_label(name)}: {meaning}.\nClick to {act}." if name else ""
+            text = f"{_name_group(name)}: {meaning}.\nClick to {act}." if name else ""
             if not name and self._scene is not None and self.summary_box().contains(QPointF(event.pos())):
                 text = RENORMALISED if self.session.state.left_out else SINKS_MEANING
             QToolTip.showText(event.globalPos(), plain_tooltip(text), self)
@@ -255,5 +255,5 @@ def _color_of(group: str, cameras: tuple[str, ...]) -> str:
     return theme.group_color("exterior bars" if group == "bars" else group, cameras)
 
 
-def _label(group: str) -> str:
+def _name_group(group: str) -> str:
     return {"bos": "BOS", "action": "actions"}.get(group) or caption.format_camera(group)

@@ -61,7 +61,7 @@ class PromptRow(Panel):
         for button, number in zip(self.buttons, frames, strict=False):
             button.setChecked(number == frame)
         self.set_allowed(self._allowed)
-        self._place()
+        self._place_buttons()
         self.update()
 
     def _make_buttons(self, prompts: list[str]) -> None:
@@ -90,9 +90,9 @@ class PromptRow(Panel):
             button.setChecked(frame == self.session.state.frame)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self._place()
+        self._place_buttons()
 
-    def _place(self) -> None:
+    def _place_buttons(self) -> None:
         """Give each button the width of its text, or an equal share of the row where there is no room."""
         if not self.buttons:
             return

@@ -180,7 +180,7 @@ class RegionRanking(Panel):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self.grouped.setVisible(bool(self.lines))
         if results is None or not shown.region or not self.lines:
-            sentence = COMPUTING if results is not None and shown.region else self._hint()
+            sentence = COMPUTING if results is not None and shown.region else self._describe_hint()
             drawing.write(painter, QRectF(0, 4, self.width(), 22), sentence, colors.secondary, 13)
             return
         edges, left, room = [], 0.0, self.width() - SCROLL_WIDTH
@@ -191,7 +191,7 @@ class RegionRanking(Panel):
         for number in range(self.top, min(self.top + self.visible(), len(self.lines))):
             self._paint_line(painter, number, edges, room)
 
-    def _hint(self) -> str:
+    def _describe_hint(self) -> str:
         description = describe_region(self.shown)
         return f"{description[:1].upper()}{description[1:]}." if description else HINT
 

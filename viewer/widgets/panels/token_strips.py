@@ -118,7 +118,7 @@ class TokenStrips(Panel):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._lay_out()
-        self._place()
+        self._place_chips()
         self._read_now(self._update_values)
         if event.size() != event.oldSize():
             self.scroll_to_selection()
@@ -138,13 +138,13 @@ class TokenStrips(Panel):
         self._laid = key
         self._at, before = [], dict(self.lines.count)
         self.lines.flow([(chip.label, chip.role) for chip in chips], actions, LABEL, self.width() - SCROLL_WIDTH)
-        self._place()
+        self._place_chips()
         if self.lines.count != before:  # each frame has other words: only another height moves the panels around
             self.updateGeometry()
 
     # Scrolling
 
-    def _place(self) -> None:
+    def _place_chips(self) -> None:
         """Move the chips to the lines in which they are shown."""
         lines = self.lines
         lines.place(self.height())
@@ -165,7 +165,7 @@ class TokenStrips(Panel):
         """Scroll so that a line of the prompt is the first visible one."""
         before, self.lines.first = self.lines.first, line
         if before != line:
-            self._place()
+            self._place_chips()
 
     def scroll_to_selection(self) -> None:
         """Scroll as little as possible so that the last selected word is visible."""

@@ -56,7 +56,7 @@ class CellCard(QWidget):
         """
         self.title, self.lines, self.strips, self._axis = title, lines, strips, axis
         self.setAccessibleDescription("; ".join([title, *lines]))
-        size, room = self._measure(rows), self.window().rect()
+        size, room = self._measure_size(rows), self.window().rect()
         left = max(min(side.x() + GAP, room.width() - size.width() - 4), 4)
         top = max(min(side.y() - size.height() // 2, room.height() - size.height() - 4), 4)
         self.setGeometry(left, top, size.width(), size.height())
@@ -64,7 +64,7 @@ class CellCard(QWidget):
         self.raise_()
         self.show()
 
-    def _measure(self, rows: int) -> QSize:
+    def _measure_size(self, rows: int) -> QSize:
         widths = [drawing.width_of(self.title, 12, bold=True), *(drawing.width_of(line, 12) for line in self.lines)]
         width = min(max(max(widths) + 2 * PADDING + 2, LEAST_WIDTH), MOST_WIDTH)
         height = 2 * PADDING + LINE * (1 + len(self.lines)) + (6 + rows * ROW + FOOT if rows else 0)

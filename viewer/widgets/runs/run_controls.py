@@ -155,13 +155,13 @@ class RunControls(QWidget):
 
     # What the user chooses
 
-    def _ask(self, **changes: Any) -> None:
+    def _request_query(self, **changes: Any) -> None:
         query = replace(self._query, **changes)
         if query != self._query:
             self.query_requested.emit(query)
 
     def _set_score(self, name: str) -> None:
-        self._ask(score=name)
+        self._request_query(score=name)
 
     def _set_subject(self, text: str) -> None:
         words_and_actions = parse_subject(text)
@@ -173,19 +173,19 @@ class RunControls(QWidget):
             score = self._query.score
             if not actions and "steps" in SCORES[score].needs:
                 score = "picture"
-            self._ask(actions=actions, score=score, **({} if actions else {"words": words}))
+            self._request_query(actions=actions, score=score, **({} if actions else {"words": words}))
 
     def _set_region(self, text: str) -> None:
-        self._ask(region=text)
+        self._request_query(region=text)
 
     def _set_step(self, value: str) -> None:
-        self._ask(step=None if value == ALL else int(value))
+        self._request_query(step=None if value == ALL else int(value))
 
     def _set_prompt(self, value: str) -> None:
-        self._ask(prompts=() if value == ALL else (self._prompts[int(value)],))
+        self._request_query(prompts=() if value == ALL else (self._prompts[int(value)],))
 
     def _set_outcome(self, value: str) -> None:
-        self._ask(outcomes=() if value == ALL else ("" if value == UNKNOWN else value,))
+        self._request_query(outcomes=() if value == ALL else ("" if value == UNKNOWN else value,))
 
     def _set_frames(self, text: str) -> None:
         frame_changes = parse_frames(text)
@@ -193,7 +193,7 @@ class RunControls(QWidget):
             self.noticed.emit(f"“{clean_text(text, 40)}” are no frames; write all, 0-20, or 0-50% of each episode.")
             self.frames.show_value(format_frames(self._query))
         else:
-            self._ask(**frame_changes)
+            self._request_query(**frame_changes)
 
     def _set_contrast(self) -> None:
         self.contrast_requested.emit(self.contrast.isChecked())

@@ -89,7 +89,7 @@ def test_visible_rows_are_read_first(window: MainWindow) -> None:
     listed_names(window).recently_visible.clear()
     listed_names(window).note_unknown_row(2)
     listed_names(window).note_unknown_row(7)
-    assert [summaries._wanted() for _ in range(4)] == [7, 2, 0, 1]
+    assert [summaries._find_next() for _ in range(4)] == [7, 2, 0, 1]
     summaries.stop()
 
 

@@ -35,7 +35,7 @@ class EpisodeModel(QAbstractItemModel):
     def __init__(self, episodes: Episodes, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.episodes = episodes
-        episodes.marked.connect(self._marked)
+        episodes.marked.connect(self._on_marked)
 
     @property
     def flat(self) -> bool:
@@ -137,7 +137,7 @@ class EpisodeModel(QAbstractItemModel):
         judged = outcomes(self.episodes, group.members)
         return f"{count} · {judged}" if judged else count
 
-    def _marked(self, numbers: list[int]) -> None:
+    def _on_marked(self, numbers: list[int]) -> None:
         """Tell views that the states of some episodes changed."""
         if len(numbers) > 50:  # most rows are out of sight, and one signal for all is cheaper
             self.layoutChanged.emit()
@@ -184,11 +184,11 @@ class EpisodeDelegate(QStyledItemDelegate):
         if chosen and state & QStyle.StateFlag.State_HasFocus:
             drawing.ring(painter, box, theme.color(colors.accent))
         if number is None:
-            self._prompt(painter, box, index, unfolded=bool(state & QStyle.StateFlag.State_Open))
+            self._paint_prompt(painter, box, index, unfolded=bool(state & QStyle.StateFlag.State_Open))
         else:
-            self._episode(painter, box, number)
+            self._paint_episode(painter, box, number)
 
-    def _prompt(self, painter: QPainter, box: QRectF, index: Index, *, unfolded: bool) -> None:
+    def _paint_prompt(self, painter: QPainter, box: QRectF, index: Index, *, unfolded: bool) -> None:
         colors, group = theme.active(), self.model.group(index)
         middle = QPointF(box.left() + 12, box.top() + 13)
         shape = [(-3.5, -2), (3.5, -2), (0, 2.5)] if unfolded else [(-2, -3.5), (2.5, 0), (-2, 3.5)]
@@ -201,7 +201,7 @@ class EpisodeDelegate(QStyledItemDelegate):
         drawing.write(painter, upper, group.title, colors.text, 13, bold=True)
         drawing.write(painter, lower, self.model.tally(group), colors.secondary, 12)
 
-    def _episode(self, painter: QPainter, box: QRectF, number: int) -> None:
+    def _paint_episode(self, painter: QPainter, box: QRectF, number: int) -> None:
         colors, episodes = theme.active(), self.model.episodes
         episode, status = episodes.run.episodes[number], episodes.status(number)
         if episode.frames is None:

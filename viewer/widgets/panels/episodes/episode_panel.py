@@ -99,18 +99,18 @@ class EpisodePanel(QWidget):
         column.addLayout(search)
         column.addWidget(self.tree, 1)
         column.addSpacing(20)
-        self.before.clicked.connect(self._back)
-        self.after.clicked.connect(self._on)
-        self.field.textEdited.connect(self._narrow)
-        self.field.textChanged.connect(self._cleared)
-        self.tree.clicked.connect(self._clicked)
-        self.tree.activated.connect(self._chosen)
-        episodes.listed.connect(self._listed)
-        episodes.moved.connect(self._moved)
-        episodes.marked.connect(self._marked)
+        self.before.clicked.connect(self._step_back)
+        self.after.clicked.connect(self._step_forward)
+        self.field.textEdited.connect(self._on_filter_changed)
+        self.field.textChanged.connect(self._on_filter_edited)
+        self.tree.clicked.connect(self._on_clicked)
+        self.tree.activated.connect(self._open_episode)
+        episodes.listed.connect(self._on_listed)
+        episodes.moved.connect(self._on_moved)
+        episodes.marked.connect(self._on_marked)
         self.restyle()
         self._unfold()
-        self._moved()
+        self._on_moved()
 
     def sizeHint(self) -> QSize:
         return QSize(WIDTH, 400)
@@ -122,17 +122,17 @@ class EpisodePanel(QWidget):
 
     # List
 
-    def _narrow(self, words: str) -> None:
+    def _on_filter_changed(self, words: str) -> None:
         self.episodes.narrow(words)
 
-    def _cleared(self, words: str) -> None:
+    def _on_filter_edited(self, words: str) -> None:
         if not words:  # also by the clear button
             self.episodes.narrow("")
 
-    def _listed(self) -> None:
+    def _on_listed(self) -> None:
         self.model.reset()
         self._unfold()
-        self._moved()
+        self._on_moved()
         self.update()
 
     def _unfold(self) -> None:
@@ -146,10 +146,10 @@ class EpisodePanel(QWidget):
             self.tree.setExpanded(first.parent(), True)
             self.tree.scrollTo(first)
 
-    def _marked(self, _: object) -> None:
+    def _on_marked(self, _: object) -> None:
         self.update()
 
-    def _moved(self) -> None:
+    def _on_moved(self) -> None:
         """Scroll to the row of the open episode."""
         self.tree.viewport().update()
         self.update()
@@ -164,10 +164,10 @@ class EpisodePanel(QWidget):
 
     # Mouse and keyboard
 
-    def _clicked(self, index: QModelIndex) -> None:
-        self._chosen(index)
+    def _on_clicked(self, index: QModelIndex) -> None:
+        self._open_episode(index)
 
-    def _chosen(self, index: QModelIndex) -> None:
+    def _open_episode(self, index: QModelIndex) -> None:
         number = index.data(NUMBER)
         if number is not None:
             self._go(number)
@@ -182,18 +182,18 @@ class EpisodePanel(QWidget):
         self.chosen.emit()
         self.episodes.step(by)
 
-    def _back(self) -> None:
+    def _step_back(self) -> None:
         self._step(-1)
 
-    def _on(self) -> None:
+    def _step_forward(self) -> None:
         self._step(1)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if watched is self.field and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
-            return self._typed(Qt.Key(event.key()))
+            return self._handle_filter_key(Qt.Key(event.key()))
         return False
 
-    def _typed(self, key: Qt.Key) -> bool:
+    def _handle_filter_key(self, key: Qt.Key) -> bool:
         """Handle a key of the filter: Enter opens the first episode, Down goes to the list, Escape clears."""
         if key in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:
             if self.episodes.order:
