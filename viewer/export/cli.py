@@ -120,7 +120,7 @@ def create_parser() -> argparse.ArgumentParser:
                              help="of --of maps and effects: the one action dimension whose effect and gradient are "
                              "written")  # fmt: skip
         if kind not in NUMBERS:
-            _add_look(sub, kind)
+            _add_appearance(sub, kind)
     answers = kinds.add_parser(
         run_command.KIND,
         help=run_command.TITLE,
@@ -133,36 +133,61 @@ def create_parser() -> argparse.ArgumentParser:
 
 
 def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
+    """Add the options that choose what is exported; their order is that of the help."""
     group = sub.add_argument_group("selection", "the default stands after the semicolon")
-    along = OVER.get(kind, ("",))[0]
     group.add_argument("--view", default="", metavar="JSON",
                        help="start from a view: “Copy view as command” in the window, or a figure’s file")  # fmt: skip
     group.add_argument("--effects", nargs="+", type=Path, default=(), metavar="FILE",
                        help="effects files about it; those beside it (NAME.effects.h5) are found")  # fmt: skip
+    _add_queries(group, kind)
+    _add_axes(group, kind)
+    _add_measure(group, kind)
+    if kind in OVER:
+        group.add_argument("--over", choices=OVER[kind], default="", help=f"the axis; {OVER[kind][0]} by default"
+                           + ("; steps have every layer too" if kind == "film" else ""))  # fmt: skip
+    _add_score(group, kind)
+    if kind == "table":
+        _add_run(group)
+    if kind in {"difference", "video", "summary"}:
+        group.add_argument("--against", nargs="+", default=(), metavar="FIELD=VALUE",
+                           help="subtract the same view with another frame=, word=, action=, step=, layer=, "
+                           "head= or reduce=; of effects frame=, action= or dim=")  # fmt: skip
+        group.add_argument("--other", type=file_location, metavar="FILE", help="subtract the same view of another file")
+
+
+def _add_queries(group: argparse._ArgumentGroup, kind: str) -> None:
+    """Add the options that choose words and actions."""
     group.add_argument("--phase", dest="phases", nargs="+", choices=get_args(Phase), default=(),
                        help="words (prefix) or actions (suffix); both by default")  # fmt: skip
-    numbers = kind in NUMBERS
-    words = "each word of the text" if numbers else "all of the prompt together"
-    actions = "each action" if numbers else "all of them together"
+    is_numbers = kind in NUMBERS
+    words = "each word of the text" if is_numbers else "all of the prompt together"
+    actions = "each action" if is_numbers else "all of them together"
     group.add_argument("--words", nargs="+", default=(), metavar="TEXT", help=f"queries: words; {words}")
     group.add_argument(
         "--tokens", nargs="+", default=(), metavar="N", help="the same by the file’s text tokens, from 0"
     )
     group.add_argument("--actions", nargs="+", default=(), metavar="N", help=f"queries: actions; {actions}")
-    usual = {
-        axis: "all" if axis == along else first for axis, first in (("frames", "the first"), ("steps", "the last"))
-    }
-    group.add_argument("--frames", "--frame", default="", metavar="N", help=f"frames; {usual['frames']}")
-    group.add_argument("--steps", "--step", default="", metavar="N",
-                       help=f"denoise steps; {'all' if numbers else usual['steps']}")  # fmt: skip
+
+
+def _add_axes(group: argparse._ArgumentGroup, kind: str) -> None:
+    """Add the options that choose frames, denoise steps, layers and heads."""
+    is_numbers, along = kind in NUMBERS, OVER.get(kind, ("",))[0]
+    frames = "all" if along == "frames" else "the first"
+    steps = "all" if is_numbers or along == "steps" else "the last"
+    group.add_argument("--frames", "--frame", default="", metavar="N", help=f"frames; {frames}")
+    group.add_argument("--steps", "--step", default="", metavar="N", help=f"denoise steps; {steps}")
     if kind != "atlas":
-        every = numbers or kind in {"summary", "heads"} or along == "layers"
-        layers = "all" if every else "the one at two thirds of the depth"
+        has_all_layers = is_numbers or kind in {"summary", "heads"} or along == "layers"
+        layers = "all" if has_all_layers else "the one at two thirds of the depth"
         group.add_argument("--layers", "--layer", default="", metavar="N", help=f"layers; {layers}")
         if kind != "wall":
             group.add_argument("--heads", "--head", default="", metavar="N", help="heads; all of them")
     if kind not in {"heads", "wall", "atlas", "curves", "table", "arrays"}:
         group.add_argument("--reduce", nargs="+", choices=get_args(Reduction), default=(), help="mean or max of heads")
+
+
+def _add_measure(group: argparse._ArgumentGroup, kind: str) -> None:
+    """Add the options that choose the measure, its unit and the keys that are left out."""
     if kind in {*PANES, "wall", "film"}:
         measured = ("; over frames also the effect or gradient, where an effects file has maps" if kind in OVER else
                     "" if kind in {"heads", "wall"} else
@@ -179,15 +204,16 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--leave-out", dest="left_out", nargs="+", default=(), metavar="GROUP",
                            help="groups of keys that are left out before the row is normalised again: bos, prompt, "
                            "state, bars, a camera’s name ...; sinks for bos, newline and bars; none")  # fmt: skip
-    if kind in OVER:
-        group.add_argument("--over", choices=OVER[kind], default="", help=f"the axis; {OVER[kind][0]} by default"
-                           + ("; steps have every layer too" if kind == "film" else ""))  # fmt: skip
+
+
+def _add_score(group: argparse._ArgumentGroup, kind: str) -> None:
+    """Add the options that choose the score of the heads, and the region that it is of."""
     if kind == "wall":
         group.add_argument("--heads-of", dest="wall", choices=("layer", "best"), default=None,
                            help=f"the heads of the layer, or the best {MOST_HEADS} of all; layer")  # fmt: skip
     if kind in {"wall", "atlas"}:
-        what = "what a cell shows" if kind == "atlas" else "what the heads are sorted by"
-        group.add_argument("--score", choices=tuple(SCORES), default=None, help=f"{what}; picture mass, or "
+        purpose = "what a cell shows" if kind == "atlas" else "what the heads are sorted by"
+        group.add_argument("--score", choices=tuple(SCORES), default=None, help=f"{purpose}; picture mass, or "
                            "lift where there is a --region")  # fmt: skip
     if kind == "atlas":
         group.add_argument("--thumbnails", action=argparse.BooleanOptionalAction, default=None,
@@ -199,27 +225,21 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
                            "each frame")  # fmt: skip
         group.add_argument("--regions", type=Path, metavar="FILE", default=None,
                            help="where named regions are looked up (default: RESULTS.regions.h5)")  # fmt: skip
-    if kind == "table":
-        group.add_argument("--objects", type=Path, metavar="FILE", default=None,
-                           help='what "{object}" in --words and --region stands for: JSON or YAML that maps a prompt '
-                           "to words of it (default: the named region that the prompt mentions)")  # fmt: skip
-        group.add_argument(
-            "--share",
-            default="",
-            metavar="3/8",
-            help="of a run: export every eighth episode, from the third; torchrun, srun and SLURM "
-            "arrays are heeded without it",
-        )
-        group.add_argument("--processes", type=int, default=0, metavar="N",
-                           help="of a run: how many export at once; one per core")  # fmt: skip
-    if kind in {"difference", "video", "summary"}:
-        group.add_argument("--against", nargs="+", default=(), metavar="FIELD=VALUE",
-                           help="subtract the same view with another frame=, word=, action=, step=, layer=, "
-                           "head= or reduce=; of effects frame=, action= or dim=")  # fmt: skip
-        group.add_argument("--other", type=file_location, metavar="FILE", help="subtract the same view of another file")
 
 
-def _add_look(sub: argparse.ArgumentParser, kind: str) -> None:
+def _add_run(group: argparse._ArgumentGroup) -> None:
+    """Add the options of the tables of a run."""
+    group.add_argument("--objects", type=Path, metavar="FILE", default=None,
+                       help='what "{object}" in --words and --region stands for: JSON or YAML that maps a prompt '
+                       "to words of it (default: the named region that the prompt mentions)")  # fmt: skip
+    group.add_argument("--share", default="", metavar="3/8",
+                       help="of a run: export every eighth episode, from the third; torchrun, srun and SLURM "
+                       "arrays are heeded without it")  # fmt: skip
+    group.add_argument("--processes", type=int, default=0, metavar="N",
+                       help="of a run: how many export at once; one per core")  # fmt: skip
+
+
+def _add_appearance(sub: argparse.ArgumentParser, kind: str) -> None:
     group = sub.add_argument_group("appearance")
     if kind != "curves":
         group.add_argument("--colours", choices=get_args(ColorMap), default=None, help="colour map")

@@ -79,6 +79,22 @@ class RegionsArguments:
 
 def parse_arguments(words: Sequence[str]) -> RegionsArguments:
     """Return the options; SystemExit for `-h`, UserError for what cannot be read."""
+    options = _create_parser().parse_args(words)
+    arguments = {
+        key: value
+        for key, value in vars(options).items()
+        if key in RegionsArguments.__dataclass_fields__ and key != "what"
+    }
+    if options.verb == "track":
+        boxes = [_parse_drawn(text) for text in options.what]
+        arguments["drawn"] = tuple(box for box in boxes if isinstance(box, DrawnBox))
+        arguments["track"] = tuple(box for box in boxes if isinstance(box, str))
+    if options.verb == "remove":
+        arguments["removed"] = tuple(options.what)
+    return RegionsArguments(**arguments)
+
+
+def _create_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="pi0-regions",
         description=_DESCRIPTION,
@@ -92,7 +108,9 @@ def parse_arguments(words: Sequence[str]) -> RegionsArguments:
     )
 
     def add(verb: Verb, purpose: str) -> argparse.ArgumentParser:
-        verb_parser = verbs.add_parser(verb, help=purpose, description=purpose.capitalize() + ".", allow_abbrev=False)
+        verb_parser: argparse.ArgumentParser = verbs.add_parser(
+            verb, help=purpose, description=purpose.capitalize() + ".", allow_abbrev=False
+        )
         verb_parser.add_argument("file", type=Path, metavar="RESULTS.h5")
         verb_parser.add_argument(
             "--regions",
@@ -103,28 +121,9 @@ def parse_arguments(words: Sequence[str]) -> RegionsArguments:
         verb_parser.add_argument("--progress-lines", action="store_true", help=argparse.SUPPRESS)
         return verb_parser
 
-    track = add("track", "follow regions through the frames with optical flow, until they are lost")
-    track.add_argument(
-        "what", nargs="+", metavar="NAME[=CAMERA:ROWS,COLUMNS@FRAME]",
-        help="a box of patches and its frame; a name alone tracks anew from what is drawn or imported",
-    )  # fmt: skip
-    track.add_argument("--frames", default="", metavar="A-B", help="frames to follow it in (default: all)")
-    imported = add("import", "read masks that another program made")
-    imported.add_argument(
-        "source", metavar="MASKS", help="COCO JSON, folder of label pictures, npz, or FILE.hdf5:DATASET"
-    )
-    imported.add_argument("--camera", default="", metavar="NAME", help="of masks whose names do not say it")
-    imported.add_argument(
-        "--names", default="", metavar="1=duck,2=mug", help="what labels stand for; others are left out"
-    )
-    imported.add_argument(
-        "--first-frame", type=_whole_number, default=0, metavar="N",
-        help="number in MASKS of the picture that is frame 0 of the results file (default: 0)",
-    )  # fmt: skip
-    exported = add("export", "write the masks for other programs")
-    exported.add_argument("--format", choices=FORMATS, default="coco", dest="form", help="(default: coco)")
-    exported.add_argument("-o", "--output", type=Path, required=True, metavar="PATH", help="file, or folder for labels")
-    exported.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    _add_track(add("track", "follow regions through the frames with optical flow, until they are lost"))
+    _add_import(add("import", "read masks that another program made"))
+    _add_export(add("export", "write the masks for other programs"))
     add("list", "say in which frames each region is known, and where tracking stopped")
     renamed = add("rename", "give a region another name")
     renamed.add_argument("name", metavar="OLD")
@@ -135,19 +134,35 @@ def parse_arguments(words: Sequence[str]) -> RegionsArguments:
     removed = add("remove", "forget a region, or some of its frames")
     removed.add_argument("what", nargs="+", metavar="NAME[=CAMERA[@FRAMES]]")
     add("undo", "put the regions back as they were before the last change; again, to take that back")
-    options = parser.parse_args(words)
-    arguments = {
-        key: value
-        for key, value in vars(options).items()
-        if key in RegionsArguments.__dataclass_fields__ and key != "what"
-    }
-    if options.verb == "track":
-        boxes = [_parse_drawn(text) for text in options.what]
-        arguments["drawn"] = tuple(box for box in boxes if isinstance(box, DrawnBox))
-        arguments["track"] = tuple(box for box in boxes if isinstance(box, str))
-    if options.verb == "remove":
-        arguments["removed"] = tuple(options.what)
-    return RegionsArguments(**arguments)
+    return parser
+
+
+def _add_track(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", nargs="+", metavar="NAME[=CAMERA:ROWS,COLUMNS@FRAME]",
+        help="a box of patches and its frame; a name alone tracks anew from what is drawn or imported",
+    )  # fmt: skip
+    parser.add_argument("--frames", default="", metavar="A-B", help="frames to follow it in (default: all)")
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", metavar="MASKS", help="COCO JSON, folder of label pictures, npz, or FILE.hdf5:DATASET"
+    )
+    parser.add_argument("--camera", default="", metavar="NAME", help="of masks whose names do not say it")
+    parser.add_argument(
+        "--names", default="", metavar="1=duck,2=mug", help="what labels stand for; others are left out"
+    )
+    parser.add_argument(
+        "--first-frame", type=_whole_number, default=0, metavar="N",
+        help="number in MASKS of the picture that is frame 0 of the results file (default: 0)",
+    )  # fmt: skip
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=FORMATS, default="coco", dest="form", help="(default: coco)")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="PATH", help="file, or folder for labels")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
 def _parse_drawn(text: str) -> DrawnBox | str:

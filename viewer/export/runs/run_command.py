@@ -59,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=FORMATS[0],
         help="png by default; csv writes a table of heads, one of episodes and one over time",
     )
+    _add_question(parser)
+    parser.add_argument(
+        "--processes", type=int, default=0, metavar="N", help="how many read episodes at once; one per core"
+    )
+    _add_appearance(parser)
+
+
+def _add_question(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("question", "the default stands after the semicolon")
     group.add_argument(
         "--view",
@@ -97,14 +105,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LAYER,HEAD",
         help="the head that is shown over episodes and time; the most telling one",
     )
-    parser.add_argument(
-        "--processes", type=int, default=0, metavar="N", help="how many read episodes at once; one per core"
-    )
-    look = parser.add_argument_group("appearance")
-    look.add_argument("--size", type=int, default=46, metavar="PX", help="width of a cell (46)")
-    look.add_argument("--scale", type=float, default=2.0, metavar="N", help="pixels per px, for PNG and JPG (2)")
-    look.add_argument("--theme", choices=("light", "dark"), default="light", help="colours of the page")
-    look.add_argument("--caption", action=argparse.BooleanOptionalAction, default=True, help="the sentences under it")
+
+
+def _add_appearance(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("appearance")
+    group.add_argument("--size", type=int, default=46, metavar="PX", help="width of a cell (46)")
+    group.add_argument("--scale", type=float, default=2.0, metavar="N", help="pixels per px, for PNG and JPG (2)")
+    group.add_argument("--theme", choices=("light", "dark"), default="light", help="colours of the page")
+    group.add_argument("--caption", action=argparse.BooleanOptionalAction, default=True, help="the sentences under it")
 
 
 def create_view(options: argparse.Namespace) -> RunView:

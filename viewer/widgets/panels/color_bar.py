@@ -94,8 +94,16 @@ class HeatPanel(Panel):
             field.editingFinished.connect(self._on_typed)
         self.opacity = Slider("Heat opacity")
         self.opacity.setRange(0, 100)
-        first, second = QVBoxLayout(), QVBoxLayout()
+        self.strength_name, self.strength_value = ControlLabel("Heat opacity"), ControlLabel("", bright=True)
         self._halves_layout = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
+        self._build()
+        self._paints_difference = self._has_one_range = False
+        self._heading: tuple[object, ...] = ()
+        self._connect()
+
+    def _build(self) -> None:
+        """Lay out the colour bar with its controls, and measure, range, scale and opacity, as two halves."""
+        first, second = QVBoxLayout(), QVBoxLayout()
         self._halves_layout.setContentsMargins(0, 0, 0, 0)
         for half in (first, second):
             half.setContentsMargins(0, 0, 0, 0)
@@ -127,13 +135,9 @@ class HeatPanel(Panel):
         second.addLayout(row)
         strength = QHBoxLayout()
         strength.setSpacing(8)
-        self.strength_name, self.strength_value = ControlLabel("Heat opacity"), ControlLabel("", bright=True)
         for widget in (self.strength_name, self.opacity, self.strength_value):
             strength.addWidget(widget)
         second.addLayout(strength)
-        self._paints_difference = self._has_one_range = False
-        self._heading: tuple[object, ...] = ()
-        self._connect()
 
     def _connect(self) -> None:
         self.colours.chosen.connect(self._set_colors)
