@@ -153,7 +153,7 @@ def write_tables(folder: Path, target: Path, case: str) -> None:
 
     from viewer.export import tables
     from viewer.export.plan import build_plan
-    from viewer.export.resolve import resolve_request
+    from viewer.export.resolve.request_resolver import resolve_request
     from viewer.export.scenes import ExportSource
 
     for path in list_files(folder):

@@ -10,7 +10,7 @@ from viewer.export import cli
 from viewer.export.__main__ import main
 from viewer.export.plan import ExportPlan, build_plan
 from viewer.export.renderer import FigureRenderer
-from viewer.export.resolve import resolve_request
+from viewer.export.resolve.request_resolver import resolve_request
 from viewer.export.scenes import ExportSource
 
 if TYPE_CHECKING:

@@ -105,7 +105,7 @@ class SeveralQueries(QueryAttention):
         """Weight on the region as it was computed while capturing: (queries, layers, steps, heads)."""
         if not self.region:
             return np.zeros(self.mass.shape[:-1], np.float32)
-        return self.choose(self._only_item(self._stored("mass"), "mass"))
+        return self.choose(self._only_item(self._read_stored_score("mass"), "mass"))
 
     @cached_property
     def is_single(self) -> bool:

@@ -146,23 +146,13 @@ class Session(ShownScenes):
     def _dims(self, frame: int) -> Dims:
         if self.results is None:
             return Dims(0, 0, 0, 0, 0, 0, 0, 0, 0)
-        results, words = self.results, 0
         try:
-            return results.dims(frame)
+            return self.results.dims(frame)
         except NotLoadedError:
-            words = results.tokens  # no word is clamped before the prompt is known
+            return self.results.dims_with(self.results.tokens)  # no word is clamped before the prompt is known
         except READ_ERRORS as error:
             self.report_failure(error)
-        return Dims(
-            results.done,
-            len(results.layers),
-            results.heads,
-            len(results.steps),
-            results.horizon,
-            words,
-            len(results.cameras),
-            *results.grid.shape,
-        )
+            return self.results.dims_with(0)
 
     def _fit_to_file(self, state: ViewState) -> ViewState:
         if self.results is None:

@@ -18,7 +18,7 @@ from viewer.analysis.query_series import (
 from viewer.errors import UserError
 from viewer.export import scenes, selection
 from viewer.export.figures import effect_maps, file_names
-from viewer.export.resolve import resolve_request
+from viewer.export.resolve.request_resolver import resolve_request
 from viewer.model.view_state import FROM_EFFECTS
 
 if TYPE_CHECKING:

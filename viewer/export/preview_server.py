@@ -25,7 +25,7 @@ from viewer.export.figures.figure import Figure
 from viewer.export.formats.csv_lines import csv_values
 from viewer.export.plan import ExportPlan, build_plan
 from viewer.export.renderer import FigureRenderer
-from viewer.export.resolve import resolve_request
+from viewer.export.resolve.request_resolver import resolve_request
 from viewer.export.scenes import ExportSource, explain_read_errors
 from viewer.io.effects_names import find_effects_files
 from viewer.model.view_state import ViewState

@@ -38,9 +38,13 @@ class Results(Summaries):
         """Return the lengths of the axes; the number of chips is that of one frame."""
         key = (frame, self.done)
         if self._dims is None or self._dims[0] != key:
-            lengths = (len(self.layers), self.heads, len(self.steps), self.horizon, len(self.chips(frame)))
-            self._dims = key, Dims(self.done, *lengths, len(self.cameras), *self.grid.shape)
+            self._dims = key, self.dims_with(len(self.chips(frame)))
         return self._dims[1]
+
+    def dims_with(self, words: int) -> Dims:
+        """Return the lengths of the axes for a prompt of so many words."""
+        lengths = (len(self.layers), self.heads, len(self.steps), self.horizon, words, len(self.cameras))
+        return Dims(self.done, *lengths, *self.grid.shape)
 
     # Attention
 

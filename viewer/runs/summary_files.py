@@ -150,7 +150,7 @@ def read_state(
     about = [(episode, stamps[episode.file]) for episode in done]
     read = [episode for episode in read if episode.data not in missing_data]
     left_out = tuple(episode for episode in read if not episode.data)
-    return SummaryState(len(stamps), len(read), left_out, _digest(f"{objects} {about}"))
+    return SummaryState(len(stamps), len(read), left_out, _compute_digest(f"{objects} {about}"))
 
 
 def make_stamp(location: Location) -> str:

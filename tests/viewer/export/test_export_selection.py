@@ -12,7 +12,7 @@ from viewer.analysis.region_boxes import find_boxes
 from viewer.errors import UserError
 from viewer.export import selection
 from viewer.export.arguments import ExportArguments
-from viewer.export.resolve import resolve_request
+from viewer.export.resolve.request_resolver import resolve_request
 from viewer.export.scenes import ExportSource
 from viewer.model.geometry import PatchGrid
 from viewer.model.number_ranges import format_numbers

@@ -15,7 +15,7 @@ from window_driver import close, show, until
 from viewer.export import cli
 from viewer.export.plan import build_plan, check_targets
 from viewer.export.request import KINDS, OVER
-from viewer.export.resolve import resolve_request
+from viewer.export.resolve.request_resolver import resolve_request
 from viewer.export.scenes import ExportSource
 from viewer.io.effects_names import find_effects_files
 from viewer.model.view_state import Query, ViewState

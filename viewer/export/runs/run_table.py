@@ -185,7 +185,7 @@ def export_episode(
     from viewer.analysis.probe import early
     from viewer.export import tables
     from viewer.export.plan import build_plan
-    from viewer.export.resolve import resolve_request
+    from viewer.export.resolve.request_resolver import resolve_request
     from viewer.export.scenes import ExportSource
     from viewer.export.selection import describe_undefined
     from viewer.regions.in_frames import UnknownRegionError

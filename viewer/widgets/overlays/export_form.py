@@ -14,21 +14,19 @@ from viewer.analysis.heads_wall import MOST_HEADS
 from viewer.controllers import export_measures
 from viewer.errors import READ_ERRORS
 from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
-from viewer.io.effects_names import find_effects_files
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import CHOICES, FROM_EFFECTS
-from viewer.regions.file_versions import default_path
 from viewer.rendering import theme
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.segmented_control import SegmentedControl
+from viewer.widgets.overlays.export_arguments import list_arguments
 from viewer.widgets.overlays.export_rows import (
     ALL_DIMS,
     FIGURES,
     KINDS_OF_ROWS,
     LIST,
     NOT_OF_EFFECTS,
-    OPTION,
     FormNote,
     FormRow,
     axis_options,
@@ -341,59 +339,14 @@ class ExportForm(QWidget):
 
     def arguments(self) -> list[str]:
         """Return the arguments of pi0-export."""
-        session, kind = self.session, self.kind
-        assert session.path is not None
-        arguments = [kind, str(session.path.absolute()), "--view", session.state.to_json()]
-        arguments += ["-o", str(Path(self.folder.text().strip() or ".").expanduser().absolute())]
-        arguments += self._list_effects_options()
-        if session.other is not None and (kind == "difference" or session.state.compare == "difference"):
-            arguments += ["--other", str(session.other.path.absolute())]
-        if len(FORMATS[kind]) > 1:
-            arguments += ["--format", self.values["format"]]
-        for name, option in OPTION.items():
-            if self.rows[name].isHidden():
-                continue
-            value = self.fields[name].text().strip() if name in self.fields else self.values[name]
-            value = {"measure": self.measure, "range": self._find_range()}.get(name, value)
-            if name == "range" and value == "locked":
-                continue  # the view has the locked range
-            if value:
-                arguments += [option, value]
-        if not self.rows["queries"].isHidden() and self.values["queries"] == "both":
-            arguments += ["--phase", "prefix", "suffix"]
-        if not self.rows["reduce"].isHidden():
-            arguments += [
-                "--reduce",
-                *(("mean", "max") if self.values["reduce"] == "both" else (self.values["reduce"],)),
-            ]
-        if kind == "atlas":
-            small = self.values["score"] == "maps"
-            arguments += ["--thumbnails"] if small else ["--no-thumbnails", "--score", self.values["score"]]
-        if kind in FIGURES and self.values["caption"] == "none":
-            arguments.append("--no-caption")
-        arguments += self._region_arguments()
-        if self.replaces:
-            arguments.append("--overwrite")
-        return arguments
+        return list_arguments(self)
 
-    def _list_effects_options(self) -> list[str]:
-        """Return the option that names the open effects files; empty where pi0-export finds the same ones by itself."""
-        results = self.session.results
-        paths = [] if results is None else [effects.path.absolute() for effects in results.effects]
-        if results is None or paths == [path.absolute() for path in find_effects_files(results.path)][: len(paths)]:
-            return []
-        return ["--effects", *map(str, paths)]
-
-    def _region_arguments(self) -> list[str]:
-        """Return the options that name the chosen region, where it is scored, and its file, if that is elsewhere."""
-        session, state = self.session, self.session.state
-        score = {"atlas": self.values["score"], "wall": self.values["sorted"]}.get(self.kind)
-        is_scored = self.kind == "table" or (score in scores.SCORES and scores.find_score(str(score)).needs_region)
-        if not state.region_name or session.regions is None or not is_scored:
-            return []
-        path, results = session.regions.path, session.path
-        is_beside = path is None or not isinstance(results, Path) or path == default_path(results.absolute())
-        return ["--region", state.region_name, *([] if is_beside else ["--regions", str(path)])]
+    def shown_value(self, name: str) -> str:
+        """Return the value of a row: what is typed or chosen, or what the product takes instead; empty if hidden."""
+        if self.rows[name].isHidden():
+            return ""
+        value = self.fields[name].text().strip() if name in self.fields else self.values[name]
+        return {"measure": self.measure, "range": self._find_range()}.get(name, value)
 
     @property
     def replaces(self) -> bool:

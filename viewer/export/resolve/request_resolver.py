@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.results import schema
 from viewer.analysis.effects.measured import view_of_attention
 from viewer.analysis.frame_timeline import build_frame_timeline
-from viewer.analysis.query_series import describe_frames_left_out, find_same_query, name_words
 from viewer.analysis.regions.regions_reading import read_checked_regions
 from viewer.analysis.scores import find_score
-from viewer.errors import MissingWordError, UserError
+from viewer.errors import UserError
 from viewer.export import selection
 from viewer.export.figures import effect_maps
 from viewer.export.request import (
@@ -21,33 +19,22 @@ from viewer.export.request import (
     SIZES,
     Comparison,
     ExportRequest,
-    NamedQuery,
-    PhaseQueries,
     axes_within_figure,
 )
+from viewer.export.resolve.query_resolver import QueryResolver
+from viewer.export.resolve.subtracted_view import parse_comparison, suggest_comparison
 from viewer.export.scenes import explain_read_errors
 from viewer.export.selection import parse_positions
-from viewer.export.subtracted_view import parse_comparison, suggest_comparison
-from viewer.model.number_ranges import format_numbers
-from viewer.model.view_state import Query, ViewState
+from viewer.model.view_state import ViewState
 from viewer.regions.boxes import parse_region
 from viewer.regions.file_versions import default_path
 from viewer.regions.in_frames import find_named_region, follow_region_of_view, is_box
 from viewer.runs.named_object import PLACEHOLDER, NamedObjects, read_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from viewer.export.arguments import ExportArguments
-    from viewer.export.request import Phase
     from viewer.export.scenes import ExportSource
-    from viewer.model.view_state import Kind, Wall
-
-    FindQuery = Callable[[int], NamedQuery]
-    """Finds a query in a frame; raises MissingWordError where the frame's prompt lacks a word of it."""
-
-QUERY_KINDS: dict[Phase, Kind] = {"prefix": "text", "suffix": "action"}
-PHASES: dict[Kind, Phase] = {"text": "prefix", "action": "suffix"}
+    from viewer.model.view_state import Wall
 
 
 def resolve_request(source: ExportSource, arguments: ExportArguments) -> ExportRequest:
@@ -60,10 +47,10 @@ def resolve_request(source: ExportSource, arguments: ExportArguments) -> ExportR
         if results is not None and results.done == 0:
             raise UserError(f"{results.path.name} has no finished frame yet; wait until the capture has written one.")
     with explain_read_errors(source.results):
-        return _Resolver(source, arguments).request()
+        return _RequestResolver(source, arguments).request()
 
 
-class _Resolver:
+class _RequestResolver:
     """The arguments, the file and the view to start from, which all steps need."""
 
     def __init__(self, source: ExportSource, arguments: ExportArguments) -> None:
@@ -79,6 +66,9 @@ class _Resolver:
         self.objects = self._read_objects()
         self.figure_axes = axes_within_figure(arguments.kind, self.over)
         self.is_of_effects = effect_maps.is_of_effects(arguments, self.over)
+        self.query_resolver = QueryResolver(
+            self.results, arguments, self.start, self.figure_axes, self._fill_object, is_of_effects=self.is_of_effects
+        )
 
     def request(self) -> ExportRequest:
         results, arguments = self.results, self.arguments
@@ -91,7 +81,7 @@ class _Resolver:
         region = region or follow_region_of_view(view, *place, read_checked_regions)
         if region is not None:
             view = region.put_into(view)
-        queries, notes = self.queries(view, frames)
+        queries, notes = self.query_resolver.resolve(view, frames)
         view = replace(view, heads=() if len(heads) == results.heads and arguments.kind != "heads" else heads)
         return ExportRequest(
             kind=arguments.kind,
@@ -245,158 +235,13 @@ class _Resolver:
             return None
         suggestions = self._suggest_comparison(layers, frames)
         return parse_comparison(
-            self.results, self.arguments.against, self.phases(), suggestions, is_of_effects=self.is_of_effects
+            self.results,
+            self.arguments.against,
+            self.query_resolver.phases(),
+            suggestions,
+            is_of_effects=self.is_of_effects,
         )
 
     def _suggest_comparison(self, layers: tuple[int, ...], frames: tuple[int, ...]) -> list[str]:
         places = layers, self.heads(), frames
         return suggest_comparison(self.results, *places, is_of_effects=self.is_of_effects)
-
-    # Queries
-
-    def queries(self, view: ViewState, frames: tuple[int, ...]) -> tuple[tuple[PhaseQueries, ...], tuple[str, ...]]:
-        """Return the queries of each phase in each frame, and sentences about frames that lack a word.
-
-        A figure over the frames has each query once, in the first frame that has it.
-        """
-        phases, notes = [], []
-        for phase in self.phases():
-            if view.measure == "contribution" and self.arguments.kind in effect_maps.WEIGHTS:
-                self._require_norms(phase)
-            by_frame: list[tuple[NamedQuery, ...]] = [()] * (1 if "frame" in self.figure_axes else len(frames))
-            wanted = self._list_queries(phase)
-            for query in wanted:
-                named, error = self._find_in_frames(query, frames)
-                if error is not None and not any(query is not None for query in named):
-                    raise (
-                        error
-                        if len(frames) == 1
-                        else MissingWordError(f"None of the {len(frames)} frames has it. {error}")
-                    )
-                if "frame" in self.figure_axes:
-                    by_frame[0] += tuple(query for query in named if query is not None)[:1]
-                    continue
-                for place, of_frame in enumerate(named):
-                    by_frame[place] += () if of_frame is None else (of_frame,)
-                left_out = [frame for frame, query in zip(frames, named, strict=True) if query is None]
-                if left_out:
-                    name = next(self._name_words(query) for query in named if query is not None)
-                    notes.append(describe_frames_left_out(name, left_out, len(frames)))
-            for place in range(0 if wanted else len(by_frame)):
-                frame = view.frame if "frame" in self.figure_axes else frames[place]
-                with explain_read_errors(self.results, frame):
-                    by_frame[place] = self.default_queries(frame)
-            phases.append(PhaseQueries(phase, tuple(by_frame)))
-        return tuple(phases), tuple(notes)
-
-    def _name_words(self, named: NamedQuery) -> str:
-        return name_words(self.results, named.frame, named.query)
-
-    def _find_in_frames(
-        self, find: FindQuery, frames: tuple[int, ...]
-    ) -> tuple[list[NamedQuery | None], UserError | None]:
-        """Look a query up in every frame; return None where a frame lacks it, and the first such frame's error."""
-        named: list[NamedQuery | None] = []
-        first: UserError | None = None
-        for frame in frames:
-            with explain_read_errors(self.results, frame):
-                try:
-                    named.append(find(frame))
-                except MissingWordError as error:
-                    first = first or error
-                    named.append(None)
-                    continue
-            if "frame" in self.figure_axes:
-                break
-        return named, first
-
-    def phases(self) -> tuple[Phase, ...]:
-        """Return the phases: as named, as the named queries need, as in the view, or all that the file holds."""
-        chosen = self._named_phases()
-        if "step" not in self.figure_axes:
-            return chosen
-        if chosen == ("prefix",):
-            raise UserError("Words have one pass and no denoise steps; take --over layers, or --phase suffix.")
-        return tuple(phase for phase in chosen if phase == "suffix")
-
-    def _named_phases(self) -> tuple[Phase, ...]:
-        results, arguments = self.results, self.arguments
-        words: tuple[Phase, ...] = ("prefix",)
-        actions: tuple[Phase, ...] = ("suffix",)
-        available = (words if results.chips(0) else ()) + (actions if results.horizon else ())
-        needed = (words if arguments.asks_for_words else ()) + (actions if arguments.actions else ())
-        is_default = self.is_of_effects and not (arguments.phases or needed or self.start)
-        if is_default or arguments.is_table_of_effects:
-            return actions
-        if not arguments.phases:
-            return needed or ((PHASES[self.start.query.kind],) if self.start is not None else available)
-        named = tuple(dict.fromkeys(arguments.phases))
-        for phase in named:
-            if phase not in available:
-                raise UserError(f"{results.path.name} holds no {phase}; leave out --phase {phase}.")
-        for phase in needed:
-            if phase not in named:
-                option = "--words" if phase == "prefix" else "--actions"
-                raise UserError(f"{option} belongs to the {phase}, which --phase leaves out; drop one of them.")
-        return named
-
-    def _require_norms(self, phase: Phase) -> None:
-        """Raise UserError where a file has no value norms to weigh with: figures would show plain weights."""
-        if self.results.value_norms(0, QUERY_KINDS[phase]) is None:
-            raise UserError(
-                f"{self.results.path.name} holds no value norms; take --measure weight, or capture it again with norms."
-            )
-
-    def _list_queries(self, phase: Phase) -> list[FindQuery]:
-        """Return a function for each named query that finds it in a frame; empty where none is named."""
-        results, arguments, start = self.results, self.arguments, self.start
-        if phase == "suffix":
-            return [partial(self._name_actions, query) for query in self._list_actions()]
-        if arguments.asks_for_words:
-            words: list[FindQuery] = [partial(self._find_words, text) for text in arguments.words]
-            return [*words, *(partial(self._find_tokens, text) for text in arguments.tokens)]
-        if start is not None and start.query.kind == "text" and results.chips(start.frame):
-            return [self._find_query_of_view]
-        return []
-
-    def _find_words(self, text: str, frame: int) -> NamedQuery:
-        return selection.find_words(self.results, frame, self._fill_object(text, frame))
-
-    def _find_tokens(self, text: str, frame: int) -> NamedQuery:
-        return NamedQuery(selection.find_words_of_tokens(self.results, frame, text), f"token{text}", frame)
-
-    def _find_query_of_view(self, frame: int) -> NamedQuery:
-        """Return the words of the starting view in another frame, found by their text."""
-        results, start = self.results, self.start
-        assert start is not None
-        query = find_same_query(start.query, results, start.frame, frame)
-        if query is None:
-            words = name_words(results, start.frame, start.query)
-            raise MissingWordError(
-                f"The prompt of frame {frame} lacks {words} of the view; name other --frames or --words."
-            )
-        return NamedQuery(query, selection.name_query(results.chips(frame), query), frame)
-
-    def default_queries(self, frame: int) -> tuple[NamedQuery, ...]:
-        """Return the words of a frame if none are named: all of the prompt together, or each by itself in numbers."""
-        chips = self.results.chips(frame)
-        if self.arguments.is_numbers and self.start is None:
-            return tuple(NamedQuery(Query("text", (item,)), chip.label, frame) for item, chip in enumerate(chips))
-        prompt = tuple(item for item, chip in enumerate(chips) if chip.role == "prompt")
-        return (NamedQuery(Query("text", prompt or (0,)), "words", frame, is_default=True),)
-
-    def _list_actions(self) -> list[Query]:
-        horizon, arguments = self.results.horizon, self.arguments
-        if arguments.actions:
-            return [Query("action", parse_positions(text, range(horizon), "action")) for text in arguments.actions]
-        if self.start is not None and self.start.query.kind == "action":
-            return [self.start.query]
-        if arguments.is_numbers and self.start is None and not arguments.is_table_of_effects:
-            return [Query("action", (item,)) for item in range(horizon)]
-        return [Query("action", tuple(range(horizon)))]
-
-    def _name_actions(self, query: Query, frame: int) -> NamedQuery:
-        """Return a query with its name: `action 0-2` in tables and arrays, `action0-2` in file names."""
-        numbers = format_numbers(query.items, "-", "+")
-        name = f"action {numbers}" if self.arguments.is_numbers else f"action{numbers}"
-        return NamedQuery(query, name, frame, is_default=len(query.items) == self.results.horizon)

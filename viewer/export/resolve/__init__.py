@@ -1,0 +1,1 @@
+"""Resolve the arguments of an export against the open file."""
