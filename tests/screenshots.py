@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from PySide6.QtWidgets import QApplication
 
 from viewer.controllers.settings import Settings
-from viewer.io.demo_files import demo_path
+from viewer.io.demo_files import find_demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import Query
 from viewer.rendering import theme
@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("file", nargs="?", type=Path, help="results file; the bundled demo without one")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "resources" / "screenshots")
     arguments = parser.parse_args()
-    path = arguments.file or demo_path()
+    path = arguments.file or find_demo_path()
     if path is None:
         print("There is no demo in this checkout; name a results file.", file=sys.stderr)
         return 2

@@ -18,7 +18,7 @@ from PIL import Image
 from capture.__main__ import main
 from capture.results import schema
 from viewer.io.results import Results
-from viewer.io.run_index import path_of, read_run, statuses
+from viewer.io.run_index import find_episode_path, read_run, statuses
 from viewer.model.attention import pick
 
 CAMERAS = ("exterior", "wrist")
@@ -102,7 +102,7 @@ def test_trained_head_points_at_the_thing_that_a_word_names(run: Path) -> None:
     for name, episode in zip(OTHER, found.episodes, strict=True):
         description = scene(name)
         masks = {camera: pictures(description, "masks", camera) for camera in CAMERAS}
-        results = Results(path_of(found, episode))
+        results = Results(find_episode_path(found, episode))
         try:
             assert results.cameras == CAMERAS
             for frame in range(results.done):

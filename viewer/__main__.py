@@ -154,10 +154,10 @@ def _add_second(options: argparse.Namespace, view: str) -> None:
     """
     if not view or len(options.file) != 1:
         return
-    from viewer.export.metadata import find_second_file, second_file_of
+    from viewer.export.metadata import find_second_file, read_second_file
     from viewer.io.open_file import find, is_run
 
-    way, first = second_file_of(view), options.file[0]
+    way, first = read_second_file(view), options.file[0]
     if way and not is_run(first):
         options.file.append(find_second_file(find(first), way, f"name it after {first.name} in the command"))
 
@@ -199,7 +199,7 @@ def _run(options: argparse.Namespace) -> Run | None:
 
     run = run_index.read_run(options.file[0])
     if run.index is None and len(run.episodes) == 1:  # a folder with one file is that file
-        options.file = [run_index.path_of(run, run.episodes[0])]
+        options.file = [run_index.find_episode_path(run, run.episodes[0])]
         return None
     return run
 
@@ -235,22 +235,22 @@ def _first_of_run(run: Run) -> Probe | None:
     statuses = run_index.statuses(run)
     number = run_index.first(run_index.listed(run, statuses), statuses)
     try:
-        return None if number is None else probe.early(run_index.path_of(run, run.episodes[number]))
+        return None if number is None else probe.early(run_index.find_episode_path(run, run.episodes[number]))
     except UserError:
         return None  # deleted meanwhile; the window reports it
 
 
 def _find_demo() -> Path | None:
-    from viewer.io.demo_files import demo_path
+    from viewer.io.demo_files import find_demo_path
 
-    return demo_path()
+    return find_demo_path()
 
 
 def _add_demo_run(options: argparse.Namespace) -> None:
     """Put the demo's run into `options.file`, if it has been captured."""
-    from viewer.io.demo_files import demo_run_folder, is_demo_run_captured
+    from viewer.io.demo_files import find_demo_run_folder, is_demo_run_captured
 
-    folder = demo_run_folder()
+    folder = find_demo_run_folder()
     if folder is not None and is_demo_run_captured():
         options.file = [folder]
 

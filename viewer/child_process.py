@@ -23,13 +23,13 @@ SAFE_PATH: Final = "PYTHONSAFEPATH"
 """Python's variable with the effect of the option -P, for processes whose command line is not built here."""
 
 
-def python_command(module: str, *arguments: str) -> list[str]:
+def create_python_command(module: str, *arguments: str) -> list[str]:
     """Return the command line that runs a module of this package in another Python process."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def python_environment(*, is_single_threaded: bool = True) -> dict[str, str]:
-    """Return the environment for `python_command`: this process's own, but for PYTHONPATH and one thread for OpenMP.
+def create_python_environment(*, is_single_threaded: bool = True) -> dict[str, str]:
+    """Return the environment of a `create_python_command`: this process's, without PYTHONPATH, OpenMP on one thread.
 
     With `is_single_threaded` false, OpenMP has as many threads as in this process.
     """

@@ -112,7 +112,7 @@ def test_child_process_imports_the_package_of_its_parent(tmp_path: Path, copied:
             shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
     code = (
         "import subprocess\nfrom viewer import child_process\n"
-        "command = child_process.python_command('viewer.export', '--version')\n"
+        "command = child_process.create_python_command('viewer.export', '--version')\n"
         "command[-3:] = ['-c', 'import sys, viewer; print(viewer.__file__, sys.path)']\n"
         "print(subprocess.run(command, env=child_process.python_environment(), capture_output=True, text=True).stdout)"
     )
@@ -128,7 +128,7 @@ def test_child_process_imports_the_package_of_its_parent(tmp_path: Path, copied:
 def test_current_folder_is_dropped_from_pythonpath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", ".", str(tmp_path), "/elsewhere"]))
-    entries = child_process.python_environment()["PYTHONPATH"].split(os.pathsep)
+    entries = child_process.create_python_environment()["PYTHONPATH"].split(os.pathsep)
     assert entries[-1] == "/elsewhere"
     assert set(entries) <= {str(child_process.PACKAGE_ROOT), "/elsewhere"}
 

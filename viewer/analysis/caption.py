@@ -57,7 +57,7 @@ def format_camera(camera: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def heading_of(camera: str) -> str:
+def describe_heading(camera: str) -> str:
     """Return a camera's name as a heading."""
     return format_camera(camera[:1].upper() + camera[1:])
 
@@ -79,7 +79,7 @@ def describe_prompts(prompts: Iterable[str]) -> str:
     return f"prompt {first}" if len(texts) == 1 else f"{len(texts)} prompts, the first {first}"
 
 
-def time_of(results: Results, frame: int, step: int) -> float | None:
+def describe_time(results: Results, frame: int, step: int) -> float | None:
     """Return the flow time at which a denoise step starts: stored, else 1 - step / steps; None if unknown."""
     if not results.steps:
         return None
@@ -113,7 +113,7 @@ def words_of(results: Results, frame: int, query: Query) -> tuple[str, str]:
     return names[0], f"{ROLE_NAMES.get(chip.role, chip.role)}{where}"
 
 
-def heads_of(state: ViewState, heads: int) -> str:
+def describe_heads(state: ViewState, heads: int) -> str:
     """Return which heads are shown and how they are reduced."""
     if len(state.heads) == 1:
         return f"head {format_place(state.heads[0], range(heads))}"
@@ -128,18 +128,21 @@ def caption(results: Results, state: ViewState, *, difference: str = "") -> Capt
     if not results.has_maps(state.frame):
         subject, _ = words_of(results, state.frame, state.query)
         layer = f"layer {format_place(results.layers[state.layer], results.layers)}"
-        numbers = f"Numbers are of {layer}, {heads_of(state, results.heads)}"
+        numbers = f"Numbers are of {layer}, {describe_heads(state, results.heads)}"
         return Caption(_capitalised(f"{subject}:"), f"{results.describe_missing_maps()}.", f"{numbers}.")
     subject, which = words_of(results, state.frame, state.query)
     if state.query.kind == "text":
         phase = "prefix"
     else:
         phase = f"suffix, step {results.steps[state.step] if results.steps else 0}"
-        time = time_of(results, state.frame, state.step)
+        time = describe_time(results, state.frame, state.step)
         phase += f", t = {time:.1f}" if time is not None else ""
     verb = LOOK if len(state.query.items) > 1 else LOOKS
     place = f"({which}, {phase}) {verb}" if which else f"({phase}) {verb}"
-    details = [f"layer {format_place(results.layers[state.layer], results.layers)}", heads_of(state, results.heads)]
+    details = [
+        f"layer {format_place(results.layers[state.layer], results.layers)}",
+        describe_heads(state, results.heads),
+    ]
     details.append("raw weights" if state.measure == "weight" else "weight × value norm")
     if state.unit == "uniform":
         details.append("times uniform")
@@ -176,18 +179,18 @@ def _caption_of_effect(results: Results, state: ViewState, difference: str) -> C
         actions = state.query.items if state.query.kind == "action" else ()
         noise = format_noise(target.noise_floor(actions), target.seeds)
         return Caption(_capitalised(who), moves, " · ".join(filter(None, [noise, *last])))
-    who, _ = effects.name_of_map(state, effect_map)
+    who, _ = effects.name_map_effect(state, effect_map)
     text, largest = effects.describe_map(results, state, effect_map)
     noise = format_noise(effect_map.floor, effect_map.seeds)
     return Caption(_capitalised(who), text, " · ".join(filter(None, [largest, noise, *last])))
 
 
-def caption_of_effects(results: Results, state: ViewState) -> Caption:
+def create_effects_caption(results: Results, state: ViewState) -> Caption:
     """Return the caption of effect maps of several frames: how they were made, without the numbers of one frame."""
     effect_map = effects.find_map(results, state.frame, state.query, state.measure, state.dim)
     if effect_map is None:
         return caption(results, state)
-    who, _ = effects.name_of_map(state, effect_map)
+    who, _ = effects.name_map_effect(state, effect_map)
     seeds = "" if effect_map.is_gradient or not effect_map.seeds else f"noise of {effect_map.seeds} seeds"
     return Caption(
         _capitalised(who),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from viewer.model.words import Chip
 
 
-def words_sought(view: ViewState, chips: Sequence[Chip]) -> tuple[Word, ...]:
+def find_sought_words(view: ViewState, chips: Sequence[Chip]) -> tuple[Word, ...]:
     """Return the words that the user chose: those that the prompt lacks included. Empty for actions.
 
     `chips` are those of the view's frame.
@@ -42,7 +42,7 @@ def carry_query(view: ViewState, chips: Sequence[Chip], other_chips: Sequence[Ch
         chips: Chips of the prompt that the view's query counts.
         other_chips: Chips of the other prompt.
     """
-    sought = words_sought(view, chips)
+    sought = find_sought_words(view, chips)
     if not sought:
         return view
     positions = [align(word, other_chips) for word in sought]
@@ -109,7 +109,7 @@ def align_view(view: ViewState, results: Results, other: Results) -> ViewState |
 def describe_not_aligned(view: ViewState, results: Results, other: Results) -> str:
     """Return why a view has no counterpart in another file, where `align_view` returns None."""
     frame = min(view.frame, max(other.done - 1, 0))
-    words = words_sought(replace(view, sought=()), results.chips(view.frame))
+    words = find_sought_words(replace(view, sought=()), results.chips(view.frame))
     missing = [word for word in words if align(word, other.chips(frame)) is None]
     return f"Not compared: frame {frame} of {other.path.name} has no {name_missing(missing)} in its prompt"
 

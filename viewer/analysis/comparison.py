@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from capture.results import schema
 from viewer.analysis import scene as scenes
-from viewer.analysis.caption import LOOKS, caption, heads_of, words_of
+from viewer.analysis.caption import LOOKS, caption, describe_heads, words_of
 from viewer.model.view_state import FROM_EFFECTS
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def put_on_one_range(one: Scene, two: Scene, shown: ViewState, pinned: ViewState
     return scenes.on_one_range(one, two) if has_one_range(shown, pinned) else (one, two)
 
 
-def caption_of_side(results: Results, state: ViewState) -> Caption:
+def create_side_caption(results: Results, state: ViewState) -> Caption:
     """Return the caption of one side of a comparison, with all in which it differs from the other.
 
     Word or action, denoise step, layer, heads, measure, what is left out, frame, file and prompt; the scale is not
@@ -89,4 +89,4 @@ def _name_parts(results: Results, state: ViewState) -> list[str]:
     if state.query.kind == "action" and results.steps:
         parts.append(f"step {results.steps[min(state.step, len(results.steps) - 1)]}")
     layer = results.layers[min(state.layer, len(results.layers) - 1)]
-    return [*parts, f"layer {layer}", heads_of(state, results.heads)]
+    return [*parts, f"layer {layer}", describe_heads(state, results.heads)]

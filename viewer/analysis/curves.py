@@ -39,7 +39,7 @@ class Curves:
     """Points at which the lines are interrupted: at episodes and gaps."""
 
 
-def merge_bars(masses: Floats, results: Results) -> tuple[tuple[str, ...], Floats]:
+def add_up_bars(masses: Floats, results: Results) -> tuple[tuple[str, ...], Floats]:
     """Return names and masses with the letterbox bars of all cameras as one group: (..., groups) to (..., fewer)."""
     index = {name: place for place, name in enumerate(results.groups)}
     bars = sum(
@@ -56,9 +56,9 @@ def read_curves(results: Results, view: ViewState) -> Curves:
     masses = scene.masses(results, view.frame, view.query)  # (layers, steps, heads, groups)
     masses = attention.reduce_axis(masses[:, :, list(view.heads)] if view.heads else masses, 2, "mean")
     if view.curve == "steps" and view.query.kind == "action":
-        names, values = merge_bars(masses[view.layer], results)
+        names, values = add_up_bars(masses[view.layer], results)
         return Curves(names, values, results.steps, tuple(range(len(results.steps))))
-    names, values = merge_bars(masses[:, min(view.step, masses.shape[1] - 1)], results)
+    names, values = add_up_bars(masses[:, min(view.step, masses.shape[1] - 1)], results)
     return Curves(names, values, results.layers, tuple(range(len(results.layers))))
 
 
@@ -70,7 +70,7 @@ def read_frame_masses(results: Results, view: ViewState, frame: int) -> Floats:
     query = find_same_query(view.query, results, view.frame, frame)
     if query is None:
         return np.full(len(results.groups), np.nan, np.float32)
-    tokens = scene.tokens_of(results, frame, query)
+    tokens = scene.find_query_tokens(results, frame, query)
     parts = []
     for token in tokens:
         part = results.mass_at(frame, query.kind, token, view.layer, view.step)
@@ -94,5 +94,5 @@ def read_curves_over_frames(results: Results, view: ViewState, is_stale: Callabl
         values.append(read_frame_masses(results, view, frame))
     if not values:
         return None
-    names, masses = merge_bars(np.stack(values), results)
+    names, masses = add_up_bars(np.stack(values), results)
     return Curves(names, masses, frames, frames)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from viewer.analysis import scene
 from viewer.analysis.effects import measured as effects
-from viewer.analysis.effects.measured import view_of_attention
+from viewer.analysis.effects.measured import create_attention_view
 from viewer.analysis.query_series import find_same_query
 from viewer.errors import READ_ERRORS
 from viewer.model import attention
@@ -53,7 +53,7 @@ class Film:
 
 def find_film_view(view: ViewState) -> ViewState:
     """Return the view whose maps a film shows: attention in place of effects but over frames, as no layer has them."""
-    return view if view.film == "frames" else view_of_attention(view)
+    return view if view.film == "frames" else create_attention_view(view)
 
 
 def read_film(results: Results, view: ViewState) -> Film:
@@ -111,7 +111,7 @@ def finish_maps(results: Results, view: ViewState, weights: Floats, actions: int
     shape, keys = weights.shape[:-1], scene.count_keys(results, view.frame, actions)
     size = len(results.cameras) * results.grid.rows * results.grid.cols
     total = np.ones(shape, np.float32) if view.measure != "contribution" else weights.sum(-1)
-    removed = attention.left_out_groups(view.left_out, results.groups) if view.left_out else None
+    removed = attention.find_left_out_groups(view.left_out, results.groups) if view.left_out else None
     if removed is not None and removed.any():
         matrix = scene.group_matrix(results, view.frame)[: weights.shape[-1]]
         weights, _ = attention.drop_keys(weights, matrix[:, removed].sum(1) == 0)
@@ -148,7 +148,7 @@ def read_film_over_frames(
     return Film(np.stack(maps, 1), tuple(frames), rows, results.grid, uniform_of, keys_of)
 
 
-def view_of_thumbnail(results: Results, view: ViewState, film: Film, row: int, column: int) -> ViewState | None:
+def find_thumbnail_view(results: Results, view: ViewState, film: Film, row: int, column: int) -> ViewState | None:
     """Return the view that a thumbnail shows; None where the prompt of its frame lacks the words."""
     if view.film not in ("frames", "layers-frames"):
         return replace(view, layer=column, step=row if film.rows else view.step)
@@ -166,9 +166,9 @@ def read_shares(results: Results, view: ViewState, film: Film, row: int, column:
     they may be rounded to bfloat16, and some lie on the letterbox bars.
     """
     try:
-        thumbnail_view = view_of_thumbnail(results, view, film, row, column)
+        thumbnail_view = find_thumbnail_view(results, view, film, row, column)
         if thumbnail_view is not None:
-            mass = scene.mass_row(results, thumbnail_view)
+            mass = scene.read_mass_row(results, thumbnail_view)
             return [float(mass[results.groups.index(camera)]) for camera in results.cameras]
     except READ_ERRORS:
         pass  # reported when the view is shown
@@ -204,7 +204,7 @@ def _read_map(results: Results, view: ViewState) -> tuple[Floats, float, int]:
         return whole.maps, whole.uniform, whole.keys
     keys = scene.count_keys(results, view.frame, results.horizon if view.query.kind == "action" else 0)
     total: Floats | None = None
-    tokens = scene.tokens_of(results, view.frame, view.query)
+    tokens = scene.find_query_tokens(results, view.frame, view.query)
     for token in tokens:
         block = results.column(view.frame, view.query.kind, view.layer, token)
         block = attention.widened(block[min(view.step, len(block) - 1)])

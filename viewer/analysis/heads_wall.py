@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from viewer.analysis.atlas import rank_heads, score_heads
-from viewer.analysis.effects.measured import view_of_attention
+from viewer.analysis.effects.measured import create_attention_view
 from viewer.analysis.film import read_head_maps
 from viewer.analysis.scores import find_score
 from viewer.model import attention
@@ -59,7 +59,7 @@ def read_heads_wall(results: Results, view: ViewState) -> HeadsWall:
     Raises:
         UserError: The query cannot have the score, or the measure needs value norms that the file lacks.
     """
-    view = view_of_attention(view)
+    view = create_attention_view(view)
     scores = score_heads(results, view)
     ranked = rank_heads(scores, lowest=find_score(view.score).is_low_better)
     all_heads = [(layer, head) for layer in range(len(results.layers)) for head in range(results.heads)]
@@ -73,7 +73,7 @@ def read_heads_wall(results: Results, view: ViewState) -> HeadsWall:
         low, high = view.low, view.high
     else:
         # The median of the heads' own ranges: one head with all its weight on a patch must not darken the others.
-        high = float(np.median(attention.upper_ends(picked.reshape(len(chosen), -1)))) if chosen else 1.0
+        high = float(np.median(attention.find_upper_ends(picked.reshape(len(chosen), -1)))) if chosen else 1.0
         low = float((uniform[layers, heads] * factor).min(initial=np.inf)) if view.range == "uniform" else 0.0
         high = max(high, attention.UNIFORM_SPAN * low)
     return HeadsWall(tuple(chosen), tuple(float(scores[place]) for place in chosen), picked, low, high)

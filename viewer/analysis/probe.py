@@ -71,11 +71,11 @@ class Probe:
 
     def _begin(self) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, nothing from the file
-            child_process.python_command(*self._words()),
+            child_process.create_python_command(*self._words()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=child_process.python_environment(),
+            env=child_process.create_python_environment(),
         )
         assert self._process.stdout is not None
         self._watch(self._process.stdout.fileno(), self._process.pid, is_started=False)

@@ -135,7 +135,7 @@ class QueryAttention:
     @property
     def picture_mass(self) -> Floats:
         """Weight on the pictures without the letterbox bars: (layers, steps, heads)."""
-        total: Floats = self.mass[..., scene.picture_columns(self.results)].sum(-1)
+        total: Floats = self.mass[..., scene.find_picture_columns(self.results)].sum(-1)
         return total
 
     @cached_property
@@ -145,7 +145,7 @@ class QueryAttention:
         It is stored for single tokens, and for words where there may be no maps. NaN for a row without weight on the
         pictures, where early files have 0.
         """
-        tokens = scene.tokens_of(self.results, self.frame, self.query)
+        tokens = scene.find_query_tokens(self.results, self.frame, self.query)
         if len(tokens) > 1:
             words = self.results.word_entropy(self.frame) if self.query.kind == "text" else None
             is_stored = words is not None and self.is_single and self.query.first < len(words)
@@ -256,7 +256,7 @@ class QueryAttention:
     @cached_property
     def _patch_weights(self) -> list[npt.NDArray[np.generic]]:
         """Weights of each of the query's tokens on the patches, as stored, at all layers, steps and heads."""
-        tokens = scene.tokens_of(self.results, self.frame, self.query)
+        tokens = scene.find_query_tokens(self.results, self.frame, self.query)
         if not tokens:
             raise IndexError("this frame has no such word")
         return [self.results.images(self.frame, self.query.kind, token) for token in tokens]

@@ -66,7 +66,7 @@ def rank_by_region(
             least = _add_best(rows, query, mass, most, least)
             continue
         parts = []
-        for token in scene.tokens_of(results, view.frame, query):
+        for token in scene.find_query_tokens(results, view.frame, query):
             if is_stale():
                 return None
             parts.append(_read_region_mass(results, view.frame, query, token, view.region))

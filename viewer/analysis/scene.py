@@ -74,7 +74,7 @@ class Scene:
         return attention.rank_of(np.abs(self.maps), camera, row, col)
 
 
-def tokens_of(results: Results, frame: int, query: Query) -> tuple[int, ...]:
+def find_query_tokens(results: Results, frame: int, query: Query) -> tuple[int, ...]:
     """Return the tokens of a query: the text tokens of its chips, or action tokens."""
     if query.kind == "action":
         return query.items
@@ -84,7 +84,7 @@ def tokens_of(results: Results, frame: int, query: Query) -> tuple[int, ...]:
 
 def rows_of(results: Results, frame: int, query: Query) -> list[Rows]:
     """Return the weights of each of the query's tokens at all layers, steps and heads."""
-    rows = [results.rows(frame, query.kind, token) for token in tokens_of(results, frame, query)]
+    rows = [results.rows(frame, query.kind, token) for token in find_query_tokens(results, frame, query)]
     if not rows:
         raise IndexError("this frame has no such word")
     return rows
@@ -110,7 +110,7 @@ def group_matrix(results: Results, frame: int) -> Floats:
     return results.remember(("matrix of frame", frame), share, lambda _: 64)
 
 
-def uniform_masses(results: Results, frame: int, size: int, keys: int) -> Mapping[str, float]:
+def compute_uniform_masses(results: Results, frame: int, size: int, keys: int) -> Mapping[str, float]:
     """Return the share of each group in a row that is spread evenly over its keys, which takes as long as one mean.
 
     Args:
@@ -136,7 +136,7 @@ def masses(results: Results, frame: int, query: Query) -> Floats:
         stored = results.mass(frame, query.kind)
         if stored is None:
             return attention.masses(rows_of(results, frame, query), group_matrix(results, frame))
-        tokens = tokens_of(results, frame, query)
+        tokens = find_query_tokens(results, frame, query)
         if not tokens:
             raise IndexError("this frame has no such word")
         row = stored[:, tokens[0]] if len(tokens) == 1 else attention.reduce_axis(stored[:, list(tokens)], 1, "mean")
@@ -145,7 +145,7 @@ def masses(results: Results, frame: int, query: Query) -> Floats:
     return results.remember(("masses", frame, query), make, lambda values: values.nbytes)
 
 
-def mass_row(results: Results, state: ViewState) -> Floats:
+def read_mass_row(results: Results, state: ViewState) -> Floats:
     """Return the group masses of the shown row, (groups,): mean of its heads, as a maximum does not sum to 1.
 
     They are the stored ones, which timeline, curves and tables show, where the file has them: the sum of weights that
@@ -173,7 +173,8 @@ def _stored_masses(results: Results, state: ViewState) -> Floats | None:
         return row
     step = min(state.step, max(len(results.steps) - 1, 0))
     token_masses = [
-        results.mass_at(frame, kind, token, state.layer, step) for token in tokens_of(results, frame, state.query)
+        results.mass_at(frame, kind, token, state.layer, step)
+        for token in find_query_tokens(results, frame, state.query)
     ]
     rows = [row for row in token_masses if row is not None]
     return attention.reduce_axis(np.stack(rows), 0, "mean") if rows and len(rows) == len(token_masses) else None
@@ -181,13 +182,13 @@ def _stored_masses(results: Results, state: ViewState) -> Floats | None:
 
 def layer_rows(results: Results, state: ViewState) -> list[Rows]:
     """Return the weights of each of the shown query's tokens at the shown layer, at all steps and heads."""
-    tokens = tokens_of(results, state.frame, state.query)
+    tokens = find_query_tokens(results, state.frame, state.query)
     if not tokens:
         raise IndexError("this frame has no such word")
     return [results.layer_rows(state.frame, state.query.kind, token, state.layer) for token in tokens]
 
 
-def norms_of(results: Results, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats]:
+def read_key_norms(results: Results, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats]:
     """Return the value norms of a frame; UserError if there are none: raw weights must not pass for contributions."""
     norms = results.value_norms(frame, kind)
     if norms is None:
@@ -214,7 +215,9 @@ def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats]) -> list[Ro
 def measured(results: Results, state: ViewState) -> list[Rows]:
     """Return the query's rows in the chosen measure, at all layers."""
     rows = rows_of(results, state.frame, state.query)
-    return rows if state.measure != "contribution" else weigh(rows, norms_of(results, state.frame, state.query.kind))
+    return (
+        rows if state.measure != "contribution" else weigh(rows, read_key_norms(results, state.frame, state.query.kind))
+    )
 
 
 def measured_layer(results: Results, state: ViewState) -> list[Rows]:
@@ -222,7 +225,7 @@ def measured_layer(results: Results, state: ViewState) -> list[Rows]:
     rows = layer_rows(results, state)
     if state.measure != "contribution":
         return rows
-    image, text, action = norms_of(results, state.frame, state.query.kind)
+    image, text, action = read_key_norms(results, state.frame, state.query.kind)
     layer = slice(state.layer, state.layer + 1)
     return weigh(rows, (image[layer], text[layer], action[layer]))
 
@@ -235,7 +238,7 @@ def compose(results: Results, state: ViewState) -> Scene:
         return _compose_without_maps(results, state)
     rows = measured_layer(results, state)
     row = attention.pick(rows, 0, state.step, state.heads, state.reduce)
-    shares = mass_row(results, state)
+    shares = read_mass_row(results, state)
     total = float(row.image.sum() + row.text.sum() + row.action.sum())
     matrix = group_matrix(results, state.frame)
     row, removed = attention.without(row, state.left_out, results.groups, matrix)
@@ -259,7 +262,7 @@ def compose(results: Results, state: ViewState) -> Scene:
         row_sum=total,
         grid=results.grid,
         uniform=uniform,
-        uniform_mass=uniform_masses(results, state.frame, size, keys),
+        uniform_mass=compute_uniform_masses(results, state.frame, size, keys),
         peaks=peaks,
     )
 
@@ -268,7 +271,7 @@ def _compose_without_maps(results: Results, state: ViewState) -> Scene:
     """Return the scene of a frame of which the summaries alone were kept: masses, and no weight anywhere else."""
     maps = np.zeros((len(results.cameras), *results.grid.shape), np.float32)
     actions = results.horizon if state.query.kind == "action" else 0
-    mass = mass_row(results, state)
+    mass = read_mass_row(results, state)
     return Scene(
         maps,
         np.zeros(results.tokens, np.float32),
@@ -296,7 +299,7 @@ def _compose_effect(results: Results, state: ViewState) -> Scene:
         np.nan_to_num(effect_map.values, nan=0.0, posinf=0.0, neginf=0.0),
         np.zeros(results.tokens, np.float32),
         np.zeros(results.horizon if state.query.kind == "action" else 0, np.float32),
-        mass=dict(attention.named(results.groups, mass_row(results, state))),
+        mass=dict(attention.named(results.groups, read_mass_row(results, state))),
         removed=0.0,
         ranges=attention.color_range(effect_map.values, mode, state.low, state.high),
         keys=count_keys(results, state.frame, 0),
@@ -352,7 +355,7 @@ def on_one_range(one: Scene, two: Scene) -> tuple[Scene, Scene]:
     return replace(one, ranges=(widest,) * len(one.ranges)), replace(two, ranges=(widest,) * len(two.ranges))
 
 
-def picture_columns(results: Results, camera_mask: npt.NDArray[np.bool_] | None = None) -> list[int]:
+def find_picture_columns(results: Results, camera_mask: npt.NDArray[np.bool_] | None = None) -> list[int]:
     """Return the indices of the pictures' groups, without letterbox bars, among the mass groups."""
     keep = range(len(results.cameras)) if camera_mask is None else np.flatnonzero(camera_mask).tolist()
     return [results.groups.index(results.cameras[number]) for number in keep]

@@ -49,7 +49,7 @@ class SeveralQueries(QueryAttention):
         self._each = [
             QueryAttention(results, frame, query, region, layers=layers, steps=steps, heads=heads) for query in queries
         ]
-        self._tokens = [scene.tokens_of(results, frame, query) for query in queries]
+        self._tokens = [scene.find_query_tokens(results, frame, query) for query in queries]
 
     def compute_score(self, score: Score) -> Floats:
         """Return a score of each query: (queries, layers, steps, heads)."""

@@ -9,7 +9,7 @@ from viewer.analysis.effects.measured import (
     find_dims,
     find_map_unavailable_reason,
     find_measured_frames,
-    measured_frames,
+    list_mapped_frames,
 )
 from viewer.analysis.frame_timeline import build_frame_timeline
 from viewer.model.view_state import FROM_EFFECTS
@@ -74,7 +74,7 @@ def find_figure_dims(session: Session, measure: str, over: str) -> tuple[int, ..
     if results is None or not results.done or measure not in FROM_EFFECTS:
         return ()
     along = build_frame_timeline(results).along(view.frame) if over == "frames" else (view.frame,)
-    frames = [frame for frame in measured_frames(results, measure) if frame in set(along)]
+    frames = [frame for frame in list_mapped_frames(results, measure) if frame in set(along)]
     dims = {dim for frame in frames[:MOST_READ] for dim in find_dims(results, frame, measure)}
     pin = session.pin
     if pin is not None and view.compare == "difference":

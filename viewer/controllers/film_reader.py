@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, Signal
 
-from viewer.analysis.effects.measured import measured_frames
+from viewer.analysis.effects.measured import list_mapped_frames
 from viewer.analysis.film import (
     FILM_FIELDS,
     MAX_FRAMES,
@@ -92,7 +92,7 @@ class FilmReader(QObject):
         """Return those of the frames that have maps: of effects where the film shows them, else of attention."""
         shown = self.session.shown
         if self._shows_effects:
-            measured = frozenset(measured_frames(results, shown.measure))
+            measured = frozenset(list_mapped_frames(results, shown.measure))
             return tuple(frame for frame in frames if frame in measured)
         return choose_with_maps(results, frames)
 

@@ -24,7 +24,7 @@ SPEEDS: Final = ("0.25x", "0.5x", "1x", "2x", "4x", "2 fps", "5 fps", "10 fps", 
 """Speeds of frame playback: multiples of the data set's own rate, or fixed numbers of moments a second."""
 
 
-def speed_words(speed: str) -> str:
+def describe_speed(speed: str) -> str:
     """Return the label of a speed, such as `2×` or `5 a second`."""
     return f"{speed[:-1]}×" if speed.endswith("x") else f"{speed.removesuffix(' fps')} a second"
 
@@ -70,7 +70,7 @@ class Playback(QObject):
         return {
             "frame": len(self.frame_series.timeline.moments),
             "layer": dims.layers,
-            "step": dims.steps_of(state.query.kind),
+            "step": dims.find_steps(state.query.kind),
             "head": dims.heads,
         }[axis]
 
@@ -132,7 +132,7 @@ class Playback(QObject):
         kind = [speed for speed in SPEEDS if speed.endswith(self.speed[-1])]
         place = min(max(kind.index(self.speed) + by, 0), len(kind) - 1)
         self.set_speed(kind[place])
-        self.session.noticed.emit(f"Frames play at {speed_words(self.speed)}.")
+        self.session.noticed.emit(f"Frames play at {describe_speed(self.speed)}.")
 
     def _on_opened(self) -> None:
         self._interrupted = self.axis

@@ -78,7 +78,7 @@ class Prefetch(QObject):
             return
         coming, self._coming = self._coming, ()  # playback sets them again with each frame
         frames, had = (coming, self.had) if coming else (self._list_neighbours(shown.frame), None)
-        tokens = () if self._frames else tuple(next_tokens(results, shown))
+        tokens = () if self._frames else tuple(find_next_tokens(results, shown))
         if results.access.is_slow:  # every byte takes its time: only what is most likely
             frames = frames if coming else frames[:1]
             frames = () if tokens else frames
@@ -100,7 +100,7 @@ class Prefetch(QObject):
         return tuple(dict.fromkeys(beside for beside in neighbours if beside != frame))
 
 
-def next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
+def find_next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
     """Return views of the next and the previous token, cyclically; empty unless exactly one is selected."""
     count = results.horizon if shown.query.kind == "action" else len(results.chips(shown.frame))
     if len(shown.query.items) != 1 or count < 2:
@@ -140,7 +140,7 @@ def read_bytes(results: Results, view: ViewState, stale: Callable[[], bool]) -> 
     if not isinstance(results.path, Path):
         return 0  # blocks of a file on another machine are kept by its reader
     with results.path.open("rb", buffering=0) as file:
-        tokens = scene.tokens_of(results, view.frame, view.query)
+        tokens = scene.find_query_tokens(results, view.frame, view.query)
         for offset, size in results.extents(view.frame, view.query.kind, tokens, view.picture):
             if stale() or size > MOST_BYTES:
                 return 0

@@ -18,9 +18,9 @@ def create_python_process(parent: QObject, module: str, *arguments: str, is_sing
     `is_single_threaded`: OpenMP has one thread in it, as numpy needs no more.
     """
     environment = QProcessEnvironment()
-    for name, value in child_process.python_environment(is_single_threaded=is_single_threaded).items():
+    for name, value in child_process.create_python_environment(is_single_threaded=is_single_threaded).items():
         environment.insert(name, value)
-    program, *options = child_process.python_command(module, *arguments)
+    program, *options = child_process.create_python_command(module, *arguments)
     process = QProcess(parent)
     process.setProcessEnvironment(environment)
     process.setProgram(program)

@@ -92,7 +92,7 @@ class ShownScenes(QObject):
         return view.pinned if self.other is None else None
 
     @property
-    def name_of_pin(self) -> str:
+    def pin_name(self) -> str:
         """What is compared with, in a word: a second file's name, the name of a pin; empty if there is nothing."""
         pinned = self._pinned
         if pinned is None:

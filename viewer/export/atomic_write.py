@@ -7,24 +7,24 @@ import os
 from typing import TYPE_CHECKING
 
 from viewer.errors import NotWrittenError, UserError
-from viewer.io.temporary_files import remove_leftovers, temporary_path
+from viewer.io.temporary_files import create_temporary_path, remove_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["atomic_path", "remove_leftovers", "temporary_path", "write_bytes"]
+__all__ = ["create_temporary_path", "open_atomic_path", "remove_leftovers", "write_bytes"]
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path, *, overwrite: bool) -> Iterator[Path]:
+def open_atomic_path(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary name to write to; rename it to `path` if the block succeeds, else remove it.
 
     Raises:
         NotWrittenError: The file cannot be written.
         UserError: One of that name has appeared meanwhile and may not be replaced.
     """
-    unfinished = temporary_path(path)
+    unfinished = create_temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
@@ -53,6 +53,6 @@ def _rename(unfinished: Path, path: Path, *, overwrite: bool) -> None:
 
 
 def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:
-    """Write a file atomically; raise UserError as `atomic_path` does."""
-    with atomic_path(path, overwrite=overwrite) as unfinished:
+    """Write a file atomically; raise UserError as `open_atomic_path` does."""
+    with open_atomic_path(path, overwrite=overwrite) as unfinished:
         unfinished.write_bytes(content)

@@ -305,7 +305,7 @@ def _add_file_of_view(arguments: ExportArguments, view_text: str) -> ExportArgum
     """Return the arguments with the file that their view subtracts, unless another comparison is named."""
     if not view_text or arguments.other or arguments.against:
         return arguments
-    name = metadata.second_file_of(view_text)
+    name = metadata.read_second_file(view_text)
     if not name or arguments.kind not in {"summary", "difference", "video"}:
         return arguments
     other = metadata.find_second_file(arguments.file, name, "add --other and where it is")

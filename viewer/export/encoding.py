@@ -100,7 +100,7 @@ def main() -> int:
         content = metadata.embed_in_jpg(encode_jpg(image), header["view"])
     else:
         content = metadata.embed_in_png(encode_png(image), header["view"])
-    unfinished = atomic_write.temporary_path(path)
+    unfinished = atomic_write.create_temporary_path(path)
     try:
         unfinished.write_bytes(content)
         unfinished.replace(path)

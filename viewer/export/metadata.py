@@ -49,7 +49,7 @@ def relative_path(other: Location, file: Location) -> str:
         return other.name
 
 
-def second_file_of(view: str) -> str:
+def read_second_file(view: str) -> str:
     """Return the relative path of the file that a view subtracts; empty where it has none."""
     try:
         value = json.loads(view)

@@ -22,7 +22,7 @@ from viewer.export import arrays, cli, tables
 from viewer.export.encoding import pixels
 from viewer.export.figures import text_layout
 from viewer.export.figures.figure import Figure
-from viewer.export.formats.csv_lines import csv_values
+from viewer.export.formats.csv_lines import format_csv_values
 from viewer.export.plan import ExportPlan, build_plan
 from viewer.export.renderer import FigureRenderer
 from viewer.export.resolve.request_resolver import resolve_request
@@ -57,7 +57,8 @@ class TablePreview:
     @property
     def _column_widths(self) -> list[float]:
         return [
-            max(text_layout.text_width(text, 12) for text in column) + 22 for column in zip(*self.rows, strict=True)
+            max(text_layout.measure_text_width(text, 12) for text in column) + 22
+            for column in zip(*self.rows, strict=True)
         ]
 
     @property
@@ -175,7 +176,9 @@ def _preview_table(reader: tables.BlockReader) -> tuple[Figure, int]:
         names = [*names[:6], *names[-4:]]
     shown = range(first, min(first + MOST_ROWS, lines))
     rows = [tuple(_format_value(columns[name][line]) for name in names) for line in shown]
-    sampled = sum(len(str(text)) + 1 for column in columns.values() for text in csv_values(column[:SAMPLED_LINES]))
+    sampled = sum(
+        len(str(text)) + 1 for column in columns.values() for text in format_csv_values(column[:SAMPLED_LINES])
+    )
     per_row = round(sampled * max(lines / SAMPLED_LINES, 1) / block.rows)
     return Figure(TablePreview((tuple(names), *rows)), ViewState(), "table"), per_row * reader.count_rows()
 

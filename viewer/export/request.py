@@ -153,7 +153,7 @@ class ExportRequest:
         """The axes that one figure runs along: frame, layer, step."""
         return axes_within_figure(self.kind, self.over)
 
-    def region_at(self, frame: int) -> tuple[Cell, ...]:
+    def find_region_at(self, frame: int) -> tuple[Cell, ...]:
         """Return the patches that are scored in a frame."""
         return self.view.region if self.region is None else self.region.cells[frame]
 

@@ -140,15 +140,15 @@ def parse_groups(results: Results, texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(named, key=[*results.groups, "bars"].index))
 
 
-def file_slug(name: str) -> str:
+def create_slug(name: str) -> str:
     """Return a name that every file system takes."""
     cleaned = re.sub(r"[^\w.+-]+", "_", name, flags=re.UNICODE).strip("._") or "query"
     return cleaned[:MOST_CHARACTERS]
 
 
-def name_slug(name: str) -> str:
+def create_unique_slug(name: str) -> str:
     """Return such a name that differs for different names: one that loses characters ends in a checksum of them."""
-    slug = file_slug(name)
+    slug = create_slug(name)
     if slug == name.replace(" ", "_"):
         return slug
     return f"{slug[: MOST_CHARACTERS - 7]}-{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:6]}"
@@ -157,4 +157,4 @@ def name_slug(name: str) -> str:
 def name_folder(results: Results) -> str:
     """Return the name of the folder for what is exported from a file."""
     name = results.path.name.removesuffix(".partial")
-    return file_slug(name.rpartition(".")[0] or name)
+    return create_slug(name.rpartition(".")[0] or name)

@@ -151,7 +151,7 @@ class BlockReader:
 
     def _read_block(self, phase: Phase, frame: int, named: tuple[NamedQuery, ...]) -> Block:
         request, names = self.request, tuple(query.name for query in named)
-        region = request.region_at(frame)
+        region = request.find_region_at(frame)
         if self.is_of_effects:
             [query] = named
             nothing = np.zeros(0, np.float32)
@@ -181,7 +181,7 @@ class BlockReader:
     def name_boxes(self, frame: int) -> str:
         """Return the patches of the region in a frame, as boxes."""
         if self._boxes[0] != frame:
-            self._boxes = frame, " ".join(map(str, find_boxes(self.results, self.request.region_at(frame))))
+            self._boxes = frame, " ".join(map(str, find_boxes(self.results, self.request.find_region_at(frame))))
         return self._boxes[1]
 
     def count_rows(self) -> int:
@@ -223,7 +223,7 @@ def write_blocks(plan: ExportPlan, results: Results, report: Report, write: Writ
             report(done, total)
 
     blocks = reported_blocks()
-    with atomic_write.atomic_path(plan.files[0].path, overwrite=plan.request.overwrite) as unfinished:
+    with atomic_write.open_atomic_path(plan.files[0].path, overwrite=plan.request.overwrite) as unfinished:
         write(unfinished, reader, blocks)
         next(blocks, None)  # the last block is reported here where `write` took no more than it needed
 
@@ -302,7 +302,7 @@ def _map_columns(reader: BlockReader, block: Block, maps: Floats) -> dict[str, C
     }
     if reader.has_region:
         inside = np.zeros(shape, np.bool_)
-        for cell in reader.request.region_at(block.frame):
+        for cell in reader.request.find_region_at(block.frame):
             inside[cell] = True
         columns["in region"] = np.tile(inside.ravel(), block.rows)
     measured = {name: np.tile(values, block.rows) for name, values in block.effects.items()}

@@ -85,7 +85,7 @@ def write_video(renderer: FigureRenderer, file: PlannedFile, report: Report, don
             done += 1
             report(done, total)
 
-    with atomic_write.atomic_path(file.path, overwrite=request.overwrite) as unfinished:
+    with atomic_write.open_atomic_path(file.path, overwrite=request.overwrite) as unfinished:
         if request.format == "mp4":
             _write_mp4(unfinished, paint_pictures(), request.rate, view_text)
         else:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from viewer.io.user_cache import user_cache_folder
+from viewer.io.user_cache import find_user_cache
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def demo_folder() -> Path | None:
         return None
 
 
-def demo_path() -> Path | None:
+def find_demo_path() -> Path | None:
     """Return the path of the bundled results file; None if it is not installed."""
     folder = demo_folder()
     path = None if folder is None else folder / _PARTS[-1]
@@ -45,11 +45,11 @@ def is_demo_file(path: Location) -> bool:
     path = path.resolve()
     if path.parts[-2:] != _PARTS:  # the usual case, which needs no importlib.resources
         return False
-    demo = demo_path()
+    demo = find_demo_path()
     return demo is not None and path == demo.resolve()
 
 
-def demo_view(path: Location) -> ViewState | None:
+def create_demo_view(path: Location) -> ViewState | None:
     """Return the first view of a results file of the demo: the noun, in the head trained to point; None for others."""
     if not isinstance(path, Path):
         return None
@@ -60,44 +60,44 @@ def demo_view(path: Location) -> ViewState | None:
 
 def is_of_demo_run(path: Path) -> bool:
     """Return whether a results file is of the demo's run in the user's cache."""
-    return path.parent.name == _NAME and path.parent == demo_run_folder()
+    return path.parent.name == _NAME and path.parent == find_demo_run_folder()
 
 
-def demo_episodes() -> list[Path]:
+def find_demo_episodes() -> list[Path]:
     """Return the folders of the bundled episodes in which the policy acted; none if they are not installed."""
     folder = demo_folder()
     return [] if folder is None else sorted(path.parent for path in (folder / "rollouts").glob("*/episode.json"))
 
 
 @lru_cache(maxsize=1)
-def demo_run_folder() -> Path | None:
+def find_demo_run_folder() -> Path | None:
     """Return where the captured run is kept: in the user's cache, since an installation may be read-only.
 
     Another one for other episodes or another policy. None if the episodes are not installed.
     """
     import hashlib  # imported late: slow to load and rarely needed
 
-    episodes, folder = demo_episodes(), demo_folder()
+    episodes, folder = find_demo_episodes(), demo_folder()
     if not episodes or folder is None:
         return None
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes())
     for episode in episodes:
         digest.update((episode / "episode.json").read_bytes())
-    return user_cache_folder("demo") / digest.hexdigest()[:12] / _NAME
+    return find_user_cache("demo") / digest.hexdigest()[:12] / _NAME
 
 
 def count_captured_episodes(folder: Path) -> int:
     """Return how many results files of the demo's run are in a folder, finished, with their regions beside them."""
     names = {path.name for path in folder.glob("*.h5")}
-    return sum({f"{episode.name}.h5", f"{episode.name}.regions.h5"} <= names for episode in demo_episodes())
+    return sum({f"{episode.name}.h5", f"{episode.name}.regions.h5"} <= names for episode in find_demo_episodes())
 
 
 def is_demo_run_captured() -> bool:
     """Return whether the demo's run is in the user's cache, whole."""
-    folder = demo_run_folder()
+    folder = find_demo_run_folder()
     if folder is None or not (folder / "index.json").is_file():
         return False
-    return count_captured_episodes(folder) == len(demo_episodes())
+    return count_captured_episodes(folder) == len(find_demo_episodes())
 
 
 def can_capture() -> bool:

@@ -67,13 +67,13 @@ class Stamp(NamedTuple):
     """Modification time in nanoseconds."""
 
 
-def stamp_of(remote_stat: RemoteStat, path: RemotePath) -> Stamp:
+def make_remote_stamp(remote_stat: RemoteStat, path: RemotePath) -> Stamp:
     """Return the stamp of a remote file; its address is its identity."""
     version = hash(remote_stat.tag) if remote_stat.tag else remote_stat.modified_ns
-    return Stamp(identity_of(path), remote_stat.size, version)
+    return Stamp(hash_address(path), remote_stat.size, version)
 
 
-def identity_of(path: RemotePath) -> tuple[int, int]:
+def hash_address(path: RemotePath) -> tuple[int, int]:
     """Return the identity of a remote file, which is that of its address."""
     return -1, hash(path)
 
@@ -82,7 +82,7 @@ def read_stamp(path: Location) -> Stamp | None:
     """Return the stamp of the file at a path; None if there is none. For an address, waits for its server."""
     try:
         if isinstance(path, RemotePath):
-            return stamp_of(path.remote_stat(), path)
+            return make_remote_stamp(path.remote_stat(), path)
         file_stat = path.stat()
     except OSError:
         return None
@@ -106,7 +106,7 @@ def read_identity(path: Location) -> tuple[int, int] | None:
     Of an address, which is asked for without asking its server, every file has an identity.
     """
     if isinstance(path, RemotePath):
-        return identity_of(path)
+        return hash_address(path)
     stamp = read_stamp(path)
     return None if stamp is None else stamp.identity
 
@@ -186,7 +186,7 @@ def open_hdf5_blocks(path: Location, blocks: BlockFile) -> h5py.File:
         raise _torn(path, error) from error
 
 
-def wrong_format(path: Location, file_format: object) -> UserError:
+def create_format_error(path: Location, file_format: object) -> UserError:
     """Return the error for an HDF5 file that says that it is something else than a results file."""
     if file_format == effects_schema.FORMAT:
         return UserError(f"{path.name} holds effects on a results file; open that one, then File › Open effects…")

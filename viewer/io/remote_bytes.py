@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from capture.remote.address import RemotePath
     from capture.remote.connections import RemoteStat
 
-__all__ = ["RemoteBytes", "plain_errors", "set_note_waiting"]
+__all__ = ["RemoteBytes", "raise_plain_errors", "set_note_waiting"]
 ENDS: Final = (*ENDINGS, ".json", schema.PARTIAL_SUFFIX)
 """Ends of the names of files; others are taken for folders."""
 ASK_SECONDS: Final = 2.0
@@ -30,7 +30,7 @@ ASK_SECONDS: Final = 2.0
 
 
 @contextlib.contextmanager
-def plain_errors(path: RemotePath) -> Iterator[None]:
+def raise_plain_errors(path: RemotePath) -> Iterator[None]:
     """Raise the errors of this package in place of those of remote files."""
     try:
         yield
@@ -56,7 +56,7 @@ class RemoteBytes:
         """Open the file, or the partial one that a capture is still writing; waits for the server."""
         self.path = path
         partial = path.with_name(path.name + schema.PARTIAL_SUFFIX)
-        with plain_errors(path):
+        with raise_plain_errors(path):
             try:
                 self._source = RemoteSource(path)
             except FileNotFoundError:
@@ -88,7 +88,7 @@ class RemoteBytes:
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return the bytes of some (offset, size), fetched together; waits."""
-        with plain_errors(self.path):
+        with raise_plain_errors(self.path):
             return self._source.read_ranges(ranges)
 
     def reopen(self) -> RemoteBytes:
@@ -97,7 +97,7 @@ class RemoteBytes:
 
     def look(self) -> RemoteStat | None:
         """Return the present size and version on the server; None if the file is gone. Waits."""
-        with plain_errors(self.path):
+        with raise_plain_errors(self.path):
             try:
                 remote_stat: RemoteStat | None = self.path.remote_stat(is_fresh=True)
             except FileNotFoundError:

@@ -78,7 +78,7 @@ class ResultsFile:
 
     def _stamp_of_source(self) -> open_file.Stamp | None:
         """Return the stamp of an opened remote file; None of other slow files."""
-        return None if self.remote is None else open_file.stamp_of(self.remote.found, self.remote.path)
+        return None if self.remote is None else open_file.make_remote_stamp(self.remote.found, self.remote.path)
 
     @property
     def remote(self) -> RemoteBytes | None:
@@ -88,7 +88,7 @@ class ResultsFile:
     def _read_header(self) -> None:
         guard = self._guard
         if (file_format := guard.attribute("format")) != schema.FORMAT:
-            raise open_file.wrong_format(self.path, file_format)
+            raise open_file.create_format_error(self.path, file_format)
         version = hdf5_guard.numbers(guard.attribute("format_version"))
         if version and version[0] > schema.FORMAT_VERSION[0]:
             raise UserError(
@@ -222,7 +222,7 @@ class ResultsFile:
     def _grow_remote(self, remote: RemoteBytes) -> bool:
         before = self.done, self.complete
         now = remote.look()
-        if now is None or open_file.stamp_of(now, remote.path) == self._stamp:
+        if now is None or open_file.make_remote_stamp(now, remote.path) == self._stamp:
             return False  # renamed, or as it was
         try:
             self._open_anew()

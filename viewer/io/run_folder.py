@@ -63,7 +63,7 @@ def list_links(folder: Location, inner: str) -> dict[str, bool]:
         return {}
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
+def create_sort_key(name: str) -> list[tuple[int, int, str]]:
     """Return a sort key that puts episode_9 before episode_10."""
     parts = re.split(r"(\d+)", name)
     return [(1, int(part), part) if part.isdecimal() and len(part) < 20 else (0, 0, part) for part in parts]

@@ -19,7 +19,7 @@ from capture.remote.address import RemotePath
 from capture.results import schema
 from viewer.errors import UserError
 from viewer.io.open_file import Stamp, read_stamp
-from viewer.io.run_folder import MAX_NAME, is_inside, is_results_name, list_links, list_names, natural_key
+from viewer.io.run_folder import MAX_NAME, create_sort_key, is_inside, is_results_name, list_links, list_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,9 +102,9 @@ class Run:
 def read_run(path: Location) -> Run:
     """Read the run in a folder or of an index file; UserError if it is none. For an address, waits for its server."""
     if isinstance(path, RemotePath):
-        from viewer.io.remote_bytes import plain_errors
+        from viewer.io.remote_bytes import raise_plain_errors
 
-        with plain_errors(path):
+        with raise_plain_errors(path):
             run = _read_remote(path)
             stamp = changes(run)
             return replace(run, statuses=statuses(run), stamp=stamp)
@@ -264,7 +264,7 @@ def _from_folder(folder: Location) -> Run:
         raise UserError(
             f"{folder} holds neither an {schema.INDEX_NAME} nor results files; open the folder that pi0-capture wrote."
         )
-    return Run(folder, None, tuple(Episode(name, Path(name).stem) for name in sorted(names, key=natural_key)))
+    return Run(folder, None, tuple(Episode(name, Path(name).stem) for name in sorted(names, key=create_sort_key)))
 
 
 def with_summary(episode: Episode, prompts: object, frames: object) -> Episode:
@@ -278,7 +278,7 @@ def with_summary(episode: Episode, prompts: object, frames: object) -> Episode:
 # Files in the folder
 
 
-def path_of(run: Run, episode: Episode) -> Location:
+def find_episode_path(run: Run, episode: Episode) -> Location:
     """Return the file of an episode, finished or partial; UserError if it is absent or outside the folder.
 
     Of a run on another machine it is the address of the finished file, without asking the server: links were looked at

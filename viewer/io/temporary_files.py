@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _TEMPORARY_NAME: Final = re.compile(r"\.(.+)\.(\d+)\.partial")
 
 
-def temporary_path(path: Path) -> Path:
+def create_temporary_path(path: Path) -> Path:
     """Return the name under which this process writes a file until it is complete."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 

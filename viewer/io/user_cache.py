@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def user_cache_folder(name: str) -> Path:
+def find_user_cache(name: str) -> Path:
     """Return the folder of a name in this project's part of the user's cache; it need not exist."""
     if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
         return Path(local) / "pi0-attention" / "Cache" / name

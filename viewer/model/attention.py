@@ -162,7 +162,7 @@ def without(row: Row, left_out: Sequence[str], groups: Sequence[str], matrix: Fl
     """
     if not left_out:
         return row, 0.0
-    removed = left_out_groups(left_out, groups)
+    removed = find_left_out_groups(left_out, groups)
     if not removed.any():
         return row, 0.0
     flat = np.concatenate([row.image.ravel(), row.text, row.action])
@@ -171,7 +171,7 @@ def without(row: Row, left_out: Sequence[str], groups: Sequence[str], matrix: Fl
     return Row(remaining[:image].reshape(row.image.shape), remaining[image:text], remaining[text:]), float(share)
 
 
-def left_out_groups(left_out: Sequence[str], groups: Sequence[str]) -> npt.NDArray[np.bool_]:
+def find_left_out_groups(left_out: Sequence[str], groups: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Return which groups of keys `left_out` names: (groups,) bool."""
     return np.array([name in left_out or ("bars" in left_out and name.endswith(" bars")) for name in groups], bool)
 
@@ -226,7 +226,7 @@ def _upper(values: Floats) -> float:
     return upper if upper > 0 else 1.0
 
 
-def upper_ends(values: Floats) -> Floats:
+def find_upper_ends(values: Floats) -> Floats:
     """Return the upper end of the shared colour range of several sets of weights: (..., weights) -> (...)."""
     flat = values.reshape(-1, values.shape[-1])
     ascending = np.sort(flat, 1)  # of many short rows an eighth of the time of np.partition; infinities and NaN outside
@@ -261,7 +261,7 @@ def places(values: Floats, low: float, high: float, scale: str) -> Floats:
     return placed
 
 
-def places_between(values: Floats, lows: Floats, highs: Floats, scale: str) -> Floats:
+def place_between(values: Floats, lows: Floats, highs: Floats, scale: str) -> Floats:
     """Return `places` of several sets of weights (..., weights), each between ends of its own (...), or of several.
 
     `scale` is linear or log.

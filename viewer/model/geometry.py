@@ -129,7 +129,7 @@ def _map_pixels_to_patches(
     return index
 
 
-def bilinear_weights(size: int, patches: int) -> npt.NDArray[np.float32]:
+def compute_bilinear_weights(size: int, patches: int) -> npt.NDArray[np.float32]:
     """Return bilinear weights from the centres of patches to pixels: (size, patches) float32, rows sum to 1."""
     centres = (np.arange(size) + 0.5) * (patches / size) - 0.5
     low = np.clip(np.floor(centres), 0, patches - 1).astype(np.intp)
@@ -145,5 +145,5 @@ def bilinear_weights(size: int, patches: int) -> npt.NDArray[np.float32]:
 def smooth(values: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
     """Return a map (rows, cols) interpolated bilinearly to (size, size)."""
     rows, cols = values.shape
-    smoothed = bilinear_weights(size, rows) @ values @ bilinear_weights(size, cols).T
+    smoothed = compute_bilinear_weights(size, rows) @ values @ compute_bilinear_weights(size, cols).T
     return smoothed.astype(np.float32, copy=False)

@@ -59,6 +59,6 @@ def _break_line(line: str) -> str:
     return "\n".join([*lines, line])
 
 
-def csv_cell(value: object) -> object:
+def format_csv_cell(value: object) -> object:
     """Return a cell of a table that a spreadsheet does not take for a formula: texts that look like one get a '."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value

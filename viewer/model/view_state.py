@@ -80,7 +80,7 @@ class Dims:
         camera, row, col = cell
         return 0 <= camera < self.cameras and 0 <= row < self.rows and 0 <= col < self.cols
 
-    def steps_of(self, kind: Kind) -> int:
+    def find_steps(self, kind: Kind) -> int:
         """Return how many passes a query of this kind has: one for words, one for each denoise step for actions."""
         return self.steps if kind == "action" else 1
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from capture.results import regions_schema, schema
 from viewer.errors import UserError
-from viewer.io.temporary_files import remove_leftovers, temporary_path
+from viewer.io.temporary_files import create_temporary_path, remove_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ def default_path(results: Path) -> Path:
     return results.with_name(name + regions_schema.SUFFIX)
 
 
-def previous_path(path: Path) -> Path:
+def find_previous_path(path: Path) -> Path:
     """Return where the regions before the last change are kept: `duck.regions.previous.h5`."""
     return path.with_name(path.name.removesuffix(".h5") + ".previous.h5")
 
@@ -80,17 +80,17 @@ def hold_folder(path: Path, *, is_waiting: bool = True) -> Iterator[None]:
 def put_file(path: Path, content: Path | None) -> None:
     """Put a copy of the file `content` to `path` atomically, or remove what is there if it is None.
 
-    What was there is kept under `previous_path`, as after every change.
+    What was there is kept under `find_previous_path`, as after every change.
 
     Raises:
         UserError: The file cannot be written, or another program is changing it.
     """
-    unfinished = temporary_path(path)
+    unfinished = create_temporary_path(path)
     with hold_folder(path, is_waiting=False):
         remove_leftovers([path])
         try:
             if path.exists():
-                shutil.copy2(path, previous_path(path))
+                shutil.copy2(path, find_previous_path(path))
             if content is None:
                 path.unlink(missing_ok=True)
             else:
@@ -110,11 +110,11 @@ def restore_previous(path: Path) -> None:
 
 
 def _exchange(path: Path) -> None:
-    previous = previous_path(path)
+    previous = find_previous_path(path)
     if not previous.exists():
         raise UserError(f"Nothing to undo: there is no {previous.name} beside the results file.")
     remove_leftovers([path])
-    aside = temporary_path(path)
+    aside = create_temporary_path(path)
     try:
         if path.exists():
             shutil.copy2(path, aside)  # not moved: killed between two steps, the command must leave regions there

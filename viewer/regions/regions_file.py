@@ -16,10 +16,10 @@ from capture.results import regions_schema, schema
 from viewer.errors import UserError
 from viewer.io import hdf5_guard, open_file
 from viewer.io.hdf5_guard import Guarded
-from viewer.io.temporary_files import remove_leftovers, temporary_path
+from viewer.io.temporary_files import create_temporary_path, remove_leftovers
 from viewer.model.plain_text import clean_text
 from viewer.regions.coverage import measure_coverage
-from viewer.regions.file_versions import previous_path
+from viewer.regions.file_versions import find_previous_path
 from viewer.regions.region import COLORS, ORIGINS, CameraMasks, Region, RegionSet
 from viewer.regions.region_name import check_name
 
@@ -36,17 +36,17 @@ _UNKNOWN: Final = 0
 
 
 def replace_regions(path: Path, regions: RegionSet, results: Results) -> None:
-    """Write regions to `path` atomically, keeping what was there under `previous_path` for `restore_previous`.
+    """Write regions to `path` atomically, keeping what was there under `find_previous_path` for `restore_previous`.
 
     Raises:
         UserError: The file cannot be written.
     """
     remove_leftovers([path])
-    unfinished = temporary_path(path)
+    unfinished = create_temporary_path(path)
     try:
         write_regions(unfinished, regions, results)
         if path.exists():
-            shutil.copy2(path, previous_path(path))
+            shutil.copy2(path, find_previous_path(path))
         unfinished.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error}); say where with --regions.") from error

@@ -82,7 +82,7 @@ class CameraImage:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        size = pixels_of(area, ratio)
+        size = measure_pixels(area, ratio)
         image = scaled(pixels, size) if zoomed is None else _magnify(pixels, area, ratio, zoomed, smooth=smooth)
         image.setDevicePixelRatio(ratio)
         if grid is not None:
@@ -96,7 +96,7 @@ class CameraImage:
     def _paint_grid_lines(self, place: QTransform, grid: PatchGrid, area: QRectF, ratio: float) -> QImage:
         key = (_key_of(place), grid, area.getRect(), ratio)
         if self._grid is None or self._grid[0] != key:
-            overlay = QImage(pixels_of(area, ratio), QImage.Format.Format_ARGB32_Premultiplied)
+            overlay = QImage(measure_pixels(area, ratio), QImage.Format.Format_ARGB32_Premultiplied)
             overlay.setDevicePixelRatio(ratio)
             overlay.fill(Qt.GlobalColor.transparent)
             with QPainter(overlay) as painter:
@@ -106,7 +106,7 @@ class CameraImage:
         return self._grid[1]
 
 
-def pixels_of(area: QRectF, ratio: float) -> QSize:
+def measure_pixels(area: QRectF, ratio: float) -> QSize:
     """Return the size of an area in screen pixels, at least 1 x 1."""
     return QSize(max(round(area.width() * ratio), 1), max(round(area.height() * ratio), 1))
 
@@ -114,7 +114,7 @@ def pixels_of(area: QRectF, ratio: float) -> QSize:
 def scaled(pixels: Pixels, size: QSize) -> QImage:
     """Return a whole picture, (height, width, 3) uint8 RGB, scaled smoothly to a size in screen pixels."""
     mode = Qt.TransformationMode.SmoothTransformation
-    image = drawing.picture_image(pixels).scaled(size, Qt.AspectRatioMode.IgnoreAspectRatio, mode)
+    image = drawing.create_picture_image(pixels).scaled(size, Qt.AspectRatioMode.IgnoreAspectRatio, mode)
     # Without an alpha channel, Qt copies the image instead of blending it.
     image.reinterpretAsFormat(QImage.Format.Format_RGB32)
     return image
@@ -125,14 +125,14 @@ def _key_of(place: QTransform | None) -> tuple[float, ...]:
 
 
 def _magnify(pixels: Pixels, area: QRectF, ratio: float, place: QTransform, *, smooth: bool = False) -> QImage:
-    image = QImage(pixels_of(area, ratio), QImage.Format.Format_RGB32)
+    image = QImage(measure_pixels(area, ratio), QImage.Format.Format_RGB32)
     with QPainter(image) as painter:
         painter.setTransform(
             place * QTransform.fromTranslate(-area.left(), -area.top()) * QTransform.fromScale(ratio, ratio)
         )
         # No interpolation from 3 screen pixels a picture pixel on, so that single pixels can be seen.
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth or abs(painter.transform().m11()) < 3)
-        painter.drawImage(QPointF(0, 0), drawing.picture_image(pixels))
+        painter.drawImage(QPointF(0, 0), drawing.create_picture_image(pixels))
     return image
 
 
@@ -144,7 +144,7 @@ def paint_grid(painter: QPainter, place: QTransform, grid: PatchGrid, ratio: flo
     if abs(place.m11()) * grid.patch_width < 6 or place.m12() != 0 or place.m21() != 0:
         return
     ink, thick = theme.color("#FFFFFF", 0.075), max(round(ratio), 1) / ratio
-    box = place.mapRect(picture_overlay.model_rect(grid))
+    box = place.mapRect(picture_overlay.find_model_box(grid))
     painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)  # keeps crossings as faint as lines
     # Qt fills a translucent rectangle many times faster than it draws a line of the same size.
     for line in range(grid.cols + 1):

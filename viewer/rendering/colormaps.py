@@ -98,7 +98,7 @@ def painted(
 
 
 @cache
-def heat_on(name: str, opacity: int, ground: int) -> npt.NDArray[np.uint32]:
+def blend_heat(name: str, opacity: int, ground: int) -> npt.NDArray[np.uint32]:
     """Return the colours of `heat` over one colour 0xRRGGBB, as opaque 0xFFRRGGBB words: (256,) uint32."""
     words = heat(name, opacity)
     transparency = 1 - (words >> np.uint32(24)).astype(np.float64) / 255
@@ -110,7 +110,7 @@ def heat_on(name: str, opacity: int, ground: int) -> npt.NDArray[np.uint32]:
     return table
 
 
-def score_words(
+def color_scores(
     scores: npt.NDArray[np.float32], name: str, *, lowest: bool, table: npt.NDArray[np.uint32] | None = None
 ) -> npt.NDArray[np.uint32]:
     """Return scores as opaque 0xFFRRGGBB words of a map, or of a table (256,): uint32 of the same shape.

@@ -55,7 +55,7 @@ class Layer:
             ground: Background colour; None for transparent.
             keep: Object that is kept alive with the layer, so that its `id` in `key` is not reused.
         """
-        ratio = ratio_of(painter)
+        ratio = find_pixel_ratio(painter)
         whole = (*key, widget.width(), widget.height(), ratio, theme.active(), ground is None or ground.rgb())
         if whole != self._key:
             pixmap = QPixmap(widget.size() * ratio)
@@ -71,7 +71,7 @@ class Layer:
         self._key = self._kept = None
 
 
-def ratio_of(painter: QPainter) -> float:
+def find_pixel_ratio(painter: QPainter) -> float:
     """Return device pixels per unit of the painter, which is right also for a widget that is rendered to an image."""
     return painter.deviceTransform().m11()
 
@@ -81,7 +81,7 @@ def ground(widget: QWidget) -> QColor:
     return widget.palette().color(WINDOW)
 
 
-def picture_image(pixels: npt.NDArray[np.uint8]) -> QImage:
+def create_picture_image(pixels: npt.NDArray[np.uint8]) -> QImage:
     """Return a picture, (height, width, 3) uint8 RGB, as a QImage in the screen's format with memory of its own."""
     height, width = pixels.shape[:2]
     return QImage(pixels.data, width, height, width * 3, QImage.Format.Format_RGB888).convertToFormat(
@@ -89,7 +89,7 @@ def picture_image(pixels: npt.NDArray[np.uint8]) -> QImage:
     )
 
 
-def word_image(words: npt.NDArray[np.uint32], *, blended: bool) -> QImage:
+def create_word_image(words: npt.NDArray[np.uint32], *, blended: bool) -> QImage:
     """Return 0xAARRGGBB words, (height, width) uint32, as a QImage that shares and keeps alive their memory.
 
     With `blended`, the words are premultiplied and drawn with their alpha; otherwise alpha is ignored.
@@ -171,7 +171,7 @@ def write(
         if not text:
             return 0.0
         width, height = _measure(text, pixels, bold)
-    left, ratio = box.x(), ratio_of(painter)
+    left, ratio = box.x(), find_pixel_ratio(painter)
     if align == "right":
         left += room - width
     elif align == "centre":

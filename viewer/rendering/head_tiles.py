@@ -63,7 +63,7 @@ def paint_tiles(
         offset: Upper left corner of the wall.
         ratio: Pixels of the pictures for each unit of the painter; 0 for the painter's own.
     """
-    colors, ratio = theme.active(), ratio or drawing.ratio_of(painter)
+    colors, ratio = theme.active(), ratio or drawing.find_pixel_ratio(painter)
     table = colormaps.heat(colours, round(opacity * 100))
     for camera, picture in enumerate(pictures):
         box = tiles[0].pictures[camera] if tiles else (0, 0, 1, 1)
@@ -81,7 +81,7 @@ def paint_tiles(
                 painter.drawImage(corner, under)
             if levels is not None:
                 at = np.rint(levels[place, camera].ravel() * 255).astype(np.intp)
-                heat = drawing.word_image(table[at][index], blended=True)
+                heat = drawing.create_word_image(table[at][index], blended=True)
                 heat.setDevicePixelRatio(ratio)
                 painter.drawImage(corner, heat)
     for tile, (name, number) in zip(tiles, titles, strict=bool(titles)):

@@ -113,7 +113,7 @@ class HeatMap:
         across, down = self._pixel_indices
         if self._sheet is None or self._sheet[0].shape != (len(down), len(across)):
             dots = np.empty((len(down), len(across)), np.uint32)
-            self._sheet = dots, drawing.word_image(dots, blended=True)
+            self._sheet = dots, drawing.create_word_image(dots, blended=True)
         # Reuse the memory: allocating new pages costs more than filling them.
         np.take(words[:, across], down, axis=0, out=self._sheet[0], mode="clip")
         self._sheet[1].setDevicePixelRatio(ratio)
@@ -150,7 +150,7 @@ class HeatMap:
                 values = geometry.smooth(values, SMOOTH_PIXELS)
             at = self._place_values(scene, shown, values).astype(np.intp)
             words = colormaps.heat(name, round(shown.opacity * 100))[at]
-            self._image = key, drawing.word_image(words, blended=True), scene
+            self._image = key, drawing.create_word_image(words, blended=True), scene
         return self._image[1]
 
 

@@ -104,7 +104,7 @@ def draw_content(painter: QPainter, box: QRectF, chart: LineChart, x_axis: Axis)
             name = QRectF(left + 4, box.bottom() + 3, right - left - 8, LINE)
             drawing.write(painter, name, span.name, theme.active().secondary, FONT)
     draw_bands(painter, box, chart, x_axis)
-    ratio = drawing.ratio_of(painter)
+    ratio = drawing.find_pixel_ratio(painter)
     placed = place_lines(box, x_axis, chart.y_axis, chart.xs, chart.lines, chart.starts, ratio)
     draw_lines(painter, placed, box)
 

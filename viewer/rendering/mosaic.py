@@ -186,7 +186,7 @@ def make_images(
             continue
         size = max(round(height * ratio) - dots, 1), max(round(width * ratio) - dots, 1)
         index = geometry.map_pixels_to_patches(cameras[camera][0], *cameras[camera][1], *size, grid)
-        image = drawing.word_image(tile_thumbnails(part, index, dots, background), blended=False)
+        image = drawing.create_word_image(tile_thumbnails(part, index, dots, background), blended=False)
         image.setDevicePixelRatio(ratio)
         images.append((QPointF(block.left() + columns.start * width, block.top() + rows.start * height), image))
     return images

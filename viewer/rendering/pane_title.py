@@ -50,7 +50,7 @@ def paint_pane_title(
     shown_share = describe_share(scene, view, name) if scene is not None and scene.effect is None else None
     share = ticks.format_share(shown_share.share) if shown_share is not None else _largest_effect(scene, camera)
     name_box = room.adjusted(0, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)  # names are elided first
-    x = drawing.write(painter, name_box, caption.heading_of(name), colors.text, 13, bold=True) + 9
+    x = drawing.write(painter, name_box, caption.describe_heading(name), colors.text, 13, bold=True) + 9
     if mark:
         mark_box = room.adjusted(x, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)
         x += drawing.write(painter, mark_box, mark, colors.accent_text, 13, bold=True) + 7
@@ -78,6 +78,6 @@ def _largest_effect(scene: Scene | None, camera: int) -> str:
 
 def _spare_width(cameras: Sequence[str], name: str, share: str) -> float:
     """Return by how many px the widest title of all cameras may be wider than this one."""
-    longest = max(drawing.width_of(caption.heading_of(camera), 13, bold=True) for camera in cameras)
-    spare = longest - drawing.width_of(caption.heading_of(name), 13, bold=True)
+    longest = max(drawing.width_of(caption.describe_heading(camera), 13, bold=True) for camera in cameras)
+    spare = longest - drawing.width_of(caption.describe_heading(name), 13, bold=True)
     return spare + max(drawing.width_of(WIDEST_SHARE, 13, bold=True) - drawing.width_of(share, 13, bold=True), 0.0)

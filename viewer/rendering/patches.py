@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from viewer.model.view_state import Cell
 
 
-def patch_words(scene: Scene, cell: Cell, unit: str) -> tuple[str, str]:
+def describe_patch(scene: Scene, cell: Cell, unit: str) -> tuple[str, str]:
     """Return the label of a patch in two parts: weight; and rank, share of the picture's mass, multiple of uniform."""
     if scene.missing:
         return "no map", "only the summaries of this frame were kept"
@@ -68,7 +68,7 @@ class PatchLabel:
         """Paint the label next to the patch, within the picture's area."""
         if cell[0] >= len(scene.maps):
             return
-        first, details = patch_words(scene, cell, unit)
+        first, details = describe_patch(scene, cell, unit)
         width = drawing.width_of(first, 12, bold=True) + drawing.width_of(details, 12) + 26
         box = QRectF(0, 0, width, 26)
         box.moveLeft(patch.right() + 8 if patch.right() + 8 + width < area.right() else patch.left() - 8 - width)
@@ -82,7 +82,7 @@ class PatchLabel:
         drawing.write(painter, box.adjusted(16 + x, 0, -4, 0), details, "#C4C9D2", 12)
 
 
-def region_path(cells: Sequence[Cell], camera: int, grid: PatchGrid) -> QPainterPath | None:
+def create_region_path(cells: Sequence[Cell], camera: int, grid: PatchGrid) -> QPainterPath | None:
     """Return the outline of the region in pixels of the model's picture; None if this camera has no patch of it."""
     camera_cells = {(row, col) for number, row, col in cells if number == camera}
     if not camera_cells:
@@ -103,7 +103,7 @@ def region_path(cells: Sequence[Cell], camera: int, grid: PatchGrid) -> QPainter
     return path
 
 
-def patch_rect(cell: Cell, grid: PatchGrid) -> QRectF:
+def find_patch_box(cell: Cell, grid: PatchGrid) -> QRectF:
     """Return the rectangle of a patch in the model's picture, in its pixels."""
     width, height = grid.patch_width, grid.patch_height
     return QRectF(cell[2] * width, cell[1] * height, width, height)

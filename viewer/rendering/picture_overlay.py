@@ -12,7 +12,7 @@ from viewer.model import geometry
 from viewer.rendering import drawing, theme
 
 
-def model_rect(grid: geometry.PatchGrid) -> QRectF:
+def find_model_box(grid: geometry.PatchGrid) -> QRectF:
     """Return the rectangle of the model's picture in its own pixels."""
     return QRectF(0, 0, grid.width, grid.height)
 
@@ -33,11 +33,11 @@ def paint_map(painter: QPainter, place: QTransform, image: QImage, grid: geometr
             axes |= Qt.Orientation.Horizontal
         if place.m22() < 0:
             axes |= Qt.Orientation.Vertical
-        painter.drawImage(place.mapRect(model_rect(grid)), image.flipped(axes) if axes else image)
+        painter.drawImage(place.mapRect(find_model_box(grid)), image.flipped(axes) if axes else image)
     else:
         painter.save()
         painter.setTransform(place, combine=True)
-        painter.drawImage(model_rect(grid), image)
+        painter.drawImage(find_model_box(grid), image)
         painter.restore()
 
 
@@ -55,11 +55,13 @@ def paint_hatch(
     """Paint hatching over the letterbox bars of the model's picture; `height` and `width`: the camera picture's."""
     corners = geometry.apply(to_model, np.array([[0, 0], [width, 0], [width, height], [0, height]], float))
     path = QPainterPath()
-    path.addRect(model_rect(grid))
+    path.addRect(find_model_box(grid))
     path.addPolygon(QPolygonF([QPointF(x, y) for x, y in corners]))
     path.closeSubpath()
     path.setFillRule(Qt.FillRule.OddEvenFill)
-    painter.setBrushOrigin(place.mapRect(model_rect(grid)).topLeft().toPoint())  # the hatching moves with the picture
+    painter.setBrushOrigin(
+        place.mapRect(find_model_box(grid)).topLeft().toPoint()
+    )  # the hatching moves with the picture
     painter.fillPath(place.map(path), QBrush(theme.color("#FFFFFF", 0.16), Qt.BrushStyle.BDiagPattern))
 
 

@@ -69,7 +69,7 @@ def resized(box: QRectF, handle: Handle, point: QPointF) -> QRectF:
     return QRectF(*corners).normalized()
 
 
-def cursor_of(handle: Handle) -> Qt.CursorShape:
+def choose_cursor(handle: Handle) -> Qt.CursorShape:
     """Return the shape of the pointer over a handle."""
     across, down = handle
     if not across:

@@ -99,7 +99,7 @@ def draw_cells(
     padded = np.full((words.shape[0] + 1, words.shape[1] + 1), ground.rgb(), np.uint32)
     padded[:-1, :-1] = words
     across, down = layout.indices
-    image = drawing.word_image(padded[:, across][down], blended=False)
+    image = drawing.create_word_image(padded[:, across][down], blended=False)
     image.setDevicePixelRatio(ratio)
     painter.drawImage(QPointF(columns[0][0], rows[0][0]), image)
     if columns[0][1] - columns[0][0] < MIN_TEXT[0] or rows[0][1] - rows[0][0] < MIN_TEXT[1]:

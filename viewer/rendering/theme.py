@@ -86,7 +86,7 @@ def active() -> Theme:
     return _Active.theme
 
 
-def system_is_dark() -> bool:
+def is_system_dark() -> bool:
     """Return whether the desktop uses a dark colour scheme; True if it does not say."""
     return QGuiApplication.styleHints().colorScheme() != Qt.ColorScheme.Light
 
@@ -98,7 +98,7 @@ def paint_with(theme: Theme) -> None:
 
 def apply(choice: str) -> None:
     """Apply a theme to the whole application: `dark`, `light` or `system`."""
-    theme = LIGHT if choice == "light" or (choice == "system" and not system_is_dark()) else DARK
+    theme = LIGHT if choice == "light" or (choice == "system" and not is_system_dark()) else DARK
     _Active.theme = theme
     app = QApplication.instance()
     assert isinstance(app, QApplication)

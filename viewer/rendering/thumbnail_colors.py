@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from viewer.analysis.effects.measured import view_of_attention
+from viewer.analysis.effects.measured import create_attention_view
 from viewer.analysis.film import find_film_view, read_head_maps
 from viewer.model import attention, geometry
 from viewer.model.attention import UNIFORM_SPAN
@@ -25,7 +25,7 @@ COLOR_FIELDS: Final = ("colours", "scale", "unit", "range", "low", "high")
 """Fields of a view that the colours of thumbnails depend on."""
 
 
-def thumbnail_levels(maps: Floats, view: ViewState, uniform: Floats, keys: Floats) -> npt.NDArray[np.uint8]:
+def find_thumbnail_levels(maps: Floats, view: ViewState, uniform: Floats, keys: Floats) -> npt.NDArray[np.uint8]:
     """Return the place of each patch in the colour table, 0 to 255, as the heat map of that view has it.
 
     Args:
@@ -42,7 +42,7 @@ def thumbnail_levels(maps: Floats, view: ViewState, uniform: Floats, keys: Float
             out[:] = attention.places(tile, 0.0, 1.0, "rank")
     else:
         ends = _find_ends(tiles, view, uniform.reshape(-1), keys.reshape(-1))
-        placed = attention.places_between(tiles, *ends, view.scale)
+        placed = attention.place_between(tiles, *ends, view.scale)
     placed *= 255
     return np.rint(placed, out=placed).astype(np.uint8).reshape(*lead, *maps.shape[-3:])
 
@@ -53,17 +53,17 @@ def _find_ends(tiles: Floats, view: ViewState, uniform: Floats, keys: Floats) ->
         unit = (keys if view.unit == "uniform" else np.ones_like(keys))[:, None]
         return view.low / unit, view.high / unit
     if view.range == "map":
-        return np.zeros(tiles.shape[:2], np.float32), attention.upper_ends(tiles)
-    high = attention.upper_ends(tiles.reshape(len(tiles), -1))
+        return np.zeros(tiles.shape[:2], np.float32), attention.find_upper_ends(tiles)
+    high = attention.find_upper_ends(tiles.reshape(len(tiles), -1))
     low = np.zeros_like(high)
     if view.range == "uniform":
         low, high = uniform, np.maximum(high, UNIFORM_SPAN * uniform)
     return low[:, None], high[:, None]
 
 
-def thumbnail_words(maps: Floats, view: ViewState, uniform: Floats, keys: Floats) -> npt.NDArray[np.uint32]:
-    """Return thumbnails as opaque 0xFFRRGGBB words, like `maps`; see `thumbnail_levels`."""
-    return np.take(colormaps.opaque(view.colours), thumbnail_levels(maps, view, uniform, keys), mode="clip")
+def color_thumbnails(maps: Floats, view: ViewState, uniform: Floats, keys: Floats) -> npt.NDArray[np.uint32]:
+    """Return thumbnails as opaque 0xFFRRGGBB words, like `maps`; see `find_thumbnail_levels`."""
+    return np.take(colormaps.opaque(view.colours), find_thumbnail_levels(maps, view, uniform, keys), mode="clip")
 
 
 def render_head_thumbnails(results: Results, view: ViewState) -> npt.NDArray[np.uint32]:
@@ -71,9 +71,9 @@ def render_head_thumbnails(results: Results, view: ViewState) -> npt.NDArray[np.
 
     They are (layers, heads + 1, 9, 16 x cameras): the cameras' pictures side by side.
     """
-    view = view_of_attention(view)
+    view = create_attention_view(view)
     maps, uniform, keys = read_head_maps(results, view)
-    words = thumbnail_words(maps, view, uniform, keys)
+    words = color_thumbnails(maps, view, uniform, keys)
     flat = words.reshape(*words.shape[:3], -1)
     parts = []
     for camera in range(len(results.cameras)):

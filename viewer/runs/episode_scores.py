@@ -130,7 +130,7 @@ class EpisodeScores:
         return self.objects.fill(text, self.results.string(schema.FRAMES_PROMPT, frame))
 
 
-def mean_of_steps(values: Floats) -> Floats:
+def average_steps(values: Floats) -> Floats:
     """Return the mean over the denoise steps that have a value: (layers, steps, heads) to (layers, heads)."""
     defined = np.isfinite(values)
     count = defined.sum(1)

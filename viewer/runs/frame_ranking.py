@@ -12,7 +12,7 @@ from viewer.errors import MissingWordError, UserError
 from viewer.io import run_index
 from viewer.io.results import Results
 from viewer.runs.answers import FrameRanking, FrameValue
-from viewer.runs.episode_scores import EpisodeScores, mean_of_steps
+from viewer.runs.episode_scores import EpisodeScores, average_steps
 from viewer.runs.parts import find_times
 from viewer.runs.summary_files import PARTS, find_objects_file
 
@@ -53,7 +53,7 @@ def rank_frames(
     episode = next((episode for episode in run.episodes if episode.file == file), None)
     if episode is None:
         raise UserError(f"The run has no episode {file[:100]}.")
-    path = run_index.path_of(run, episode)
+    path = run_index.find_episode_path(run, episode)
     results = Results(path)
     try:
         if layer not in results.layers or not 0 <= head < results.heads:
@@ -91,4 +91,4 @@ def _at_step(values: np.ndarray, results: Results, query: RunQuery) -> float:
     """Return the value of a head, (1, steps, 1), at the query's step or as the mean of all."""
     if values.shape[1] > 1 and query.step is not None:
         return float(values[0, results.steps.index(query.step), 0]) if query.step in results.steps else float("nan")
-    return float(mean_of_steps(values)[0, 0])
+    return float(average_steps(values)[0, 0])

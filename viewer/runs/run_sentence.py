@@ -221,20 +221,20 @@ def format_bare(value: float, score: Score, *, signed: bool = False) -> str:
     if not np.isfinite(value):
         return "–"
     decimals = max(score.decimals, 1)
-    return _write_minus(f"{factor_of(score) * value:{'+' if signed else ''}.{decimals}f}")
+    return _write_minus(f"{find_factor(score) * value:{'+' if signed else ''}.{decimals}f}")
 
 
 def format_cell(value: float, score: Score, *, signed: bool = False) -> str:
     """Return a value as it is written in a cell."""
     if not np.isfinite(value):
         return "–"
-    shown = factor_of(score) * value
+    shown = find_factor(score) * value
     decimals = 0 if abs(shown) >= 9.95 else 1 if abs(shown) >= 0.995 or score.cell_decimals < 2 else 2
     text = f"{shown:{'+' if signed else ''}.{decimals}f}"
     return _write_minus(text.replace("0.", ".", 1) if decimals == 2 else text)
 
 
-def factor_of(score: Score) -> float:
+def find_factor(score: Score) -> float:
     """Return what a mean is multiplied by to be in its unit: 100 also for the share of frames with yes."""
     return 100.0 if score.unit in {"%", "yes or no"} else 1.0
 

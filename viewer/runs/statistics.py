@@ -65,10 +65,10 @@ def describe_mean(values: Doubles, confidence: float = CONFIDENCE) -> Interval:
     """Return the mean over episodes of each cell and its bootstrap interval."""
     count = np.isfinite(values).sum(0)
     low, high = bootstrap_interval(values, confidence)
-    return Interval(mean_of_episodes(values), low, high, count)
+    return Interval(average_episodes(values), low, high, count)
 
 
-def mean_of_episodes(values: Doubles) -> Doubles:
+def average_episodes(values: Doubles) -> Doubles:
     """Return the mean of each cell over the episodes that have a value: (episodes, cells) to (cells,)."""
     defined = np.isfinite(values)
     with np.errstate(invalid="ignore"):
@@ -96,13 +96,13 @@ def bootstrap_interval(
     means = _resampled_means(values, resamples, seed)
     for size in np.unique(count[count > 1]).tolist():
         chosen = count == size
-        tail = expanded_tail(size, confidence)
+        tail = compute_expanded_tail(size, confidence)
         low[chosen], high[chosen] = _compute_quantiles(means[chosen], (tail, 1 - tail))
     return low, high
 
 
 @lru_cache(maxsize=4096)
-def expanded_tail(count: int, confidence: float = CONFIDENCE) -> float:
+def compute_expanded_tail(count: int, confidence: float = CONFIDENCE) -> float:
     """Return the share of resampled means that lie outside each end of the expanded percentile interval."""
     t = float(student.quantile(0.5 + confidence / 2, float(count - 1)))
     return student.normal_cdf(-math.sqrt(count / (count - 1)) * t)
@@ -133,13 +133,13 @@ def compare_groups(first: Doubles, second: Doubles, confidence: float = CONFIDEN
         difference,
         difference - margin,
         difference + margin,
-        hedges_g(first, second),
+        compute_hedges_g(first, second),
         p,
         adjust_p_values(p),
     )
 
 
-def hedges_g(first: Doubles, second: Doubles) -> Doubles:
+def compute_hedges_g(first: Doubles, second: Doubles) -> Doubles:
     """Return Hedges’ g of each cell: the difference of the means in pooled standard deviations, (cells,).
 
     g = J (m₁ - m₂) / s with s² = ((n₁-1) v₁ + (n₂-1) v₂) / (n₁+n₂-2) and J = 1 - 3 / (4 (n₁+n₂-2) - 1), which corrects
@@ -174,7 +174,7 @@ def _compute_moments(values: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     values = np.asarray(values, np.float64)
     defined = np.isfinite(values)
     count = defined.sum(0).astype(np.float64)
-    mean = mean_of_episodes(values)
+    mean = average_episodes(values)
     squares = np.where(defined, values - mean, 0.0) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = squares.sum(0) / _or_nan(count - 1)
@@ -192,7 +192,7 @@ def _resampled_means(values: Doubles, resamples: int, seed: int) -> Doubles:
     Products of matrices in float32, of differences from the mean, so that nothing is lost on the way.
     """
     defined = np.isfinite(values)
-    mean = mean_of_episodes(values)
+    mean = average_episodes(values)
     centred = np.where(defined, values - mean, 0.0).astype(np.float32)
     means = np.empty((values.shape[1], resamples))
     is_complete = bool(defined.all())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from viewer.io import run_index
 from viewer.io.open_file import read_stamp
-from viewer.io.user_cache import user_cache_folder
+from viewer.io.user_cache import find_user_cache
 from viewer.regions.file_versions import default_path
 from viewer.runs import named_object
 from viewer.runs.query import MAX_TEXT, Subject, is_actions
@@ -209,7 +209,7 @@ def name_folder(subject: Subject) -> str:
 
 def cache_folder() -> Path:
     """Return the folder in the user's cache for summaries of runs that cannot be written to."""
-    return user_cache_folder("runs")
+    return find_user_cache("runs")
 
 
 def read_list(folder: Path) -> SummaryList | None:

@@ -52,9 +52,9 @@ def command(run: Location, subjects: Sequence[Subject], objects: Path | None = N
     """Return the command line of the process.
 
     It ends by itself when all finished episodes are summarised, with code 0; SIGTERM stops it between two episodes and
-    keeps what is done. Its environment is `child_process.python_environment()`.
+    keeps what is done. Its environment is `child_process.create_python_environment()`.
     """
-    return child_process.python_command(MODULE, *list_arguments(run, subjects, objects))
+    return child_process.create_python_command(MODULE, *list_arguments(run, subjects, objects))
 
 
 def parse_progress(line: str) -> BuildProgress | None:

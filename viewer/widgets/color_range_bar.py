@@ -141,7 +141,7 @@ class ColorBar(ZoomPanel):
         key = (name, scale, *(ends if scale == "linear" else (left, right, low, high)), self.width())
         if self._ramp is None or self._ramp[0] != key:
             words = _color_words(name, scale, left, right, low, high, 512)
-            self._ramp = key, drawing.word_image(words[None], blended=False)
+            self._ramp = key, drawing.create_word_image(words[None], blended=False)
         painter.drawImage(box, self._ramp[1])
         axis = RANK_AXIS if scale == "rank" else Axis(left, right)
         draw_place_axis(painter, box, axis, _find_ticks(axis, box.width()))

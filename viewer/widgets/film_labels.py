@@ -62,7 +62,7 @@ def paint_labels(
                     drawing.write(painter, box, words, colors.secondary, 11, align="right")
         return
     box = QRectF(0, block.top(), LABEL - 8, height - GAP) & QRectF(0, room.top(), LABEL - 8, room.height())
-    title = caption.heading_of(names.cameras[camera])
+    title = caption.describe_heading(names.cameras[camera])
     fits = drawing.width_of(title, 13) <= box.width()
     if box.height() >= MIN_LABEL:
         drawing.write(painter, box, title, colors.secondary, 13 if fits else 11)

@@ -10,7 +10,7 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from viewer.analysis.caption import LOOKS, caption
-from viewer.analysis.effects.measured import view_of_attention
+from viewer.analysis.effects.measured import create_attention_view
 from viewer.analysis.heads_wall import MOST_HEADS, HeadsWall, read_heads_wall
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.analysis.scores import SCORES, find_unavailable_scores
@@ -105,7 +105,7 @@ class HeadsWallPanel(Panel):
                 )
                 for camera in range(len(results.cameras))
             ]
-            shown = caption(results, view_of_attention(state))
+            shown = caption(results, create_attention_view(state))
             self._subject = f"{shown.subject} {shown.place.removesuffix(f' {LOOKS}')} · frame {state.frame}"
         except UserError as error:
             self._wall, self._reason = None, split_library_words(str(error))[0]
@@ -198,7 +198,7 @@ class HeadsWallPanel(Panel):
 
     def _paint_scale(self, painter: QPainter) -> None:
         colors, line = theme.active(), QRectF(0, self.height() - FOOT + 6, self.width(), 18)
-        ramp = drawing.word_image(colormaps.opaque(self.session.state.colours)[None], blended=False)
+        ramp = drawing.create_word_image(colormaps.opaque(self.session.state.colours)[None], blended=False)
         painter.drawImage(QRectF(0, line.top() + 4, 160, 10), ramp)
         drawing.write(painter, line.adjusted(172, 0, 0, 0), self.describe_scale(), colors.secondary, 12)
 

@@ -9,7 +9,7 @@ from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QContextMenuEvent, QEnterEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QMenu, QSizePolicy, QWidget
 
-from viewer.analysis.comparison import SIDE_FIELDS, caption_of_side, name_view
+from viewer.analysis.comparison import SIDE_FIELDS, create_side_caption, name_view
 from viewer.errors import READ_ERRORS
 from viewer.model.plain_text import plain_tooltip
 from viewer.model.view_state import MAX_NAME, Pin
@@ -156,7 +156,7 @@ class PinStrip(Panel):
     def _explain(self, chip: PinChip, pin: Pin) -> None:
         results = self.session.results
         try:
-            text = str(caption_of_side(results, pin.view)) if results is not None else ""
+            text = str(create_side_caption(results, pin.view)) if results is not None else ""
         except READ_ERRORS:
             text = "This view cannot be read"
         chip.setAccessibleDescription(text)

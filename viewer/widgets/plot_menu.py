@@ -9,7 +9,7 @@ from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QImage, QPainter, QRegion
 from PySide6.QtWidgets import QMenu, QWidget
 
-from viewer.model.plain_text import csv_cell
+from viewer.model.plain_text import format_csv_cell
 from viewer.rendering import drawing, theme
 from viewer.widgets.panels.panel import Panel
 
@@ -101,7 +101,7 @@ class PlotPanel(Panel):
         """Copy what is plotted to the clipboard as CSV."""
         table = self.data_table()
         if table is not None:
-            text = csv_text(*table)
+            text = format_csv_text(*table)
             QGuiApplication.clipboard().setText(text)
             rows = text.count("\n") - 1
             self.session.noticed.emit(f"{self.accessibleName()}: {rows} rows copied, as comma-separated values.")
@@ -110,14 +110,14 @@ class PlotPanel(Panel):
         self.session.command_requested.emit("export")
 
 
-def csv_text(names: Sequence[str], rows: Rows) -> str:
+def format_csv_text(names: Sequence[str], rows: Rows) -> str:
     """Return a table as comma-separated values with a line of column names; floats as short as they are exact."""
     import csv  # not before the first picture
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(csv_cell, names))
-    writer.writerows([csv_cell(cell) for cell in row] for row in rows)
+    writer.writerow(map(format_csv_cell, names))
+    writer.writerows([format_csv_cell(cell) for cell in row] for row in rows)
     return text.getvalue()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from remote_servers import RangeServer, Relay, SSHDaemon, closing
 
-from viewer.child_process import python_environment
+from viewer.child_process import create_python_environment
 
 READ = """
 import sys
@@ -36,7 +36,7 @@ def run_reader(address: str, **environment: object) -> str:
     """Return what a process prints that reads the first five bytes of an address; nothing else may be printed."""
     out = subprocess.run(
         [sys.executable, "-c", READ, address], capture_output=True, text=True, timeout=60, input="", check=True,
-        env={**python_environment(), **{name: str(value) for name, value in environment.items()}},
+        env={**create_python_environment(), **{name: str(value) for name, value in environment.items()}},
     )  # fmt: skip
     assert out.stderr == ""
     return out.stdout.strip()
@@ -107,7 +107,7 @@ def test_lost_ssh_connection_prints_nothing(sshd: SSHDaemon, tmp_path: Path) -> 
         reader = subprocess.Popen(
             [sys.executable, "-c", READ, sshd.address(tmp_path / "a.h5", relay.port)], text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={**python_environment(), "HOME": str(sshd.home), "PI0_REMOTE_CACHE": os.environ["PI0_REMOTE_CACHE"]},
+            env={**create_python_environment(), "HOME": str(sshd.home), "PI0_REMOTE_CACHE": os.environ["PI0_REMOTE_CACHE"]},
         )  # fmt: skip
         assert reader.stdout is not None
         assert reader.stdout.readline() == "bytes\n"

@@ -60,7 +60,7 @@ def test_measures_are_not_put_on_one_range(results: Results) -> None:
 
 
 def test_sentence_of_a_side_names_every_difference_from_the_other(results: Results) -> None:
-    sentence = str(comparison.caption_of_side(results, replace(SHOWN, frame=2, heads=(1,))))
+    sentence = str(comparison.create_side_caption(results, replace(SHOWN, frame=2, heads=(1,))))
     for part in ("action 1", "step 2", "layer 3", "head 1", "raw weights", "frame 2", results.path.name, "“put the"):
         assert part in sentence
     assert "scale" not in sentence

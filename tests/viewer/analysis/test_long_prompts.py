@@ -33,7 +33,7 @@ def test_figure_and_both_sides_of_a_comparison_shorten_a_long_prompt(app: QAppli
     recipe = make_results.Recipe(frames=1, tasks=(LONG[:400],))
     path = make_results.write(tmp_path / "long.h5", recipe)
     results = Results(path)
-    side = str(comparison.caption_of_side(results, ViewState()))
+    side = str(comparison.create_side_caption(results, ViewState()))
     assert side.endswith("…”")
     assert len(side) < 60 + 160
     results.close()

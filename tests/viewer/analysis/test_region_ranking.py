@@ -35,7 +35,7 @@ def test_ranking_by_region_starts_with_the_heaviest_head(tmp_path: Path) -> None
     assert (first.query, first.layer, first.step, first.head) == (Query("action", (3,)), 2, 1, 0)
     assert second.query.kind == "text"
     assert (second.layer, second.head) == (1, 2)
-    assert 5 in scene.tokens_of(results, 0, second.query)
+    assert 5 in scene.find_query_tokens(results, 0, second.query)
     assert [head.mass for head in found] == sorted((head.mass for head in found), reverse=True)
     assert rank_by_region(results, state, lambda: True) is None
     results.close()

@@ -76,7 +76,7 @@ def test_registered_score_is_in_the_windows_menu_and_help(largest: np.ndarray, w
     spin()
     assert "largest weight" in [action.text() for action in window.panels.atlas.score.menu().actions()]
     assert window.panels.atlas.explain(2, 1).startswith(f"Layer 2, head 1: largest weight {100 * largest[2, 1]:.1f} %")
-    assert "Largest weight of one patch." in help_sheet.scores_html()
+    assert "Largest weight of one patch." in help_sheet.create_scores_html()
 
 
 def test_unknown_score_is_one_sentence(results: Results) -> None:

@@ -20,7 +20,7 @@ from resources.demo.build.things import NAMES
 from viewer.analysis import scores
 from viewer.analysis.atlas import rank_heads, score_heads
 from viewer.analysis.regions.picture_patches import ComparedPatches, PicturePatches, take_places
-from viewer.io.demo_files import demo_path
+from viewer.io.demo_files import find_demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
 from viewer.widgets.main_window import MainWindow
@@ -214,10 +214,10 @@ def test_trained_head_of_the_demo_has_the_greatest_lift() -> None:
 
     Not the greatest mass: it shares its weight among the cameras, and another head has all of it in this one.
     """
-    mask = np.asarray(Image.open(demo_path().parent / "episodes" / "duck" / "exterior_00_mask.png"))
+    mask = np.asarray(Image.open(find_demo_path().parent / "episodes" / "duck" / "exterior_00_mask.png"))
     patches = np.argwhere(coverage(mask, NAMES.index("duck")).reshape(16, 16) > 0)
     region = tuple((0, int(row), int(col)) for row, col in patches)
-    results = Results(demo_path())
+    results = Results(find_demo_path())
     try:
         word = next(index for index, chip in enumerate(results.chips(0)) if chip.label == "duck")
         taught = (1, 0)

@@ -53,7 +53,9 @@ def test_process_that_ignores_the_stop_is_killed(app: QApplication) -> None:
 
 
 def test_process_that_cannot_start_has_ended(app: QApplication, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(python_process.child_process, "python_command", lambda *words: ["/no/such/python", *words])
+    monkeypatch.setattr(
+        python_process.child_process, "create_python_command", lambda *words: ["/no/such/python", *words]
+    )
     command = ChildCommand()
     _, codes = start(command, "pass")
     until(lambda: bool(codes), 10)

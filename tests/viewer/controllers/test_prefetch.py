@@ -45,7 +45,7 @@ def test_neighbouring_tokens_are_prefetched_after_a_selection(window: MainWindow
 
 
 def test_several_selected_tokens_have_no_neighbours(results: Results) -> None:
-    assert prefetch.next_tokens(results, ViewState(query=Query("action", (0, 1)))) == []
+    assert prefetch.find_next_tokens(results, ViewState(query=Query("action", (0, 1)))) == []
 
 
 def test_frames_on_both_sides_are_prefetched_after_a_selection(window: MainWindow) -> None:

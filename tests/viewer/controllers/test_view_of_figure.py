@@ -70,7 +70,7 @@ def export_difference(folder: Path) -> tuple[Path, Path, Path]:
 def test_difference_figure_opens_both_files(app: QApplication, tmp_path: Path) -> None:
     first, second, figure = export_difference(tmp_path)
     text = program._view_text(str(figure))
-    assert metadata.second_file_of(text) == "../b/two.h5"
+    assert metadata.read_second_file(text) == "../b/two.h5"
     arguments = program.create_parser().parse_args([str(first), "--view", str(figure)])
     program._add_second(arguments, text)
     assert [path.resolve() for path in arguments.file] == [first, second]

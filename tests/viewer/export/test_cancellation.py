@@ -51,5 +51,5 @@ def test_command_that_ends_ignores_signals() -> None:
         "with c.handle_signals(lambda: None, restore=False): pass\n"
         "assert all(signal.getsignal(one) == signal.SIG_IGN for one in c.SIGNALS)"
     )
-    environment = child_process.python_environment()
+    environment = child_process.create_python_environment()
     subprocess.run([sys.executable, "-P", "-c", code], env=environment, check=True)

@@ -22,7 +22,7 @@ def list_names(folder: Path) -> list[str]:
 
 def test_file_appears_only_when_complete(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.png"
-    with atomic_write.atomic_path(path, overwrite=False) as unfinished:
+    with atomic_write.open_atomic_path(path, overwrite=False) as unfinished:
         unfinished.write_bytes(b"half")
         assert not path.exists()
         unfinished.write_bytes(b"whole")
@@ -34,7 +34,7 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_temporary(tmp_path: Path)
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
     for kind in (KeyboardInterrupt, ValueError, MemoryError):
-        with pytest.raises(kind), atomic_write.atomic_path(path, overwrite=True) as unfinished:
+        with pytest.raises(kind), atomic_write.open_atomic_path(path, overwrite=True) as unfinished:
             unfinished.write_bytes(b"half")
             raise kind
         assert path.read_bytes() == b"old"
@@ -45,7 +45,7 @@ def test_file_that_appears_during_the_write_is_not_replaced(tmp_path: Path, monk
     path = tmp_path / "a.png"
     with (
         pytest.raises(UserError, match="exists; add --overwrite"),
-        atomic_write.atomic_path(path, overwrite=False) as unfinished,
+        atomic_write.open_atomic_path(path, overwrite=False) as unfinished,
     ):
         unfinished.write_bytes(b"mine")
         path.write_bytes(b"theirs")

@@ -123,7 +123,7 @@ def test_find_boxes_merges_a_rectangle(results: Results) -> None:
 
 @given(st.text(min_size=1, max_size=80))
 def test_file_slug_has_no_special_characters(name: str) -> None:
-    slug = selection.file_slug(name)
+    slug = selection.create_slug(name)
     assert slug
     assert not set(slug) & set('/\\:*?"<>| \0\n')
     assert not slug.startswith(".")

@@ -24,11 +24,11 @@ from viewer.analysis import scores
 from viewer.export import cli, metadata
 from viewer.export.encoding import pixels
 from viewer.export.request import FORMATS, KINDS
-from viewer.io.demo_files import demo_path
+from viewer.io.demo_files import find_demo_path
 from viewer.model.view_state import Query, from_json
 from viewer.rendering import theme
 from viewer.widgets.controls.drop_down import DropDown
-from viewer.widgets.overlays.export_sheet import ExportSheet, default_folder
+from viewer.widgets.overlays.export_sheet import ExportSheet, find_default_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -325,15 +325,15 @@ def test_preview_shows_a_placeholder_before_the_first_picture(app: QApplication,
 def test_default_folder_is_beside_the_file_but_not_in_the_package(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert default_folder(small) == small.parent / "results"
-    demo = demo_path()
+    assert find_default_folder(small) == small.parent / "results"
+    demo = find_demo_path()
     assert demo is not None
-    folder = default_folder(demo)
+    folder = find_default_folder(demo)
     assert not folder.is_relative_to(demo.parents[2])
     assert folder.name == "pi0-export"
     monkeypatch.setattr("viewer.widgets.overlays.export_sheet.os.access", lambda path, mode: False)
-    assert default_folder(small) == folder
-    assert default_folder(None) == folder
+    assert find_default_folder(small) == folder
+    assert find_default_folder(None) == folder
 
 
 def test_sheet_exports_the_wall_as_the_window_shows_it(app: QApplication, small: Path, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_atlas_and_table_equal_scores_computed_by_definition(varied: Results, tm
             region |= {(camera, row, col) for row in range(top, top + 4) for col in range(left, left + 3)}
         items = tuple(sorted({int(item) for item in draw.integers(1, varied.horizon, 3)}))
         query = Query(kind, items)
-        tokens = scene.tokens_of(varied, frame, query)
+        tokens = scene.find_query_tokens(varied, frame, query)
         with h5py.File(varied.path, locking=False) as file:
             rows = [file[f"{kind}/to_image"][frame, :, token].astype("f4") for token in tokens]
         maps = np.mean(rows if kind == "text" else [row[:, step] for row in rows], axis=0, dtype=np.float32)

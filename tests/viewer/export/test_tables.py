@@ -267,7 +267,9 @@ def test_csv_lines_are_those_that_the_csv_module_writes() -> None:
         "outcome": np.broadcast_to(np.array("", dtype=object), 5),
     }
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(zip(*map(csv_lines.csv_values, columns.values()), strict=True))
+    csv.writer(stream, lineterminator="\n").writerows(
+        zip(*map(csv_lines.format_csv_values, columns.values()), strict=True)
+    )
     assert b"".join(csv_lines.format_csv_lines(list(columns.values()))).decode() == stream.getvalue()
 
 

@@ -10,7 +10,7 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter
 
 from viewer.export.figures import text_layout
-from viewer.export.figures.text_layout import TextRun, text_width, wrap_runs
+from viewer.export.figures.text_layout import TextRun, measure_text_width, wrap_runs
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
@@ -27,7 +27,7 @@ def test_wrap_runs_keeps_every_word_and_the_width(app: QApplication, words: list
     assert written.split() == [word for words_of_run in words for word in words_of_run]
     for line in paragraph.lines:
         x, last = line[-1]
-        end = x + text_width(last.text, last.pixels, bold=last.bold)
+        end = x + measure_text_width(last.text, last.pixels, bold=last.bold)
         assert end <= width + 0.5 or len(line) == 1, "only a single long word may pass the edge"
 
 

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication
 from window_driver import close, show
 
 from viewer.export.figures.figure import describe_origin
-from viewer.io.demo_files import demo_path
+from viewer.io.demo_files import find_demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import ViewState
 from viewer.widgets.view_picture import footnote
@@ -21,7 +21,7 @@ from viewer.widgets.view_picture import footnote
 @pytest.fixture
 def demo_named(tmp_path: Path) -> Path:
     """Return a copy of the bundled file that names another checkpoint."""
-    path = Path(shutil.copy(demo_path(), tmp_path / "named.h5"))
+    path = Path(shutil.copy(find_demo_path(), tmp_path / "named.h5"))
     with h5py.File(path, "r+") as file:
         file.attrs["model"] = json.dumps({**json.loads(file.attrs["model"]), "name": "pi05_libero"})
     return path

@@ -268,12 +268,12 @@ def test_run_over_ssh_is_listed_and_its_links_do_not_lead_out(small: Path, sshd:
     run = run_index.read_run(remote_address(sshd.address(folder)))
     states = [status.state for status in run_index.statuses(run)]
     assert states == ["done", "done", "writing", "to come", "failed", "done"]
-    inner = run_index.path_of(run, run.episodes[1])
+    inner = run_index.find_episode_path(run, run.episodes[1])
     assert str(inner).endswith("/runs/inner/b.h5")
     assert run.place_of(inner) == "inner/b.h5"
     assert run.place_of(remote_address(sshd.address(small))) is None
     with pytest.raises(UserError, match="leads out of the folder"):
-        run_index.path_of(run, run.episodes[4])
+        run_index.find_episode_path(run, run.episodes[4])
     stamp = run_index.changes(run)
     (folder / "later.h5").symlink_to("a.h5")
     (folder / schema.INDEX_NAME).write_text(index_text("a.h5"))
@@ -292,7 +292,7 @@ def test_folder_without_an_index_is_a_run_over_ssh_but_not_over_https(
         (tmp_path / "runs" / schema.INDEX_NAME).write_text(index_text("a.h5", "inner/b.h5"))
         run = run_index.read_run(remote_address(f"{server.url}/runs"))
         assert [status.state for status in run_index.statuses(run)] == ["done", "done"]
-        results = Results(run_index.path_of(run, run.episodes[1]))
+        results = Results(run_index.find_episode_path(run, run.episodes[1]))
         assert results.done
         results.close()
 
@@ -306,7 +306,7 @@ def test_index_that_names_an_address_is_refused(tmp_path: Path) -> None:
                 run = run_index.read_run(remote_address(server.url))
             except UserError:
                 continue
-            assert str(run_index.path_of(run, run.episodes[0])).startswith(f"{server.url}/")
+            assert str(run_index.find_episode_path(run, run.episodes[0])).startswith(f"{server.url}/")
         assert all(path == f"/{schema.INDEX_NAME}" for path, _ in server.requests)
 
 

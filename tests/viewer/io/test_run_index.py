@@ -67,12 +67,12 @@ def test_states_of_episodes_follow_from_their_files(tmp_path: Path) -> None:
     states = run_index.statuses(run)
     assert [state.state for state in states] == ["done", "writing", "to come", "to come", "failed", "done"]
     assert states[4].sentence == "a video is missing"
-    assert run_index.path_of(run, run.episodes[1]) == tmp_path / "e1.h5.partial"
-    assert run_index.path_of(run, run.episodes[5]) == tmp_path / "in" / "e5.h5"
+    assert run_index.find_episode_path(run, run.episodes[1]) == tmp_path / "e1.h5.partial"
+    assert run_index.find_episode_path(run, run.episodes[5]) == tmp_path / "in" / "e5.h5"
     with pytest.raises(UserError, match="e2 is not there yet; it opens as soon as pi0-capture wrote it."):
-        run_index.path_of(run, run.episodes[2])
+        run_index.find_episode_path(run, run.episodes[2])
     with pytest.raises(UserError, match="gave it up: a video is missing."):
-        run_index.path_of(run, run.episodes[4])
+        run_index.find_episode_path(run, run.episodes[4])
     before = run_index.changes(run)
     os.utime(tmp_path, ns=(1, 1))
     assert run_index.changes(run) != before
@@ -167,10 +167,10 @@ def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
     found = run_index.statuses(run)
     assert [status.state for status in found] == ["failed", "done", "to come", "failed"]
     assert "leads out of the folder" in found[0].sentence
-    assert run_index.path_of(run, run.episodes[1]) == folder / "e1.h5"
+    assert run_index.find_episode_path(run, run.episodes[1]) == folder / "e1.h5"
     for number in (0, 2, 3):
         with pytest.raises(UserError, match="leads out of the folder"):
-            run_index.path_of(run, run.episodes[number])
+            run_index.find_episode_path(run, run.episodes[number])
     (tmp_path / "again").symlink_to(folder)  # the folder itself may be a link: it is what the user named
     assert run_index.statuses(run_index.read_run(tmp_path / "again"))[1] == Status("done")
 
@@ -231,7 +231,7 @@ def test_any_json_is_a_run_or_one_sentence(tmp_path: Path, episodes: list[object
         assert Path(os.path.realpath(tmp_path / episode.file)).is_relative_to(root)
         (episode.name + "".join(episode.prompts) + episode.failed).encode()
         with pytest.raises(UserError):
-            run_index.path_of(run, episode)
+            run_index.find_episode_path(run, episode)
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])

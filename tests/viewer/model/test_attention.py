@@ -29,7 +29,7 @@ def test_masses_equal_the_stored_ones(results: Results) -> None:
         stored = results.mass(0, kind)
         assert stored is not None
         mass = scene.masses(results, 0, Query(kind, (2,)))
-        token = scene.tokens_of(results, 0, Query(kind, (2,)))[0]
+        token = scene.find_query_tokens(results, 0, Query(kind, (2,)))[0]
         expected = stored[:, token] if kind == "action" else stored[:, token][:, None]
         assert mass == pytest.approx(expected, abs=4e-3)
         assert mass.sum(-1) == pytest.approx(1, abs=4e-3)
@@ -143,7 +143,7 @@ def test_batched_color_positions_equal_those_of_each_map(scale: str) -> None:
     lows = rng.choice([0.0, 1e-3], 40).astype(np.float32)
     highs = (lows + rng.random(40).astype(np.float32) * np.float32(0.02)).astype(np.float32)
     highs[2] = lows[2]
-    found = attention.places_between(values, lows, highs, scale)
+    found = attention.place_between(values, lows, highs, scale)
     for value, low, high, places in zip(values, lows, highs, found, strict=True):
         np.testing.assert_array_equal(places, attention.places(value, float(low), float(high), scale))
 
@@ -155,8 +155,8 @@ def test_batched_upper_ends_equal_the_range_of_each_map(count: int) -> None:
     values[0] = 0
     values[1] = 0
     values[1, 0] = 3
-    ends = attention.upper_ends(values)
+    ends = attention.find_upper_ends(values)
     expected = [attention.color_range(value[None], "shared", 0, 0)[0][1] for value in values]
     np.testing.assert_array_equal(ends, np.array(expected, np.float32))
     values[2, 0] = np.nan
-    assert np.isfinite(attention.upper_ends(values)).all()
+    assert np.isfinite(attention.find_upper_ends(values)).all()

@@ -54,7 +54,7 @@ def test_pixels_of_a_turned_camera_show_patches_upright() -> None:
 
 
 def test_bilinear_weights_keep_constants_and_centres() -> None:
-    weights = geometry.bilinear_weights(240, 16)
+    weights = geometry.compute_bilinear_weights(240, 16)
     assert weights.sum(1) == pytest.approx(1)
     ramp = weights @ np.arange(16, dtype=np.float32)
     assert ramp[7::15] == pytest.approx(np.arange(16), abs=0.04)

@@ -8,7 +8,7 @@ import io
 import pytest
 from PySide6.QtGui import Qt, QTextDocument
 
-from viewer.model.plain_text import MAX_TOOLTIP_CHARACTERS, TOOLTIP_COLUMNS, clean_text, csv_cell, plain_tooltip
+from viewer.model.plain_text import MAX_TOOLTIP_CHARACTERS, TOOLTIP_COLUMNS, clean_text, format_csv_cell, plain_tooltip
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_tooltip_breaks_long_lines_between_words() -> None:
 @pytest.mark.parametrize("text", ["=cmd()", "+1+1", "-2", "@SUM(A1)", "\t=1"])
 def test_csv_cell_is_no_formula(text: str) -> None:
     stream = io.StringIO()
-    csv.writer(stream).writerow([csv_cell(text)])
+    csv.writer(stream).writerow([format_csv_cell(text)])
     assert next(csv.reader(io.StringIO(stream.getvalue()))) == [f"'{text}"]
 
 
 def test_csv_cell_keeps_numbers_and_other_texts() -> None:
-    assert [csv_cell(value) for value in (-1.5, 3, "a=b", "", None, True)] == [-1.5, 3, "a=b", "", None, True]
+    assert [format_csv_cell(value) for value in (-1.5, 3, "a=b", "", None, True)] == [-1.5, 3, "a=b", "", None, True]

@@ -66,7 +66,7 @@ def test_layer_is_repainted_only_for_new_key_size_or_pixel_ratio(app: QApplicati
 
     def draw(image: QImage, key: tuple[object, ...]) -> None:
         with QPainter(image) as painter:
-            layer.draw(painter, widget, key, lambda inner: painted.append(drawing.ratio_of(inner)))
+            layer.draw(painter, widget, key, lambda inner: painted.append(drawing.find_pixel_ratio(inner)))
 
     for image, key, count in (
         (make_canvas(), (1,), 1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PySide6.QtCore import QPointF, QRectF, Qt
 
-from viewer.rendering.region_handles import LEAST, ROOM, cursor_of, find_box, find_handle, handles, resized
+from viewer.rendering.region_handles import LEAST, ROOM, choose_cursor, find_box, find_handle, handles, resized
 
 
 def test_full_box_of_one_camera_is_found() -> None:
@@ -50,7 +50,7 @@ def test_handle_is_found_near_its_middle() -> None:
 
 
 def test_cursor_shows_the_direction() -> None:
-    assert cursor_of((0, 1)) == Qt.CursorShape.SizeVerCursor
-    assert cursor_of((-1, 0)) == Qt.CursorShape.SizeHorCursor
-    assert cursor_of((1, 1)) == cursor_of((-1, -1)) == Qt.CursorShape.SizeFDiagCursor
-    assert cursor_of((1, -1)) == Qt.CursorShape.SizeBDiagCursor
+    assert choose_cursor((0, 1)) == Qt.CursorShape.SizeVerCursor
+    assert choose_cursor((-1, 0)) == Qt.CursorShape.SizeHorCursor
+    assert choose_cursor((1, 1)) == choose_cursor((-1, -1)) == Qt.CursorShape.SizeFDiagCursor
+    assert choose_cursor((1, -1)) == Qt.CursorShape.SizeBDiagCursor

@@ -11,14 +11,14 @@ from PySide6.QtGui import QImage, QPainter
 
 from viewer.rendering.axes import Axis
 from viewer.rendering.runs.cell_table import SCALE_HEIGHT, draw_scale, lay_out_cells, measure_scale
-from viewer.rendering.runs.group_colors import color_words, difference_table, find_range, heat_table
+from viewer.rendering.runs.group_colors import color_words, create_difference_table, create_heat_table, find_range
 from viewer.rendering.runs.strip_plot import stack_dots
 from viewer.rendering.score_table import GAP
 
 
 @pytest.mark.parametrize("ground", [0x15171C, 0xF7F8FA])
 def test_difference_is_the_ground_at_zero_red_for_failure_and_blue_for_success(ground: int) -> None:
-    words = color_words(np.array([[-2.0, 0.0, 2.0, np.nan]]), (-2.0, 2.0), difference_table(ground), ground)
+    words = color_words(np.array([[-2.0, 0.0, 2.0, np.nan]]), (-2.0, 2.0), create_difference_table(ground), ground)
     failure, nothing, success, missing = (int(word) & 0xFFFFFF for word in words[0])
     assert failure >> 16 > failure & 255
     assert success & 255 > success >> 16
@@ -38,7 +38,7 @@ def test_range_of_a_difference_lies_on_both_sides_of_zero() -> None:
 
 
 def test_values_without_a_spread_have_a_color_of_the_table() -> None:
-    table = heat_table("inferno", 0)
+    table = create_heat_table("inferno", 0)
     words = color_words(np.array([[0.0, 1.0]]), (0.0, 1.0), table, 0)
     assert words.tolist() == [[int(table[0]), int(table[255])]]
 
@@ -82,7 +82,7 @@ def test_words_above_a_color_bar_of_the_least_width_stand_apart(label: str, ends
     image = QImage(800, 60, QImage.Format.Format_RGB32)
     painter = QPainter(image)
     box = QRectF(0, 0, measure_scale(label, ends, width_of), SCALE_HEIGHT)
-    draw_scale(painter, box, heat_table("inferno", 0), Axis(0, 1), label, ends, write=write, width_of=width_of)
+    draw_scale(painter, box, create_heat_table("inferno", 0), Axis(0, 1), label, ends, write=write, width_of=width_of)
     painter.end()
     written.sort()
     assert len(written) == (3 if any(ends) else 1)

@@ -13,7 +13,7 @@ from viewer.analysis.film import read_film, read_film_over_frames, read_head_map
 from viewer.model import attention
 from viewer.model.view_state import Query, ViewState
 from viewer.rendering.heatmap import HeatMap
-from viewer.rendering.thumbnail_colors import describe_thumbnail_scale, thumbnail_levels
+from viewer.rendering.thumbnail_colors import describe_thumbnail_scale, find_thumbnail_levels
 
 if TYPE_CHECKING:
     from viewer.io.results import Results
@@ -47,7 +47,7 @@ def assert_alike(levels: np.ndarray, expected: np.ndarray) -> None:
 def test_thumbnail_of_a_layer_has_the_levels_of_its_picture(results: Results, name: str) -> None:
     view = replace(ACTION, heads=(0, 2), **SETTINGS[name])  # type: ignore[arg-type]
     film = read_film(results, view)
-    levels = thumbnail_levels(film.maps, view, film.uniform, film.keys)
+    levels = find_thumbnail_levels(film.maps, view, film.uniform, film.keys)
     for layer in range(len(results.layers)):
         assert_alike(levels[0, layer], levels_of_picture(results, replace(view, layer=layer)))
 
@@ -57,7 +57,7 @@ def test_thumbnail_of_a_frame_has_the_levels_of_its_picture(results: Results, na
     view = replace(ACTION, **SETTINGS[name])  # type: ignore[arg-type]
     film = read_film_over_frames(results, replace(view, film="frames"), (0, 2), lambda: False)
     assert film is not None
-    levels = thumbnail_levels(film.maps, view, film.uniform, film.keys)
+    levels = find_thumbnail_levels(film.maps, view, film.uniform, film.keys)
     for column, frame in enumerate((0, 2)):
         assert_alike(levels[0, column], levels_of_picture(results, replace(view, frame=frame)))
 
@@ -66,7 +66,7 @@ def test_thumbnail_of_a_frame_has_the_levels_of_its_picture(results: Results, na
 def test_thumbnail_of_a_head_has_the_levels_of_its_picture(results: Results, name: str) -> None:
     view = replace(ACTION, **SETTINGS[name])  # type: ignore[arg-type]
     maps, uniform, keys = read_head_maps(results, view)
-    levels = thumbnail_levels(maps, view, uniform, keys)
+    levels = find_thumbnail_levels(maps, view, uniform, keys)
     for head in range(results.heads):
         assert_alike(levels[1, head], levels_of_picture(results, replace(view, heads=(head,))))
     assert_alike(levels[1, results.heads], levels_of_picture(results, view))

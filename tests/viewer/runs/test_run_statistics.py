@@ -33,10 +33,10 @@ def test_student_p_of_infinite_and_missing_t():
 
 def test_hedges_g_by_hand():
     # Means 2 and 4, variances 1 and 4, pooled √2.5; J = 1 - 3 / (4·4 - 1) = 0.8.
-    g = statistics.hedges_g(make_column(1, 2, 3), make_column(2, 4, 6))
+    g = statistics.compute_hedges_g(make_column(1, 2, 3), make_column(2, 4, 6))
     assert g[0] == pytest.approx(0.8 * -2 / math.sqrt(2.5))
-    assert np.isnan(statistics.hedges_g(make_column(1, 1), make_column(1, 1))).all()
-    assert np.isnan(statistics.hedges_g(make_column(1), make_column(1, 2))).all()
+    assert np.isnan(statistics.compute_hedges_g(make_column(1, 1), make_column(1, 1))).all()
+    assert np.isnan(statistics.compute_hedges_g(make_column(1), make_column(1, 2))).all()
 
 
 def test_adjusted_p_values_by_hand():
@@ -50,7 +50,7 @@ def test_adjusted_p_values_by_hand():
 def test_bootstrap_interval_by_hand():
     # Means of three draws from 0, 0, 3 are 0, 1, 2, 3 with probabilities 8, 12, 6 and 1 of 27. At a confidence of 50 %
     # t is 0.8165 and the tail Φ(-√1.5 · 0.8165) = Φ(-1) = 0.159: the quantiles there are 0 and 2.
-    assert statistics.expanded_tail(3, 0.5) == pytest.approx(0.158655, abs=1e-5)
+    assert statistics.compute_expanded_tail(3, 0.5) == pytest.approx(0.158655, abs=1e-5)
     low, high = statistics.bootstrap_interval(make_column(0, 0, 3), 0.5)
     assert (low[0], high[0]) == pytest.approx((0, 2), abs=1e-6)
 

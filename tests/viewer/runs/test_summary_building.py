@@ -76,7 +76,7 @@ def test_progress_counts_episodes_and_says_what_is_written(folder):
 
 def test_process_is_started_by_its_command_and_its_lines_are_read(folder):
     command = summary_process.command(folder, [SUBJECT])
-    environment = child_process.python_environment()
+    environment = child_process.create_python_environment()
     out = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     lines = [summary_process.parse_progress(line) for line in out.splitlines()]
     assert lines[-1].is_finished
@@ -105,7 +105,7 @@ def test_terminated_process_leaves_a_summary_that_can_be_read(folder):
         shutil.copy(folder / "episode_000000.h5", folder / f"episode_{number:06d}.h5")
     make_run.write_index(folder, [make_run.make_entry(number) for number in range(6)])
     command = summary_process.command(folder, [SUBJECT])
-    environment = child_process.python_environment()
+    environment = child_process.create_python_environment()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         process.stdout.readline()  # the first episode

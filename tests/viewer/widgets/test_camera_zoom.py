@@ -179,7 +179,7 @@ def test_pointer_over_a_handle_shows_where_it_goes(window: MainWindow) -> None:
     assert box is not None
     for handle, position in region_handles.handles(box).items():
         QTest.mouseMove(pane, position.toPoint())
-        assert pane.cursor().shape() == region_handles.cursor_of(handle)
+        assert pane.cursor().shape() == region_handles.choose_cursor(handle)
     QTest.mouseMove(pane, box.center().toPoint())
     assert pane.cursor().shape() == Qt.CursorShape.ArrowCursor
 

@@ -10,7 +10,7 @@ from PySide6.QtTest import QTest
 from window_driver import close, press, show, spin, until
 
 from viewer.controllers.settings import Settings
-from viewer.export.metadata import find_second_file, read_view, second_file_of
+from viewer.export.metadata import find_second_file, read_second_file, read_view
 from viewer.io.results import Results
 from viewer.model.view_state import Query, from_json
 from viewer.rendering import ticks
@@ -129,7 +129,7 @@ def test_command_and_saved_picture_name_both_files_of_a_comparison(window: MainW
     assert from_json(words[4]).compare == "side"
     window.acts.write_picture(tmp_path / "both.png")
     until(lambda: not window.acts.is_saving)
-    way = second_file_of(read_view(str(tmp_path / "both.png")))
+    way = read_second_file(read_view(str(tmp_path / "both.png")))
     assert find_second_file(window.session.path, way, "").samefile(second_file)  # type: ignore[union-attr,arg-type]
 
 

@@ -15,7 +15,7 @@ from PySide6.QtTest import QTest
 from window_driver import close, press, show, spin, until, wait_until_idle
 
 from viewer.controllers.effects.region_run import RegionRequest, write_command
-from viewer.io.demo_files import demo_path
+from viewer.io.demo_files import find_demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import Query
 
@@ -108,7 +108,7 @@ def test_e_blinks_between_attention_and_effect(measured: MainWindow) -> None:
     assert scene is not None
     assert scene.effect is not None
     assert [(label, is_seen) for label, _, is_seen in sentence.lines()] == [("Attention", False), ("Effect", True)]
-    assert session.name_of_pin == "Effect"
+    assert session.pin_name == "Effect"
     assert weights is not None
     assert scene.ranges != weights.ranges, "each side has its own scale"
     QTest.keyRelease(measured, Qt.Key.Key_E)
@@ -119,7 +119,7 @@ def test_e_blinks_between_attention_and_effect(measured: MainWindow) -> None:
     spin()
     QTest.keyPress(measured, Qt.Key.Key_E)
     spin()
-    assert session.name_of_pin == "Attention"
+    assert session.pin_name == "Attention"
     QTest.keyRelease(measured, Qt.Key.Key_E)
 
 
@@ -307,7 +307,7 @@ def test_file_without_its_checkpoint_offers_the_command(measured: MainWindow) ->
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
 def test_effect_of_a_region_is_measured_now(tmp_path: Path) -> None:
-    demo = demo_path()
+    demo = find_demo_path()
     assert demo is not None
     path = tmp_path / "demo.h5"
     shutil.copy(demo, path)

@@ -17,7 +17,7 @@ from viewer.analysis import scene
 from viewer.analysis.film import tile_thumbnails
 from viewer.model import geometry
 from viewer.model.view_state import Query
-from viewer.rendering.thumbnail_colors import thumbnail_words
+from viewer.rendering.thumbnail_colors import color_thumbnails
 from viewer.rendering.ticks import format_share
 from viewer.widgets.film_labels import GAP
 
@@ -78,7 +78,7 @@ def test_zoomed_film_paints_the_colors_of_its_maps(window: MainWindow) -> None:
     index = geometry.map_pixels_to_patches(
         results.to_model(0, 0), *results.picture_size(0), height, width, content.grid
     )
-    words = thumbnail_words(content.maps, window.session.shown, content.uniform, content.keys)
+    words = color_thumbnails(content.maps, window.session.shown, content.uniform, content.keys)
     expected = tile_thumbnails(words[1:2, 2:3, 0], index, 0, 0)
     image = film.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
     shown = np.frombuffer(image.constBits(), np.uint32).reshape(image.height(), image.width())

@@ -19,7 +19,7 @@ from window_driver import close, show, spin
 from capture.results import schema
 from viewer.io.results import Results
 from viewer.widgets.main_window import MainWindow
-from viewer.widgets.overlays.info_sheet import NOT_STORED, InfoSheet, file_facts
+from viewer.widgets.overlays.info_sheet import NOT_STORED, InfoSheet, list_file_facts
 
 HOSTILE = "<img src='x'>\n<b>left</b>"
 CERTAIN = {"subject": "clock", "choice": "control", "reason": "the only one", "certain": True}
@@ -125,7 +125,7 @@ def test_oversized_decisions_do_not_keep_a_file_closed(tiny: Path, tmp_path: Pat
 def test_place_and_time_are_written_out(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(small.parent)
     with contextlib.closing(Results(Path(small.name))) as results:
-        facts = dict(file_facts(results))
+        facts = dict(list_file_facts(results))
     assert facts["Folder"] == str(small.parent.absolute())
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC by pi0-capture", facts["Written"]), (
         "as pi0-capture info has it"

@@ -30,7 +30,7 @@ def test_legend_fills_its_panel_and_leaves_no_empty_line(app: QApplication, tmp_
     path = make_results.write(tmp_path / "two.h5", make_results.Recipe(layers=18, frames=1))
     window = show(path, tmp_path, (1280, 800), query=Query(kind, (0,)))
     bar = window.panels.mass
-    summary = bar.summary_box()
+    summary = bar.find_summary_box()
     assert 0 <= bar.height() - summary.bottom() <= 2
     cells = bar.boxes()
     assert not any(line.intersects(summary) for *_, line in cells)
@@ -52,9 +52,9 @@ def test_cells_of_18_layers_are_at_least_6_pixels_high_in_a_low_window(app: QApp
 def test_summary_explains_itself_and_tells_what_is_left_out(app: QApplication, tmp_path: Path, small: Path) -> None:
     window = show(small, tmp_path, (1280, 800))
     bar = window.panels.mass
-    assert tooltip_at(bar, bar.summary_box().center()).startswith("sinks: BOS, newline and letterbox bars")
+    assert tooltip_at(bar, bar.find_summary_box().center()).startswith("sinks: BOS, newline and letterbox bars")
     window.session.update(left_out=("bos",))
     until(lambda: window.session.shown.left_out == ("bos",))
-    assert tooltip_at(bar, bar.summary_box().center()).startswith("left out: the weight of the groups")
+    assert tooltip_at(bar, bar.find_summary_box().center()).startswith("left out: the weight of the groups")
     QToolTip.hideText()
     close(window)

@@ -82,7 +82,7 @@ def test_several_views_are_kept_named_and_compared_with(window: MainWindow) -> N
     spin(0.01)
     strip.chips[0].click()
     spin(0.01)
-    assert strip.chips[0].text() == session.name_of_pin == "early layer"
+    assert strip.chips[0].text() == session.pin_name == "early layer"
     assert session.state.pinned == session.state.pins[0].view
     assert "layer 1" in window.panels.sentence.accessibleDescription()
     strip.chips[0].click()

@@ -9,7 +9,7 @@ from PySide6.QtCore import QPoint, QRect
 from PySide6.QtGui import QColor, QContextMenuEvent, QGuiApplication, QPainter
 from window_driver import spin
 
-from viewer.widgets.plot_menu import PlotPanel, csv_text, render_part
+from viewer.widgets.plot_menu import PlotPanel, format_csv_text, render_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +119,7 @@ def test_context_menu_event_opens_the_menu(app: QApplication, session: Session) 
 
 
 def test_csv_quotes_commas_and_keeps_none_empty() -> None:
-    assert csv_text(("a", "b"), [("x, y", None), (2, float("nan"))]) == 'a,b\n"x, y",\n2,nan\n'
+    assert format_csv_text(("a", "b"), [("x, y", None), (2, float("nan"))]) == 'a,b\n"x, y",\n2,nan\n'
 
 
 def test_render_part_takes_only_the_part(session: Session) -> None:

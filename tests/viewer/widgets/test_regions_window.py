@@ -135,7 +135,7 @@ def test_lanes_show_where_each_region_is_known(window: MainWindow) -> None:
         ("wrist", (), (), ()),
     ]
     assert [camera.known for camera in cup.cameras] == [(), ((2, 2),)]
-    box = timeline.lanes_box()
+    box = timeline.find_lanes_box()
     image = timeline.grab().toImage()
 
     def color_at(frame: float, lane: int, camera: int) -> tuple[int, int, int]:
@@ -162,7 +162,7 @@ def test_strips_of_a_low_timeline_lie_above_its_chart(window: MainWindow) -> Non
 
 def test_click_on_a_lane_chooses_its_region_and_the_frame(window: MainWindow) -> None:
     timeline = window.panels.timeline
-    point = QPointF(timeline.x_of(3), timeline.lanes_box().top() + 6)
+    point = QPointF(timeline.x_of(3), timeline.find_lanes_box().top() + 6)
     QTest.mouseMove(timeline, point.toPoint())
     QTest.mouseClick(timeline, Qt.MouseButton.LeftButton, pos=point.toPoint())
     spin()

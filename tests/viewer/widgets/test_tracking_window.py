@@ -14,7 +14,7 @@ from PySide6.QtTest import QTest
 from window_driver import close, press, show, spin, until, wait_until_idle
 
 from viewer.analysis import scores
-from viewer.rendering.patches import patch_rect
+from viewer.rendering.patches import find_patch_box
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def drag(window: MainWindow, first: Cell, last: Cell) -> None:
     pane = window.panels.camera_grid.panes[first[0]]
     grid = window.session.results.grid  # type: ignore[union-attr]
     transform = pane.model_to_pane()
-    start, end = (transform.mapRect(patch_rect(cell, grid)) for cell in (first, last))
+    start, end = (transform.mapRect(find_patch_box(cell, grid)) for cell in (first, last))
     begin, finish = (start.topLeft() + QPointF(3, 3)).toPoint(), (end.bottomRight() - QPointF(3, 3)).toPoint()
     QTest.mousePress(pane, Qt.MouseButton.LeftButton, pos=begin)
     no_modifier, left = Qt.KeyboardModifier.NoModifier, Qt.MouseButton.LeftButton

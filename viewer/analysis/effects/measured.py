@@ -45,7 +45,7 @@ def find_map_unavailable_reason(results: Results, frame: int, measure: str = "ef
         available = f"those of {name_dims(dims)}" if dims else "that of all dimensions together"
         return f"frame {frame} has no {noun} of action dimension {dim}, but {available}"
     instruction = HOW_TO_MAP[measure].format(name=results.path.name, frame=frame)
-    mapped = measured_frames(results, measure)
+    mapped = list_mapped_frames(results, measure)
     left_out = "".join(f" ({sentence.partition('. ')[0]})" for sentence in results.effects_left_out[:1])
     if measure == "gradient":
         return f"frame {frame} has no gradients{left_out}; {instruction}"
@@ -146,7 +146,7 @@ def describe_map(results: Results, view: ViewState, effect_map: EffectMap) -> tu
     largest = _name_largest(results, effect_map)
     if effect_map.is_gradient:
         return describe_maps(view, effect_map), largest
-    _, verb = name_of_map(view, effect_map)
+    _, verb = name_map_effect(view, effect_map)
     single = _name_removed(effect_map)
     if not largest:
         return f"{verb} by no finite number when {single} is {effect_map.method.phrase}", ""
@@ -159,7 +159,7 @@ def describe_map(results: Results, view: ViewState, effect_map: EffectMap) -> tu
 
 def describe_maps(view: ViewState, effect_map: EffectMap) -> str:
     """Return how maps of several frames were made, without the numbers of one."""
-    _, verb = name_of_map(view, effect_map)
+    _, verb = name_map_effect(view, effect_map)
     if effect_map.is_gradient and effect_map.dims is not None:
         take = "takes" if verb == "moves" else "take"
         which = name_dims(effect_map.dims) + (" (mean)" if len(effect_map.dims) > 1 else "")
@@ -174,7 +174,7 @@ def _name_removed(effect_map: EffectMap) -> str:
     return f"a block of {effect_map.block} × {effect_map.block} patches" if effect_map.block > 1 else "a patch"
 
 
-def name_of_map(view: ViewState, effect_map: EffectMap) -> tuple[str, str]:
+def name_map_effect(view: ViewState, effect_map: EffectMap) -> tuple[str, str]:
     """Return the subject whose effect a map shows, and the verb; of one dimension that of all actions together."""
     if effect_map.dims is not None and not effect_map.is_gradient:
         return f"{name_dims(effect_map.dims)} of the actions", "moves"
@@ -197,7 +197,7 @@ def _name_largest(results: Results, effect_map: EffectMap) -> str:
     return f"most: {results.cameras[camera].replace('_', ' ')} ({row}, {col})"
 
 
-def view_of_attention(view: ViewState) -> ViewState:
+def create_attention_view(view: ViewState) -> ViewState:
     """Return the view of the attention that belongs to an effect map: what heads, layers and steps have maps of."""
     if view.measure not in FROM_EFFECTS:
         return view
@@ -211,7 +211,7 @@ def find_warning(view: ViewState) -> str:
     return warnings.get(view.measure, "attention is not cause")
 
 
-def measured_frames(results: Results, measure: str = "effect") -> tuple[int, ...]:
+def list_mapped_frames(results: Results, measure: str = "effect") -> tuple[int, ...]:
     """Return the frames of which there is an effect map, or one of another measure, ascending."""
     maps = (effect for effect in results.effects if effect.has(MAPS[measure]))
     return tuple(sorted({frame for effect in maps for frame in effect.frames}))

@@ -51,7 +51,7 @@ def read_region_curve(
             return None
         cells = find_cells(frame)
         query = find_same_query(view.query, results, view.frame, frame) if cells is not None else None
-        tokens = scene.tokens_of(results, frame, query) if query is not None else ()
+        tokens = scene.find_query_tokens(results, frame, query) if query is not None else ()
         if cells is not None and query is not None and tokens:
             step = view.step if query.kind == "action" else 0
             if not results.has_maps(frame):

@@ -87,7 +87,9 @@ class EpisodeSummaries(QObject):
         self._episode = episode = self.episodes.run.episodes[number]
         self._read.add(self._key(number))
         try:
-            self._request = self.probe_worker.request_check(run_index.path_of(self.episodes.run, episode), about=True)
+            self._request = self.probe_worker.request_check(
+                run_index.find_episode_path(self.episodes.run, episode), about=True
+            )
         except UserError:
             self._read_soon()  # the file is gone; the next poll of the folder reports it
 

@@ -92,14 +92,14 @@ class Episodes(QObject):
         is_listed = self.run.index is not None and not self.run.is_rollouts
         return is_listed and all(status.state in {"done", "failed"} for status in self.statuses)
 
-    def newest_growing(self) -> int | None:
+    def find_newest_growing(self) -> int | None:
         """Return the last episode of a run of rollouts that is being recorded now; None if there is none."""
         if not self.run.is_rollouts:
             return None
         for number in reversed(range(len(self.statuses))):
             if self.statuses[number].state == "writing":
                 with contextlib.suppress(UserError, OSError):
-                    path = run_index.path_of(self.run, self.run.episodes[number])
+                    path = run_index.find_episode_path(self.run, self.run.episodes[number])
                     if not isinstance(path, Path):
                         return number  # its server would take its time to tell the age
                     age = time.time() - path.stat().st_mtime
@@ -206,7 +206,7 @@ class Episodes(QObject):
         if number == self.current and number not in self.damaged:
             return  # already open: two HDF5 handles of a file that is being written corrupt each other
         try:
-            path = run_index.path_of(self.run, self.run.episodes[number])
+            path = run_index.find_episode_path(self.run, self.run.episodes[number])
         except UserError as error:
             self.noticed.emit(str(error))
             return

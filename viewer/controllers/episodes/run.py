@@ -12,7 +12,7 @@ from viewer.controllers.episodes.episode_summaries import EpisodeSummaries
 from viewer.controllers.episodes.episodes import Episodes
 from viewer.controllers.files.probe_worker import ProbeWorker
 from viewer.errors import UserError
-from viewer.io.run_index import path_of
+from viewer.io.run_index import find_episode_path
 
 if TYPE_CHECKING:
     from capture.remote.address import Location
@@ -64,7 +64,7 @@ class OpenRun(QObject):
         `early` is a check of an episode's file that is already running; it is used if it is of the right episode.
         """
         episodes = self.episodes
-        number = episodes.newest_growing()
+        number = episodes.find_newest_growing()
         number = episodes.place(file) if number is None else number
         number = episodes.first() if number is None else number
         if early is not None and number is not None and episodes.place_of(early.path) == number:
@@ -117,7 +117,7 @@ class OpenRun(QObject):
             number = self.episodes.beside(by)
             if number is not None:
                 with contextlib.suppress(UserError):
-                    paths.append(path_of(self.episodes.run, self.episodes.run.episodes[number]))
+                    paths.append(find_episode_path(self.episodes.run, self.episodes.run.episodes[number]))
         return paths
 
     def stop(self) -> None:

@@ -47,7 +47,7 @@ class Demos(QObject):
 
     def open_file(self) -> None:
         """Open the bundled results file."""
-        path = demo_files.demo_path()
+        path = demo_files.find_demo_path()
         if path is None:
             self._files.show_failure(NOT_INSTALLED, "")
         else:
@@ -58,7 +58,7 @@ class Demos(QObject):
 
         `options`: further ones of `pi0-capture --demo-run`, such as the choice of some episodes.
         """
-        folder = demo_files.demo_run_folder()
+        folder = demo_files.find_demo_run_folder()
         if folder is None:
             self._files.show_failure(NOT_INSTALLED, "")
         elif demo_files.is_demo_run_captured():
@@ -92,7 +92,7 @@ class Demos(QObject):
 
     def _poll(self) -> None:
         """Open the run once it has an episode, which the others then join."""
-        folder = demo_files.demo_run_folder()
+        folder = demo_files.find_demo_run_folder()
         if folder is not None and any(not path.name.endswith(".regions.h5") for path in folder.glob("*.h5")):
             self._timer.stop()
             self._open_captured(folder)
@@ -104,7 +104,7 @@ class Demos(QObject):
     def _finish(self, code: int) -> None:
         was_looking = self._timer.isActive()
         self._timer.stop()
-        folder = demo_files.demo_run_folder()
+        folder = demo_files.find_demo_run_folder()
         if code != 0 or folder is None:
             reason = self._command.find_reason("pi0-capture", code)
             sentence = f"The demo’s run was not captured: {reason.rstrip('.')}."

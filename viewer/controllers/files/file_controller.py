@@ -22,7 +22,7 @@ from viewer.controllers.files.live_view import LIVE_MILLISECONDS, LiveView
 from viewer.controllers.files.run_opening import RunOpening
 from viewer.errors import READ_ERRORS, NotLoadedError, UserError
 from viewer.file_argument import is_address, locate
-from viewer.io.demo_files import demo_view
+from viewer.io.demo_files import create_demo_view
 from viewer.io.open_file import is_run
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class FileController(QObject):
             self._wanted
             or self._carried_onto(results)
             or self.settings.view(results.uuid)
-            or demo_view(results.path)
+            or create_demo_view(results.path)
             or first_view(results)
         )
 
@@ -358,7 +358,7 @@ class FileController(QObject):
 
     def _show_next_episode(self) -> None:
         """Open the episode that has begun since the followed one ended."""
-        number = None if self.run is None else self.run.episodes.newest_growing()
+        number = None if self.run is None else self.run.episodes.find_newest_growing()
         if self.run is not None and number is not None and self.live.is_waiting:
             self.run.episodes.go(number)
 

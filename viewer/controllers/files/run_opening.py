@@ -47,7 +47,7 @@ class RunOpening(QObject):
             self.failed.emit(str(answer), "")
         elif answer is not None and answer.index is None and len(answer.episodes) == 1:
             try:
-                self.is_file.emit(run_index.path_of(answer, answer.episodes[0]))
+                self.is_file.emit(run_index.find_episode_path(answer, answer.episodes[0]))
             except UserError as error:
                 self.failed.emit(str(error), "")
         elif answer is not None:

@@ -32,7 +32,7 @@ def read_view(results: Results, view: ViewState, prompt_frame: int | None = None
         if prompt_frame is not None:
             view_bytes.fetch_words(results, prompt_frame)
             view = carry_to_frame(view, results, prompt_frame)
-        tokens = scene.tokens_of(results, view.frame, view.query)
+        tokens = scene.find_query_tokens(results, view.frame, view.query)
         view_bytes.fetch_view(results, view.frame, view.query.kind, tokens, "model", view.layer, view.step)
     touch_view(results, view)
 

@@ -14,7 +14,7 @@ from PySide6.QtCore import QObject, Signal
 
 from viewer.controllers.child_command import ChildCommand
 from viewer.controllers.regions.region_edit import RegionEdit, read_digest
-from viewer.regions.file_versions import previous_path
+from viewer.regions.file_versions import find_previous_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +131,7 @@ class RegionsProcess(QObject):
         before = None
         if self._digest:
             before = self._copies / f"{self._count}.before.h5"
-            shutil.copyfile(previous_path(job.path), before)
+            shutil.copyfile(find_previous_path(job.path), before)
         after = self._copies / f"{self._count}.after.h5"
         return RegionEdit(job.title, job.path, before, after, self._note_done)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PySide6.QtCore import QRectF
 
-from viewer.analysis.caption import heading_of, heads_of
+from viewer.analysis.caption import describe_heading, describe_heads
 from viewer.analysis.scene import on_one_range
 from viewer.export import scenes
 from viewer.export.figures import color_bar, text_layout
@@ -59,7 +59,7 @@ class CameraCell:
         width = text_layout.draw_line(painter, line, self.title, colors.text, 12, bold=True) if self.title else -8.0
         if self.note:
             note_line = line.adjusted(width + 8, 0, 0, 0)
-            has_room = text_layout.text_width(self.note, 12) <= note_line.width()
+            has_room = text_layout.measure_text_width(self.note, 12) <= note_line.width()
             note = self.note if has_room else self.note.partition(" of ")[0].partition(" on ")[0]
             text_layout.draw_line(painter, note_line, note, colors.accent_text, 12)
         if self.values is not None and self.scale is not None:
@@ -121,7 +121,7 @@ def _describe_number(scene: Scene, camera: int, name: str) -> str:
 def create_summary(source: ExportSource, painter: CameraPainter, view: ViewState, request: ExportRequest) -> Figure:
     """Return a line for each camera: the picture, and the picture with the heatmap of all chosen heads."""
     scene, cameras = source.compose_shown(view), source.results.cameras
-    plain = [CameraCell(painter, number, view, title=heading_of(name)) for number, name in enumerate(cameras)]
+    plain = [CameraCell(painter, number, view, title=describe_heading(name)) for number, name in enumerate(cameras)]
     heated = [
         CameraCell(painter, number, view, scene=scene, note=_describe_number(scene, number, name))
         for number, name in enumerate(cameras)
@@ -149,7 +149,12 @@ def create_camera_row(
     columns = [
         (
             CameraCell(
-                painter, number, view, scene=scene, title=heading_of(name), note=_describe_number(scene, number, name)
+                painter,
+                number,
+                view,
+                scene=scene,
+                title=describe_heading(name),
+                note=_describe_number(scene, number, name),
             ),
         )
         for number, name in enumerate(cameras)
@@ -179,7 +184,7 @@ def create_head_figure(source: ExportSource, painter: CameraPainter, view: ViewS
                 view,
                 values=scene.maps[number],
                 scale=ColorScale(view.colours, *scene.ranges[number], view.scale, scales[0].label),
-                title=heading_of(name),
+                title=describe_heading(name),
                 note=_describe_number(scene, number, name),
             )
         ]
@@ -248,12 +253,19 @@ def create_difference(
     cameras = source.results.cameras
     columns = [
         [
-            CameraCell(painter, n, view_a, scene_a, title=heading_of(name), note=describe_weight(scene_a, n, name)[0])
+            CameraCell(
+                painter, n, view_a, scene_a, title=describe_heading(name), note=describe_weight(scene_a, n, name)[0]
+            )
             for n, name in enumerate(cameras)
         ],
         [
             CameraCell(
-                other_painter, n, view_b, scene_b, title=heading_of(name), note=describe_weight(scene_b, n, name)[0]
+                other_painter,
+                n,
+                view_b,
+                scene_b,
+                title=describe_heading(name),
+                note=describe_weight(scene_b, n, name)[0],
             )
             for n, name in enumerate(cameras)
         ],
@@ -263,7 +275,7 @@ def create_difference(
                 n,
                 view,
                 difference,
-                title=heading_of(name),
+                title=describe_heading(name),
                 note=_format_change(scene_a, scene_b, difference, n, name),
             )
             for n, name in enumerate(cameras)
@@ -287,7 +299,7 @@ def describe_difference(source: ExportSource, view: ViewState) -> tuple[str, str
         step = f"step {results.steps[side.step]}" if side.query.kind == "action" and results.steps else ""
         is_of_effects = view.measure in FROM_EFFECTS  # of no layer, step and head
         place = ("", "", "") if is_of_effects else (
-            step, f"layer {results.layers[side.layer]}", heads_of(side, results.heads)
+            step, f"layer {results.layers[side.layer]}", describe_heads(side, results.heads)
         )  # fmt: skip
         sides.append((
             results.path.name if source.other is not None else "", name_side(results, side),

@@ -9,12 +9,12 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter, QTransform
 
 from viewer.export.figures import text_layout
-from viewer.export.figures.color_bar import ColorScale, table_positions
+from viewer.export.figures.color_bar import ColorScale, find_table_positions
 from viewer.model import geometry
 from viewer.rendering import colormaps, drawing, picture_overlay, theme
 from viewer.rendering.camera_image import CameraImage
 from viewer.rendering.heatmap import SMOOTH_PIXELS, HeatMap
-from viewer.rendering.patches import region_path
+from viewer.rendering.patches import create_region_path
 
 if TYPE_CHECKING:
     from viewer.analysis.scene import Scene
@@ -94,7 +94,7 @@ class CameraPainter:
         if view.picture == "model":
             to_model = self.results.to_model(view.frame, camera)
             picture_overlay.paint_hatch(painter, place, to_model, *self.results.picture_size(camera), self.results.grid)
-        path = region_path(view.region, camera, self.results.grid) if region else None
+        path = create_region_path(view.region, camera, self.results.grid) if region else None
         if path is not None:
             picture_overlay.paint_region(painter, place, path, ratio)
 
@@ -108,8 +108,8 @@ class CameraPainter:
         """Paint a map (rows, cols) without the picture, in opaque colours, placed as it would be over the picture."""
         if view.smooth:
             values = geometry.smooth(values, SMOOTH_PIXELS)
-        entries = np.rint(table_positions(values, scale) * 255).astype(np.intp)
-        image = drawing.word_image(colormaps.opaque(scale.colours)[entries], blended=False)
+        entries = np.rint(find_table_positions(values, scale) * 255).astype(np.intp)
+        image = drawing.create_word_image(colormaps.opaque(scale.colours)[entries], blended=False)
         device = painter.device()
         if isinstance(device, QImage):
             self._paint_map_image(painter, box, camera, view, image)

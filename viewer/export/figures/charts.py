@@ -13,7 +13,7 @@ from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 from viewer.analysis import scores
 from viewer.analysis.atlas import score_heads
 from viewer.analysis.caption import LOOK, LOOKS, Caption, format_camera
-from viewer.analysis.curves import Curves, merge_bars, read_curves, read_frame_masses
+from viewer.analysis.curves import Curves, add_up_bars, read_curves, read_frame_masses
 from viewer.analysis.effects.head_scores import describe_source
 from viewer.analysis.frame_timeline import build_frame_timeline
 from viewer.analysis.query_series import find_line_starts
@@ -78,7 +78,7 @@ class AtlasChart:
         colors = theme.active()
         rows, columns = self.scores.shape
         score = scores.find_score(self.score)
-        table = colormaps.score_words(self.scores, self.colours, lowest=score.is_low_better)
+        table = colormaps.color_scores(self.scores, self.colours, lowest=score.is_low_better)
         heads = QRectF(left + LABEL_WIDTH, top, self.width - LABEL_WIDTH, 16)
         text_layout.draw_line(painter, heads, "head", colors.secondary, 11)
         text_layout.draw_line(
@@ -106,7 +106,7 @@ class AtlasChart:
         return left + LABEL_WIDTH + head * self.cell_width + (6 if head == columns - 1 else 0)
 
 
-def score_scale(values: Floats, view: ViewState) -> ColorScale:
+def create_score_scale(values: Floats, view: ViewState) -> ColorScale:
     """Return the colour scale of an atlas."""
     finite = values[np.isfinite(values)]
     score = scores.find_score(view.score)
@@ -168,7 +168,7 @@ def create_atlas(source: ExportSource, view: ViewState, request: ExportRequest) 
             raise UserError(f"There is no score “{view.score}” of frame {view.frame}: {reason}.")
     values = score_heads(source.results, view)
     content = AtlasChart(values, source.results.layers, view.score, view.colours, request.width)
-    scales = (score_scale(values, view),) if score.axis else ()
+    scales = (create_score_scale(values, view),) if score.axis else ()
     return build_figure(source, content, view, describe_scores(source, view), scales, caption=request.caption)
 
 
@@ -274,7 +274,7 @@ def _write(painter: QPainter, box: QRectF, text: str, color: str, pixels: float,
 
 def _measure_label(text: str) -> float:
     """Return the width of a label of an axis in px."""
-    return text_layout.text_width(text, FONT)
+    return text_layout.measure_text_width(text, FONT)
 
 
 def spread(ys: list[float], distance: float, top: float, bottom: float) -> list[float]:
@@ -298,7 +298,7 @@ def create_curves(
     if series is not None:
         positions = tuple(sorted(series.frames))
         values = np.stack([read_frame_masses(results, view, frame) for frame in positions])
-        names, masses = merge_bars(values, results)
+        names, masses = add_up_bars(values, results)
         starts = find_line_starts(positions, build_frame_timeline(results))
         curves = Curves(names, masses, positions, positions, starts)
     else:

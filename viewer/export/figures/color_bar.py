@@ -107,7 +107,7 @@ def find_scale_ticks(scale: ColorScale, width: float) -> list[tuple[float, str]]
 
 
 def _measure_text(text: str) -> float:
-    return text_layout.text_width(text, TICK_PIXELS)
+    return text_layout.measure_text_width(text, TICK_PIXELS)
 
 
 def draw(painter: QPainter, left: float, top: float, width: float, scale: ColorScale) -> None:
@@ -116,7 +116,7 @@ def draw(painter: QPainter, left: float, top: float, width: float, scale: ColorS
     label = QRectF(left, top, width, 16)
     text_layout.draw_line(painter, label, scale.label, colors.secondary, 11)
     end = describe_largest(scale)
-    if text_layout.text_width(scale.label, 11) + 12 + text_layout.text_width(end, 11) > width:
+    if text_layout.measure_text_width(scale.label, 11) + 12 + text_layout.measure_text_width(end, 11) > width:
         end = describe_largest(replace(scale, beyond=0))
     text_layout.draw_line(painter, label, end, colors.secondary, 11, align="right")
     positions = np.linspace(0, 1, ENTRIES, dtype=np.float32)
@@ -124,7 +124,7 @@ def draw(painter: QPainter, left: float, top: float, width: float, scale: ColorS
         positions = positions[::-1]
     table = colormaps.opaque(scale.colours)[np.rint(positions * 255).astype(np.intp)][None]
     # Each entry as four pixels, because PDF viewers smooth images that they enlarge.
-    image = drawing.word_image(np.repeat(np.repeat(table, 4, 1), 8, 0), blended=False)
+    image = drawing.create_word_image(np.repeat(np.repeat(table, 4, 1), 8, 0), blended=False)
     box = QRectF(left, top + 17, width, BAR_HEIGHT)
     painter.drawImage(box, image)
     for part, text in find_scale_ticks(scale, width):
@@ -138,6 +138,6 @@ def draw(painter: QPainter, left: float, top: float, width: float, scale: ColorS
         text_layout.draw_line(painter, place, text, colors.text, TICK_PIXELS, align="centre")
 
 
-def table_positions(values: attention.Floats, scale: ColorScale) -> attention.Floats:
+def find_table_positions(values: attention.Floats, scale: ColorScale) -> attention.Floats:
     """Return where values lie in the scale's colour table, from 0 to 1."""
     return attention.places(values, scale.low, scale.high, scale.scale)

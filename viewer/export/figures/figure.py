@@ -11,13 +11,13 @@ from PySide6.QtCore import QBuffer, QIODevice, QMarginsF, QRectF, QSize, QSizeF
 from PySide6.QtGui import QImage, QPageSize, QPainter, QPdfWriter
 
 from capture.results import schema
-from viewer.analysis.caption import Caption, describe_prompts, elide, heads_of, words_of
+from viewer.analysis.caption import Caption, describe_heads, describe_prompts, elide, words_of
 from viewer.analysis.caption import caption as create_caption
 from viewer.analysis.effects.measured import find_warning, name_shown, name_source
 from viewer.errors import UserError
 from viewer.export import encoding, metadata
 from viewer.export.figures import color_bar
-from viewer.export.figures.text_layout import Paragraph, TextRun, text_width, wrap_runs
+from viewer.export.figures.text_layout import Paragraph, TextRun, measure_text_width, wrap_runs
 from viewer.model.number_ranges import find_ranges, format_numbers, format_place, format_range
 from viewer.model.view_state import FROM_EFFECTS
 from viewer.rendering import theme
@@ -181,7 +181,7 @@ def fix_text_widths(svg: bytes) -> bytes:
 
     def fix_width(match: re.Match[str]) -> str:
         pixels, weight, text = round(float(match["pixels"])), int(match["weight"]), html.unescape(match["text"])
-        width = text_width(text, pixels, bold=weight > 500)
+        width = measure_text_width(text, pixels, bold=weight > 500)
         length = f' textLength="{width:.2f}" lengthAdjust="spacingAndGlyphs"' if width and text.strip() else ""
         return f"<text{length}{match['rest']}>{match['text']}</text>"
 
@@ -191,7 +191,7 @@ def fix_text_widths(svg: bytes) -> bytes:
     return re.sub(pattern, fix_width, svg.decode()).replace("Sans Serif", "sans-serif").encode()
 
 
-def caption_runs(caption: Caption) -> tuple[TextRun, ...]:
+def create_caption_runs(caption: Caption) -> tuple[TextRun, ...]:
     """Return the caption in the colours of the window: subject, position, details."""
     colors = theme.active()
     return (
@@ -222,7 +222,7 @@ def name_side(results: Results, view: ViewState) -> str:
 def describe_position(results: Results, view: ViewState) -> str:
     """Return frame, step, layer and heads of a view as text."""
     step = f", step {results.steps[view.step]}" if view.query.kind == "action" and results.steps else ""
-    return f"frame {view.frame}{step}, layer {results.layers[view.layer]}, {heads_of(view, results.heads)}"
+    return f"frame {view.frame}{step}, layer {results.layers[view.layer]}, {describe_heads(view, results.heads)}"
 
 
 def describe_origin(results: Results, view: ViewState, series: QuerySeries | None = None, left_out: str = "") -> str:
@@ -261,7 +261,7 @@ def build_figure(
         return Figure(content, view, str(text), other=other)
     width = max(content.width, LEAST_WIDTH)
     origin = TextRun(describe_origin(source.results, view, series, left_out), theme.active().secondary, 11)
-    paragraphs = wrap_runs(caption_runs(text), width), wrap_runs((origin,), width)
+    paragraphs = wrap_runs(create_caption_runs(text), width), wrap_runs((origin,), width)
     return Figure(content, view, str(text), paragraphs, scales, other)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from viewer.analysis.region_boxes import find_boxes
 from viewer.analysis.scores import find_score
 from viewer.export import selection
-from viewer.export.selection import name_slug
+from viewer.export.selection import create_unique_slug
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import FROM_EFFECTS
 
@@ -52,7 +52,7 @@ def name_figure(
     elif view.measure in FROM_EFFECTS:  # of no layer and no head
         parts = [f"{view.measure}_{kind}{over}", *([] if view.dim is None else [f"dim{view.dim}"])]
         parts += _name_frames(results, request, view) if series is None else _name_series(results, series)
-        parts += [] if named.is_default else [name_slug(named.name)]
+        parts += [] if named.is_default else [create_unique_slug(named.name)]
         parts += _name_values(results, request, replace(view, measure="weight"))
         parts += [_name_subtracted(source, view)] if view.compare == "difference" else []
         return f"{_join_parts(parts)}.{request.format}"
@@ -73,7 +73,7 @@ def name_figure(
         parts.append(_name_numbers("head", view.heads))
     parts += _name_frames(results, request, view) if series is None else _name_series(results, series)
     if not named.is_default:
-        parts.append(name_slug(named.name))
+        parts.append(create_unique_slug(named.name))
     if phase == "suffix":
         parts += _name_steps(results, request, view)
     parts += _name_layers(results, request)
@@ -160,14 +160,14 @@ def _name_values(results: Results, request: ExportRequest, view: ViewState) -> l
             parts.append(view.scale)
     if kind in {"wall", "atlas"} and not view.thumbnails and find_score(view.score).needs_region:
         boxes = " ".join(map(str, find_boxes(results, view.region)))
-        parts.append(name_slug(boxes.replace(":", "-").replace(",", "_")))
+        parts.append(create_unique_slug(boxes.replace(":", "-").replace(",", "_")))
     return parts
 
 
 def _name_subtracted(source: ExportSource, view: ViewState) -> str:
     """Return what is subtracted: of another file its name, else the fields in which the other view differs."""
     if source.other is not None:
-        return f"minus_{name_slug(source.other.path.stem)}"
+        return f"minus_{create_unique_slug(source.other.path.stem)}"
     results, other = source.results, view.pinned
     assert other is not None
     parts = []
@@ -181,7 +181,7 @@ def _name_subtracted(source: ExportSource, view: ViewState) -> str:
         if other.query.kind == "action":
             parts.append(f"action{format_numbers(other.query.items, '-', '+')}")
         else:
-            parts.append(name_slug(selection.name_query(results.chips(other.frame), other.query)))
+            parts.append(create_unique_slug(selection.name_query(results.chips(other.frame), other.query)))
     if other.layer != view.layer:
         parts.append(f"L{results.layers[other.layer]}")
     if other.step != view.step and other.query.kind == "action":

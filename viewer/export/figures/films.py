@@ -10,7 +10,7 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter
 
 from viewer.analysis import scene
-from viewer.analysis.caption import LOOK, LOOKS, caption_of_effects, heading_of
+from viewer.analysis.caption import LOOK, LOOKS, create_effects_caption, describe_heading
 from viewer.analysis.film import read_film, read_film_over_frames, tile_thumbnails
 from viewer.export.figures import text_layout
 from viewer.export.figures.camera_painter import VECTOR_DENSITY
@@ -78,7 +78,9 @@ class ThumbnailGrid:
         x, y = left + self._label_width, top
         for camera, (_, height) in enumerate(self._cells):
             line = QRectF(x, y, self.width, TITLE_HEIGHT - 4)
-            text_layout.draw_line(painter, line, heading_of(self.results.cameras[camera]), colors.text, 12, bold=True)
+            text_layout.draw_line(
+                painter, line, describe_heading(self.results.cameras[camera]), colors.text, 12, bold=True
+            )
             y += TITLE_HEIGHT
             box = QRectF(x, y, self.maps.shape[1] * self.thumbnail_width, self.maps.shape[0] * height)
             painter.drawImage(box, self._render_block(painter, camera))
@@ -88,7 +90,7 @@ class ThumbnailGrid:
                     text_layout.draw_line(painter, name, label, colors.text, 11, align="right")
             y += box.height() + 6
         y -= 6
-        room = max((text_layout.text_width(label, 11) for label in self.columns), default=0) + 6
+        room = max((text_layout.measure_text_width(label, 11) for label in self.columns), default=0) + 6
         skip = max(int(-(-room // self.thumbnail_width)), 1)
         for column, label in enumerate(self.columns):
             if column % skip == 0:
@@ -112,7 +114,7 @@ class ThumbnailGrid:
         )  # fmt: skip
         colored = colormaps.painted(self.maps[:, :, camera], self.scale.high, self.scale.colours)
         ground = 0xFF000000 | int(theme.active().window[1:], 16)
-        return drawing.word_image(tile_thumbnails(colored, index, gap, ground), blended=False)
+        return drawing.create_word_image(tile_thumbnails(colored, index, gap, ground), blended=False)
 
 
 def create_film(
@@ -133,7 +135,7 @@ def create_film(
     # Thumbnails are on a linear scale, whatever the view says of the large pictures.
     plain = replace(view, unit="weight", scale="linear", range="shared", compare="off")
     is_of_effects = series is not None and view.measure in FROM_EFFECTS
-    caption = caption_of_effects(results, plain) if is_of_effects else describe_view(source, plain)
+    caption = create_effects_caption(results, plain) if is_of_effects else describe_view(source, plain)
     details = [
         part
         for part in caption.details.split(" · ")

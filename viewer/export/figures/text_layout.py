@@ -38,7 +38,7 @@ def font_metrics(pixels: int, *, bold: bool = False) -> QFontMetricsF:
 
 
 @lru_cache(maxsize=8192)
-def text_width(text: str, pixels: int = 13, *, bold: bool = False) -> float:
+def measure_text_width(text: str, pixels: int = 13, *, bold: bool = False) -> float:
     """Return the width of a text in px."""
     return font_metrics(pixels, bold=bold).horizontalAdvance(text)
 
@@ -56,9 +56,9 @@ def draw_line(
     painter: QPainter, box: QRectF, text: str, color: str, pixels: int = 13, *, bold: bool = False, align: str = "left"
 ) -> float:
     """Draw one line, vertically centred, shortened with … where it does not fit; return its width in px."""
-    if text_width(text, pixels, bold=bold) > box.width() + 0.5:
+    if measure_text_width(text, pixels, bold=bold) > box.width() + 0.5:
         text = font_metrics(pixels, bold=bold).elidedText(text, Qt.TextElideMode.ElideRight, max(box.width(), 0))
-    width = text_width(text, pixels, bold=bold)
+    width = measure_text_width(text, pixels, bold=bold)
     free = box.width() - width
     left = box.left() + {"left": 0.0, "right": free, "centre": free / 2}[align]
     painter.setFont(figure_font(pixels, bold=bold))
@@ -106,12 +106,12 @@ def wrap_runs(runs: Sequence[TextRun], width: float) -> Paragraph:
     lines: list[list[tuple[float, TextRun]]] = [[]]
     x = 0.0
     for run in runs:
-        space = text_width(" ", run.pixels, bold=run.bold)
+        space = measure_text_width(" ", run.pixels, bold=run.bold)
         piece, start = "", x + (space if x else 0.0)
         for word in run.text.split():
             candidate = f"{piece} {word}" if piece else word
             is_first = not (piece or lines[-1])
-            if not is_first and start + text_width(candidate, run.pixels, bold=run.bold) > width:
+            if not is_first and start + measure_text_width(candidate, run.pixels, bold=run.bold) > width:
                 if piece:
                     lines[-1].append((start, replace(run, text=piece)))
                 lines.append([])
@@ -119,6 +119,6 @@ def wrap_runs(runs: Sequence[TextRun], width: float) -> Paragraph:
             piece = candidate
         if piece:
             lines[-1].append((start, replace(run, text=piece)))
-            x = start + text_width(piece, run.pixels, bold=run.bold)
+            x = start + measure_text_width(piece, run.pixels, bold=run.bold)
     filled_lines = tuple(tuple(line) for line in lines if line)
     return Paragraph(filled_lines, max((round(run.pixels * 1.5) for run in runs), default=0))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viewer.export.formats.float_text import NONE, format_floats, spell_texts
-from viewer.model.plain_text import csv_cell
+from viewer.model.plain_text import format_csv_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,18 +27,18 @@ def is_repeated(column: Column) -> bool:
     return column.strides == (0,)
 
 
-def csv_values(column: Column) -> list[Any]:
+def format_csv_values(column: Column) -> list[Any]:
     """Return a column as it is written to CSV: floats with seven digits, which tell float32 numbers apart.
 
     Texts that a spreadsheet would take for formulas begin with an apostrophe.
     """
     if column.dtype.kind == "f":
         return cast("list[Any]", np.char.mod("%.7g", column).tolist())
-    return [csv_cell(value) for value in column.tolist()]
+    return [format_csv_cell(value) for value in column.tolist()]
 
 
 def format_csv_lines(columns: list[Column]) -> Iterator[bytes]:
-    """Yield lines of a block as UTF-8, many at once, as the csv module writes `csv_values`.
+    """Yield lines of a block as UTF-8, many at once, as the csv module writes `format_csv_values`.
 
     The characters of a column are laid out side by side for all lines, and what a line does not need is left out at the
     end: a third of the time of writing line by line.
@@ -72,7 +72,7 @@ def _spell(column: Column) -> list[npt.NDArray[np.uint8] | int]:
 
 @lru_cache(1024, typed=True)
 def quote_cell(value: object) -> str:
-    """Return a cell of CSV, in quotation marks where it needs them; see `csv_cell`."""
+    """Return a cell of CSV, in quotation marks where it needs them; see `format_csv_cell`."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow([csv_cell(value), ""])
+    csv.writer(buffer, lineterminator="").writerow([format_csv_cell(value), ""])
     return buffer.getvalue().removesuffix(",")

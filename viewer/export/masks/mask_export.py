@@ -39,7 +39,7 @@ def write_masks(regions: RegionSet, path: Path, form: MaskFormat, *, overwrite: 
         arrays = {
             f"{camera}/{region.name}": _stack_masks(region, camera) for region in regions for camera in region.cameras
         }
-        with atomic_write.atomic_path(path, overwrite=overwrite) as unfinished, unfinished.open("wb") as stream:
+        with atomic_write.open_atomic_path(path, overwrite=overwrite) as unfinished, unfinished.open("wb") as stream:
             np.savez_compressed(stream, **arrays)  # type: ignore[arg-type] # numpy's stub takes the names for options
         return ["Frames in which a region is not known are empty masks in the npz."]
     return _write_labels(regions, path, overwrite=overwrite)
@@ -118,7 +118,7 @@ def _write_labels(regions: RegionSet, folder: Path, *, overwrite: bool) -> list[
 def _write_png(path: Path, picture: np.ndarray[Any, Any], *, overwrite: bool) -> None:
     from PIL import Image
 
-    with atomic_write.atomic_path(path, overwrite=overwrite) as unfinished, unfinished.open("wb") as stream:
+    with atomic_write.open_atomic_path(path, overwrite=overwrite) as unfinished, unfinished.open("wb") as stream:
         Image.fromarray(picture).save(stream, "PNG")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.results import schema
-from viewer.analysis.effects.measured import view_of_attention
+from viewer.analysis.effects.measured import create_attention_view
 from viewer.analysis.frame_timeline import build_frame_timeline
 from viewer.analysis.regions.regions_reading import read_checked_regions
 from viewer.analysis.scores import find_score
@@ -194,7 +194,7 @@ class _RequestResolver:
         )
         if view.wall != "off":
             view = replace(view, thumbnails=False, compare="off", pinned=None)
-        view = view if self.is_of_effects else view_of_attention(view)
+        view = view if self.is_of_effects else create_attention_view(view)
         if arguments.left_out:
             view = replace(view, left_out=selection.parse_groups(self.results, arguments.left_out))
         if arguments.region:

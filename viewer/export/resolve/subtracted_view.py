@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from viewer.analysis.effects.measured import measured_frames
+from viewer.analysis.effects.measured import list_mapped_frames
 from viewer.errors import UserError
 from viewer.export.request import Comparison
 from viewer.export.selection import parse_positions
@@ -83,7 +83,7 @@ def suggest_comparison(
     `layers`, `heads` and `frames` are the places that the view shows.
     """
     if is_of_effects:
-        measured = [frame for frame in measured_frames(results) if frame not in set(frames)][:1]
+        measured = [frame for frame in list_mapped_frames(results) if frame not in set(frames)][:1]
         return [*(f"frame={frame}" for frame in measured), "action=0", "dim=0"]
     shown = {
         "layer": {results.layers[layer] for layer in layers},

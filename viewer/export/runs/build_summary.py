@@ -303,7 +303,7 @@ def _list_tasks(run: Run, builders: Sequence[SummaryBuilder]) -> tuple[list[Epis
         if status.state != "done":
             continue
         total += 1
-        location = run_index.path_of(run, episode)
+        location = run_index.find_episode_path(run, episode)
         stamp = make_stamp(location)
         subjects = tuple(builder.subject for builder in builders if not builder.is_current(episode.file, stamp))
         if subjects:

@@ -13,7 +13,7 @@ from capture.results import schema
 from viewer.analysis.probe import early
 from viewer.errors import READ_ERRORS, MissingWordError, UserError
 from viewer.io.results import Results
-from viewer.runs.episode_scores import EpisodeScores, find_scores, mean_of_steps
+from viewer.runs.episode_scores import EpisodeScores, average_steps, find_scores
 from viewer.runs.parts import find_times
 from viewer.runs.summary_files import MAX_AXIS, MAX_EPISODE_PROMPTS, MAX_PROMPT, PARTS
 
@@ -143,7 +143,7 @@ def _read(results: Results, reader: EpisodeScores, check: Callable[[], object]) 
 
 def _add_scores(total: Doubles, frames: Counts, value: npt.NDArray[Any]) -> None:
     """Add a frame's scores, (layers, steps, heads), to sums of (passes, layers, heads)."""
-    mean = mean_of_steps(value)
+    mean = average_steps(value)
     passes = [mean]
     if len(total) > 1 and value.shape[1] == len(total) - 1:
         passes += list(value.transpose(1, 0, 2))

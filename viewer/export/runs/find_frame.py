@@ -43,7 +43,7 @@ def find_frame(request: dict[str, Any]) -> dict[str, Any]:
     episode = next((episode for episode in run.episodes if episode.file == file), None)
     if episode is None:
         raise UserError("It is no longer in the run.")
-    path = run_index.path_of(run, episode)
+    path = run_index.find_episode_path(run, episode)
     reason = early(path).wait()
     if reason:
         raise UserError(reason)

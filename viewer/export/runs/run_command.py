@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from capture import __version__
 from viewer.errors import UserError
 from viewer.export import atomic_write, cancellation, metadata
-from viewer.export.selection import file_slug
+from viewer.export.selection import create_slug
 from viewer.file_argument import file_location
 from viewer.io import run_index
-from viewer.model.plain_text import csv_cell
+from viewer.model.plain_text import format_csv_cell
 from viewer.runs import run_table
 from viewer.runs.database import DamagedSummaryError
 from viewer.runs.query import OBJECT, RUN_SCORES, RunQuery, is_actions
@@ -186,14 +186,14 @@ def export(options: argparse.Namespace, report: Callable[[int, int], None]) -> l
     run = run_index.read_run(options.run)
     summary = prepare_summary(run, view, report, options.objects, options.processes)
     try:
-        answer = answer_view(summary, view)
+        answer = find_answer(summary, view)
     except DamagedSummaryError:
         summary.forget()
         summary = prepare_summary(run, view, report, options.objects, options.processes)
-        answer = answer_view(summary, view)
+        answer = find_answer(summary, view)
     finally:
         summary.close()
-    name = file_slug(run.name)
+    name = create_slug(run.name)
     folder = options.folder / name
     stem = name_file(answer)
     if options.format == "csv":
@@ -233,7 +233,7 @@ def prepare_summary(
     return summary
 
 
-def answer_view(summary: RunSummary, view: RunView) -> RunAnswer:
+def find_answer(summary: RunSummary, view: RunView) -> RunAnswer:
     """Return the answer to a view, with the head that it names or else the most telling one."""
     from viewer.export.runs.run_figure import RunAnswer
     from viewer.runs.first_cell import find_first_cell
@@ -257,7 +257,7 @@ def name_file(answer: RunAnswer) -> str:
     who = f"actions {query.actions}" if query.actions else query.words.replace(OBJECT, "object")
     parts = [query.score, who, *(["success-failure"] if answer.is_contrast else [])]
     parts += [f"layer{cell[0]}-head{cell[1]}"] if cell is not None else []
-    return file_slug("-".join(parts))
+    return create_slug("-".join(parts))
 
 
 def encode_figure(answer: RunAnswer, run: Run, options: argparse.Namespace) -> bytes:
@@ -305,9 +305,9 @@ def _format_csv(table: run_table.Table) -> str:
     names, rows = table
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(csv_cell, names))
+    writer.writerow(map(format_csv_cell, names))
     for row in rows:
-        writer.writerow([f"{cell:.7g}" if isinstance(cell, float) else csv_cell(cell) for cell in row])
+        writer.writerow([f"{cell:.7g}" if isinstance(cell, float) else format_csv_cell(cell) for cell in row])
     return text.getvalue()
 
 

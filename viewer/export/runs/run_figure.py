@@ -26,7 +26,7 @@ from viewer.rendering.runs.cell_table import (
     measure_scale,
 )
 from viewer.rendering.runs.curve_chart import find_points, make_curve_chart, name_times
-from viewer.rendering.runs.group_colors import color_words, difference_table, find_range, heat_table
+from viewer.rendering.runs.group_colors import color_words, create_difference_table, create_heat_table, find_range
 from viewer.rendering.runs.strip_plot import FOOT, draw_strips
 from viewer.rendering.runs.strips import make_strip_axis, make_strips
 from viewer.runs.run_sentence import (
@@ -34,7 +34,7 @@ from viewer.runs.run_sentence import (
     attach_punctuation,
     describe_atlas,
     describe_cell,
-    factor_of,
+    find_factor,
     format_cell,
     join_phrases,
     label_scale,
@@ -152,7 +152,7 @@ class RunContent:
         score = find_score(atlas.query.score)
         ground = theme.color(theme.active().window).rgb() & 0xFFFFFF
         ends = find_range(values, is_difference=is_contrast, starts_at_zero=not score.is_low_better)
-        table = difference_table(ground) if is_contrast else heat_table(COLORS, ground)
+        table = create_difference_table(ground) if is_contrast else create_heat_table(COLORS, ground)
         box = QRectF(left + LABEL, top, columns * self.cell_width, rows * self._cell_height)
         layout = lay_out_cells(box, self._shape, 1.0, QRectF(0, 0, 1, 1))
         texts = [[format_cell(value, score, signed=is_contrast) for value in row] for row in values.tolist()]
@@ -164,7 +164,7 @@ class RunContent:
             drawing.ring(painter, chosen, theme.color(theme.active().text), 2, 4)
         draw_cell_labels(painter, layout, atlas.layers, range(columns), LABEL, write=_write)
         scale = QRectF(box.left(), box.bottom() + HEADS + 10, self._scale_width, SCALE_HEIGHT)
-        axis = Axis(*ends, factor=factor_of(score))
+        axis = Axis(*ends, factor=find_factor(score))
         draw_scale(painter, scale, table, axis, *self._scale_texts, write=_write, width_of=_measure)
 
     def _paint_head(self, painter: QPainter, left: float, top: float) -> None:
@@ -218,7 +218,7 @@ def _write(painter: QPainter, box: QRectF, text: str, color: str, pixels: float,
     return text_layout.draw_line(painter, box, text, color, round(pixels), align=align)
 
 
-_measure = partial(text_layout.text_width, pixels=FONT)
+_measure = partial(text_layout.measure_text_width, pixels=FONT)
 
 
 def build_run_figure(answer: RunAnswer, run_name: str, *, caption: bool = True, cell_width: float = 46.0) -> Figure:

@@ -17,7 +17,7 @@ from viewer.errors import MissingWordError, NoEffectsError, NotWrittenError, Use
 from viewer.export import atomic_write, cancellation
 from viewer.export.process_pool import count_cores
 from viewer.export.runs.episode_pool import call_in_processes
-from viewer.export.selection import file_slug
+from viewer.export.selection import create_slug
 from viewer.io import run_index
 from viewer.io.effects_names import find_effects_files
 from viewer.model.plain_text import clean_text
@@ -88,7 +88,7 @@ def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -
             table cannot be written.
     """
     run = run_index.read_run(arguments.file)
-    folder = arguments.folder / file_slug(run.name)
+    folder = arguments.folder / create_slug(run.name)
     tasks = _list_tasks(run, folder, arguments.format)
     if not tasks:
         unfinished = f" (.h5{schema.PARTIAL_SUFFIX})"
@@ -136,7 +136,7 @@ def _list_tasks(run: Run, folder: Path, file_format: str) -> list[EpisodeTask]:
         if target in tasks:
             raise UserError(f"Two episodes of {run.name} are called {episode.name}; give them names of their own.")
         tasks[target] = EpisodeTask(
-            run_index.path_of(run, episode), episode.name, run_index.outcome(episode), target, False
+            run_index.find_episode_path(run, episode), episode.name, run_index.outcome(episode), target, False
         )
     has_effects = any(find_effects_files(task.file) for task in tasks.values())
     return [replace(task, has_effect_columns=has_effects) for task in tasks.values()]

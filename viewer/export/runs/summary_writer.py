@@ -61,7 +61,10 @@ def write_data(path: Path, episodes: Sequence[NumberedEpisode]) -> None:
     )
     first = next(tables)
     table_schema = _add_descriptions(first.schema, _list_moments(episodes))
-    with atomic_write.atomic_path(path, overwrite=True) as unfinished, _open_writer(unfinished, table_schema) as writer:
+    with (
+        atomic_write.open_atomic_path(path, overwrite=True) as unfinished,
+        _open_writer(unfinished, table_schema) as writer,
+    ):
         for table in itertools.chain([first], tables):
             writer.write_table(table.cast(table_schema), row_group_size=table.num_rows)
 
@@ -146,11 +149,11 @@ def _list_moments(episodes: Sequence[NumberedEpisode]) -> dict[str, Any]:
     return {"layers": list(parts.layers), "heads": parts.heads, **moments, "frames": frames}
 
 
-def _merge_moments(schemas: Sequence[Any], kept: Collection[int]) -> dict[str, Any] | None:
+def _merge_moments(schemas: Sequence[Any], numbers: Collection[int]) -> dict[str, Any] | None:
     """Return the moments of some episodes in several files; None where a file does not have them."""
     try:
         noted = [json.loads((schema.metadata or {})[MOMENTS_KEY.encode()]) for schema in schemas]
-        is_kept = [[number in kept for number in moments["episode"]] for moments in noted]
+        is_kept = [[number in numbers for number in moments["episode"]] for moments in noted]
 
         def join(columns: list[list[Any]]) -> list[Any]:
             return [value for pair in zip(columns, is_kept, strict=True) for value in itertools.compress(*pair)]
@@ -197,9 +200,9 @@ def merge_data(sources: Sequence[Path], episode_numbers: Collection[int], target
             if table.num_rows:
                 key = table["part"][0].as_py() != WHOLE, table["step"][0].as_py()
                 tables_by_key.setdefault(key, []).append(table)
-        with atomic_write.atomic_path(target, overwrite=True) as unfinished:
+        with atomic_write.open_atomic_path(target, overwrite=True) as unfinished:
             schemas = [file.schema_arrow for file in files]
-            table_schema = _add_descriptions(schemas[0], _merge_moments(schemas, kept))
+            table_schema = _add_descriptions(schemas[0], _merge_moments(schemas, episode_numbers))
             with _open_writer(unfinished, table_schema) as writer:
                 for key in sorted(tables_by_key):
                     table = pyarrow.concat_tables(tables_by_key.pop(key)).cast(table_schema)

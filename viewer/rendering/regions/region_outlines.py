@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from PySide6.QtCore import QPointF, QRectF
 
 from viewer.rendering import drawing, picture_overlay, theme
-from viewer.rendering.patches import region_path
+from viewer.rendering.patches import create_region_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ class RegionOutlines:
         if not self._key or self._key[0] is not regions or self._key != key:
             self._key, self._named = key, []
             for region in [] if regions is None else list(regions.regions.values())[:MOST]:
-                path = region_path(region.find_cells(frame) or (), self.camera, grid)
+                path = create_region_path(region.find_cells(frame) or (), self.camera, grid)
                 if path is not None:
                     self._named.append((region.name, region.color, path))
         return self._named
@@ -64,12 +64,12 @@ class RegionOutlines:
             grid: The patches of the model's picture.
             drawn: Patches that are being marked in place of the view's region.
         """
-        ratio, chosen = drawing.ratio_of(painter), view.region_name if drawn is None else ""
+        ratio, chosen = drawing.find_pixel_ratio(painter), view.region_name if drawn is None else ""
         named = self.named(regions, view.frame, grid)
         for name, color, path in named:
             if name != chosen:
                 picture_overlay.paint_outline(painter, place, path, ratio, color)
-        marked = region_path(view.region if drawn is None else drawn, self.camera, grid)
+        marked = create_region_path(view.region if drawn is None else drawn, self.camera, grid)
         chosen_color = next((color for name, color, _ in named if name == chosen), None)
         if marked is not None and chosen_color is not None:
             picture_overlay.paint_outline(painter, place, marked, ratio, chosen_color, is_chosen=True)

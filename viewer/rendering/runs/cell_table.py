@@ -148,6 +148,6 @@ def draw_scale(
         write(painter, line, label, colors.secondary, FONT)
     bar = QRectF(box.left(), box.top() + LINE + 3, box.width(), BAR_HEIGHT)
     # Each colour as four pixels, because PDF viewers smooth images that they enlarge.
-    painter.drawImage(bar, drawing.word_image(np.repeat(np.repeat(table[None], 4, 1), 8, 0), blended=False))
+    painter.drawImage(bar, drawing.create_word_image(np.repeat(np.repeat(table[None], 4, 1), 8, 0), blended=False))
     measure = width_of or partial(drawing.width_of, pixels=FONT)
     draw_place_axis(painter, bar, axis, axis.ticks(bar.width(), measure, MOST_TICKS), write=write, width_of=measure)

@@ -11,7 +11,7 @@ from viewer.rendering.axes import Axis, make_share_axis, make_value_axis
 from viewer.rendering.line_chart import Band, LineChart
 from viewer.rendering.lines import Line
 from viewer.rendering.runs.group_colors import color_of_group
-from viewer.runs.run_sentence import factor_of
+from viewer.runs.run_sentence import find_factor
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,7 +33,7 @@ def make_curve_chart(curve: RunCurve, *, is_log: bool = False) -> LineChart:
         axis = make_share_axis(values, is_log=is_log)
     else:
         axis = make_value_axis(values)
-        axis = Axis(axis.low, axis.high, factor=factor_of(score))
+        axis = Axis(axis.low, axis.high, factor=find_factor(score))
     lines = tuple(Line(group.name, color_of_group(group.name), group.mean[points]) for group in curve.groups)
     bands = tuple(
         Band(group.name, color_of_group(group.name), group.low[points], group.high[points]) for group in curve.groups

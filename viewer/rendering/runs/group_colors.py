@@ -28,7 +28,7 @@ def color_of_group(outcome: str) -> str:
 
 
 @cache
-def difference_table(ground: int) -> npt.NDArray[np.uint32]:
+def create_difference_table(ground: int) -> npt.NDArray[np.uint32]:
     """Return the colours of a difference from failure's to success's, the ground at 0: (256,) words 0xFFRRGGBB.
 
     Colours go straight to the ground, without the white of a printed map, which on a dark ground is no quiet middle.
@@ -87,6 +87,6 @@ def color_words(
     return np.where(np.isfinite(values), words, np.uint32(0xFF000000 | ground)).astype(np.uint32)
 
 
-def heat_table(name: str, ground: int) -> npt.NDArray[np.uint32]:
+def create_heat_table(name: str, ground: int) -> npt.NDArray[np.uint32]:
     """Return the colours of a heat map over the ground: (256,) words 0xFFRRGGBB."""
-    return colormaps.heat_on(name, CELL_OPACITY, ground)
+    return colormaps.blend_heat(name, CELL_OPACITY, ground)

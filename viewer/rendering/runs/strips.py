@@ -10,7 +10,7 @@ from viewer.analysis.scores import find_score
 from viewer.rendering.axes import Axis, make_value_axis
 from viewer.rendering.runs.group_colors import color_of_group
 from viewer.rendering.runs.strip_plot import StripGroup
-from viewer.runs.run_sentence import factor_of
+from viewer.runs.run_sentence import find_factor
 
 if TYPE_CHECKING:
     from viewer.rendering.runs.strip_plot import Doubles
@@ -39,4 +39,4 @@ def make_strip_axis(atlas: RunAtlas, strips: tuple[StripGroup, ...]) -> Axis:
     score = find_score(atlas.query.score)
     axis = make_value_axis(np.concatenate([*intervals, *(strip.values for strip in strips)]))
     unit = "%" if score.unit in {"%", "yes or no"} else ""
-    return Axis(axis.low, axis.high, factor=factor_of(score), unit=unit)
+    return Axis(axis.low, axis.high, factor=find_factor(score), unit=unit)

@@ -160,7 +160,7 @@ class HeadScatter(PlotPanel):
         above = QRectF(0, self.HEADING - 8, self.width(), 14)
         drawing.write(painter, above, f"↑ {_name_axis(content.up)}", colors.secondary, FONT)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        shown, colours = self.displayed[1], self.layer_colors()
+        shown, colours = self.displayed[1], self.choose_layer_colors()
         for (layer, head), place in self.places().items():
             dot = QRectF(place.x() - RADIUS, place.y() - RADIUS, 2 * RADIUS, 2 * RADIUS)
             drawing.fill(painter, dot, theme.color(colours[layer]), RADIUS)
@@ -171,7 +171,7 @@ class HeadScatter(PlotPanel):
         self._paint_legend(painter, colours)
         self._paint_focus(painter)
 
-    def layer_colors(self) -> list[str]:
+    def choose_layer_colors(self) -> list[str]:
         """Return the colour of each layer's dots, from the shown colour map."""
         content = self.content
         count = len(content.xs) if content is not None else 1
@@ -243,7 +243,7 @@ class HeadScatter(PlotPanel):
         """Return colour, name and value of both scores of a head."""
         content = self.content
         assert content is not None
-        color = self.layer_colors()[head[0]]
+        color = self.choose_layer_colors()[head[0]]
         score_values = (content.across, content.xs), (content.up, content.ys)
         return [(color, score.title, score.format_value(float(values[head]))) for score, values in score_values]
 

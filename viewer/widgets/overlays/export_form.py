@@ -29,7 +29,7 @@ from viewer.widgets.overlays.export_rows import (
     NOT_OF_EFFECTS,
     FormNote,
     FormRow,
-    axis_options,
+    list_axis_options,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class ExportForm(QWidget):
         self._formats = QHBoxLayout(self.format)
         self._formats.setContentsMargins(0, 0, 0, 0)
         self._add_row("format", "Format", self.format)
-        self._add_drop_down("over", "Over", axis_options(self.kind))
+        self._add_drop_down("over", "Over", list_axis_options(self.kind))
         self._add_segments("queries", "Queries", (("this", "This one"), ("both", "Words and actions")))
         for name, word in (("frames", "Frames"), ("layers", "Layers"), ("steps", "Steps"), ("heads", "Heads")):
             self._add_field(name, word, self._find_shown_value(name), LIST)
@@ -214,7 +214,7 @@ class ExportForm(QWidget):
             self.values["over"] = self._default_axis()
             over = self._segments["over"]
             assert isinstance(over, DropDown)
-            over.set_options(axis_options(kind))
+            over.set_options(list_axis_options(kind))
             over.show_value(self.values["over"])
         if kind in FIGURES:
             self.fields["size"].setText(str(SIZES[kind]))

@@ -56,7 +56,7 @@ NOT_OF_EFFECTS: Final = frozenset({"queries", "layers", "steps", "heads", "reduc
 LIST: Final = "such as 4,10,15-17 or all"
 
 
-def axis_options(kind: str) -> list[tuple[str, str]]:
+def list_axis_options(kind: str) -> list[tuple[str, str]]:
     """Return the axes that a kind can run over, as (value, label) pairs."""
     words = {"layers": "layers", "steps": "denoise steps", "frames": "frames", "layers-frames": "layers × frames"}
     if kind == "film":

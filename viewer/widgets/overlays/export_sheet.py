@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QScrollArea, QVBoxLayou
 
 from viewer.controllers.export_run import ExportRun
 from viewer.export.request import KINDS
-from viewer.io.demo_files import demo_path, is_of_demo_run
+from viewer.io.demo_files import find_demo_path, is_of_demo_run
 from viewer.io.open_file import read_identity
 from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme
@@ -65,7 +65,7 @@ class ExportSheet(Overlay):
         self.exporting.progressed.connect(self._show_progress)
         self.exporting.ended.connect(self._finish)
         self.result = ""
-        folder = Path(self.settings.text("export/folder") or default_folder(self.session.path))
+        folder = Path(self.settings.text("export/folder") or find_default_folder(self.session.path))
         kind = "wall" if session.state.wall != "off" else self.settings.text("export/kind", "summary")
         kind = kind if kind in KINDS and not self.reason(kind) else "summary"
         self.form = ExportForm(self.session, kind, folder)
@@ -238,9 +238,9 @@ class ExportSheet(Overlay):
         super().closeEvent(event)
 
 
-def default_folder(path: Location | None) -> Path:
+def find_default_folder(path: Location | None) -> Path:
     """Return `results` beside the file; for the demo, or a folder that is not writable, the user's pictures folder."""
-    demo = demo_path()
+    demo = find_demo_path()
     bundled = path is not None and demo is not None and read_identity(path) == read_identity(demo)
     bundled = bundled or (isinstance(path, Path) and is_of_demo_run(path))
     if isinstance(path, Path) and not bundled and os.access(path.absolute().parent, os.W_OK):

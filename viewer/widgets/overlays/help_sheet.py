@@ -99,27 +99,34 @@ class HelpSheet(Overlay):
             f"h3 {{ color: {colors.text}; }} p, td {{ color: {colors.text}; }} a {{ color: {colors.accent_text}; }}"
             f".key {{ color: {colors.accent_text}; }} .quiet {{ color: {colors.secondary}; }}"
         )
-        text.setHtml(ATTENTION + scores_html() + "<h3>Terms</h3>" + glossary_html() + "<h3>Keys</h3>" + keys_html())
+        text.setHtml(
+            ATTENTION
+            + create_scores_html()
+            + "<h3>Terms</h3>"
+            + create_glossary_html()
+            + "<h3>Keys</h3>"
+            + create_keys_html()
+        )
         self.column.addWidget(text)
         self.text = text
         text.setFocus()
 
 
-def scores_html() -> str:
+def create_scores_html() -> str:
     """Return the scores of heads and their descriptions as an HTML table."""
     rows = [f'<tr><td width="170">{escape(score.title)}</td><td>{escape(score.description)}</td></tr>'
             for score in SCORES.values()]  # fmt: skip
     return f"<table cellpadding=2>{''.join(rows)}</table>"
 
 
-def glossary_html() -> str:
+def create_glossary_html() -> str:
     """Return the terms and their meanings as an HTML table."""
     rows = [f'<tr><td width="170"><b>{escape(term)}</b></td><td>{escape(meaning)}</td></tr>'
             for term, meaning in GLOSSARY]  # fmt: skip
     return f"<table cellpadding=2>{''.join(rows)}</table>"
 
 
-def keys_html() -> str:
+def create_keys_html() -> str:
     """Return all keys and their commands as an HTML table."""
     rows: list[str] = []
     section = ""

@@ -41,15 +41,15 @@ class InfoSheet(Overlay):
             f".assumed {{ color: {colors.accent_text}; font-weight: bold; }} .quiet {{ color: {colors.secondary}; }}"
         )
         text.setHtml(
-            f"<h3>What the model was shown</h3>{decisions_html(results.decisions)}"
-            f"<h3>File</h3>{table_html(file_facts(results))}<h3>Checks</h3>{table_html(check_facts(results))}"
+            f"<h3>What the model was shown</h3>{create_decisions_html(results.decisions)}"
+            f"<h3>File</h3>{create_table_html(list_file_facts(results))}<h3>Checks</h3>{create_table_html(check_facts(results))}"
         )
         self.column.addWidget(text)
         self.text = text
         text.setFocus()
 
 
-def decisions_html(decisions: tuple[Decision, ...] | None) -> str:
+def create_decisions_html(decisions: tuple[Decision, ...] | None) -> str:
     """Return the decisions about the input as HTML, those that were assumed first."""
     if decisions is None:
         return f"<p>{NOT_STORED}</p>"
@@ -72,13 +72,13 @@ def decisions_html(decisions: tuple[Decision, ...] | None) -> str:
     return f"<p>{text}</p><table cellpadding=3>{''.join(rows)}</table>"
 
 
-def table_html(facts: Iterable[tuple[str, str]]) -> str:
+def create_table_html(facts: Iterable[tuple[str, str]]) -> str:
     """Return names and values as an HTML table."""
     rows = (f'<tr><td width="190" class="quiet">{escape(n)}</td><td>{escape(v)}</td></tr>' for n, v in facts)
     return f"<table cellpadding=3>{''.join(rows)}</table>"
 
 
-def file_facts(results: Results) -> list[tuple[str, str]]:
+def list_file_facts(results: Results) -> list[tuple[str, str]]:
     """Return name and value of what the file holds."""
     model = results.model
     kind, dtype = model.get("kind", "?"), model.get("dtype", "?")

@@ -289,8 +289,8 @@ class Atlas(ZoomPanel):
     def _color_cells(self, scores: Floats) -> npt.NDArray[np.uint32]:
         """Return the colour of each cell, 0xAARRGGBB."""
         name, ground = self.shown.colours, self.ground().rgb() & 0xFFFFFF
-        table = colormaps.heat_on(name, CELL_OPACITY, ground)
-        return colormaps.score_words(scores, name, lowest=self._shown_score.is_low_better, table=table)
+        table = colormaps.blend_heat(name, CELL_OPACITY, ground)
+        return colormaps.color_scores(scores, name, lowest=self._shown_score.is_low_better, table=table)
 
     def _load_thumbnails(self) -> None:
         results, shown = self.displayed
@@ -301,7 +301,7 @@ class Atlas(ZoomPanel):
     def _paint_thumbnails(self, painter: QPainter, scores: Floats) -> None:
         for layer, line in enumerate(self._thumbnails[1] if self._thumbnails is not None else ()):
             for head, thumbnail in enumerate(line):
-                painter.drawImage(self.cell(scores, layer, head), drawing.word_image(thumbnail, blended=False))
+                painter.drawImage(self.cell(scores, layer, head), drawing.create_word_image(thumbnail, blended=False))
 
     # Mouse and keyboard
 

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QMenu, QWidget
 from viewer.model import geometry
 from viewer.model.zoom import Zoom
 from viewer.rendering import region_handles
-from viewer.rendering.patches import patch_rect
+from viewer.rendering.patches import find_patch_box
 from viewer.widgets.plot_menu import PlotPanel
 
 if TYPE_CHECKING:
@@ -182,7 +182,8 @@ class CameraInput(PlotPanel):
             (self.camera, row, col)
             for row in range(grid.rows)
             for col in range(grid.cols)
-            if box.contains(middle := place.map(patch_rect((0, row, col), grid).center())) and limits.contains(middle)
+            if box.contains(middle := place.map(find_patch_box((0, row, col), grid).center()))
+            and limits.contains(middle)
         )
 
     def region_box(self, place: QTransform | None = None) -> QRectF | None:
@@ -197,7 +198,7 @@ class CameraInput(PlotPanel):
         if span is None:
             return None
         place, grid = place or self.model_to_pane(), view[0].grid
-        first, last = (place.mapRect(patch_rect((self.camera, *corner), grid)) for corner in span)
+        first, last = (place.mapRect(find_patch_box((self.camera, *corner), grid)) for corner in span)
         return first.united(last)
 
     def _show_cursor(self, point: QPointF) -> None:
@@ -209,7 +210,7 @@ class CameraInput(PlotPanel):
         if handle is None:
             self.unsetCursor()
         else:
-            self.setCursor(region_handles.cursor_of(handle))
+            self.setCursor(region_handles.choose_cursor(handle))
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         press, drag, has_panned = self._press, self._drag, self._pan is not None

@@ -32,7 +32,7 @@ from viewer.rendering.camera_image import CameraImage, PaneContent
 from viewer.rendering.heatmap import HeatMap
 from viewer.rendering.loading_mark import paint_loading_mark
 from viewer.rendering.pane_title import paint_pane_title
-from viewer.rendering.patches import PatchLabel, patch_rect
+from viewer.rendering.patches import PatchLabel, find_patch_box
 from viewer.rendering.regions.region_outlines import RegionOutlines
 from viewer.widgets.panels.camera_input import CameraInput
 
@@ -263,7 +263,7 @@ class CameraPane(CameraInput):
     def paint_in_plot(self, painter: QPainter, area: QRectF, picture_to_view: QTransform) -> None:
         """Paint the picture as an item of the plot; an exception is logged and replaced by a sentence."""
         try:
-            if drawing.ratio_of(painter) % 1:  # an area may end within a screen pixel
+            if drawing.find_pixel_ratio(painter) % 1:  # an area may end within a screen pixel
                 painter.fillRect(area.adjusted(0, 0, 1, 1), self.ground())
             self.paint_picture(painter, area, picture_to_view)
         except Exception as error:
@@ -283,7 +283,7 @@ class CameraPane(CameraInput):
         if content is None:
             painter.fillRect(area, self.ground())
             return
-        ratio, scene = drawing.ratio_of(painter), content.scene
+        ratio, scene = drawing.find_pixel_ratio(painter), content.scene
         place = self._model_to_picture() * picture_to_view
         picture = self._paint_content(content, area, ratio, place, picture_to_view)
         if picture is None:
@@ -303,7 +303,7 @@ class CameraPane(CameraInput):
         pointer = session.pointer
         if scene is not None and pointer is not None and pointer[0] == self.camera and not self.pinned:
             self.label.paint(
-                painter, area, place.mapRect(patch_rect(pointer, scene.grid)), scene, pointer, content.view.unit
+                painter, area, place.mapRect(find_patch_box(pointer, scene.grid)), scene, pointer, content.view.unit
             )
         if self.hasFocus():
             drawing.ring(painter, area, theme.color(theme.ACCENT))
@@ -325,7 +325,7 @@ class CameraPane(CameraInput):
         height, width = self.size_in_pixels()
         size = f"{width} × {height}"
         label = f"what the model saw · {size}" if shown.picture == "model" and area.width() > 380 else size
-        mark = self.session.name_of_pin if self.pinned or self.session.blinking else ""
+        mark = self.session.pin_name if self.pinned or self.session.blinking else ""
         paint_pane_title(painter, line, results.cameras, self.camera, scene, shown, mark=mark, size=label)
 
     def _paint_content(
@@ -356,10 +356,10 @@ class CameraPane(CameraInput):
             painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(theme.color("#FFFFFF", 1.0 if is_own else 0.45), 2 if is_own else 1))
-            painter.drawPolygon(place.map(QPolygonF(patch_rect(pointer, scene.grid))))
+            painter.drawPolygon(place.map(QPolygonF(find_patch_box(pointer, scene.grid))))
             box = self.region_box(place) if is_own and self._drag is None else None
             if box is not None:
-                region_handles.paint_handles(painter, box, drawing.ratio_of(painter))
+                region_handles.paint_handles(painter, box, drawing.find_pixel_ratio(painter))
 
     def _paint_failure_text(self, painter: QPainter, area: QRectF) -> None:
         text = self.session.failure or "This file holds no picture of this camera."

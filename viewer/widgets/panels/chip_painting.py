@@ -70,7 +70,7 @@ def levels(values: Floats, low: float, top: float) -> list[int]:
 @lru_cache(maxsize=16)
 def colours(name: str, ground: str) -> tuple[int, ...]:
     """Return the LEVELS chip colours, 0xRRGGBB: the colour map blended over a background."""
-    table = colormaps.heat_on(name, round(100 * OPACITY), int(ground[1:], 16))
+    table = colormaps.blend_heat(name, round(100 * OPACITY), int(ground[1:], 16))
     return tuple((table[:LEVELS] & np.uint32(0xFFFFFF)).tolist())
 
 
@@ -135,7 +135,7 @@ class ChipPainter:
 
     def paint(self, painter: QPainter, widget: QWidget, area: QRect, at: Sequence[int], name: str) -> None:
         """Paint the chips that touch `area`, each in the colour of its level."""
-        ground, outside, ratio = theme.active().raised, drawing.ground(widget).name(), drawing.ratio_of(painter)
+        ground, outside, ratio = theme.active().raised, drawing.ground(widget).name(), drawing.find_pixel_ratio(painter)
         fills = _create_fills(name, ground)
         fill, copy = painter.fillRect, painter.drawPixmap
         paints_all, touched = area.contains(widget.rect()), QRectF(area)

@@ -13,7 +13,7 @@ from viewer.analysis.comparison import has_one_range
 from viewer.analysis.effects.measured import (
     find_dims,
     find_map_unavailable_reason,
-    measured_frames,
+    list_mapped_frames,
     name_dims,
 )
 from viewer.analysis.scene import DATA_FIELDS
@@ -268,7 +268,7 @@ class HeatPanel(Panel):
             is_known = results is not None and bool(results.done)
             lack = find_map_unavailable_reason(results, frame, measure) if results is not None and is_known else ""
             button = self.measure.buttons[measure]
-            button.setEnabled(results is not None and bool(measured_frames(results, measure)))
+            button.setEnabled(results is not None and bool(list_mapped_frames(results, measure)))
             button.setToolTip(plain_tooltip(f"{lack[:1].upper()}{lack[1:]}" if lack else MEASURE_TIPS[measure]))
 
     def _show_units(self, measure: Measure) -> None:

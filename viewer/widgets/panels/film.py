@@ -14,7 +14,7 @@ from viewer.analysis.film import FILM_FIELDS, MAX_FRAMES, MAX_FRAMES_OF_LAYERS, 
 from viewer.controllers.film_reader import FilmReader, read_shown_film
 from viewer.model import geometry
 from viewer.rendering import drawing, mosaic, theme, ticks
-from viewer.rendering.thumbnail_colors import COLOR_FIELDS, describe_film, thumbnail_words
+from viewer.rendering.thumbnail_colors import COLOR_FIELDS, color_thumbnails, describe_film
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.label import SecondaryText
 from viewer.widgets.film_labels import GAP, LABEL, FilmNames, paint_labels, tabulate
@@ -217,7 +217,7 @@ class FilmPanel(HoverPanel):
         """Return the thumbnails as 0xFFRRGGBB words, like the maps of the film."""
         key = (film, *self._list_color_settings())
         if self._words is None or self._words[0] != key:
-            self._words = key, thumbnail_words(film.maps, find_film_view(self.shown), film.uniform, film.keys)
+            self._words = key, color_thumbnails(film.maps, find_film_view(self.shown), film.uniform, film.keys)
         return self._words[1]
 
     def _create_images(self, film: Film) -> list[tuple[QPointF, QImage]]:

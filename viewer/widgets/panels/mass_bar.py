@@ -163,14 +163,14 @@ class MassBar(Panel):
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             drawing.ring(painter, QRectF(self.rect()), theme.color(colors.accent))
 
-    def summary_box(self) -> QRectF:
+    def find_summary_box(self) -> QRectF:
         """Return the rectangle of the summary: the entry behind the last group, up to the right edge."""
         last = self._lines[1][-1] if self._lines[1] else QRectF()
         return QRectF(last.left(), last.top(), self.width() - last.left(), last.height())
 
     def _paint_summary(self, painter: QPainter, sinks: float) -> None:
         """Paint what was left out, else the share of the sinks; which groups these are where there is room."""
-        colors, box, scene = theme.active(), self.summary_box(), self._scene
+        colors, box, scene = theme.active(), self.find_summary_box(), self._scene
         left_out = scene is not None and bool(self.shown.left_out)
         share = ticks.format_share(scene.removed if scene is not None and left_out else sinks)
         ink = colors.accent_text if left_out else colors.secondary
@@ -243,7 +243,7 @@ class MassBar(Panel):
             meaning = MEANINGS.get(name, "the camera’s picture, without its letterbox bars") if name else ""
             act = "bring it back" if back else "leave it out and renormalise"
             text = f"{_name_group(name)}: {meaning}.\nClick to {act}." if name else ""
-            if not name and self._scene is not None and self.summary_box().contains(QPointF(event.pos())):
+            if not name and self._scene is not None and self.find_summary_box().contains(QPointF(event.pos())):
                 text = RENORMALISED if self.session.state.left_out else SINKS_MEANING
             QToolTip.showText(event.globalPos(), plain_tooltip(text), self)
             return True

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QSizePolicy
 
 from viewer.analysis.caption import Caption, caption
 from viewer.analysis.carried_query import describe_missing
-from viewer.analysis.comparison import MEASURES, caption_of_side, name_measure
+from viewer.analysis.comparison import MEASURES, create_side_caption, name_measure
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
 from viewer.model.plain_text import plain_tooltip
@@ -61,7 +61,7 @@ class Sentence(Panel):
             if (measure := name_measure(session.current, pin[1])) is not None and label != "Minus":
                 labels = MEASURES[session.current.measure], measure
             sides = (labels[0], session.results, session.current), (labels[1], *pin)
-            captions = [(name, caption_of_side(results, state)) for name, results, state in sides]
+            captions = [(name, create_side_caption(results, state)) for name, results, state in sides]
             return [(*side, place == session.blinking) for place, side in enumerate(captions)]
         except READ_ERRORS:
             return []

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis import caption
 from viewer.analysis.regions.region_lanes import build_lane, describe_place
-from viewer.controllers.playback import SPEEDS, speed_words
+from viewer.controllers.playback import SPEEDS, describe_speed
 from viewer.model.plain_text import clean_text, plain_tooltip
 from viewer.rendering import drawing, theme
 from viewer.rendering.axes import FONT, Axis, make_share_axis
@@ -58,7 +58,7 @@ class Timeline(LinePanel):
         super().__init__(session, "Timeline", parent)
         self.frame_series = frame_series
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.speed = DropDown("Speed of frames", [(speed, speed_words(speed)) for speed in SPEEDS], parent=self)
+        self.speed = DropDown("Speed of frames", [(speed, describe_speed(speed)) for speed in SPEEDS], parent=self)
         tip = "Playback speed: multiples of the data set’s rate, or moments a second ( , and . )"
         self.speed.setToolTip(plain_tooltip(tip))
         self.speed.show_value("1x")
@@ -144,7 +144,7 @@ class Timeline(LinePanel):
         """How many regions are shown as strips between the heading and the chart."""
         return 0 if self.lane_count or self.height() < self.MIN_HEIGHT else min(len(self.lanes), MOST_STRIPS)
 
-    def lanes_box(self) -> QRectF:
+    def find_lanes_box(self) -> QRectF:
         """Return the rectangle of the lanes that are shown, without their names."""
         box, height = self.content_box(), LANE * self.lane_count
         return QRectF(box.left(), self.height() - height, box.width(), height)
@@ -159,7 +159,7 @@ class Timeline(LinePanel):
 
     def lane_at(self, point: QPointF) -> int | None:
         """Return the number of the lane at a point, its name included; None if there is none."""
-        box = self.lanes_box()
+        box = self.find_lanes_box()
         if not self.lane_count or not box.top() <= point.y() < box.bottom():
             return None
         return self.first_lane + int((point.y() - box.top()) // LANE)
@@ -168,7 +168,7 @@ class Timeline(LinePanel):
         chosen, axis = self.shown.region_name, self.x_axis()
         if self.lane_count:
             shown = self.lanes[self.first_lane : self.first_lane + self.lane_count]
-            draw_lanes(painter, self.lanes_box(), shown, axis, self.LABELS, chosen)
+            draw_lanes(painter, self.find_lanes_box(), shown, axis, self.LABELS, chosen)
             hidden = len(self.lanes) - len(shown)
             if hidden:
                 box = QRectF(0, self.height() - self.FOOT - LANE * self.lane_count, self.LABELS - 8, self.FOOT)
@@ -293,7 +293,7 @@ class Timeline(LinePanel):
             super().mousePressEvent(event)
             return
         self.session.update(region_name=self.lanes[lane].name)
-        if event.position().x() >= self.lanes_box().left():
+        if event.position().x() >= self.find_lanes_box().left():
             super().mousePressEvent(event)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:

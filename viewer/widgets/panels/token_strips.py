@@ -374,4 +374,4 @@ class TokenStrips(Panel):
 def _make_ramp(name: str, ground: str) -> QImage:
     """Return the colours of chips on the colour `ground`, from the lowest to the highest, as an image of one line."""
     words = np.array(colours(name, ground), np.uint32)[None]
-    return drawing.word_image(words | np.uint32(0xFF000000), blended=False)
+    return drawing.create_word_image(words | np.uint32(0xFF000000), blended=False)

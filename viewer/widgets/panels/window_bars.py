@@ -19,7 +19,7 @@ from viewer.controllers.commands import key_hint
 from viewer.errors import READ_ERRORS, NoMapsError
 from viewer.model.plain_text import clean_text, plain_tooltip
 from viewer.rendering import drawing, theme, ticks
-from viewer.rendering.patches import patch_words
+from viewer.rendering.patches import describe_patch
 from viewer.widgets.controls.button import Button
 from viewer.widgets.panels.panel import Panel
 
@@ -182,7 +182,7 @@ class StatusBar(Panel):
         cameras = len(scene.maps)
         if session.pointer is not None and session.pointer[0] < cameras:
             camera, row, col = session.pointer
-            weight, details = patch_words(scene, session.pointer, view.unit)
+            weight, details = describe_patch(scene, session.pointer, view.unit)
             bar = " (letterbox bar)" if results.bars(view.frame)[camera, row, col] else ""
             name = caption.format_camera(results.cameras[camera])
             kind = view.measure if scene.effect is not None else "weight"

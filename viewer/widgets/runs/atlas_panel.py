@@ -15,12 +15,12 @@ from viewer.rendering import drawing, theme
 from viewer.rendering.axes import FONT, Axis
 from viewer.rendering.loading_mark import paint_loading_mark
 from viewer.rendering.runs.cell_table import SCALE_HEIGHT, draw_run_cells, draw_scale, lay_out_cells, measure_scale
-from viewer.rendering.runs.group_colors import color_words, difference_table, find_range, heat_table
+from viewer.rendering.runs.group_colors import color_words, create_difference_table, create_heat_table, find_range
 from viewer.rendering.score_table import draw_table_labels
 from viewer.runs.run_sentence import (
     FALSE_RATE,
     describe_cell,
-    factor_of,
+    find_factor,
     format_cell,
     label_scale,
 )
@@ -152,7 +152,7 @@ class RunAtlasPanel(HoverPanel):
         def still(inner: QPainter) -> None:
             self._paint_table(inner, atlas, values, layout)
 
-        key = (id(atlas), self.is_contrast, layout, session_colors(self.session))
+        key = (id(atlas), self.is_contrast, layout, list_session_colors(self.session))
         self._layer.draw(painter, self, key, still, self.ground(), atlas)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setClipRect(layout.box.adjusted(-3, -3, 3, 3))
@@ -171,7 +171,11 @@ class RunAtlasPanel(HoverPanel):
         score, contrast = find_score(atlas.query.score), self.is_contrast
         ground = self.ground().rgb() & 0xFFFFFF
         ends = find_range(values, is_difference=contrast, starts_at_zero=not score.is_low_better)
-        table = difference_table(ground) if contrast else heat_table(session_colors(self.session), ground)
+        table = (
+            create_difference_table(ground)
+            if contrast
+            else create_heat_table(list_session_colors(self.session), ground)
+        )
         words = color_words(values, ends, table, ground)
         texts = [[format_cell(value, score, signed=contrast) for value in row] for row in values.tolist()]
         painter.setClipRect(layout.box.adjusted(0, 0, 1, 1))
@@ -179,7 +183,7 @@ class RunAtlasPanel(HoverPanel):
         draw_run_cells(painter, layout, words, texts, self.marks(), font=font)
         painter.setClipping(False)
         draw_table_labels(painter, layout, atlas.layers, [str(head) for head in range(atlas.heads)], LABEL)
-        axis = Axis(*ends, factor=factor_of(score))
+        axis = Axis(*ends, factor=find_factor(score))
         sides = ("more in failures", "more in successes") if contrast else ("", "")
         label = label_scale(atlas.query, is_contrast=contrast)
         least = measure_scale(label, sides, partial(drawing.width_of, pixels=FONT))
@@ -261,6 +265,6 @@ class RunAtlasPanel(HoverPanel):
             event.accept()
 
 
-def session_colors(session: Session) -> str:
+def list_session_colors(session: Session) -> str:
     """Return the colour map of the shown view."""
     return session.state.colours

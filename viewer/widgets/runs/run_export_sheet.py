@@ -16,7 +16,7 @@ from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.segmented_control import SegmentedControl
 from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS
-from viewer.widgets.overlays.export_sheet import default_folder
+from viewer.widgets.overlays.export_sheet import find_default_folder
 from viewer.widgets.overlays.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class RunExportSheet(Overlay):
         self.theme = "dark" if settings.text("run_export/theme") == "dark" else "light"
         self.formats.show_value(self.format)
         self.themes.show_value(self.theme)
-        folder = settings.text("export/folder") or str(default_folder(run.index or run.folder / "run"))
+        folder = settings.text("export/folder") or str(find_default_folder(run.index or run.folder / "run"))
         self.folder = QLineEdit(folder)
         self.folder.setAccessibleName("Folder")
         self.replaces = Button("Replace what exists", kind="toggle")

@@ -17,10 +17,10 @@ EPISODE = DEMO / "rollouts" / "episode_000002"
 def cache(tmp_path, monkeypatch):
     """The user's cache, and a run of one bundled episode in it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(demo_files, "demo_episodes", lambda: [EPISODE])
-    demo_files.demo_run_folder.cache_clear()
+    monkeypatch.setattr(demo_files, "find_demo_episodes", lambda: [EPISODE])
+    demo_files.find_demo_run_folder.cache_clear()
     yield tmp_path / "cache"
-    demo_files.demo_run_folder.cache_clear()
+    demo_files.find_demo_run_folder.cache_clear()
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_demo_run_is_captured_into_the_cache_and_opened(window, cache):
     assert "captures its run, which happens once" in window.page.text.text()
     until(lambda: not window.files.demos.is_capturing, 120)
     until(lambda: window.session.results is not None)
-    folder = demo_files.demo_run_folder()
+    folder = demo_files.find_demo_run_folder()
     assert folder is not None
     assert folder.is_relative_to(cache)
     assert window.files.run is not None
@@ -71,17 +71,17 @@ def test_demo_run_that_cannot_be_captured_says_why(window):
 
 
 def test_bundled_episodes_that_are_missing_are_a_sentence(window, monkeypatch):
-    monkeypatch.setattr(demo_files, "demo_episodes", list)
-    demo_files.demo_run_folder.cache_clear()
+    monkeypatch.setattr(demo_files, "find_demo_episodes", list)
+    demo_files.find_demo_run_folder.cache_clear()
     window.files.demos.open_run()
     assert "not part of this installation" in window.page.text.text()
 
 
 def test_demo_run_folder_depends_on_the_episodes(cache, monkeypatch):
-    first = demo_files.demo_run_folder()
-    demo_files.demo_run_folder.cache_clear()
-    monkeypatch.setattr(demo_files, "demo_episodes", lambda: [EPISODE.with_name("episode_000003")])
-    second = demo_files.demo_run_folder()
+    first = demo_files.find_demo_run_folder()
+    demo_files.find_demo_run_folder.cache_clear()
+    monkeypatch.setattr(demo_files, "find_demo_episodes", lambda: [EPISODE.with_name("episode_000003")])
+    second = demo_files.find_demo_run_folder()
     assert first is not None
     assert second is not None
     assert first != second

@@ -15,7 +15,7 @@ from window_driver import close, show, spin, until
 from viewer.analysis.initial_view import first_view
 from viewer.analysis.probe import Probe
 from viewer.controllers.settings import Settings
-from viewer.io.demo_files import demo_path
+from viewer.io.demo_files import find_demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
 from viewer.widgets.main_window import MainWindow
@@ -84,7 +84,7 @@ def test_slow_opening_shows_a_page_with_a_stop_button(
 
 
 def test_missing_demo_shows_an_error_page(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("viewer.io.demo_files.demo_path", lambda: None)
+    monkeypatch.setattr("viewer.io.demo_files.find_demo_path", lambda: None)
     window.perform_id("close")
     window.perform_id("demo")
     assert "demo is not part" in window.page.text.text()
@@ -125,7 +125,7 @@ def test_first_view_of_a_file_without_text_is_an_action(tmp_path: Path) -> None:
 
 def test_demo_opens_with_the_noun_and_the_pointing_head(app: QApplication, tmp_path: Path) -> None:
     window = MainWindow(Settings(tmp_path / "settings.ini"))
-    path = demo_path()
+    path = find_demo_path()
     assert path is not None
     window.show_results(Results(path), False)
     state = window.session.state

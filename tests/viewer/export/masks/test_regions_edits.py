@@ -149,10 +149,10 @@ def test_put_file_replaces_and_removes(file: Path, tmp_path: Path) -> None:
     content.write_bytes(b"new")
     path.write_bytes(b"old")
     file_versions.put_file(path, content)
-    assert (path.read_bytes(), file_versions.previous_path(path).read_bytes()) == (b"new", b"old")
+    assert (path.read_bytes(), file_versions.find_previous_path(path).read_bytes()) == (b"new", b"old")
     file_versions.put_file(path, None)
     assert not path.exists()
-    assert file_versions.previous_path(path).read_bytes() == b"new"
+    assert file_versions.find_previous_path(path).read_bytes() == b"new"
     with file_versions.hold_folder(path), pytest.raises(UserError, match="Another program is changing"):
         file_versions.put_file(path, content)
 

@@ -110,7 +110,7 @@ def test_leftovers_of_a_killed_call_are_removed(run, tmp_path):
 def test_processes_end_with_a_killed_parent(run, tmp_path):
     words = ["table", str(run), "-o", str(tmp_path / "out"), "--processes", "2"]
     command = subprocess.Popen(
-        child_process.python_command("viewer.export", *words), env=child_process.python_environment()
+        child_process.create_python_command("viewer.export", *words), env=child_process.create_python_environment()
     )
     process = psutil.Process(command.pid)
     until(lambda: len(process.children()) >= 2)
