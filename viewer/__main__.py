@@ -215,10 +215,10 @@ def _first_probe(options: argparse.Namespace, run: Run | None) -> Probe | None:
         path = _find_demo()
     if path is None:
         return None
-    from viewer.analysis.probe import early
+    from viewer.analysis.probe import create_early_probe
     from viewer.io.open_file import find
 
-    return early(find(path))
+    return create_early_probe(find(path))
 
 
 def _is_remote_run(path: Location | None) -> bool:
@@ -235,7 +235,9 @@ def _first_of_run(run: Run) -> Probe | None:
     statuses = run_index.statuses(run)
     number = run_index.first(run_index.listed(run, statuses), statuses)
     try:
-        return None if number is None else probe.early(run_index.find_episode_path(run, run.episodes[number]))
+        return (
+            None if number is None else probe.create_early_probe(run_index.find_episode_path(run, run.episodes[number]))
+        )
     except UserError:
         return None  # deleted meanwhile; the window reports it
 

@@ -70,9 +70,9 @@ def serve(path: Path, size: tuple[int, int]) -> None:
         if kind == "film":
             repaint(panels.film, "_words", "_mosaics")
         elif kind == "atlas":
-            repaint(panels.atlas, "_still", "_frame")
+            repaint(panels.atlas, "_static_layer", "_frame")
         elif kind == "curves":
-            repaint(panels.curves, "_still")
+            repaint(panels.curves, "_static_layer")
         elif kind == "cursor of the timeline":
             panels.timeline.update()
         else:

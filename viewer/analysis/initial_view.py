@@ -35,7 +35,7 @@ def first_view(results: Results, frame: int = 0) -> ViewState:
     return ViewState(frame=frame, query=query, layer=(len(results.layers) * 2) // 3)
 
 
-class Carried(NamedTuple):
+class CarriedView(NamedTuple):
     """A view with the words, layers and steps of its file, so that it can be applied to another file."""
 
     state: ViewState
@@ -44,7 +44,7 @@ class Carried(NamedTuple):
     steps: tuple[int, ...]
 
     @classmethod
-    def of(cls, results: Results, state: ViewState) -> Carried:
+    def of(cls, results: Results, state: ViewState) -> CarriedView:
         """Return the view of an open file."""
         return cls(state, results.chips(state.frame) if results.done else (), results.layers, results.steps)
 

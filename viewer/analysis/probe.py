@@ -41,7 +41,7 @@ _LOOP_SIGNAL: Final = getattr(signal, "SIGPROF", None)
 """The signal with which the system ends a process whose CPU time is over; None where there is none (Windows)."""
 
 
-def too_long(path: Location) -> str:
+def describe_timeout(path: Location) -> str:
     """Return the sentence for a file that could not be read in time."""
     if isinstance(path, RemotePath):
         return f"{path.name} is torn, or {path.authority} answers too slowly; try again, or copy the file."
@@ -51,7 +51,7 @@ def too_long(path: Location) -> str:
     )
 
 
-def fatal(path: Location, code: int) -> str:
+def describe_crash(path: Location, code: int) -> str:
     """Return the sentence for a file on which HDF5 crashes or loops endlessly; `code` is the process's exit code."""
     if _LOOP_SIGNAL is not None and abs(code) == _LOOP_SIGNAL:
         return f"{path.name} is torn: reading it goes round in circles. Copy it again, or record it again."
@@ -116,12 +116,12 @@ class Probe:
             if not self._clock.is_over:
                 return None
             self.stop()
-            return too_long(self.path)
+            return describe_timeout(self.path)
         self._close()
         try:
             return str(json.loads(self._output)["error"])
         except (ValueError, KeyError, TypeError):
-            return fatal(self.path, code)
+            return describe_crash(self.path, code)
 
     def wait(self) -> str:
         """Return the sentence, however long it takes (at most `progress_clock.LONGEST_SECONDS`)."""
@@ -198,7 +198,7 @@ class ForkedProbe(Probe):
             self._stream = None
 
 
-def early(path: Location) -> Probe:
+def create_early_probe(path: Location) -> Probe:
     """Return the fastest kind of probe at the program's start."""
     return ForkedProbe(path) if can_fork() else Probe(path)
 
@@ -233,13 +233,13 @@ def look(
     `note_progress` is called after each step, and repeatedly while a server is waited for; `limit_again` once there is
     a connection, which takes processor time that says nothing about the file.
     """
-    from viewer.analysis.effects.effects_look import is_effects_file, look_at_effects
+    from viewer.analysis.effects.effects_look import check_effects, is_effects_file
 
     try:
         results = _open(path, note_progress, limit_again)
     except UserError as error:
         if isinstance(path, Path) and is_effects_file(path):
-            return look_at_effects(path, note_progress)
+            return check_effects(path, note_progress)
         return str(error)
     note_progress()
     try:

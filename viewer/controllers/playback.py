@@ -51,7 +51,7 @@ class Playback(QObject):
         self.axis = ""
         self.last = "frame"
         self.speed = "1x"
-        self._since = 0.0
+        self._started_at = 0.0
         self._places: tuple[int, ...] = ()
         self._ends = np.zeros(0)
         self._offset = 0.0
@@ -110,7 +110,7 @@ class Playback(QObject):
             self._places = tuple(range(self.length(axis)))
             self._ends = np.arange(1, len(self._places) + 1) / PER_SECOND[axis]
         self._offset = float(self._ends[current - 1]) if current else 0.0
-        self._since = self.clock()
+        self._started_at = self.clock()
 
     def _restart(self) -> None:
         if self.axis:
@@ -127,7 +127,7 @@ class Playback(QObject):
                 self._begin()
             self.paced.emit(speed)
 
-    def faster(self, by: int) -> None:
+    def change_speed(self, by: int) -> None:
         """Select the next faster (1) or slower (-1) speed among multiples of the rate, or among fixed rates."""
         kind = [speed for speed in SPEEDS if speed.endswith(self.speed[-1])]
         place = min(max(kind.index(self.speed) + by, 0), len(kind) - 1)
@@ -138,7 +138,7 @@ class Playback(QObject):
         self._interrupted = self.axis
         self.stop()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Resume playback in a file that was just opened, if the file before it was playing (episodes of a run)."""
         axis, self._interrupted = self._interrupted, ""
         if axis and self.length(axis) > 1:
@@ -159,7 +159,7 @@ class Playback(QObject):
             return
         if self.session.is_waiting:  # places that pass while one is being read are left out
             return
-        elapsed = (self._offset + self.clock() - self._since) % float(self._ends[-1])
+        elapsed = (self._offset + self.clock() - self._started_at) % float(self._ends[-1])
         place = min(int(np.searchsorted(self._ends, elapsed, "right")), len(self._places) - 1)
         if self.axis == "frame" and place != self._place:
             self._place = place

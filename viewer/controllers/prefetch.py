@@ -30,7 +30,7 @@ FIELDS: Final = frozenset({"frame", "query"})
 """Fields of the view whose change starts prefetching."""
 MOST_BYTES: Final = 256 << 20
 """Larger extents of a file are not read in advance; a full-size frame has some 10 MB."""
-Had = set[tuple[object, ...]]
+VisitedParts = set[tuple[object, ...]]
 """Keys (frame, query, picture) of views whose bytes have been read."""
 
 
@@ -50,34 +50,34 @@ class Prefetch(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MILLISECONDS)
         self._timer.timeout.connect(self._request_next)
-        self._back = self._frames = False
-        self._coming: tuple[int, ...] = ()
-        self.had: Had = set()
+        self._is_backwards = self._frames = False
+        self._upcoming: tuple[int, ...] = ()
+        self.visited: VisitedParts = set()
         """Keys (frame, query, picture) whose bytes have been read."""
         session.changed.connect(self._on_changed)
         session.opened.connect(self._on_reopened)
 
     def _on_reopened(self) -> None:
-        self.had, self._coming = set(), ()
+        self.visited, self._upcoming = set(), ()
         self.worker.drop("ahead")
 
     def set_upcoming(self, frames: tuple[int, ...]) -> None:
         """Set the frames that follow the one about to be shown, in the order of playback."""
-        self._coming = frames
+        self._upcoming = frames
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
         if differing(before, after) & FIELDS:
             self._frames = before.frame != after.frame
             if self._frames:
-                self._back = after.frame < before.frame
+                self._is_backwards = after.frame < before.frame
             self._timer.start()
 
     def _request_next(self) -> None:
         results, shown = self.session.results, self.session.shown
         if results is None or results.done == 0:
             return
-        coming, self._coming = self._coming, ()  # playback sets them again with each frame
-        frames, had = (coming, self.had) if coming else (self._list_neighbours(shown.frame), None)
+        coming, self._upcoming = self._upcoming, ()  # playback sets them again with each frame
+        frames, visited = (coming, self.visited) if coming else (self._list_neighbours(shown.frame), None)
         tokens = () if self._frames else tuple(find_next_tokens(results, shown))
         if results.access.is_slow:  # every byte takes its time: only what is most likely
             frames = frames if coming else frames[:1]
@@ -87,7 +87,7 @@ class Prefetch(QObject):
         def work(stale: Callable[[], bool]) -> None:
             for view in tokens:
                 read(results, view, stale)
-            read_frames(results, shown, frames, stale, had)
+            read_frames(results, shown, frames, stale, visited)
 
         self.worker.ask("ahead", key, work, _ignore)
 
@@ -96,7 +96,7 @@ class Prefetch(QObject):
         timeline = self.frame_series.timeline
         if frame >= len(timeline.moment_of):
             return ()
-        neighbours = (timeline.beside(frame, step) for step in ((-1, 1) if self._back else (1, -1)))
+        neighbours = (timeline.beside(frame, step) for step in ((-1, 1) if self._is_backwards else (1, -1)))
         return tuple(dict.fromkeys(beside for beside in neighbours if beside != frame))
 
 
@@ -109,12 +109,12 @@ def find_next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
 
 
 def read_frames(
-    results: Results, shown: ViewState, frames: tuple[int, ...], stale: Callable[[], bool], had: Had | None
+    results: Results, shown: ViewState, frames: tuple[int, ...], stale: Callable[[], bool], visited: VisitedParts | None
 ) -> None:
     """Read the shown view of `frames` into the file's cache.
 
-    If `had` is given, during playback, only the first one; but the bytes of all `frames` into the page cache, except
-    those in `had`, to which their keys are added.
+    If `visited` is given, during playback, only the first one; but the bytes of all `frames` into the page cache, except
+    those in `visited`, to which their keys are added.
     """
     for frame in frames:
         if stale():
@@ -123,11 +123,11 @@ def read_frames(
             view = carry_query(replace(shown, frame=frame), results.chips(shown.frame), results.chips(frame))
             note = (frame, view.query, shown.picture)
             is_slow = results.access.is_slow  # its bytes lie in no page cache
-            if had is not None and not is_slow and note not in had and read_bytes(results, view, stale):
-                had.add(note)
+            if visited is not None and not is_slow and note not in visited and read_bytes(results, view, stale):
+                visited.add(note)
         except READ_ERRORS:
             return  # reported when the frame is shown
-        if had is None or frame == frames[0]:
+        if visited is None or frame == frames[0]:
             read(results, view, stale)
 
 

@@ -60,7 +60,7 @@ class Session(ShownScenes):
         """What is being read, in words."""
         self.pointer: Cell | None = None
         self.bare = False
-        self._goal = ViewState()
+        self._requested_state = ViewState()
         self._announced = ViewState()
         self._prompt_frame: int | None = None
         """Frame whose prompt the goal's query counts, while the words of the goal's own frame are being read."""
@@ -93,7 +93,7 @@ class Session(ShownScenes):
         self.drop_scenes()
         self.failure = ""
         self.blinking, self._blinked = False, None
-        self._goal = self._announced = self._shown = self._current = self._fit_to_file(state or ViewState())
+        self._requested_state = self._announced = self._shown = self._current = self._fit_to_file(state or ViewState())
         self.opened.emit()
         for replaced in before:  # after `opened`, which makes the worker thread stop reading them
             if replaced is not None:
@@ -116,8 +116,8 @@ class Session(ShownScenes):
     def take_regions(self, regions: KnownPatches | None) -> None:
         """Set the named regions of the open file; None if there is no file of them. The view's follows its patches."""
         self.regions = regions
-        self._goal, self._announced = (
-            place_region(view, regions, view.frame) for view in (self._goal, self._announced)
+        self._requested_state, self._announced = (
+            place_region(view, regions, view.frame) for view in (self._requested_state, self._announced)
         )
         self.flush()
         self.regions_changed.emit()
@@ -125,23 +125,23 @@ class Session(ShownScenes):
     def take_edit(self, edit: FileEdit, **changes: Any) -> None:
         """Make a change of a file a step of undo, together with a change of the view's fields."""
         self.flush()
-        before, after = self._goal, self._fit_to_file(replace(self._goal, **changes))
+        before, after = self._requested_state, self._fit_to_file(replace(self._requested_state, **changes))
         edit.views = before, after
         self.history.push(edit)
         self.history.future.clear()
         self.history.end_step()
-        self._goal = self._announced = after
+        self._requested_state = self._announced = after
         self.flush()
 
     def take_growth(self) -> None:
         """Fit the view to the file, which has new frames, and emit `grew`."""
-        self._goal = self._fit_to_file(self._goal)
+        self._requested_state = self._fit_to_file(self._requested_state)
         self.grew.emit()
 
     @property
     def dims(self) -> Dims:
         """Lengths of the axes at the current frame; all 0 if no file is open."""
-        return self._dims(self._goal.frame)
+        return self._dims(self._requested_state.frame)
 
     def _dims(self, frame: int) -> Dims:
         if self.results is None:
@@ -181,7 +181,7 @@ class Session(ShownScenes):
     @property
     def state(self) -> ViewState:
         """The view as last requested by `update`; panels draw `shown`."""
-        return self._goal
+        return self._requested_state
 
     @property
     def requested_view(self) -> ViewState:
@@ -206,20 +206,20 @@ class Session(ShownScenes):
             changes.setdefault("sought", ())
         if "region" in changes:
             changes.setdefault("region_name", "")
-        goal = replace(self._goal, **changes)
+        goal = replace(self._requested_state, **changes)
         if "region" not in changes:
-            goal = place_region(goal, self.regions, self._goal.frame)
-        if goal == self._goal:
+            goal = place_region(goal, self.regions, self._requested_state.frame)
+        if goal == self._requested_state:
             return
         if "query" in changes:  # on a slow file, of the words that are shown
             self._prompt_frame = self._shown.frame if self._requested is not None and "frame" not in changes else None
-        elif goal.frame != self._goal.frame and self._prompt_frame is None:
-            self._prompt_frame = self._goal.frame
+        elif goal.frame != self._requested_state.frame and self._prompt_frame is None:
+            self._prompt_frame = self._requested_state.frame
         with contextlib.suppress(NotLoadedError):
             goal = self._carry_words(goal)
         goal = self._fit_to_file(goal)
-        if goal != self._goal:
-            self._goal = goal
+        if goal != self._requested_state:
+            self._requested_state = goal
             self._timer.start()
 
     def _carry_words(self, goal: ViewState) -> ViewState:
@@ -285,16 +285,16 @@ class Session(ShownScenes):
     def begin(self) -> None:
         """Begin a gesture, such as a drag or playback: all changes until `end` form one undo step."""
         self.flush()
-        self._gesture = self._goal
+        self._gesture = self._requested_state
 
     def end(self) -> None:
         """End the gesture and add it to the undo history."""
         self.flush()
         start, self._gesture = self._gesture, None
-        if start is not None and start != self._goal:
+        if start is not None and start != self._requested_state:
             self.history.push(start)
             if self.is_slow:  # its end may still be read, and is then no step of its own
-                self._announced = self._goal
+                self._announced = self._requested_state
         self.history.end_step()
 
     def flush(self) -> None:
@@ -315,7 +315,7 @@ class Session(ShownScenes):
 
     def _find_requested(self) -> tuple[ViewState, ViewState]:
         """Return the view that was asked for, and that or the pinned one in its place."""
-        current = self._goal
+        current = self._requested_state
         if self._preview:
             current = self._fit_to_file(place_region(replace(current, **self._preview), self.regions, current.frame))
         pinned = self._pinned_in(current) if self.blinking else None
@@ -324,9 +324,9 @@ class Session(ShownScenes):
     def _announce_read(self) -> None:
         """Announce the collected changes. NotLoadedError, and nothing changes, where a part is not in memory."""
         assert self.results is not None
-        is_announced = self._announced == self._goal
-        self._goal = self._fit_to_file(self._carry_words(self._goal))
-        self._announced = self._goal if is_announced else self._announced
+        is_announced = self._announced == self._requested_state
+        self._requested_state = self._fit_to_file(self._carry_words(self._requested_state))
+        self._announced = self._requested_state if is_announced else self._announced
         before = self._current, self._shown
         self._current, self._shown = self._find_requested()
         try:
@@ -350,7 +350,7 @@ class Session(ShownScenes):
         return read
 
     def _announce_changes(self) -> None:
-        announced, goal = self._announced, self._goal
+        announced, goal = self._announced, self._requested_state
         if announced != goal:
             self.history.record(announced, goal, in_gesture=self._gesture is not None)
             self._announced = goal
@@ -380,7 +380,7 @@ class Session(ShownScenes):
 
     def _travel(self, *, back: bool) -> None:
         self.flush()
-        step = self.history.travel(self._goal, back=back)
+        step = self.history.travel(self._requested_state, back=back)
         if isinstance(step, FileEdit):
             try:
                 step.apply(back=back)
@@ -391,5 +391,5 @@ class Session(ShownScenes):
                 return
             step = step.views[0 if back else 1]
         if step is not None:
-            self._goal = self._announced = self._fit_to_file(step)
+            self._requested_state = self._announced = self._fit_to_file(step)
             self.flush()

@@ -116,10 +116,10 @@ def open_source(arguments: ExportArguments) -> Iterator[ExportSource]:
 
 
 def _start_probe(path: Location) -> Probe:
-    from viewer.analysis.probe import early
+    from viewer.analysis.probe import create_early_probe
     from viewer.io.open_file import find
 
-    return early(find(path))
+    return create_early_probe(find(path))
 
 
 def _wait_for_probe(probe: Probe) -> Location:

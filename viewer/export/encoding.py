@@ -26,7 +26,7 @@ SUBSAMPLED_SCALE: Final = 1.5
 
 
 @cache
-def opencv() -> Any:
+def import_opencv() -> Any:
     """Return the module cv2; None where it is not installed.
 
     Imported nowhere else, and after Qt: it sets Qt's environment variables to plug-ins of its own, which child
@@ -52,7 +52,7 @@ def pixels(image: QImage) -> npt.NDArray[np.uint8]:
 
 def encode_jpg(image: QImage) -> bytes:
     """Return the image as JPEG, with full chroma at low resolution, because heatmaps have coloured edges."""
-    cv2 = opencv()
+    cv2 = import_opencv()
     if cv2 is None:
         return _encode_with_qt(image, "JPG", JPEG_QUALITY)
     is_subsampled = image.devicePixelRatio() >= SUBSAMPLED_SCALE
@@ -63,7 +63,7 @@ def encode_jpg(image: QImage) -> bytes:
 
 def encode_png(image: QImage) -> bytes:
     """Return the image as PNG."""
-    cv2 = opencv()
+    cv2 = import_opencv()
     return _encode_with_qt(image, "PNG", -1) if cv2 is None else _encode_with_opencv(cv2, image, ".png", [])
 
 

@@ -125,7 +125,7 @@ def load_qt() -> None:
         from viewer.export import encoding, renderer  # noqa: F401 - for what it imports
     except ImportError as error:
         raise UserError(f"Figures need Qt, which cannot be loaded ({error}); the README names what it needs.") from None
-    encoding.opencv()
+    encoding.import_opencv()
 
 
 def _can_fork() -> bool:

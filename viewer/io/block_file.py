@@ -68,7 +68,7 @@ class BlockFile(SeekableReader):
         self._size, self._block = source.size, source.block_bytes
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._lock = threading.Lock()
-        self._noted = threading.local()
+        self._thread_state = threading.local()
 
     # What HDF5 calls
 
@@ -107,20 +107,20 @@ class BlockFile(SeekableReader):
     @property
     def _missing(self) -> set[int]:
         """Blocks that calls of this thread needed and did not find."""
-        if not hasattr(self._noted, "blocks"):
-            self._noted.blocks = set[int]()
-        missing: set[int] = self._noted.blocks
+        if not hasattr(self._thread_state, "blocks"):
+            self._thread_state.blocks = set[int]()
+        missing: set[int] = self._thread_state.blocks
         return missing
 
     @property
     def misses(self) -> int:
         """How often calls of this thread have failed for bytes that are not in memory."""
-        count: int = getattr(self._noted, "misses", 0)
+        count: int = getattr(self._thread_state, "misses", 0)
         return count
 
     def _note_missing(self, blocks: Iterable[int]) -> None:
         self._missing.update(blocks)
-        self._noted.misses = self.misses + 1
+        self._thread_state.misses = self.misses + 1
 
     @property
     def has_missing(self) -> bool:

@@ -40,7 +40,7 @@ class Effects:
     def __init__(self, path: Path) -> None:
         """Open the file and check its header. Raises UserError where it is no effects file that can be read."""
         self.path = path
-        self._alone = threading.RLock()
+        self._read_lock = threading.RLock()
         self._cache = Cache(CACHE_BYTES)
         self._file = open_file.open_hdf5(path)
         try:
@@ -150,7 +150,7 @@ class Effects:
     def has(self, name: str) -> bool:
         """Return whether the file holds a dataset."""
         axes = len(effects_schema.DESCRIPTIONS[name][0].split(", "))
-        with self._alone:
+        with self._read_lock:
             return self._guard.find(name, axes) is not None
 
     def row(self, name: str, frame: int) -> Floats | None:
@@ -161,7 +161,7 @@ class Effects:
         axes = len(effects_schema.DESCRIPTIONS[name][0].split(", "))
 
         def make() -> Floats | None:
-            with self._alone:
+            with self._read_lock:
                 dataset = self._guard.find(name, axes)
                 if dataset is None or dataset.dtype.kind not in "fiub":
                     return None
@@ -312,7 +312,7 @@ class Effects:
 
     def close(self) -> None:
         """Close the file."""
-        with self._alone, contextlib.suppress(OSError, RuntimeError, ValueError):
+        with self._read_lock, contextlib.suppress(OSError, RuntimeError, ValueError):
             self._file.close()
 
 

@@ -55,8 +55,8 @@ class FileAccess:
         self._is_closed = False
         self._failed: dict[Hashable, Exception] = {}
         """Errors of parts that were read and are damaged."""
-        self._hasty: int | None = None
-        self._own = threading.local()
+        self._impatient_thread: int | None = None
+        self._thread_state = threading.local()
 
     @property
     def is_slow(self) -> bool:
@@ -65,12 +65,12 @@ class FileAccess:
 
     def forbid_waiting(self) -> None:
         """Forbid this thread to wait: what it needs and is not in memory raises NotLoadedError. Of slow files only."""
-        self._hasty = threading.get_ident() if self.is_slow else None
+        self._impatient_thread = threading.get_ident() if self.is_slow else None
 
     @property
     def may_wait(self) -> bool:
         """Whether this thread may wait for a read."""
-        return self._hasty is None or self._hasty != threading.get_ident()
+        return self._impatient_thread is None or self._impatient_thread != threading.get_ident()
 
     def run(self, call: Callable[[], T], again: Callable[[], Any] | None = None) -> T:
         """Return the result of a call that reads from the file.
@@ -83,7 +83,7 @@ class FileAccess:
         if blocks is None:
             with self.lock:
                 return call()
-        if getattr(self._own, "is_inside", False):
+        if getattr(self._thread_state, "is_inside", False):
             before = blocks.misses  # others of this round may have failed: what this one needs is noted all the same
             result = call()
             if blocks.misses != before:  # the call has taken the failure for damage, and made something of it
@@ -109,7 +109,7 @@ class FileAccess:
         A damaged part of a slow file raises its error again in a thread that must not wait, instead of being asked for
         again and again.
         """
-        if self.blocks is None or getattr(self._own, "is_inside", False):
+        if self.blocks is None or getattr(self._thread_state, "is_inside", False):
             return cache.get(key, lambda: self.run(make), size)
         if not self.may_wait and key not in cache and key in self._failed:
             raise self._failed[key]
@@ -124,11 +124,11 @@ class FileAccess:
 
     def _try(self, call: Callable[[], T]) -> T:
         with self.lock:
-            self._own.is_inside = True
+            self._thread_state.is_inside = True
             try:
                 return call()
             finally:
-                self._own.is_inside = False
+                self._thread_state.is_inside = False
 
     def need(self, extents: Iterable[tuple[int, int]]) -> None:
         """Raise an error, and note what is missing, unless some (offset, size) of a slow file are in memory."""

@@ -117,7 +117,7 @@ class RemoteBytes:
         return self._known_stat
 
     @property
-    def fate(self) -> Literal["", "gone", "rewritten"]:
+    def file_change(self) -> Literal["", "gone", "rewritten"]:
         """What is known to have happened to the file since it was opened; empty if nothing is. Never waits."""
         now = self.known_stat()
         if now is None:

@@ -53,7 +53,7 @@ class Results(Summaries):
 
         Raises NoMapsError, as all that reads maps, where the frame's maps were not kept.
         """
-        return self._kept((kind, frame, token), lambda: self._rows(frame, kind, token), lambda rows: rows.nbytes)
+        return self._get_cached((kind, frame, token), lambda: self._rows(frame, kind, token), lambda rows: rows.nbytes)
 
     def images(self, frame: int, kind: Kind, token: int) -> npt.NDArray[np.generic]:
         """Return the weights of one query token on the patches, as stored: (layers, steps, heads, cameras, rows, cols).
@@ -62,7 +62,7 @@ class Results(Summaries):
         """
         if self.access.is_slow or (kind, frame, token) in self._cache:
             return self.rows(frame, kind, token).image
-        return self._kept(
+        return self._get_cached(
             ("image", kind, frame, token), lambda: self._read_image(frame, kind, (frame, slice(None), token)), _bytes_of
         )
 
@@ -72,7 +72,7 @@ class Results(Summaries):
         if is_read or not self.access.is_slow or kind == "text":  # a word's row is one chunk for all layers
             return self.rows(frame, kind, token).at(slice(layer, layer + 1))
         key = ("row", frame, token, layer)
-        return self._kept(
+        return self._get_cached(
             key, lambda: self._rows(frame, kind, token, slice(layer, layer + 1)), lambda rows: rows.nbytes
         )
 
@@ -122,7 +122,7 @@ class Results(Summaries):
             )
             return np.zeros((0, self.heads, len(self.cameras), *self.grid.shape), np.float32) if part is None else part
 
-        return self._kept(("layer", kind, frame, layer, step), make, lambda part: part.nbytes)
+        return self._get_cached(("layer", kind, frame, layer, step), make, lambda part: part.nbytes)
 
     def value_norms(self, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats] | None:
         """Return the value norms of all keys; None if absent.
@@ -153,7 +153,7 @@ class Results(Summaries):
                 return None
             return widened(image), widened(text), widened(action_keys)
 
-        return self._kept(("norms", kind, frame), make, lambda parts: sum(part.nbytes for part in parts or ()))
+        return self._get_cached(("norms", kind, frame), make, lambda parts: sum(part.nbytes for part in parts or ()))
 
     # Pictures
 
@@ -175,7 +175,9 @@ class Results(Summaries):
             part = self.read_part(stored, 4, (frame,))
             return None if part is None else np.ascontiguousarray(part, np.uint8)
 
-        return self._kept(("picture", frame, camera, which), make, lambda part: 0 if part is None else part.nbytes)
+        return self._get_cached(
+            ("picture", frame, camera, which), make, lambda part: 0 if part is None else part.nbytes
+        )
 
     def to_model(self, frame: int, camera: int) -> geometry.Affine:
         """Return the stored map from the camera's picture to the model's; a letterbox if there is none to be inverted.
@@ -191,7 +193,7 @@ class Results(Summaries):
                 return np.asarray(part, np.float64)
             return geometry.letterbox(*self.picture_size(camera), self.grid)
 
-        return self._kept(("map", frame, camera), make, lambda part: part.nbytes)
+        return self._get_cached(("map", frame, camera), make, lambda part: part.nbytes)
 
     def picture_size(self, camera: int) -> tuple[int, int]:
         """Return height and width of the camera's pictures; of the model's where there are none.
@@ -208,7 +210,7 @@ class Results(Summaries):
                 return self.grid.height, self.grid.width
             return int(dataset.shape[1]), int(dataset.shape[2])
 
-        return self._kept(("size", camera), make, lambda _: 64)
+        return self._get_cached(("size", camera), make, lambda _: 64)
 
     def bars(self, frame: int) -> npt.NDArray[np.bool_]:
         """Return which patches lie wholly in the letterbox bars: (cameras, rows, cols)."""
@@ -222,7 +224,7 @@ class Results(Summaries):
             return np.stack(each) if each else np.zeros((0, *self.grid.shape), bool)
 
         # Cached by the maps and not by the frame: all frames of an episode usually have the same.
-        return self._kept(("bars", *(transform.tobytes() for transform in maps)), make, lambda part: part.nbytes)
+        return self._get_cached(("bars", *(transform.tobytes() for transform in maps)), make, lambda part: part.nbytes)
 
     # Text
 
@@ -246,7 +248,7 @@ class Results(Summaries):
                 named = list(hdf5_guard.texts(values))
             return np.array([schema.ROLES.index(name) if name in schema.ROLES else pad for name in named], np.int64)
 
-        return self._kept(("roles", frame), make, lambda part: part.nbytes)
+        return self._get_cached(("roles", frame), make, lambda part: part.nbytes)
 
     def _read_integers(self, name: str, frame: int, absent: int) -> npt.NDArray[np.int64]:
         part = self.read_part(name, 2, (frame,))
@@ -276,7 +278,7 @@ class Results(Summaries):
                 self.state(frame),
             )
 
-        return self._kept(("chips", frame, self.done > frame), make, lambda chips: 200 * len(chips))
+        return self._get_cached(("chips", frame, self.done > frame), make, lambda chips: 200 * len(chips))
 
     def pieces(self, frame: int) -> tuple[str, ...]:
         """Return the piece of text of each token; empty if absent."""
@@ -292,7 +294,7 @@ class Results(Summaries):
                 return ""
             return hdf5_guard.texts(read(dataset, (slice(frame, frame + 1),)))[0]
 
-        return self._kept((name, frame), make, len)
+        return self._get_cached((name, frame), make, len)
 
     def words_of(self, name: str) -> tuple[str, ...]:
         """Return the strings of all finished frames; empty if absent."""
@@ -342,7 +344,7 @@ class Results(Summaries):
             part = self.read_part(name, axes, (frame,))
             return None if part is None or part.dtype.kind not in "fiu" else part.astype(np.float64)
 
-        return self._kept((name, frame), make, lambda part: 0 if part is None else part.nbytes)
+        return self._get_cached((name, frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def time(self, frame: int) -> float | None:
         """Return the time of a frame in its episode in seconds; None if absent."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MAX_AXIS: Final = 4096
 MAX_SIDE: Final = 16384
 """Pixels of a picture's side."""
-Fate = Literal["", "cut short", "gone", "replaced", "rewritten"]
+FileChange = Literal["", "cut short", "gone", "replaced", "rewritten"]
 """What can have happened to an open file on the disk; empty if nothing did."""
 
 
@@ -281,13 +281,13 @@ class ResultsFile:
         return self._stamp is not None and open_file.read_identity(path) == self._stamp.identity
 
     @property
-    def fate(self) -> Fate:
+    def file_change(self) -> FileChange:
         """What has happened to the file on the disk since it was opened, apart from growth; costs one stat.
 
         HDF5 does not report it: what was cut off reads as zeros.
         """
         if self.remote is not None:
-            return "" if self._is_partial else self.remote.fate
+            return "" if self._is_partial else self.remote.file_change
         before, now = self._stamp, open_file.read_stamp(self.path)
         # A partial file leaves its path when it gets its final name.
         if now is None and not self._is_partial and open_file.is_missing(self.path):

@@ -43,7 +43,7 @@ class Summaries(ResultsFile):
         """Return the cached value of `key`, computed by `make` if it is absent; CACHE_BYTES are kept in all."""
         return self._cache.get(key, make, size)
 
-    def _kept(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+    def _get_cached(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """Return the cached value of `key`, read by `make` with the file held open if it is absent."""
         return self.access.read_kept(self._cache, key, make, size)
 
@@ -60,7 +60,7 @@ class Summaries(ResultsFile):
             order = self._group_order(kind)
             return None if order is None else reorder_masses(self.read_part(name, axes, (frame,)), order)
 
-        return self._kept(("mass", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
+        return self._get_cached(("mass", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def _group_order(self, kind: Kind) -> list[int] | None:
         """Return the index of each of `groups` in the stored masses; None where no masses fit the file."""
@@ -94,7 +94,7 @@ class Summaries(ResultsFile):
                 return None
             return widened(part)
 
-        return self._kept(("entropy", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
+        return self._get_cached(("entropy", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def mass_at(self, frame: int, kind: Kind, token: int, layer: int, step: int) -> Floats | None:
         """Return the stored masses of one row, (heads, groups), reading no more, for curves over many frames."""
@@ -110,7 +110,7 @@ class Summaries(ResultsFile):
         if ("mass", kind, frame) in self._cache:
             whole = self.mass(frame, kind)
             return None if whole is None else whole[index[1:]]
-        return self._kept(("mass", kind, index), make, lambda part: 0 if part is None else part.nbytes)
+        return self._get_cached(("mass", kind, index), make, lambda part: 0 if part is None else part.nbytes)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ class Summaries(ResultsFile):
             flags = self.read_part(scores_schema.HAS_MAPS, 1, (slice(0, self.done),))
             return frozenset() if flags is None else frozenset(np.flatnonzero(flags).tolist())
 
-        return self._kept(("has maps", self.done), make, lambda frames: 64 * len(frames))
+        return self._get_cached(("has maps", self.done), make, lambda frames: 64 * len(frames))
 
     def require_maps(self, frame: int) -> None:
         """Raise NoMapsError where the maps of a frame were not kept."""
@@ -206,7 +206,7 @@ class Summaries(ResultsFile):
             ]
             return tuple(cells) if cameras else None
 
-        return self._kept(("cells", frame, region), make, lambda cells: 100 * len(cells or ()))
+        return self._get_cached(("cells", frame, region), make, lambda cells: 100 * len(cells or ()))
 
     def find_region(self, frame: int, cells: Sequence[Cell]) -> int | None:
         """Return the place among `regions` of the one that has exactly these patches in a frame; None without any."""
@@ -228,7 +228,7 @@ class Summaries(ResultsFile):
             part = self.read_part(name, 6 if kind == "action" else 5, (frame, region))
             return None if part is None else _by_item(widened(part), kind)
 
-        return self._kept((name, frame, region), make, lambda part: 0 if part is None else part.nbytes)
+        return self._get_cached((name, frame, region), make, lambda part: 0 if part is None else part.nbytes)
 
     def word_entropy(self, frame: int) -> Floats | None:
         """Return the stored entropy of every word over the pictures, (words, layers, 1, heads); None if absent."""
@@ -237,7 +237,7 @@ class Summaries(ResultsFile):
             part = self.read_part(scores_schema.WORD_ENTROPY, 4, (frame,))
             return None if part is None else _by_item(widened(part), "text")
 
-        return self._kept(("word entropy", frame), make, lambda part: 0 if part is None else part.nbytes)
+        return self._get_cached(("word entropy", frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def step_change(self, frame: int) -> Floats | None:
         """Return the stored change of every action over the steps, (actions, layers, heads); None if absent."""

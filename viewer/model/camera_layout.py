@@ -42,7 +42,9 @@ def plain(width: int, height: float, shapes: Sequence[float], gap: int, title: i
     return _place_in_table(width, height, shapes, lines, gap, title) if shapes else []
 
 
-def arranged(width: int, height: float, shapes: Sequence[float], gap: int, title: int, *, pairs: bool) -> list[Box]:
+def arrange_pictures(
+    width: int, height: float, shapes: Sequence[float], gap: int, title: int, *, pairs: bool
+) -> list[Box]:
     """Return boxes as `plain` does, or in another layout where pictures become clearly larger."""
     count = len(shapes)
     usual = best = plain(width, height, shapes, gap, title, pairs=pairs)

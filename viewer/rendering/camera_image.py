@@ -45,12 +45,12 @@ class CameraImage:
     """LRU cache of the scaled pictures of one camera pane, bounded in bytes."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, QImage] = OrderedDict()
+        self._cache: OrderedDict[Hashable, QImage] = OrderedDict()
         self._grid: tuple[Hashable, QImage] | None = None
 
     def drop(self) -> None:
         """Clear the cache, since its keys are valid for one file only."""
-        self._kept.clear()
+        self._cache.clear()
 
     def image(
         self,
@@ -79,18 +79,18 @@ class CameraImage:
         key = (key, area.getRect(), ratio, _key_of(zoomed), grid and (_key_of(grid[0]), grid[1]))
         if pixels is None:
             return None
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
         size = measure_pixels(area, ratio)
         image = scaled(pixels, size) if zoomed is None else _magnify(pixels, area, ratio, zoomed, smooth=smooth)
         image.setDevicePixelRatio(ratio)
         if grid is not None:
             with QPainter(image) as painter:
                 painter.drawImage(QPointF(0, 0), self._paint_grid_lines(*grid, area, ratio))
-        self._kept[key] = image
-        while sum(image.sizeInBytes() for image in self._kept.values()) > MOST_BYTES and len(self._kept) > 2:
-            self._kept.popitem(last=False)
+        self._cache[key] = image
+        while sum(image.sizeInBytes() for image in self._cache.values()) > MOST_BYTES and len(self._cache) > 2:
+            self._cache.popitem(last=False)
         return image
 
     def _paint_grid_lines(self, place: QTransform, grid: PatchGrid, area: QRectF, ratio: float) -> QImage:

@@ -34,7 +34,7 @@ class Layer:
     def __init__(self) -> None:
         self._key: tuple[object, ...] | None = None
         self._pixmap = QPixmap()
-        self._kept: object = None
+        self._source: object = None
 
     def draw(
         self,
@@ -63,12 +63,12 @@ class Layer:
             pixmap.fill(ground if ground is not None else Qt.GlobalColor.transparent)
             with QPainter(pixmap) as inner:
                 paint(inner)
-            self._key, self._pixmap, self._kept = whole, pixmap, keep
+            self._key, self._pixmap, self._source = whole, pixmap, keep
         painter.drawPixmap(ORIGIN, self._pixmap)
 
     def drop(self) -> None:
         """Discard the pixmap; the next `draw` repaints it."""
-        self._key = self._kept = None
+        self._key = self._source = None
 
 
 def find_pixel_ratio(painter: QPainter) -> float:

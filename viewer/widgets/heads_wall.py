@@ -66,8 +66,8 @@ class HeadsWallPanel(Panel):
         self._reason = ""
         self._subject = ""
         self._pictures: list[TilePicture] = []
-        self._still = drawing.Layer()
-        self._at: int | None = None
+        self._static_layer = drawing.Layer()
+        self._pointed_tile: int | None = None
         """The tile under the pointer or the keyboard's."""
         session.bared.connect(self.update)
 
@@ -129,8 +129,8 @@ class HeadsWallPanel(Panel):
         self.update()
 
     def on_file_changed(self) -> None:
-        self._wall, self._key, self._at = None, (), None
-        self._still.drop()
+        self._wall, self._key, self._pointed_tile = None, (), None
+        self._static_layer.drop()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._place_controls()
@@ -172,7 +172,7 @@ class HeadsWallPanel(Panel):
         colors, wall, state = theme.active(), self._wall, self.session.state
         results = self.session.results
 
-        def still(inner: QPainter) -> None:
+        def draw_static(inner: QPainter) -> None:
             drawing.write(inner, QRectF(0, 0, self.save.x() - 16, 28), self._subject, colors.text, 14.5, bold=True)
             tiles, _ = self.tiles()
             if wall is None or results is None or not tiles:
@@ -186,12 +186,12 @@ class HeadsWallPanel(Panel):
             self._paint_scale(inner)
 
         key = (id(wall), state.colours, state.opacity, state.scale, state.score, self.session.bare, self._subject)
-        self._still.draw(painter, self, key, still, self.ground(), wall)
+        self._static_layer.draw(painter, self, key, draw_static, self.ground(), wall)
         if self._reason:
             x = self.score.geometry().right() + 12
             drawing.write(painter, QRectF(x, 32, self.width() - x, 28), self._reason, colors.secondary, 12)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for place, color in ((self._place_of_state(), colors.accent), (self._at, colors.text)):
+        for place, color in ((self._place_of_state(), colors.accent), (self._pointed_tile, colors.text)):
             box = self._find_tile(place)
             if box is not None:
                 drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.color(color), 2)
@@ -226,9 +226,9 @@ class HeadsWallPanel(Panel):
 
     def point_at(self, place: int | None) -> None:
         """Preview the head of a tile in the other panels; None ends the preview."""
-        if place == self._at or self._wall is None:
+        if place == self._pointed_tile or self._wall is None:
             return
-        self._at = place
+        self._pointed_tile = place
         self.session.preview_view(**({} if place is None else self._list_changes(place)))
         self.update()
 
@@ -259,10 +259,10 @@ class HeadsWallPanel(Panel):
         moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Up: -columns, Qt.Key.Key_Down: columns}
         key = Qt.Key(event.key())
         if key in moves and tiles and not event.modifiers():
-            index = self._at if self._at is not None else -1 if moves[key] > 0 else 0
+            index = self._pointed_tile if self._pointed_tile is not None else -1 if moves[key] > 0 else 0
             self.point_at(min(max(index + (moves[key] if index >= 0 else 1), 0), len(tiles) - 1))
-        elif key in {Qt.Key.Key_Return, Qt.Key.Key_Enter} and self._at is not None:
-            self.go(self._at)
+        elif key in {Qt.Key.Key_Return, Qt.Key.Key_Enter} and self._pointed_tile is not None:
+            self.go(self._pointed_tile)
         else:
             super().keyPressEvent(event)
 

@@ -43,7 +43,7 @@ class LinePanel(HoverPanel):
         super().__init__(session, name, parent)
         self._is_log = False
         self._chart: LineChart | None = None
-        self._axes, self._still = drawing.Layer(), drawing.Layer()
+        self._axes, self._static_layer = drawing.Layer(), drawing.Layer()
         self._linked: list[LinePanel] = []
         self._followed: int | None = None
 
@@ -146,7 +146,7 @@ class LinePanel(HoverPanel):
         self.hover(None)
         self._chart = None
         self._axes.drop()
-        self._still.drop()
+        self._static_layer.drop()
 
     def data_table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]] | None:
         """Return the name of each point and the value of each line; None without lines."""
@@ -206,7 +206,7 @@ class LinePanel(HoverPanel):
     def paint(self, painter: QPainter, area: QRect) -> None:
         chart, axis, box = self._chart, self.x_axis(), self.content_box()
 
-        def still(inner: QPainter) -> None:
+        def draw_static(inner: QPainter) -> None:
             if chart is None or not len(chart.xs) or not self.has_room:
                 self.paint_heading(inner, *self.titles())
                 return
@@ -214,7 +214,7 @@ class LinePanel(HoverPanel):
             draw_content(inner, box, chart, axis)
 
         key = (id(chart), axis, self.titles(), box.getRect())
-        self._still.draw(painter, self, key, still, self.ground(), chart)
+        self._static_layer.draw(painter, self, key, draw_static, self.ground(), chart)
         self.paint_over(painter, box)
         if self.hasFocus():
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)

@@ -159,7 +159,7 @@ class MainWindow(QWidget):
         if results.done:
             self._show_part(self.panels)
             if episodes is not None:
-                self.playback.go_on()
+                self.playback.resume()
         else:
             self.page.show_waiting(results.path)
             self._show_part(self.page)

@@ -8,7 +8,7 @@ import make_results
 import pytest
 from window_driver import close, show, spin
 
-from viewer.analysis.initial_view import Carried
+from viewer.analysis.initial_view import CarriedView
 from viewer.controllers.session import Session
 from viewer.errors import UserError
 from viewer.export.scenes import ExportSource
@@ -108,9 +108,9 @@ def test_episode_without_the_word_keeps_it_for_the_next(open_session: Session, p
     results = open_session.results
     assert results is not None
     with_ball, with_duck = Results(ball), Results(path)
-    carried_query = Carried.of(results, open_session.state).onto(with_ball)
+    carried_query = CarriedView.of(results, open_session.state).onto(with_ball)
     assert carried_query.sought == (DUCK,)
-    back = Carried.of(with_ball, carried_query).onto(with_duck)
+    back = CarriedView.of(with_ball, carried_query).onto(with_duck)
     assert (back.query, back.sought) == (open_session.state.query, ())
     with_ball.close()
     with_duck.close()

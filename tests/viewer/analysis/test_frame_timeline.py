@@ -219,11 +219,11 @@ def test_timeline_shows_moments_and_goes_to_them(app: QApplication, tmp_path: Pa
     until(lambda: line.values() is not None)
     wait_until_idle(window)
     line.grab()
-    before = line._still._pixmap.cacheKey()
+    before = line._static_layer._pixmap.cacheKey()
     window.session.update(frame=2)
     window.session.flush()  # no longer: another prompt has the word elsewhere, and then the curves are read again
     line.grab()
-    assert line._still._pixmap.cacheKey() == before, "scrubbing repaints the cursor alone"
+    assert line._static_layer._pixmap.cacheKey() == before, "scrubbing repaints the cursor alone"
     point = QPointF(line.x_of(2), line.content_box().center().y())
     image, ratio = line.grab().toImage(), line.devicePixelRatioF()
     assert image.pixelColor(round(point.x() * ratio), round(point.y() * ratio)).lightness() > 150
@@ -283,6 +283,6 @@ def test_playing_reads_ahead(app: QApplication, tmp_path: Path) -> None:
     window.playback.toggle("frame")
     clock.now += 0.26
     window.playback.show_current_place()
-    until(lambda: {frame for frame, *_ in window.panels.prefetch.had} >= {2, 3, 4, 5})
+    until(lambda: {frame for frame, *_ in window.panels.prefetch.visited} >= {2, 3, 4, 5})
     window.playback.stop()
     close(window)

@@ -141,9 +141,7 @@ def test_probe_reports_the_fault(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_first_probe_is_forked(tiny: Path, tmp_path: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; from viewer.analysis.probe import early; p = early(Path(sys.argv[1])); "
-    )
+    script = "import sys; from pathlib import Path; from viewer.analysis.probe import create_early_probe; p = create_early_probe(Path(sys.argv[1])); "
     script += "print(type(p).__name__, repr(p.wait()))"
     for path, words in ((tiny, "''"), (tmp_path / "none.h5", "There is no file")):
         command = [sys.executable, "-c", script, str(path)]

@@ -133,11 +133,11 @@ def test_prefetched_frame_has_the_same_prompt(app: QApplication, tmp_path: Path)
 
 
 def test_stale_request_reads_nothing(results: Results) -> None:
-    before, had = len(results._cache), set[tuple[object, ...]]()
+    before, visited = len(results._cache), set[tuple[object, ...]]()
     prefetch.read(results, ViewState(frame=2), lambda: True)
-    prefetch.read_frames(results, ViewState(), (1, 2), lambda: True, had)
+    prefetch.read_frames(results, ViewState(), (1, 2), lambda: True, visited)
     assert len(results._cache) == before
-    assert had == set()
+    assert visited == set()
 
 
 def test_frame_bytes_are_read_once(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +149,9 @@ def test_frame_bytes_are_read_once(results: Results, monkeypatch: pytest.MonkeyP
         return original(results, view, stale)
 
     monkeypatch.setattr(prefetch, "read_bytes", counted)
-    had = set[tuple[object, ...]]()
-    prefetch.read_frames(results, ViewState(query=Query("action", (1,))), (1, 2), lambda: False, had)
-    prefetch.read_frames(results, ViewState(query=Query("action", (1,))), (2, 0), lambda: False, had)
+    visited = set[tuple[object, ...]]()
+    prefetch.read_frames(results, ViewState(query=Query("action", (1,))), (1, 2), lambda: False, visited)
+    prefetch.read_frames(results, ViewState(query=Query("action", (1,))), (2, 0), lambda: False, visited)
     assert requests == [1, 2, 0]
     assert is_in_memory(results, "action", 1, 1)
     assert is_in_memory(results, "action", 2, 1)

@@ -213,7 +213,7 @@ def test_qt_encodes_the_same_pixels_as_opencv(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_opencv = read_pixels(write_figures(tmp_path, small, "film --phase suffix")[0])
-    monkeypatch.setattr(encoding, "opencv", lambda: None)
+    monkeypatch.setattr(encoding, "import_opencv", lambda: None)
     by_qt = read_pixels(write_figures(tmp_path, small, "film --phase suffix --overwrite")[0])
     assert np.array_equal(by_opencv, by_qt)
     soft = write_figures(tmp_path, small, "film --phase suffix --format jpg")[0]

@@ -181,7 +181,7 @@ def test_growing_file_is_followed_over_ssh_to_its_final_name(
         writer.finish({})
     results.remote.look()
     assert str(results.finished_path).endswith("/run.h5")
-    assert results.fate == ""
+    assert results.file_change == ""
     results.close()
     assert not any((tmp_path / "cache").rglob("*.blocks"))
 
@@ -192,15 +192,15 @@ def test_changed_file_is_noticed_without_waiting(
     monkeypatch.setattr(remote_bytes, "ASK_SECONDS", 600.0)  # the test asks itself
     file = Path(shutil.copy(small, tmp_path / "a.h5"))
     results = Results(remote_address(sshd.address(file)))
-    assert results.fate == ""
+    assert results.file_change == ""
     with file.open("ab") as stream:
         stream.write(b"more")
-    assert results.fate == ""  # the server was asked a moment ago
+    assert results.file_change == ""  # the server was asked a moment ago
     results.remote.look()
-    assert results.fate == "rewritten"
+    assert results.file_change == "rewritten"
     file.unlink()
     results.remote.look()
-    assert results.fate == "gone"
+    assert results.file_change == "gone"
     results.close()
 
 

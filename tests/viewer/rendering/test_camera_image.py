@@ -66,4 +66,4 @@ def test_cache_stays_within_its_byte_limit(
     pane = CameraImage()
     for width in range(40, 64):
         pane.image(results.picture(0, 0, "source"), 0, QRectF(0, 0, width, 36), 1.0)
-    assert sum(image.sizeInBytes() for image in pane._kept.values()) <= 3 * 64 * 36 * 4
+    assert sum(image.sizeInBytes() for image in pane._cache.values()) <= 3 * 64 * 36 * 4

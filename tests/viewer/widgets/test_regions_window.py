@@ -191,7 +191,7 @@ def test_change_by_another_program_is_noticed(file: Path, tmp_path: Path) -> Non
         assert window.session.state.region == ((1, 6, 6),)
         press(window, Qt.Key.Key_Y)
         assert main(["remove", str(tmp_path / "small.h5"), "cup"]) == 0
-        window.regions.look_for_changes()
+        window.regions.check_for_changes()
         until(lambda: [row.name for row in window.panels.regions.rows] == ["duck"])
         assert window.session.state.region == ()
     finally:

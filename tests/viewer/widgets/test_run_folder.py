@@ -84,7 +84,7 @@ def test_new_file_in_the_folder_appears_in_the_list(app: QApplication, mixed: Pa
     (run / "episode_000000.h5.partial").unlink()
     for number in range(3):
         shutil.copy(mixed / f"episode_{number:06d}.h5", run)
-    window.files.look_for_more()
+    window.files.check_for_new_frames()
     until(lambda: file_name(window) == "episode_000000.h5")
     open_episodes(window).look()
     until(lambda: open_episodes(window).complete)

@@ -125,20 +125,20 @@ def test_drawn_box_is_tracked_corrected_and_undone(window: MainWindow, tmp_path:
     for _ in range(2):
         press(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
         until(lambda: not window.regions.is_reading)
-        window.regions.look_for_changes()
+        window.regions.check_for_changes()
         until(lambda: not window.regions.is_reading)
         if duck_of(window).frames == (0, 1, 2, 3, 4):
             break
     assert duck_of(window).frames == (0, 1, 2, 3, 4)
     while session.can_undo:
         session.undo()
-    window.regions.look_for_changes()
+    window.regions.check_for_changes()
     until(lambda: not window.regions.is_reading)
     assert not (tmp_path / "moving.regions.h5").exists()
     assert session.regions is None
     while session.can_redo:
         session.redo()
-    window.regions.look_for_changes()
+    window.regions.check_for_changes()
     until(lambda: session.regions is not None and not window.regions.is_reading)
     assert duck_of(window).frames == (0, 1, 2, 3, 4, 6, 7)
 
@@ -169,7 +169,7 @@ def test_region_is_renamed_recolored_and_removed(window: MainWindow) -> None:
     assert (session.state.region_name, session.state.region) == ("", ())
     session.undo()
     session.undo()
-    regions.look_for_changes()
+    regions.check_for_changes()
     wait(lambda: session.regions is not None and list(session.regions.regions) == ["yellow duck"])
 
 
@@ -184,7 +184,7 @@ def test_file_changed_by_another_program_is_not_overwritten_by_undo(window: Main
     while window.session.can_undo:
         window.session.undo()
     assert "was changed since" in window.notice.text
-    window.regions.look_for_changes()
+    window.regions.check_for_changes()
     until(lambda: window.session.regions is not None and len(window.session.regions.regions) == 2)
 
 

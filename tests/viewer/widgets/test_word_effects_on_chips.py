@@ -44,7 +44,7 @@ def test_chips_have_the_effect_of_leaving_each_word_out(window: MainWindow) -> N
     np.testing.assert_allclose(values.words, expected, rtol=1e-6)
     assert np.isnan(values.actions).all(), "an action is not taken away"
     assert strips.legend == f"colour: effect of hiding the word, 0 to {np.nanmax(values.words):.1f} × noise"
-    levels = strips._at[: len(chips)]
+    levels = strips._color_levels[: len(chips)]
     assert np.argmax(levels) == np.nanargmax(values.words)
     session.update(measure="weight")
     spin()
@@ -101,5 +101,5 @@ def test_frame_without_effects_says_how_to_measure_them(window: MainWindow) -> N
     window.session.update(frame=1)
     spin()
     assert strips.legend == "effects of words were not measured"
-    assert set(strips._at) == {0}
+    assert set(strips._color_levels) == {0}
     assert "pi0-capture effects small.h5 --frames 1 --map 2" in strips.explain(strips.places[0])

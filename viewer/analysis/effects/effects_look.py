@@ -25,7 +25,7 @@ def is_effects_file(path: Path) -> bool:
     return False
 
 
-def look_at_effects(path: Path, note_progress: Callable[[], object] = lambda: None) -> str:
+def check_effects(path: Path, note_progress: Callable[[], object] = lambda: None) -> str:
     """Read every dataset of an effects file at some frames; the sentence if it cannot be shown."""
     from capture.results.effects_schema import DESCRIPTIONS
     from viewer.errors import READ_ERRORS, UserError

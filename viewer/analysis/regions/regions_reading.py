@@ -110,12 +110,12 @@ def check(
 ) -> dict[str, Any]:
     """Read a regions file; return what is wrong with it under `error`. The rest is as for `read`."""
 
-    def go_on() -> None:
+    def note_and_limit() -> None:
         note_progress()
         limit_again()
 
     def test_read(opened: Results) -> dict[str, Any]:
-        read_decisive_parts(path, opened, go_on)
+        read_decisive_parts(path, opened, note_and_limit)
         return {}
 
     return _read_with(results, path, test_read)
@@ -133,11 +133,13 @@ def read(
     """
     from viewer.regions.known_patches import read_known_patches, to_plain
 
-    def go_on() -> None:
+    def note_and_limit() -> None:
         note_progress()
         limit_again()
 
-    return _read_with(results, path, lambda opened: {"regions": to_plain(read_known_patches(path, opened, go_on))})
+    return _read_with(
+        results, path, lambda opened: {"regions": to_plain(read_known_patches(path, opened, note_and_limit))}
+    )
 
 
 def _read_with(results: Location, path: Path, act: Callable[[Results], dict[str, Any]]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from capture.results.effects_schema import SUFFIX
 from viewer.analysis.effects.measured import describe_file, find_map_unavailable_reason
 from viewer.analysis.probe import Probe
 from viewer.controllers.effects.region_run import (
-    HOWS,
+    REMOVAL_METHODS,
     RegionRequest,
     RegionRun,
     find_unavailable_reason,
@@ -60,7 +60,7 @@ class EffectsController(QObject):
     Each is checked in another process first, since HDF5 can hang or crash on a damaged file.
     """
 
-    how_changed = Signal()
+    removal_changed = Signal()
     """Another way to take regions away was chosen, or where the policy's checkpoint lies."""
 
     def __init__(self, session: Session, worker: Worker, settings: Settings, window: QWidget) -> None:
@@ -238,15 +238,15 @@ class EffectsController(QObject):
     # Measuring a region now
 
     @property
-    def how(self) -> str:
-        """How a region is taken away: a key of HOWS."""
-        how = self.settings.text("effects/how", "all")
-        return how if how in HOWS else "all"
+    def removal(self) -> str:
+        """The chosen way to remove a region: a key of HOWS."""
+        name = self.settings.text("effects/how", "all")
+        return name if name in REMOVAL_METHODS else "all"
 
-    def set_how(self, name: str) -> None:
-        """Choose how a region is taken away; the choice is kept."""
+    def set_removal(self, name: str) -> None:
+        """Choose how a region is removed; the choice is kept."""
         self.settings.set_text("effects/how", name)
-        self.how_changed.emit()
+        self.removal_changed.emit()
 
     @property
     def checkpoint(self) -> str:
@@ -274,7 +274,7 @@ class EffectsController(QObject):
         path = QFileDialog.getExistingDirectory(self._parent_window, "Checkpoint of the file’s policy")
         if path and results is not None:
             self.settings.set_text(self._checkpoint_key(results), path)
-            self.how_changed.emit()
+            self.removal_changed.emit()
 
     def find_unavailable_reason(self) -> str:
         """Return why the effect of a region cannot be measured on this machine; empty if it can."""
@@ -287,7 +287,7 @@ class EffectsController(QObject):
         results, state = self.session.results, self.session.state
         if results is None or not results.done or not state.region:
             return None
-        return RegionRequest(results, state.frame, state.region, self.how)
+        return RegionRequest(results, state.frame, state.region, self.removal)
 
     def measure_region(self) -> None:
         """Measure the effect of the region in a process of its own, or copy the command that does it elsewhere."""

@@ -28,7 +28,7 @@ MOST_CHARACTERS: Final = 300
 REGIONS_FILE: Final = "regions.json"
 
 
-class How(NamedTuple):
+class RemovalMethod(NamedTuple):
     """A way to take a region away."""
 
     title: str
@@ -37,10 +37,10 @@ class How(NamedTuple):
     """Of `pi0-capture effects`."""
 
 
-HOWS: Final = {
-    "all": How("hidden from words, patches and actions", ("--from", "all")),
-    "actions": How("hidden from the actions", ("--from", "actions")),
-    "occlude": How("covered in the picture", ("--mode", "occlude")),
+REMOVAL_METHODS: Final = {
+    "all": RemovalMethod("hidden from words, patches and actions", ("--from", "all")),
+    "actions": RemovalMethod("hidden from the actions", ("--from", "actions")),
+    "occlude": RemovalMethod("covered in the picture", ("--mode", "occlude")),
 }
 """Ways to take a region away, by the names that settings have for them."""
 
@@ -51,7 +51,7 @@ class RegionRequest(NamedTuple):
     results: Results
     frame: int
     region: tuple[Cell, ...]
-    how: str = "all"
+    removal: str = "all"
     """A key of HOWS."""
 
     @property
@@ -65,7 +65,7 @@ class RegionRequest(NamedTuple):
         """Return the options that name frame and region; `regions` is the path of a file for one of several boxes."""
         boxes = self.boxes
         named = ["--region", boxes[0]] if len(boxes) == 1 else ["--regions", regions]
-        return ["--frames", str(self.frame), *named, *HOWS[self.how].options]
+        return ["--frames", str(self.frame), *named, *REMOVAL_METHODS[self.removal].options]
 
     @property
     def regions_json(self) -> str:

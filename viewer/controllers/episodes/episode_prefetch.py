@@ -16,7 +16,7 @@ from viewer.io.results import Results
 
 if TYPE_CHECKING:
     from capture.remote.address import Location
-    from viewer.analysis.initial_view import Carried
+    from viewer.analysis.initial_view import CarriedView
     from viewer.controllers.files.probe_worker import ProbeRequest, ProbeWorker
     from viewer.controllers.worker import Worker
     from viewer.io.open_file import Stamp
@@ -32,8 +32,8 @@ class EpisodePrefetch(QObject):
         super().__init__(parent)
         self.probe_worker, self.worker = probe_worker, worker
         self.ready: dict[Location, tuple[Results, Stamp | None]] = {}
-        self._wanted: list[Location] = []
-        self._carried: Carried | None = None
+        self._requested_paths: list[Location] = []
+        self._carried: CarriedView | None = None
         self._request: ProbeRequest | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -41,27 +41,27 @@ class EpisodePrefetch(QObject):
         self._timer.timeout.connect(self._open_next)
         probe_worker.answered.connect(self._on_probed)
 
-    def want(self, paths: list[Location], carried: Carried) -> None:
+    def set_files(self, paths: list[Location], carried: CarriedView) -> None:
         """Set the files to prefetch, in this order, for this view; unfinished files are skipped, as they change."""
-        self._wanted = [path for path in paths if not path.name.endswith(schema.PARTIAL_SUFFIX)]
+        self._requested_paths = [path for path in paths if not path.name.endswith(schema.PARTIAL_SUFFIX)]
         self._carried = carried
-        for path in [path for path in self.ready if path not in self._wanted]:
+        for path in [path for path in self.ready if path not in self._requested_paths]:
             self.ready.pop(path)[0].close()
         self._timer.start()
 
     def _open_next(self) -> None:
-        path = next((path for path in self._wanted if path not in self.ready), None)
+        path = next((path for path in self._requested_paths if path not in self.ready), None)
         if path is not None and (
             self._request is None or self._request.path != path or self._request.answer is not None
         ):
             self._request = self.probe_worker.request_check(path)
 
     def _on_probed(self, request: ProbeRequest) -> None:
-        if request is not self._request or self._carried is None or request.path not in self._wanted:
+        if request is not self._request or self._carried is None or request.path not in self._requested_paths:
             return
         path, carried = request.path, self._carried
         if request.answer:
-            self._wanted.remove(path)  # reported when the user opens it
+            self._requested_paths.remove(path)  # reported when the user opens it
             self._timer.start()
             return
         self.worker.ask("ahead", (path, carried), lambda _: opened(path, carried), self._take)
@@ -70,7 +70,7 @@ class EpisodePrefetch(QObject):
         if answer is None:
             return
         path = answer[0].path
-        if path in self._wanted and path not in self.ready:
+        if path in self._requested_paths and path not in self.ready:
             self.ready[path] = answer
             self._open_next()
         else:
@@ -82,7 +82,7 @@ class EpisodePrefetch(QObject):
         if results is None:
             return None
         # Of a slow file, whose server is not to be waited for, what is known already says whether it has changed.
-        has_changed = bool(results.fate) if results.access.is_slow else stamp != read_stamp(path)
+        has_changed = bool(results.file_change) if results.access.is_slow else stamp != read_stamp(path)
         if has_changed:
             results.close()
             return None
@@ -92,13 +92,13 @@ class EpisodePrefetch(QObject):
         """Cancel prefetching and close all files."""
         self._timer.stop()
         self.worker.drop("ahead")
-        self._wanted, self._request = [], None
+        self._requested_paths, self._request = [], None
         for results, _ in self.ready.values():
             results.close()
         self.ready = {}
 
 
-def opened(path: Location, carried: Carried) -> tuple[Results, Stamp | None] | None:
+def opened(path: Location, carried: CarriedView) -> tuple[Results, Stamp | None] | None:
     """Open a file and read what its first picture needs into its cache; return None if it cannot be opened.
 
     Runs in the background thread, which is safe because nothing else uses the file yet.

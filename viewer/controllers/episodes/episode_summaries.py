@@ -35,12 +35,12 @@ class EpisodeSummaries(QObject):
         self._episode: Episode | None = None
         self._read: set[tuple[str, str]] = set()
         """File names, each with the state in which the file was read."""
-        self._unseen: deque[int] = deque()
+        self._unread: deque[int] = deque()
         self._summaries: dict[str, Episode] = {}
-        self._pause_timer, self._gather = QTimer(self), QTimer(self)
+        self._pause_timer, self._gather_timer = QTimer(self), QTimer(self)
         for timer, wait, slot in (
             (self._pause_timer, REST_MILLISECONDS, self._read_next),
-            (self._gather, GATHER_MILLISECONDS, self._deliver),
+            (self._gather_timer, GATHER_MILLISECONDS, self._deliver),
         ):
             timer.setSingleShot(True)
             timer.setInterval(wait)
@@ -57,13 +57,13 @@ class EpisodeSummaries(QObject):
     def _on_listed(self) -> None:
         # All episodes, regardless of the filter: a prompt that is not known yet may match it.
         numbers = range(len(self.episodes.run.episodes))
-        self._unseen = deque(number for number in numbers if self._key(number) not in self._read)
+        self._unread = deque(number for number in numbers if self._key(number) not in self._read)
         self._read_soon()
 
     def _on_marked(self, numbers: list[int]) -> None:
         fresh = [number for number in numbers if self._key(number) not in self._read]
         if fresh:
-            self._unseen.extendleft(fresh)
+            self._unread.extendleft(fresh)
             self._read_soon()
 
     def _read_soon(self) -> None:
@@ -73,8 +73,8 @@ class EpisodeSummaries(QObject):
     def _find_next(self) -> int | None:
         """Return the index of the episode to read next: of a visible row, else the first unread; None if none."""
         episodes = self.episodes
-        while episodes.recently_visible or (self._unseen and len(self._read) < MOST_UNSEEN):
-            number = episodes.recently_visible.pop() if episodes.recently_visible else self._unseen.popleft()
+        while episodes.recently_visible or (self._unread and len(self._read) < MOST_UNSEEN):
+            number = episodes.recently_visible.pop() if episodes.recently_visible else self._unread.popleft()
             fits = number < len(episodes.run.episodes) and episodes.status(number).state in OPENABLE
             if fits and self._key(number) not in self._read:
                 return number
@@ -98,15 +98,15 @@ class EpisodeSummaries(QObject):
             return
         if request is self._request:
             # A check that took too long may only have been ended early for an urgent one.
-            if request.answer and request.answer != probe.too_long(request.path):
+            if request.answer and request.answer != probe.describe_timeout(request.path):
                 self.episodes.failed(request.path, request.answer)
             elif not request.answer:
                 episode = run_index.with_summary(
                     self._episode, request.summary.get("prompts"), request.summary.get("frames")
                 )
                 self._summaries[episode.file] = episode
-                if not self._gather.isActive():
-                    self._gather.start()
+                if not self._gather_timer.isActive():
+                    self._gather_timer.start()
         elif self.probe_worker.waits(self._request):
             return
         else:  # cancelled for an urgent check
@@ -123,4 +123,4 @@ class EpisodeSummaries(QObject):
         """Stop reading."""
         self.probe_worker.answered.disconnect(self._on_answered)
         self._pause_timer.stop()
-        self._gather.stop()
+        self._gather_timer.stop()

@@ -116,10 +116,10 @@ class Episodes(QObject):
         """Check the folder for changes in the background."""
         run, stamp = self.run, self._stamp
         self._looks += 1
-        self.worker.ask("episodes", self._looks, lambda _: look_again(run, stamp), self.take)
+        self.worker.ask("episodes", self._looks, lambda _: read_changed_run(run, stamp), self.take)
 
     def take(self, answer: tuple[Run, tuple[Status, ...], RunStamp] | None) -> None:
-        """Apply the result of `look_again`; None for no change."""
+        """Apply the result of `read_changed_run`; None for no change."""
         if answer is None:
             return
         run, statuses, self._stamp = answer
@@ -252,7 +252,7 @@ class Episodes(QObject):
         self.worker.drop("episodes")
 
 
-def look_again(run: Run, stamp: RunStamp) -> tuple[Run, tuple[Status, ...], RunStamp] | None:
+def read_changed_run(run: Run, stamp: RunStamp) -> tuple[Run, tuple[Status, ...], RunStamp] | None:
     """Return the run read again, its episodes' statuses and the new stamp; None if unchanged since `stamp`."""
     now = run_index.changes(run)
     if now == stamp:

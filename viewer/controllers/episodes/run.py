@@ -16,7 +16,7 @@ from viewer.io.run_index import find_episode_path
 
 if TYPE_CHECKING:
     from capture.remote.address import Location
-    from viewer.analysis.initial_view import Carried
+    from viewer.analysis.initial_view import CarriedView
     from viewer.analysis.probe import Probe
     from viewer.controllers.worker import Worker
     from viewer.io.run_index import Run
@@ -99,7 +99,7 @@ class OpenRun(QObject):
         else:
             self.check_started.emit(self.probe_worker.request_check(path, urgent=True))
 
-    def opened(self, path: Location, carried: Carried | None) -> bool:
+    def opened(self, path: Location, carried: CarriedView | None) -> bool:
         """Mark the episode of a file that was opened and prefetch its neighbours for the view.
 
         Returns False if the file does not belong to the run.
@@ -107,7 +107,7 @@ class OpenRun(QObject):
         if not self.episodes.opened(path):
             return False
         if carried is not None:
-            self.prefetch.want(self._list_neighbours(), carried)
+            self.prefetch.set_files(self._list_neighbours(), carried)
         return True
 
     def _list_neighbours(self) -> list[Location]:

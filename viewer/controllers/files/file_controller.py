@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
-from viewer.analysis.initial_view import Carried, first_view
+from viewer.analysis.initial_view import CarriedView, first_view
 from viewer.controllers.effects.effects_controller import EffectsController
 from viewer.controllers.files import file_dialogs
 from viewer.controllers.files.demos import Demos
@@ -68,12 +68,12 @@ class FileController(QObject):
         self.demos = Demos(self)
         self.effects = EffectsController(session, worker, settings, window)
         self.run: OpenRun | None = None
-        self._wanted: ViewState | None = None
-        self._carried: Carried | None = None
+        self._requested_view: ViewState | None = None
+        self._carried: CarriedView | None = None
         self.first = FirstPicture(session)
-        self._second: Location | None = None
+        self._requested_other: Location | None = None
         self._follow = QTimer(self, interval=FOLLOW_MILLISECONDS)
-        self._follow.timeout.connect(self.look_for_more)
+        self._follow.timeout.connect(self.check_for_new_frames)
         self.opening.opened.connect(self.show_results)
         self.run_opening = RunOpening(worker, self)
         self.run_opening.is_read.connect(self._show_run_as_wanted)
@@ -91,7 +91,7 @@ class FileController(QObject):
 
         `view` replaces the remembered view. `opening` replaces the usual start, where a check already runs.
         """
-        self._wanted, self._carried, self._second = view, None, None
+        self._requested_view, self._carried, self._requested_other = view, None, None
         if opening is not None:
             opening()
         elif not self.effects.open_by_name(path, self.opening.start):
@@ -111,7 +111,7 @@ class FileController(QObject):
 
     def compare_with(self, path: Location | None) -> None:
         """Set the second file, which is opened after the one that is now being opened; None for no second file."""
-        self._second = path
+        self._requested_other = path
 
     def open_text(self, path: str) -> None:
         """Open the file or run at a path given as a string."""
@@ -121,7 +121,7 @@ class FileController(QObject):
             self.show_failure(str(error), "")
 
     def _show_run_as_wanted(self, run: Run) -> None:
-        self.show_run(run, self._wanted)
+        self.show_run(run, self._requested_view)
 
     def show_run(self, run: Run, view: ViewState | None = None, early: Probe | None = None) -> None:
         """Show a run and open the episode that was open last, else the first.
@@ -142,18 +142,18 @@ class FileController(QObject):
         opened.episodes.marked.connect(self._show_next_episode)
         self.settings.remember_file(run.folder)
         self.run_changed.emit()
-        self._wanted, self._carried = view, None
+        self._requested_view, self._carried = view, None
         opened.begin(self.settings.place(run.uuid), early)
 
     def _take_along(self) -> None:
         """Keep the view when changing from one episode of a run to another."""
         results = self.session.results
         if self.run is not None and self.run.episodes.current is not None and results is not None:
-            self._wanted, self._carried = None, self._carry(results)
+            self._requested_view, self._carried = None, self._carry(results)
 
-    def _carry(self, results: Results) -> Carried | None:
+    def _carry(self, results: Results) -> CarriedView | None:
         try:
-            return Carried.of(results, self.session.state)
+            return CarriedView.of(results, self.session.state)
         except (*READ_ERRORS, NotLoadedError):
             return None
 
@@ -219,7 +219,7 @@ class FileController(QObject):
     def _find_view(self, results: Results) -> ViewState:
         """Return the view that a file is opened with."""
         return (
-            self._wanted
+            self._requested_view
             or self._carried_onto(results)
             or self.settings.view(results.uuid)
             or create_demo_view(results.path)
@@ -238,8 +238,8 @@ class FileController(QObject):
             )
             return
         self.remember_view()
-        wanted, view = self._wanted, self._find_view(results)
-        self._wanted = self._carried = None
+        wanted, view = self._requested_view, self._find_view(results)
+        self._requested_view = self._carried = None
         if self.session.is_slow:
             self.worker.renew()
         self.session.open(results, view)
@@ -251,13 +251,13 @@ class FileController(QObject):
         if view is not wanted:
             self.live.start()
         self.shown.emit()
-        if self._second is not None:
-            other, self._second = self._second, None
+        if self._requested_other is not None:
+            other, self._requested_other = self._requested_other, None
             self.opening.start(other, second=True)
 
     def show_failure(self, sentence: str, details: str) -> None:
         """Report that a file could not be opened, also in the list of episodes; an open file stays open."""
-        self._second = None
+        self._requested_other = None
         if self.run is not None and self.opening.path is not None:
             self.run.episodes.failed(self.opening.path, sentence)
         if self.session.results is not None:
@@ -280,13 +280,13 @@ class FileController(QObject):
         if second:
             self.session.noticed.emit(f"{results.path.name} is the open file itself; pin a view of it (P) to compare.")
             return True
-        if results.fate or not results.growing:
+        if results.file_change or not results.growing:
             self.remember_view()
             self._follow.stop()
             self.session.open(None)
             return False
-        view, self._wanted, self._carried = self._wanted, None, None
-        self.look_for_more()
+        view, self._requested_view, self._carried = self._requested_view, None, None
+        self.check_for_new_frames()
         self._update_run(results)
         if view is not None:
             self.session.update(**{field.name: getattr(view, field.name) for field in fields(view)})
@@ -296,7 +296,7 @@ class FileController(QObject):
 
     # Following a file that is being written, and closing
 
-    def look_for_more(self) -> None:
+    def check_for_new_frames(self) -> None:
         """Check a file that is being written for new frames, or for its rename to the final name."""
         results = self.session.results
         if results is None or self.opening.busy:
@@ -306,7 +306,7 @@ class FileController(QObject):
         try:
             final = results.finished_path
             if final is not None and not results.is_at(final):
-                self._wanted = self.session.state
+                self._requested_view = self.session.state
                 self.opening.start(final)
                 return
             if results.access.is_slow:

@@ -26,7 +26,7 @@ WAIT_SECONDS: Final = 0.5
 """Longest time for which the first paint of the window waits for a file."""
 
 
-class Looking(Protocol):
+class FileCheck(Protocol):
     """Interface of a file check that runs in another process, such as `Probe`."""
 
     @property
@@ -64,17 +64,17 @@ class Opening(QObject):
         super().__init__(parent)
         self._skip_if_open = skip_if_open
         self._reader = reader or Reader(self)
-        self._probe: Looking | None = None
-        self._second = False
+        self._probe: FileCheck | None = None
+        self._is_second = False
         self.path: Location | None = None
         """The file that was checked last."""
         self._timer = QTimer(self)
         self._timer.setInterval(10)
         self._timer.timeout.connect(self._poll)
-        self._late, self._very_late = QTimer(self), QTimer(self)
+        self._slow_timer, self._very_slow_timer = QTimer(self), QTimer(self)
         for timer, wait, say in (
-            (self._late, SLOW_MILLISECONDS, self._say_slow),
-            (self._very_late, VERY_SLOW_MILLISECONDS, self._say_very_slow),
+            (self._slow_timer, SLOW_MILLISECONDS, self._say_slow),
+            (self._very_slow_timer, VERY_SLOW_MILLISECONDS, self._say_very_slow),
         ):
             timer.setSingleShot(True)
             timer.setInterval(wait)
@@ -89,16 +89,16 @@ class Opening(QObject):
         """Check and open a file; a check that is still running is cancelled."""
         self.take(Probe(find(path)), second=second)
 
-    def take(self, probe: Looking, *, second: bool = False) -> None:
+    def take(self, probe: FileCheck, *, second: bool = False) -> None:
         """Open the file of a check that is already running, for example one started before the window."""
         self.stop()
-        self._probe, self._second, self.path = probe, second, probe.path
+        self._probe, self._is_second, self.path = probe, second, probe.path
         connect_ahead(probe.path)  # while the other process looks
         for timer in self._timers():
             timer.start()
 
     def _timers(self) -> tuple[QTimer, ...]:
-        return self._timer, self._late, self._very_late
+        return self._timer, self._slow_timer, self._very_slow_timer
 
     def stop(self) -> None:
         """Cancel the opening."""
@@ -139,7 +139,7 @@ class Opening(QObject):
             self._stop_timers()
         if answer:
             self._report(answer, probe.path)
-        elif not self._skip_if_open(probe.path, self._second):
+        elif not self._skip_if_open(probe.path, self._is_second):
             if source is None:
                 self._open(lambda: Results(probe.path))
             else:
@@ -159,7 +159,7 @@ class Opening(QObject):
             cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
             self._report(str(error), self.path, cause)
             return
-        self.opened.emit(results, self._second)
+        self.opened.emit(results, self._is_second)
 
     def _open_slow(self, path: Location, open_source: Callable[[], ByteSource]) -> None:
         """Open a slow file in another thread."""

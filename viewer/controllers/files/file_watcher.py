@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from viewer.controllers.session import Session
     from viewer.controllers.worker import Worker
     from viewer.io.results import Results
-    from viewer.io.results_file import Fate
+    from viewer.io.results_file import FileChange
 
 MILLISECONDS: Final = 2000
 """Interval of the checks."""
@@ -43,7 +43,7 @@ class FileWatcher(QObject):
 
     def _on_opened(self) -> None:
         opened = self._open_files()
-        self._announced = {results: fate for results, fate in self._announced.items() if results in opened}
+        self._announced = {results: change for results, change in self._announced.items() if results in opened}
         if not opened:
             self._timer.stop()
         elif not self._timer.isActive():
@@ -57,15 +57,15 @@ class FileWatcher(QObject):
         for results in self._open_files():
             if results.access.is_slow:
                 key = (results, time.monotonic())
-                self._worker.ask("fate", key, partial(_read_fate, results), partial(self._announce, results))
+                self._worker.ask("fate", key, partial(_read_file_change, results), partial(self._announce, results))
             else:
-                self._announce(results, results.fate)
+                self._announce(results, results.file_change)
 
-    def _announce(self, results: Results, fate: str | None) -> None:
-        if fate and self._announced.get(results, "gone") == "gone" and self._announced.get(results) != fate:
-            self._announced[results] = fate
-            self._session.noticed.emit(SENTENCES[fate].format(results.path.name))
+    def _announce(self, results: Results, change: str | None) -> None:
+        if change and self._announced.get(results, "gone") == "gone" and self._announced.get(results) != change:
+            self._announced[results] = change
+            self._session.noticed.emit(SENTENCES[change].format(results.path.name))
 
 
-def _read_fate(results: Results, _: Callable[[], bool]) -> Fate:
-    return results.fate
+def _read_file_change(results: Results, _: Callable[[], bool]) -> FileChange:
+    return results.file_change

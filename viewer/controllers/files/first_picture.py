@@ -19,7 +19,7 @@ class FirstPicture:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._coming: Results | None = None
+        self._pending: Results | None = None
 
     def show(
         self, results: Results, second: bool, find_view: Callable[[Results], ViewState], show: Callable[[], None]
@@ -37,13 +37,13 @@ class FirstPicture:
             show()
             return
         results.access.forbid_waiting()
-        self._coming = results
+        self._pending = results
         session = self._session
 
         def act() -> None:
             compared = (session.results, session.state) if second and session.results is not None else None
             touch_first_picture(results, session.state if compared else find_view(results), compared)
-            self._coming = None
+            self._pending = None
             show()
 
         session.reader.attempt("file", act, lane="view")
@@ -51,6 +51,6 @@ class FirstPicture:
     def drop(self) -> None:
         """Give up the file whose first picture is being read."""
         self._session.reader.drop("file")
-        if self._coming is not None:
-            self._coming.close()
-        self._coming = None
+        if self._pending is not None:
+            self._pending.close()
+        self._pending = None

@@ -118,7 +118,7 @@ class ProbeWorker(QObject):
                     self._waiting[0].summary = json.loads(line)
                     answer = str(self._waiting[0].summary["error"])
                 except (ValueError, KeyError, TypeError):
-                    answer = probe.fatal(self._waiting[0].path, 0)
+                    answer = probe.describe_crash(self._waiting[0].path, 0)
                 self._finish(answer)
 
     def _finish(self, answer: str) -> None:
@@ -131,7 +131,7 @@ class ProbeWorker(QObject):
     def _on_process_ended(self, code: int) -> None:
         self._drop_process()
         if self._waiting and self._waiting[0].since:
-            self._finish(probe.fatal(self._waiting[0].path, code))
+            self._finish(probe.describe_crash(self._waiting[0].path, code))
 
     def _failed(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:  # all others end in `finished`
@@ -148,7 +148,7 @@ class ProbeWorker(QObject):
         is_delaying = not first.urgent and self._waiting[-1].urgent and waited > PATIENCE
         if is_over or is_delaying:
             self._drop_process()
-            self._finish(probe.too_long(first.path))
+            self._finish(probe.describe_timeout(first.path))
 
     def _drop_process(self) -> None:
         process, self._process = self._process, None

@@ -59,7 +59,7 @@ class Reader(QObject):
         self._threads: dict[Lane, BackgroundThread] = {}
         self._is_closed = False
         self._losses = 0
-        self._stuck: list[Task] = []
+        self._lost_tasks: list[Task] = []
         self._first: list[Task] = []
         self._order_timer = QTimer(self)
         self._order_timer.setSingleShot(True)
@@ -123,7 +123,7 @@ class Reader(QObject):
         """Drop a task, or all of them."""
         for name in [purpose] if purpose else list(self._tasks):
             if self._tasks.pop(name, None) is not None:
-                self._stuck = [task for task in self._stuck if task.purpose != name]
+                self._lost_tasks = [task for task in self._lost_tasks if task.purpose != name]
                 self.changed.emit()
         if not purpose:
             self._retry_timer.stop()
@@ -217,7 +217,7 @@ class Reader(QObject):
     # A lost connection
 
     def _wait_for_connection(self, task: Task, error: ConnectionLostError) -> None:
-        self._stuck.append(task)
+        self._lost_tasks.append(task)
         if not self._retry_timer.isActive():
             seconds = RETRY_SECONDS[min(self._losses, len(RETRY_SECONDS) - 1)]
             self._losses += 1
@@ -227,7 +227,7 @@ class Reader(QObject):
     def retry(self) -> None:
         """Read again what could not be read because the connection was lost."""
         self._retry_timer.stop()
-        stuck, self._stuck = self._stuck, []
+        stuck, self._lost_tasks = self._lost_tasks, []
         for task in stuck:
             if self._tasks.get(task.purpose) is task and task.read is not None:
                 self._submit(task, task.read)

@@ -47,7 +47,7 @@ class RegionsController(QObject):
     def __init__(self, session: Session, settings: Settings, parent: QObject) -> None:
         super().__init__(parent)
         self.session, self.settings = session, settings
-        self.process = RegionsProcess(self.look_for_changes, self)
+        self.process = RegionsProcess(self.check_for_changes, self)
         """Makes the changes."""
         self.process.done.connect(self._on_done)
         self.process.failed.connect(session.noticed)
@@ -69,7 +69,7 @@ class RegionsController(QObject):
         self._timer.timeout.connect(self._poll)
         self._watch = QTimer(self)
         self._watch.setInterval(WATCH_MILLISECONDS)
-        self._watch.timeout.connect(self.look_for_changes)
+        self._watch.timeout.connect(self.check_for_changes)
         session.opened.connect(self._on_opened)
         session.changed.connect(self._on_view_changed)
 
@@ -92,7 +92,7 @@ class RegionsController(QObject):
             self._watch.stop()
         else:
             self._watch.start()
-            QTimer.singleShot(DELAY_MILLISECONDS, self, self.look_for_changes)
+            QTimer.singleShot(DELAY_MILLISECONDS, self, self.check_for_changes)
         self.changed.emit()
 
     def _find_path(self, results: Results | None) -> Path | None:
@@ -116,7 +116,7 @@ class RegionsController(QObject):
 
     # Reading
 
-    def look_for_changes(self) -> None:
+    def check_for_changes(self) -> None:
         """Read the regions file if it is another one than was read last, or was not read yet."""
         if self.path is None or self._reading is not None:
             return
@@ -153,7 +153,7 @@ class RegionsController(QObject):
             self.session.take_regions(reading.regions)
         self._take_done()
         self.changed.emit()
-        self.look_for_changes()
+        self.check_for_changes()
 
     def _take_none(self, problem: str) -> None:
         self.problem = problem
@@ -285,7 +285,7 @@ class RegionsController(QObject):
     def _on_done(self, job: RegionsJob, edit: RegionEdit) -> None:
         if job.path == self.path:
             self._done.append((job, edit))
-            self.look_for_changes()
+            self.check_for_changes()
             if not self.is_reading:  # it was noticed, and read, before the process had ended
                 self._take_done()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from viewer.controllers.runs.run_controller import RunController
     from viewer.runs.query import RunQuery
 
-Which = Literal["typical", "extreme"]
+VisitKind = Literal["typical", "extreme"]
 MODULE: Final = "viewer.export.runs.find_frame"
 MOST_REASON: Final = 300
 LIMIT_MILLISECONDS: Final = 120_000
@@ -26,7 +26,7 @@ LIMIT_MILLISECONDS: Final = 120_000
 
 
 @dataclass(frozen=True)
-class Visit:
+class VisitRequest:
     """An episode that is to be opened."""
 
     file: str
@@ -34,7 +34,7 @@ class Visit:
     layer: int
     """By number, as head."""
     head: int
-    which: Which
+    which: VisitKind
 
 
 class EpisodeVisit(QObject):
@@ -47,9 +47,9 @@ class EpisodeVisit(QObject):
     def __init__(self, controller: RunController, files: FileController, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.controller, self.files = controller, files
-        self._wanted: Visit | None = None
+        self._requested_visit: VisitRequest | None = None
         """Until the episode is shown."""
-        self._shown: Visit | None = None
+        self._shown: VisitRequest | None = None
         """Whose frame is being looked for."""
         self._process: QProcess | None = None
         self._limit = QTimer(self)
@@ -58,7 +58,7 @@ class EpisodeVisit(QObject):
         self._limit.timeout.connect(self._give_up)
         files.shown.connect(self._on_shown)
 
-    def open(self, file: str, which: Which) -> None:
+    def open(self, file: str, which: VisitKind) -> None:
         """Open an episode by its file in the run, at its most typical or most extreme frame for the chosen head."""
         open_run, atlas, cell = self.controller.open_run, self.controller.atlas, self.controller.view.cell
         if open_run is None or atlas is None or cell is None:
@@ -68,7 +68,7 @@ class EpisodeVisit(QObject):
             self.noticed.emit("This episode cannot be opened: its file is gone, or cannot be read any more.")
             return
         self.stop()
-        self._wanted = Visit(file, atlas.query, *cell, which)
+        self._requested_visit = VisitRequest(file, atlas.query, *cell, which)
         self.opened.emit()
         is_open = number == open_run.episodes.current and self.files.session.results is not None
         open_run.episodes.go(number)
@@ -77,10 +77,10 @@ class EpisodeVisit(QObject):
 
     def _on_shown(self) -> None:
         """Select head and step in the file that was opened, and look for the frame."""
-        visit, open_run, results = self._wanted, self.files.run, self.files.session.results
+        visit, open_run, results = self._requested_visit, self.files.run, self.files.session.results
         if visit is None or open_run is None or results is None or not results.done:
             return
-        self._wanted = None
+        self._requested_visit = None
         if open_run.file != visit.file:
             return  # the user went elsewhere meanwhile
         session = self.files.session
@@ -93,7 +93,7 @@ class EpisodeVisit(QObject):
         session.flush()
         self._search(visit)
 
-    def _search(self, visit: Visit) -> None:
+    def _search(self, visit: VisitRequest) -> None:
         run = self.controller.run
         if run is None:
             return
@@ -136,7 +136,7 @@ class EpisodeVisit(QObject):
         """Give up looking for a frame."""
         self._limit.stop()
         process, self._process = self._process, None
-        self._wanted = self._shown = None
+        self._requested_visit = self._shown = None
         if process is not None:
             process.finished.disconnect(self._on_finished)
             process.kill()
@@ -162,6 +162,6 @@ def read_found_frame(line: str) -> dict[str, Any]:
     raise UserError(clean_text(str(value["error"]), MOST_REASON))
 
 
-def name_frame(which: Which) -> str:
+def name_frame(which: VisitKind) -> str:
     """Return what a frame is called: `frame nearest to the episode’s mean`."""
     return "frame nearest to the episode’s mean" if which == "typical" else "frame farthest from the episode’s mean"

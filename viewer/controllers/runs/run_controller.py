@@ -77,7 +77,7 @@ class RunController(QObject):
         self._history = ViewHistory()
         self._is_cell_chosen = False
         """Whether the user chose the shown head; else each answer shows its most significant one."""
-        self._made: tuple[Subject | None, str] = None, ""
+        self._last_build: tuple[Subject | None, str] = None, ""
         """The subject whose summary was last made, and the signature of the run then."""
         self.slow_mark = SlowMark(self)
         self._parts_ahead = PartsAhead(self, lambda: self._summary)
@@ -186,8 +186,8 @@ class RunController(QObject):
         self._forget_summary()
         self._summary, self._subject = summary, subject
         if state.is_complete:
-            self._made = subject, state.signature
-        elif not is_building and self._made != (subject, state.signature):
+            self._last_build = subject, state.signature
+        elif not is_building and self._last_build != (subject, state.signature):
             self._make_summary(subject)
         self._ask_atlas()
 
@@ -204,8 +204,8 @@ class RunController(QObject):
         run = self.run
         if run is None or not self.is_active:
             return
-        is_update = self.stage.kind == "empty" and self._made[0] == subject
-        self._made = subject, self._watch.signature
+        is_update = self.stage.kind == "empty" and self._last_build[0] == subject
+        self._last_build = subject, self._watch.signature
         if self._subject != subject:  # the answers to another question would be taken for this one's
             self._forget_answers()
         self.build.start(run.index or run.folder, subject)

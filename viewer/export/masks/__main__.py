@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: RegionsArguments) -> int:
-    from viewer.analysis.probe import early
+    from viewer.analysis.probe import create_early_probe
     from viewer.io.open_file import find
     from viewer.io.results import Results
     from viewer.regions import file_versions
@@ -51,7 +51,7 @@ def _run(arguments: RegionsArguments) -> int:
     path = arguments.regions or file_versions.default_path(arguments.file)
     if arguments.verb not in {"export", "list"}:
         file_versions.check_writable(path)
-    probe = early(find(arguments.file))
+    probe = create_early_probe(find(arguments.file))
     try:
         with cancellation.interruptible():
             reason = probe.wait()

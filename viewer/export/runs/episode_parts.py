@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.results import schema
-from viewer.analysis.probe import early
+from viewer.analysis.probe import create_early_probe
 from viewer.errors import READ_ERRORS, MissingWordError, UserError
 from viewer.io.results import Results
 from viewer.runs.episode_scores import EpisodeScores, average_steps, find_scores
@@ -94,7 +94,7 @@ def _read_subject(
 
 def find_problem(file: Location) -> str:
     """Return why a file cannot be read, found by a process that may crash or hang on it; empty if it can."""
-    probe = early(file)
+    probe = create_early_probe(file)
     try:
         return probe.wait()
     finally:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from capture.remote.address import parse_location
-from viewer.analysis.probe import early
+from viewer.analysis.probe import create_early_probe
 from viewer.errors import READ_ERRORS, UserError
 from viewer.export import cancellation
 from viewer.io import run_index
@@ -44,7 +44,7 @@ def find_frame(request: dict[str, Any]) -> dict[str, Any]:
     if episode is None:
         raise UserError("It is no longer in the run.")
     path = run_index.find_episode_path(run, episode)
-    reason = early(path).wait()
+    reason = create_early_probe(path).wait()
     if reason:
         raise UserError(reason)
     ranking = rank_frames(run, query, file, request["layer"], request["head"], check=cancellation.check)

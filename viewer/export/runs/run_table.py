@@ -182,7 +182,7 @@ def export_episode(
     Raises:
         NotWrittenError: The table cannot be written.
     """
-    from viewer.analysis.probe import early
+    from viewer.analysis.probe import create_early_probe
     from viewer.export import tables
     from viewer.export.plan import build_plan
     from viewer.export.resolve.request_resolver import resolve_request
@@ -191,7 +191,7 @@ def export_episode(
     from viewer.regions.in_frames import UnknownRegionError
 
     beside = find_effects_files(task.file)
-    probes = [early(path) for path in (task.file, *beside)]
+    probes = [create_early_probe(path) for path in (task.file, *beside)]
     try:
         reason, *of_effects = [probe.wait() for probe in probes]
     finally:

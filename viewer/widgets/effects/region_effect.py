@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from viewer.analysis.effects.measured import describe_target, find_region_effects
 from viewer.analysis.regions.carried_region import describe_region
-from viewer.controllers.effects.region_run import HOWS
+from viewer.controllers.effects.region_run import REMOVAL_METHODS
 from viewer.errors import READ_ERRORS
 from viewer.model.noise_multiples import format_multiple
 from viewer.model.plain_text import plain_tooltip
@@ -51,11 +51,11 @@ class RegionEffect(PlotPanel):
         self.setMinimumHeight(120)
         self.targets: tuple[TargetEffect, ...] = ()
         """What is measured of the region."""
-        self.how = DropDown(
-            "How the region is taken away", [(name, how.title) for name, how in HOWS.items()], parent=self
+        self.removal = DropDown(
+            "How the region is removed", [(name, method.title) for name, method in REMOVAL_METHODS.items()], parent=self
         )
-        self.how.chosen.connect(self._set_how)
-        self.how.show_value(effects.how)
+        self.removal.chosen.connect(self._set_removal)
+        self.removal.show_value(effects.removal)
         self.measure = Button("Measure now", parent=self)
         self.measure.clicked.connect(effects.measure_region)
         self.stop = Button("Stop", parent=self)
@@ -65,13 +65,13 @@ class RegionEffect(PlotPanel):
         self.checkpoint = Button("Choose checkpoint…", parent=self)
         self.checkpoint.clicked.connect(effects.ask_checkpoint)
         effects.region_run.changed.connect(self._on_run_changed)
-        effects.how_changed.connect(self._on_run_changed)
+        effects.removal_changed.connect(self._on_run_changed)
 
     def sizeHint(self) -> QSize:
         return QSize(480, 200)
 
-    def _set_how(self, name: str) -> None:
-        self.effects.set_how(name)
+    def _set_removal(self, name: str) -> None:
+        self.effects.set_removal(name)
 
     def _on_run_changed(self) -> None:
         self.refresh()
@@ -121,8 +121,8 @@ class RegionEffect(PlotPanel):
             return
         has_region, running = bool(self.session.shown.region), self.effects.region_run.is_running
         reason = self.effects.find_unavailable_reason() if has_region else ""
-        self.how.show_value(self.effects.how)
-        self.how.setVisible(has_region and not running)
+        self.removal.show_value(self.effects.removal)
+        self.removal.setVisible(has_region and not running)
         self.measure.setVisible(has_region and not running and not reason)
         self.copy.setVisible(has_region and not running)
         self.checkpoint.setVisible(has_region and not running and self.effects.needs_checkpoint)
@@ -141,7 +141,7 @@ class RegionEffect(PlotPanel):
     def _place_buttons(self) -> None:
         """Place the buttons in a row at the bottom."""
         x = 0
-        for button in (self.measure, self.how, self.copy, self.checkpoint, self.stop):
+        for button in (self.measure, self.removal, self.copy, self.checkpoint, self.stop):
             if button.isHidden():
                 continue
             size = button.sizeHint()

@@ -38,7 +38,7 @@ class ExportPreview(QWidget):
         self.reply: dict[str, Any] = {}
         self._shape = self.estimate_shape()
         self._request_number = 0
-        self._rest = bytearray()
+        self._buffer = bytearray()
         self._header: dict[str, Any] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -66,17 +66,17 @@ class ExportPreview(QWidget):
         self.process.write(json.dumps(ask).encode() + b"\n")
 
     def _read(self) -> None:
-        self._rest += self.process.readAllStandardOutput().data()
+        self._buffer += self.process.readAllStandardOutput().data()
         while True:
             if self._header is None:
-                line, newline, remainder = bytes(self._rest).partition(b"\n")
+                line, newline, remainder = bytes(self._buffer).partition(b"\n")
                 if not newline:
                     return
-                self._header, self._rest = json.loads(line), bytearray(remainder)
+                self._header, self._buffer = json.loads(line), bytearray(remainder)
             size = self._header["size"]
-            if len(self._rest) < size:
+            if len(self._buffer) < size:
                 return
-            picture, self._rest = bytes(self._rest[:size]), self._rest[size:]
+            picture, self._buffer = bytes(self._buffer[:size]), self._buffer[size:]
             header, self._header = self._header, None
             if header["ask"] == self._request_number:
                 self._show(header, picture)

@@ -94,8 +94,8 @@ class ActionChart(HoverPanel):
         self._content: dict[str, Values | None] = {}
         self.target: TargetEffect | None = None
         """What the actions do without the region, where that was measured."""
-        self._made: tuple[object, dict[str, list[LineChart]]] | None = None
-        self._still = drawing.Layer()
+        self._cached_charts: tuple[object, dict[str, list[LineChart]]] | None = None
+        self._static_layer = drawing.Layer()
 
     def sizeHint(self) -> QSize:
         return QSize(600, 190)
@@ -142,7 +142,7 @@ class ActionChart(HoverPanel):
 
     def on_file_changed(self) -> None:
         self.hover(None)
-        self._read, self._content, self._made, self.target = None, {}, None, None
+        self._read, self._content, self._cached_charts, self.target = None, {}, None, None
 
     @property
     def action(self) -> int:
@@ -159,9 +159,9 @@ class ActionChart(HoverPanel):
     def charts(self) -> dict[str, list[LineChart]]:
         """Return the chart of each dimension over the chunk, and over the path; empty lists if absent."""
         key = (id(self._content), self.action, theme.active(), id(self.target))
-        if self._made is None or self._made[0] != key:
-            self._made = key, {"chunk": self._make_chunk(), "path": self._make_path()}
-        return self._made[1]
+        if self._cached_charts is None or self._cached_charts[0] != key:
+            self._cached_charts = key, {"chunk": self._make_chunk(), "path": self._make_path()}
+        return self._cached_charts[1]
 
     def _make_chunk(self) -> list[LineChart]:
         predicted, truth, colors = self._content.get("predicted"), self._content.get("truth"), theme.active()
@@ -245,7 +245,7 @@ class ActionChart(HoverPanel):
             drawing.write(painter, QRectF(0, 4, self.width(), 22), sentence, colors.secondary, 13)
             return
         visible = self.visible_part().getRect()
-        self._still.draw(painter, self, (id(charts), visible), self._paint_charts, self.ground(), charts)
+        self._static_layer.draw(painter, self, (id(charts), visible), self._paint_charts, self.ground(), charts)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         acting = self.shown.query.kind == "action"
         for kind, at in (("chunk", self.action if acting else None), ("path", self._find_point())):

@@ -68,7 +68,7 @@ class Atlas(ZoomPanel):
         self._content_reason = ""
         self._thumbnails: tuple[object, npt.NDArray[np.uint32]] | None = None
         self._before: Floats | None = None
-        self._frame, self._still = drawing.Layer(), drawing.Layer()
+        self._frame, self._static_layer = drawing.Layer(), drawing.Layer()
         self._layout: tuple[object, TableLayout] | None = None
         self._painted_rings: list[QRectF] = []
         self._colored: tuple[object, ...] = ()
@@ -176,7 +176,7 @@ class Atlas(ZoomPanel):
             )
         self._scores = self._content = self._thumbnails = self._reasons = None
         self._frame.drop()
-        self._still.drop()
+        self._static_layer.drop()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -228,7 +228,7 @@ class Atlas(ZoomPanel):
             self.paint_heading(inner, self._fit_title())
             self._paint_frame(inner, scores)
 
-        def still(inner: QPainter) -> None:
+        def draw_static(inner: QPainter) -> None:
             inner.setClipRect(self.content_box())
             if shown.thumbnails:
                 self._paint_thumbnails(inner, scores)
@@ -242,7 +242,7 @@ class Atlas(ZoomPanel):
         # Two layers, as scores change more often than row and column labels, and rings more often than scores.
         layout = self.layout_of(scores)
         key = (id(scores), layout, *self._cell_settings(), self._fit_title())
-        self._still.draw(painter, self, key, still, self.ground(), scores)
+        self._static_layer.draw(painter, self, key, draw_static, self.ground(), scores)
         if self.is_zoomed():
             painter.setClipRect(self.content_box().adjusted(-2, -2, 2, 2))
         self._painted_rings = self._find_rings(scores)

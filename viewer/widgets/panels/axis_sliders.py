@@ -38,7 +38,7 @@ class AxisRow(QWidget):
         super().__init__()
         self.session, self.axis = session, axis
         self._key_label = KEYS[axis]
-        self._usable: tuple[bool, str] | None = None
+        self._shown_state: tuple[bool, str] | None = None
         """Whether the axis can be changed, and why not, as the controls tell it."""
         self.slider = Slider(axis.capitalize())
         self.slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -111,8 +111,8 @@ class AxisRow(QWidget):
         reason = NO_STEPS if self.axis == "step" and state.query.kind == "text" else ""
         if not reason and length == 1:
             reason = f"This file has one {'denoise step' if self.axis == 'step' else self.axis}"
-        if self._usable != (usable, reason):
-            self._usable = usable, reason
+        if self._shown_state != (usable, reason):
+            self._shown_state = usable, reason
             for widget in (self.slider, self.number, self.play):
                 widget.setEnabled(usable)
                 widget.setToolTip(reason or (f"Play (Space plays {self.axis})" if widget is self.play else ""))

@@ -9,7 +9,7 @@ from PySide6.QtCore import QSize
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from viewer.model.camera_layout import Box, arranged, bottom, plain
+from viewer.model.camera_layout import Box, arrange_pictures, bottom, plain
 from viewer.rendering import theme
 from viewer.widgets.panels.camera_pane import CameraPane
 from viewer.widgets.panels.panel import Panel
@@ -32,7 +32,7 @@ class CameraGrid(Panel):
         self.pinned: list[CameraPane] = []
         self._names: tuple[str, ...] = ()
         self._has_plots = False
-        self._held: CameraPane | None = None
+        self._held_pane: CameraPane | None = None
         self.is_zoom_linked = False
         """Whether all pictures show the same part of themselves."""
 
@@ -79,12 +79,12 @@ class CameraGrid(Panel):
 
     def hold_space(self) -> bool:
         """Let the left button drag the picture under the pointer; return False if none is there that is zoomed."""
-        self._held = next((pane for pane in (*self.panes, *self.pinned) if pane.underMouse()), None)
-        return self._held is not None and self._held.hold_space()
+        self._held_pane = next((pane for pane in (*self.panes, *self.pinned) if pane.underMouse()), None)
+        return self._held_pane is not None and self._held_pane.hold_space()
 
     def release_space(self) -> bool:
         """End what `hold_space` began; return whether the picture was dragged meanwhile."""
-        frozen, self._held = self._held, None
+        frozen, self._held_pane = self._held_pane, None
         return frozen is not None and frozen.release_space()
 
     # Layout
@@ -123,7 +123,7 @@ class CameraGrid(Panel):
         return max((box.left + box.width for box in self._find_boxes(width, height)), default=width)
 
     def _find_boxes(self, width: int, height: int) -> list[Box]:
-        return arranged(width, height, self._find_shapes(), theme.GAP, CameraPane.TITLE, pairs=self.beside)
+        return arrange_pictures(width, height, self._find_shapes(), theme.GAP, CameraPane.TITLE, pairs=self.beside)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._place_panes()

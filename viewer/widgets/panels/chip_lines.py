@@ -35,14 +35,14 @@ class ChipLines:
         """All chips; the boxes of those that are scrolled out of sight are empty."""
         self.in_sight: list[int] = []
         """Indices in `places` of the visible chips."""
-        self._flowed: list[ChipBox] = []
+        self._all_chips: list[ChipBox] = []
         """The chips with the x and width that they have."""
         self._line_of: list[int] = []
         """The line of each chip within its strip."""
 
     def flow(self, chips: list[tuple[str, str]], actions: int, left: float, right: float) -> None:
         """Divide chips, as (label, role), and actions into lines between two x in pixels."""
-        self._flowed, self._line_of = [], []
+        self._all_chips, self._line_of = [], []
         self._add_kind("text", chips, left, right)
         self._add_kind("action", [(str(number), "action") for number in range(actions)], left, right)
 
@@ -53,7 +53,7 @@ class ChipLines:
             width = max(round(drawing.width_of(label, 13, bold=role == "prompt")) + 16, least)
             if x + width > right and x > left:
                 x, line = left, line + 1
-            self._flowed.append(ChipBox(kind, item, QRectF(x, 0, width, CHIP), label, role))
+            self._all_chips.append(ChipBox(kind, item, QRectF(x, 0, width, CHIP), label, role))
             self._line_of.append(line)
             x += width + (SPACE if kind == "text" else 3)
         self.count[kind] = line + 1 if chips else 0
@@ -77,7 +77,9 @@ class ChipLines:
         self.first = min(max(self.first, 0), self.count["text"] - visible)
         under = visible * LINE + (ACTION_GAP if visible else 0)
         self.places, self.in_sight = [], []
-        for number, ((kind, item, box, label, role), line) in enumerate(zip(self._flowed, self._line_of, strict=True)):
+        for number, ((kind, item, box, label, role), line) in enumerate(
+            zip(self._all_chips, self._line_of, strict=True)
+        ):
             row = line - self.first if kind == "text" else line
             if kind == "text" and not 0 <= row < visible:
                 self.places.append(ChipBox(kind, item, QRectF(), label, role))
@@ -92,15 +94,15 @@ class ChipLines:
 
     def line_of_word(self, item: int) -> int | None:
         """Return the line of a word of the prompt; None if there is no such word."""
-        chips = zip(self._flowed, self._line_of, strict=True)
+        chips = zip(self._all_chips, self._line_of, strict=True)
         return next((line for chip, line in chips if chip.kind == "text" and chip.item == item), None)
 
     def neighbour(self, index: int, *, down: bool) -> int:
         """Return the index of the chip above or below a chip, visible or not; the chip itself where there is none."""
         rows = [
             line + (self.count["text"] if chip.kind == "action" else 0)
-            for chip, line in zip(self._flowed, self._line_of, strict=True)
+            for chip, line in zip(self._all_chips, self._line_of, strict=True)
         ]
-        row, middle = rows[index] + (1 if down else -1), self._flowed[index].box.center().x()
-        near = [(abs(self._flowed[n].box.center().x() - middle), n) for n, other in enumerate(rows) if other == row]
+        row, middle = rows[index] + (1 if down else -1), self._all_chips[index].box.center().x()
+        near = [(abs(self._all_chips[n].box.center().x() - middle), n) for n, other in enumerate(rows) if other == row]
         return min(near)[1] if near else index

@@ -51,7 +51,7 @@ class CurvesPanel(LinePanel):
         self.choice.chosen.connect(self._set_axis)
         self._loaded_axis = ""
         self._curves: tuple[object, Curves] | None = None
-        self._made: tuple[tuple[object, ...], LineChart] | None = None
+        self._cached_chart: tuple[tuple[object, ...], LineChart] | None = None
 
     def sizeHint(self) -> QSize:
         return QSize(288, 120)
@@ -96,9 +96,11 @@ class CurvesPanel(LinePanel):
         over_frames = self.axis() == "frame"
         region = self.frame_series.region_curve if over_frames else None
         key = (curves, region, points, timeline if over_frames else None, self._is_log, theme.active())
-        if self._made is None or any(one is not two for one, two in zip(self._made[0], key, strict=True)):
-            self._made = key, self._make_chart(curves, points, over_frames=over_frames)
-        return self._made[1]
+        if self._cached_chart is None or any(
+            one is not two for one, two in zip(self._cached_chart[0], key, strict=True)
+        ):
+            self._cached_chart = key, self._make_chart(curves, points, over_frames=over_frames)
+        return self._cached_chart[1]
 
     def _make_chart(self, curves: Curves, points: tuple[int, ...], *, over_frames: bool) -> LineChart:
         values, timeline = curves.values.astype(np.float64), self.frame_series.timeline
@@ -172,7 +174,7 @@ class CurvesPanel(LinePanel):
 
     def on_file_changed(self) -> None:
         super().on_file_changed()
-        self._curves = self._made = None
+        self._curves = self._cached_chart = None
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

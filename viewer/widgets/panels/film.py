@@ -67,7 +67,7 @@ class FilmPanel(HoverPanel):
         self._hint = 0
         self._film_shown: tuple[Film | None, tuple[object, ...]] = (None, ())
         self.note = SecondaryText("Scale of the thumbnails")
-        self._still = drawing.Layer()
+        self._static_layer = drawing.Layer()
         self._painted_rings: list[QRectF] = []
         self._blocks: tuple[object, list[tuple[QRectF, float, float]]] | None = None
         self._words: tuple[tuple[object, ...], npt.NDArray[np.uint32]] | None = None
@@ -121,7 +121,7 @@ class FilmPanel(HoverPanel):
         self.hover(None)
         self._content = None
         self.reader.drop()
-        self._still.drop()
+        self._static_layer.drop()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -250,13 +250,13 @@ class FilmPanel(HoverPanel):
 
         names = FilmNames(results.cameras, self._name_columns(), has_rows=self.has_rows)
 
-        def still(inner: QPainter) -> None:
+        def draw_static(inner: QPainter) -> None:
             for camera in range(film.maps.shape[2]):
                 paint_labels(inner, self.content_box(), self.blocks(film), film, camera, names)
 
         visible = self.visible_part().getRect()
         key = (film.columns, film.rows, self.shown.film, self.has_rows, results.cameras, visible)
-        self._still.draw(painter, self, key, still, self.ground())
+        self._static_layer.draw(painter, self, key, draw_static, self.ground())
         if self.is_zoomed():
             painter.setClipRect(self.content_box())
         for corner, image in self._create_images(film):

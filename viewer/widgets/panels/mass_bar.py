@@ -49,8 +49,8 @@ class MassBar(Panel):
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._hovered = ""
-        self._at = 0
-        self._still = drawing.Layer()
+        self._focused_share = 0
+        self._static_layer = drawing.Layer()
         self._scene: Scene | None = None
         self._lines: tuple[tuple[int, int], list[QRectF]] = (0, 0), []
         self.session.bared.connect(self.reload_and_update)
@@ -135,7 +135,7 @@ class MassBar(Panel):
         boxes = self.boxes()
         names = tuple(name for name, *_ in boxes)
 
-        def still(inner: QPainter) -> None:
+        def draw_static(inner: QPainter) -> None:
             note = "mean of heads" if len(shown.heads) != 1 and shown.reduce == "max" else ""
             self.paint_heading(inner, "Where this row’s weight goes", note)
             inner.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -143,8 +143,8 @@ class MassBar(Panel):
                 self._paint_name(inner, name, line)
 
         key = (names, shown.left_out, len(shown.heads) != 1 and shown.reduce == "max", results.cameras)
-        self._still.draw(painter, self, key, still, self.ground())
-        focused = self._at if self.hasFocus() else None
+        self._static_layer.draw(painter, self, key, draw_static, self.ground())
+        focused = self._focused_share if self.hasFocus() else None
         for number, (name, share, part, line) in enumerate(boxes):
             is_left_out, width = name in shown.left_out, part.width()
             touched = self._hovered == name or number == focused
@@ -229,10 +229,10 @@ class MassBar(Panel):
         moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Up: -self.columns, Qt.Key.Key_Down: self.columns}
         shares = self.shares()
         if event.key() in moves and shares:
-            self._at = min(max(self._at + moves[Qt.Key(event.key())], 0), len(shares) - 1)
+            self._focused_share = min(max(self._focused_share + moves[Qt.Key(event.key())], 0), len(shares) - 1)
             self.update()
-        elif event.key() in {Qt.Key.Key_Space, Qt.Key.Key_Return} and self._at < len(shares):
-            self.toggle(shares[self._at][0])
+        elif event.key() in {Qt.Key.Key_Space, Qt.Key.Key_Return} and self._focused_share < len(shares):
+            self.toggle(shares[self._focused_share][0])
         else:
             super().keyPressEvent(event)
 

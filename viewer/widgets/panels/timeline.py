@@ -62,7 +62,7 @@ class Timeline(LinePanel):
         tip = "Playback speed: multiples of the data set’s rate, or moments a second ( , and . )"
         self.speed.setToolTip(plain_tooltip(tip))
         self.speed.show_value("1x")
-        self._made: tuple[tuple[object, ...], LineChart] | None = None
+        self._cached_chart: tuple[tuple[object, ...], LineChart] | None = None
         self.lanes: tuple[Lane, ...] = ()
         """Of all named regions, in their order."""
         self.first_lane = 0
@@ -107,7 +107,7 @@ class Timeline(LinePanel):
 
     def on_file_changed(self) -> None:
         super().on_file_changed()
-        self._made = None
+        self._cached_chart = None
 
     def show_requested(self) -> None:
         self.refresh()
@@ -192,9 +192,11 @@ class Timeline(LinePanel):
             self._is_log,
             theme.active(),
         )
-        if self._made is None or any(one is not two for one, two in zip(self._made[0], key, strict=True)):
-            self._made = key, self._make_chart(results.cameras)
-        return self._made[1]
+        if self._cached_chart is None or any(
+            one is not two for one, two in zip(self._cached_chart[0], key, strict=True)
+        ):
+            self._cached_chart = key, self._make_chart(results.cameras)
+        return self._cached_chart[1]
 
     def _make_chart(self, cameras: tuple[str, ...]) -> LineChart:
         values, along, timeline = self.values(), self.along(), self.timeline

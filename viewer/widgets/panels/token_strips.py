@@ -64,12 +64,12 @@ class TokenStrips(Panel):
         self.restyle()
         self._wheel = 0
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._laid: tuple[object, ...] = ()
+        self._layout_key: tuple[object, ...] = ()
         self._hovered: ChipBox | None = None
         self._anchor: Query | None = None
         self._selected = Query()
         self._chips = ChipPainter()
-        self._at: list[int] = []
+        self._color_levels: list[int] = []
         self.legend = ""
         """What the chips' colour means; empty until there are values."""
         self._rings: list[QRect] = []
@@ -133,10 +133,10 @@ class TokenStrips(Panel):
         results, chips = self.session.results, self.chips()
         actions = results.horizon if results is not None and results.done else 0
         key = (self.width(), chips, actions)
-        if key == self._laid:
+        if key == self._layout_key:
             return
-        self._laid = key
-        self._at, before = [], dict(self.lines.count)
+        self._layout_key = key
+        self._color_levels, before = [], dict(self.lines.count)
         self.lines.flow([(chip.label, chip.role) for chip in chips], actions, LABEL, self.width() - SCROLL_WIDTH)
         self._place_chips()
         if self.lines.count != before:  # each frame has other words: only another height moves the panels around
@@ -218,20 +218,20 @@ class TokenStrips(Panel):
 
     def _clear_values(self) -> None:
         """Show the chips without values, which are still being read."""
-        self._at, self.legend = [0] * len(self.places), ""
+        self._color_levels, self.legend = [0] * len(self.places), ""
         self.update()
 
     def _update_values(self) -> None:
         """Read the values, and repaint if a chip's colour changes."""
-        if len(self._at) != len(self.places):
+        if len(self._color_levels) != len(self.places):
             self._clear_values()  # until those of these words are there
         values = self.values()
         at = [0] * len(self.places)
         if values is not None and len(values.words) + len(values.actions) == len(at):
             at = levels(np.concatenate([values.words, values.actions]), values.low, values.top)
         description = describe_colors(values) if values is not None else ""
-        if (at, description) != (self._at, self.legend):
-            self._at, self.legend = at, description
+        if (at, description) != (self._color_levels, self.legend):
+            self._color_levels, self.legend = at, description
             self.update()
 
     def _selected_boxes(self) -> list[QRect]:
@@ -251,9 +251,11 @@ class TokenStrips(Panel):
                 first = next((place for place in self.lines.shown() if place.kind == kind), None)
                 if first is not None:
                     drawing.write(painter, QRectF(0, first.box.top(), LABEL - 8, CHIP), name, colors.secondary, 13)
-        if results is None or len(self._at) != len(self.places):
+        if results is None or len(self._color_levels) != len(self.places):
             return
-        self._chips.paint(painter, self, area, [self._at[number] for number in self.lines.in_sight], shown.colours)
+        self._chips.paint(
+            painter, self, area, [self._color_levels[number] for number in self.lines.in_sight], shown.colours
+        )
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._paint_legend(painter)
         previewed = self.session.requested_view.query != self.session.state.query

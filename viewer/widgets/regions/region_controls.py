@@ -50,7 +50,7 @@ class RegionControls(QWidget):
         super().__init__(parent)
         self.session, self.regions = session, regions
         self.setFixedHeight(HEIGHT)
-        self._of: object = None
+        self._shown_for: object = None
         """What the text of the field is about: the marked patches, or the chosen region."""
         self.field = NameField(self)
         self.track = Button("Track", kind="primary", parent=self)
@@ -113,8 +113,8 @@ class RegionControls(QWidget):
         self.lost.setVisible(bool(stops))
         self.stop.setVisible(running)
         about: object = ("marked", self.regions.suggest_name()) if marked else chosen
-        if about != self._of:
-            self._of = about
+        if about != self._shown_for:
+            self._shown_for = about
             self.field.setText(about[1] if isinstance(about, tuple) else chosen)
         self.field.setToolTip(plain_tooltip("Enter renames the region" if chosen else "Enter tracks it"))
         self.update()

@@ -149,11 +149,11 @@ class RunAtlasPanel(HoverPanel):
             return
         layout = self.layout_of((values.shape[0], values.shape[1]))
 
-        def still(inner: QPainter) -> None:
+        def draw_static(inner: QPainter) -> None:
             self._paint_table(inner, atlas, values, layout)
 
         key = (id(atlas), self.is_contrast, layout, list_session_colors(self.session))
-        self._layer.draw(painter, self, key, still, self.ground(), atlas)
+        self._layer.draw(painter, self, key, draw_static, self.ground(), atlas)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setClipRect(layout.box.adjusted(-3, -3, 3, 3))
         for cell, ink in ((self.hovered, colors.secondary), (self.chosen(), colors.text)):

@@ -38,7 +38,7 @@ class RunCurvePanel(LinePanel):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumHeight(110)
         self.setMaximumHeight(340)
-        self._made: tuple[object, bool, LineChart] | None = None
+        self._cached_chart: tuple[object, bool, LineChart] | None = None
         controller.cell_answered.connect(self.reload)
 
     def sizeHint(self) -> QSize:
@@ -61,9 +61,9 @@ class RunCurvePanel(LinePanel):
         curve = self.curve
         if curve is None or not curve.groups:
             return None
-        if self._made is None or self._made[0] is not curve or self._made[1] != self._is_log:
-            self._made = curve, self._is_log, make_curve_chart(curve, is_log=self._is_log)
-        return self._made[2]
+        if self._cached_chart is None or self._cached_chart[0] is not curve or self._cached_chart[1] != self._is_log:
+            self._cached_chart = curve, self._is_log, make_curve_chart(curve, is_log=self._is_log)
+        return self._cached_chart[2]
 
     def is_log(self) -> bool:
         return self._is_log

@@ -42,7 +42,7 @@ class RunParts(QObject):
         """The list of episodes; None without a run."""
         self.page: RunPage | None = None
         """The Run page; None until it is first shown."""
-        self._wanted: RunView | None = None
+        self._requested_view: RunView | None = None
         acts.files.run_changed.connect(self._on_run_changed)
         acts.episodes_requested.connect(self.show_episodes)
         acts.run_page_requested.connect(self._on_page_requested)
@@ -112,13 +112,13 @@ class RunParts(QObject):
 
     def show_view(self, view: RunView) -> None:
         """Show the Run page with a view of the run that is open, or that is being read on another machine."""
-        self._wanted = view
+        self._requested_view = view
         if self._acts.files.run is not None:
             self._show_wanted()
 
     def _show_wanted(self) -> None:
         """Show the requested view after a change of the run, or leave the page of another run."""
-        view, self._wanted = self._wanted, None
+        view, self._requested_view = self._requested_view, None
         run, is_asked_for = self._acts.files.run, False
         if self.page is not None:
             is_asked_for = self.page.controller.run is None and run is not None  # by the page that says so

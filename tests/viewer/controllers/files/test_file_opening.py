@@ -104,7 +104,7 @@ def test_finished_capture_is_reopened_under_its_final_name(app: QApplication, tm
     path = make_results.write(tmp_path / "b.h5", make_results.Recipe())
     shutil.move(path, tmp_path / "a.h5")
     partial.unlink()
-    window.files.look_for_more()
+    window.files.check_for_new_frames()
     until(lambda: window.session.path == tmp_path / "a.h5")
     assert (window.session.dims.frames, window.session.state.layer) == (3, 1)
     close(window)

@@ -146,11 +146,11 @@ def test_release_of_reserved_space_is_not_a_truncation(tmp_path: Path) -> None:
     os.truncate(path, size + 100_000)  # space that a capture reserves for further frames
     results = Results(path)
     os.truncate(path, size)
-    assert results.fate == ""
+    assert results.file_change == ""
     os.truncate(path, size // 4)
-    assert results.fate == "cut short"
+    assert results.file_change == "cut short"
     path.unlink()
-    assert results.fate == "", "it may have got its final name"
+    assert results.file_change == "", "it may have got its final name"
     results.close()
 
 

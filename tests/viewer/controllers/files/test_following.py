@@ -52,14 +52,14 @@ def test_followed_frames_equal_those_of_the_finished_file(capture: GrowingResult
     for frame in range(1, FRAMES):
         assert capture.write_next() == str(frame)
         assert results.grow()
-        assert (results.done, results.fate) == (frame + 1, "")
+        assert (results.done, results.file_change) == (frame + 1, "")
         followed.append(summarise_frame(results, frame))
         assert not results.grow()
     assert results.growing
     assert capture.write_next() == "finished"
-    assert results.fate == ""
+    assert results.file_change == ""
     assert results.grow(), "it is complete now"
-    assert results.fate == ""
+    assert results.file_change == ""
     assert (results.path, results.growing, results.complete) == (capture.path, False, True)
     results.close()
     finished = Results(capture.path)
@@ -101,7 +101,7 @@ def test_reopening_a_growing_file_keeps_its_handle(app: QApplication, capture: G
     for _ in range(2, FRAMES):
         capture.write_next()
     assert capture.write_next() == "finished"
-    window.files.look_for_more()
+    window.files.check_for_new_frames()
     assert window.windowTitle().startswith("a.h5 ")
     assert not results.growing
     assert not window.files._follow.isActive()
@@ -125,7 +125,7 @@ def test_file_is_not_compared_with_itself(
     until(lambda: window.session.path == Path(f"{capture.path}.partial"))
     assert window.session.other is None
     capture.write_next()
-    window.files.look_for_more()
+    window.files.check_for_new_frames()
     assert window.session.results is not None
     assert summarise_frame(window.session.results, 1)[0]
     close(window)

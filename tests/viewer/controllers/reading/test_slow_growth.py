@@ -26,7 +26,7 @@ def test_new_frames_come_without_the_window_waiting(app: object, tiny: Path, tmp
     until(lambda: not window.session.reader._tasks)
     assert growing.write_next() == "1"
     source.block()
-    window.files.look_for_more()
+    window.files.check_for_new_frames()
     until(lambda: source.waiting)
     window.session.update(layer=1)
     spin(0.02)

@@ -215,11 +215,11 @@ def test_words_are_painted_before_their_values_are_read(slow: SlowWindow) -> Non
     spin(0.02)
     assert strips.is_waiting
     assert strips.legend == ""
-    assert strips._at == [0] * len(strips.places)
+    assert strips._color_levels == [0] * len(strips.places)
     slow.source.release()
     slow.wait_until_read()
     assert strips.legend
-    assert any(strips._at)
+    assert any(strips._color_levels)
 
 
 def test_panels_keep_their_last_picture_until_theirs_is_read(slow: SlowWindow) -> None:
