@@ -131,11 +131,11 @@ def test_atlas_and_curves_come_from_summaries(folder: Path) -> None:
     for query in (Query("text", (1,)), Query("text", (2,)), Query("action", (3,))):
         for score in ("picture", "entropy", "region", "lift", "hit", "iou"):
             view = ViewState(query=query, step=1, region=region, score=score)
-            found, expected = score_heads(without, view), score_heads(with_maps, view)
+            scores, expected = score_heads(without, view), score_heads(with_maps, view)
             if score in {"entropy", "hit", "iou"}:  # the mean of heads has a map of its own
-                assert np.isnan(found[:, -1]).all()
-                found, expected = found[:, :-1], expected[:, :-1]
-            np.testing.assert_allclose(found, expected, rtol=3e-6, atol=3e-6, err_msg=score)
+                assert np.isnan(scores[:, -1]).all()
+                scores, expected = scores[:, :-1], expected[:, :-1]
+            np.testing.assert_allclose(scores, expected, rtol=3e-6, atol=3e-6, err_msg=score)
         view = ViewState(query=query, step=1)
         np.testing.assert_allclose(read_curves(without, view).values, read_curves(with_maps, view).values, atol=1e-6)
     view = ViewState(query=Query("action", (3,)), score="change")
@@ -145,13 +145,13 @@ def test_atlas_and_curves_come_from_summaries(folder: Path) -> None:
 def test_region_ranking_comes_from_summaries(folder: Path) -> None:
     without, with_maps = Results(folder / "summaries.h5"), Results(folder / "maps.h5")
     view = ViewState(region=without.region_cells(0, 0) or ())
-    found, expected = (rank_by_region(results, view, lambda: False) for results in (without, with_maps))
-    assert found
+    ranking, expected = (rank_by_region(results, view, lambda: False) for results in (without, with_maps))
+    assert ranking
     assert expected
-    assert [(row.query, row.layer, row.step, row.head) for row in found[:20]] == [
+    assert [(row.query, row.layer, row.step, row.head) for row in ranking[:20]] == [
         (row.query, row.layer, row.step, row.head) for row in expected[:20]
     ]
-    np.testing.assert_allclose([row.mass for row in found], [row.mass for row in expected], rtol=3e-6)
+    np.testing.assert_allclose([row.mass for row in ranking], [row.mass for row in expected], rtol=3e-6)
     of_summaries, of_maps = (strips(results, view, None) for results in (without, with_maps))
     np.testing.assert_allclose(of_summaries.words, of_maps.words, rtol=3e-6)
     np.testing.assert_allclose(of_summaries.actions, of_maps.actions, rtol=3e-6)
@@ -161,14 +161,14 @@ def test_curve_of_a_region_comes_from_summaries(folder: Path) -> None:
     every_third, with_maps = Results(folder / "some.h5"), Results(folder / "maps.h5")
     for query in (Query("text", (1,)), Query("action", (0, 3))):
         view = ViewState(query=query, layer=1, step=2, heads=(0, 2))
-        found, expected = (
+        curve, expected = (
             read_region_curve(results, view, "#000000", lambda frame: every_third.region_cells(frame, 0), lambda: False)
             for results in (every_third, with_maps)
         )
-        assert found is not None
+        assert curve is not None
         assert expected is not None
         assert np.isfinite(expected.values).sum() == (COUNT if query.kind == "action" else FRAMES)
-        np.testing.assert_allclose(found.values, expected.values, rtol=3e-6)
+        np.testing.assert_allclose(curve.values, expected.values, rtol=3e-6)
     unscored = read_region_curve(every_third, ViewState(), "#000000", lambda _: ((0, 7, 7),), lambda: False)
     assert unscored is not None
     assert [bool(np.isfinite(value)) for value in unscored.values] == [frame % 3 == 0 for frame in range(COUNT)]

@@ -100,7 +100,7 @@ def test_panes_find_the_patch_under_the_pointer(
         spin()
         pane = window.panels.camera_grid.panes[0]
         area = pane.area()
-        found = {
+        patches = {
             pane.cell_at(QPointF(area.left() + x, area.top() + y))
             for x in range(1, int(area.width()))
             for y in range(1, int(area.height()))
@@ -108,7 +108,7 @@ def test_panes_find_the_patch_under_the_pointer(
         shown_rows = (
             range(8) if picture == "model" else np.flatnonzero(~make_results.bars(72, 128, SHAPE, PICTURE)[:, 0])
         )
-        assert found == {(0, row, col) for row in shown_rows for col in range(10)}
+        assert patches == {(0, row, col) for row in shown_rows for col in range(10)}
         assert not window.grab().isNull()
     finally:
         close(window)

@@ -113,8 +113,8 @@ def read_frames(
 ) -> None:
     """Read the shown view of `frames` into the file's cache.
 
-    If `visited` is given, during playback, only the first one; but the bytes of all `frames` into the page cache, except
-    those in `visited`, to which their keys are added.
+    If `visited` is given, during playback, only the first one is read into it; the bytes of all `frames` that are not in
+    `visited` are read into the page cache, and their keys are added to `visited`.
     """
     for frame in frames:
         if stale():

@@ -134,7 +134,7 @@ class Effects:
 
     @property
     def method(self) -> Method:
-        """How things were taken away."""
+        """How regions, words and heads were removed."""
         run = self.run
         return Method(
             mode=_read_word(run, "mode", "knockout"), queries=_read_word(run, "from", "actions"),

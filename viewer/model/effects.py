@@ -1,4 +1,4 @@
-"""What was taken away from a policy's calls, and what that changed in the actions: values and their words. No Qt."""
+"""What was removed from a policy's calls, and what that changed in the actions: values and their words. No Qt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUERIES: Final = {
 
 @dataclass(frozen=True)
 class Method:
-    """How something was taken away, as the effects file says."""
+    """How something was removed, from the effects file."""
 
     mode: str = "knockout"
     """`knockout` of attention edges, `occlude` for patches that are covered in the picture, or another one."""
@@ -35,7 +35,7 @@ class Method:
     heads: tuple[int, ...] = ()
     """Heads in which edges are cut; empty for all."""
     fill: str = "mean"
-    """What covers patches, as the effects file says: mean, grey, blur, inpaint, or frame:3 for that frame's pixels."""
+    """What covers patches, from the effects file: mean, grey, blur, inpaint, or frame:3 for that frame's pixels."""
     masks: int = 0
     """Random masks from which a map was regressed; 0 if unknown, or without masks."""
 
@@ -52,7 +52,7 @@ class Method:
         if self.is_regressed:
             return effects_schema.describe_masking(self.fill, self.masks)
         if self.mode != "knockout":
-            return f"taken away ({self.mode.replace('-', ' ')})"
+            return f"removed ({self.mode.replace('-', ' ')})"
         parts = [f"hidden from {QUERIES.get(self.queries, self.queries)}"]
         for name, numbers in (("layer", self.layers), ("head", self.heads)):
             if numbers:
@@ -65,10 +65,10 @@ class EffectMap:
     """One number for each patch: how far the actions move without it or its block, or its relevance by gradients."""
 
     values: Floats
-    """(cameras, rows, cols) multiples of the noise floor, NaN where nothing was taken away; or relevances."""
+    """(cameras, rows, cols) multiples of the noise floor, NaN where nothing was removed; or relevances."""
     method: Method
     block: int
-    """Side in patches of the blocks that were taken away; all patches of a block have its number. 0 if unknown."""
+    """Side in patches of the blocks that were removed; all patches of a block have its number. 0 if unknown."""
     floor: float
     """The noise floor in the policy's model units."""
     dims: tuple[int, ...] | None = None

@@ -340,7 +340,7 @@ class PanelLayout(LatePanels):
                 self._show_tab_folded("film", self.tabs_folded or self._needs_tab_space())
 
     def _update_side_by_side(self) -> None:
-        """Fold or unfold the tab panels after a second view was put beside the first or taken away."""
+        """Fold or unfold the tab panels after a second view was put beside the first, or was closed."""
         if self.camera_grid.beside != self._is_side_by_side:
             self._is_side_by_side = self.camera_grid.beside
             self.fold_tabs(self._needs_tab_space())

@@ -25,11 +25,11 @@ def test_scored_heads_equal_the_stored_summaries(small: Path, results: Results) 
     pictures = stored[..., names.index("exterior")] + stored[..., names.index("wrist")]
     assert mass[:, :-1] == pytest.approx(pictures, abs=4e-3)
     assert mass[:, -1] == pytest.approx(pictures.mean(1), abs=4e-3)
-    found = score_heads(results, ViewState(query=Query("action", (3,)), step=1, score="entropy"))
-    assert found.shape == (4, 4)
+    scores = score_heads(results, ViewState(query=Query("action", (3,)), step=1, score="entropy"))
+    assert scores.shape == (4, 4)
     share = block[..., ~results.bars(0)]
     share /= share.sum(-1, keepdims=True)
-    assert found[:, :-1] == pytest.approx(-(share * np.log(share)).sum(-1), rel=1e-3), "bars are left out"
+    assert scores[:, :-1] == pytest.approx(-(share * np.log(share)).sum(-1), rel=1e-3), "bars are left out"
     region = ((0, 5, 5), (1, 8, 8))
     part = score_heads(results, ViewState(query=Query("action", (3,)), step=1, score="region", region=region))
     with h5py.File(small, locking=False) as file:
@@ -39,11 +39,11 @@ def test_scored_heads_equal_the_stored_summaries(small: Path, results: Results) 
 
 @pytest.mark.parametrize("items", [(3,), (0, 2, 4)])
 def test_change_score_is_that_of_the_mean_map(small: Path, results: Results, items: tuple[int, ...]) -> None:
-    found = score_heads(results, ViewState(query=Query("action", items), step=1, score="change"))
+    scores = score_heads(results, ViewState(query=Query("action", items), step=1, score="change"))
     with h5py.File(small, locking=False) as file:
         block = file["action/to_image"][0].astype("f4")[:, list(items)].mean(1)  # layer, step, head, camera, row, col
     flat = np.concatenate([block, block.mean(2, keepdims=True)], 2).reshape(*block.shape[:2], block.shape[2] + 1, -1)
-    assert found == pytest.approx(np.abs(np.diff(flat, axis=1)).sum(-1).mean(1) / 2, rel=1e-3)
+    assert scores == pytest.approx(np.abs(np.diff(flat, axis=1)).sum(-1).mean(1) / 2, rel=1e-3)
 
 
 def test_ranked_heads_start_with_the_best() -> None:

@@ -49,11 +49,11 @@ def find_bars(frame: Prepared) -> npt.NDArray[np.bool_]:
 
 
 def covered_patches(coverage: npt.NDArray[np.float32]) -> tuple[tuple[int, int, int], ...]:
-    found = []
+    patches = []
     for camera, shares in enumerate(coverage):
         if not np.isnan(shares).all():
-            found += [(camera, row, col) for row, col in np.argwhere(choose_patches(np.nan_to_num(shares))).tolist()]
-    return tuple(found)
+            patches += [(camera, row, col) for row, col in np.argwhere(choose_patches(np.nan_to_num(shares))).tolist()]
+    return tuple(patches)
 
 
 def random_maps(kind: str) -> npt.NDArray[np.float32]:
@@ -83,10 +83,10 @@ def random_maps(kind: str) -> npt.NDArray[np.float32]:
 )
 def test_captured_scores_of_regions_equal_those_of_the_viewer(kind: str) -> None:
     frame, maps = prepare_frame(make_coverages()), random_maps(kind)
-    found = score_regions(torch.from_numpy(maps).reshape(1, ROWS, -1), score_tensors([frame]))
+    captured = score_regions(torch.from_numpy(maps).reshape(1, ROWS, -1), score_tensors([frame]))
     lengths = set()
     for number, coverage in enumerate(make_coverages()):
-        mass, lift, hit, iou = (values[0, number].numpy() for values in found)
+        mass, lift, hit, iou = (values[0, number].numpy() for values in captured)
         if np.isnan(coverage).all():
             assert all(np.isnan(values).all() for values in (mass, lift, hit, iou))
             continue
@@ -117,8 +117,8 @@ def test_batched_scores_equal_those_of_single_frames() -> None:
 @pytest.mark.parametrize("kind", ["random", "uniform", "one patch", "no weight", "weight on bars alone", "tiny"])
 def test_captured_entropy_equals_that_of_the_viewer(kind: str) -> None:
     maps, shown = random_maps(kind), find_bars(prepare_frame(None))
-    found = map_entropy(torch.from_numpy(maps).reshape(1, ROWS, -1), torch.from_numpy(~shown).reshape(1, -1))
-    np.testing.assert_allclose(found[0].numpy(), attention.entropy(maps, ~shown), rtol=2e-6, atol=1e-6)
+    entropies = map_entropy(torch.from_numpy(maps).reshape(1, ROWS, -1), torch.from_numpy(~shown).reshape(1, -1))
+    np.testing.assert_allclose(entropies[0].numpy(), attention.entropy(maps, ~shown), rtol=2e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
@@ -127,9 +127,9 @@ def test_captured_change_over_steps_equals_that_of_the_viewer(steps: int) -> Non
         random_maps("random").reshape(5, 8, 2, *GRID)[:, :4].reshape(5, 4, -1)[:, :steps]
     )  # (actions, steps, patches)
     heads = np.stack([maps, maps[::-1]], 2)  # (H, S, N, P)
-    found = change(torch.from_numpy(heads)[None])[0].numpy()
+    changes = change(torch.from_numpy(heads)[None])[0].numpy()
     for action in range(5):
-        np.testing.assert_allclose(found[action], attention.change(heads[action][None])[0], rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(changes[action], attention.change(heads[action][None])[0], rtol=1e-6, atol=1e-7)
 
 
 def with_words(frame: Prepared, words: list[int]) -> Prepared:
@@ -141,7 +141,7 @@ def with_words(frame: Prepared, words: list[int]) -> Prepared:
 def test_scores_of_words_are_those_of_the_mean_of_their_tokens(kind: str) -> None:
     frame = with_words(prepare_frame(make_coverages(), "a b c d e f"), [0, 0, 0, 1, 2, 2])
     maps = random_maps(kind)[:7]  # tokens; one layer, one head
-    found = score_text([torch.from_numpy(maps)[None, :, None]], score_tensors([frame]))
+    captured = score_text([torch.from_numpy(maps)[None, :, None]], score_tensors([frame]))
     region = covered_patches(make_coverages()[0])
     for word, tokens in enumerate([(0,), (1, 2, 3), (4,), (5, 6)]):
         parts = [maps[token] for token in tokens]
@@ -152,9 +152,9 @@ def test_scores_of_words_are_those_of_the_mean_of_their_tokens(kind: str) -> Non
             ("hit", scores.hit(mean, region, find_bars(frame))),
             ("iou90", scores.iou90(mean, region, find_bars(frame))),
         ):
-            stored = found[scores_schema.region_score("text", measure)][0, 0, 0, word, 0].numpy()
+            stored = captured[scores_schema.region_score("text", measure)][0, 0, 0, word, 0].numpy()
             np.testing.assert_allclose(stored, expected, rtol=1e-6, err_msg=f"{measure} of word {word}")
-        stored = found[scores_schema.WORD_ENTROPY][0, 0, word, 0].numpy()
+        stored = captured[scores_schema.WORD_ENTROPY][0, 0, word, 0].numpy()
         np.testing.assert_allclose(stored, attention.entropy(mean, ~find_bars(frame)), rtol=1e-6)
 
 
@@ -163,8 +163,8 @@ def test_words_missing_from_a_prompt_have_no_scores() -> None:
     tensors = score_tensors(batch)
     assert isinstance(tensors, ScoreTensors)
     maps = torch.from_numpy(np.stack([random_maps("random")[:5]] * 2))[:, :, None]
-    found = score_text([maps], tensors)
-    assert torch.isfinite(found[scores_schema.WORD_ENTROPY][0]).all()
-    assert torch.isfinite(found[scores_schema.WORD_ENTROPY][1, :, :2]).all()
-    for values in (found[scores_schema.WORD_ENTROPY][1], *found["scores/text/mass"][1]):
+    captured = score_text([maps], tensors)
+    assert torch.isfinite(captured[scores_schema.WORD_ENTROPY][0]).all()
+    assert torch.isfinite(captured[scores_schema.WORD_ENTROPY][1, :, :2]).all()
+    for values in (captured[scores_schema.WORD_ENTROPY][1], *captured["scores/text/mass"][1]):
         assert torch.isnan(values[:, 2:]).all()

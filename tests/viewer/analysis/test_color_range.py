@@ -68,7 +68,7 @@ def test_uniform_range_starts_at_uniform_weight_and_has_a_least_span() -> None:
 
 def test_picture_with_little_weight_is_drawn_faintly_and_says_so(tmp_path: Path) -> None:
     """By default 0.4 % on each picture must not have the colours that 40 % has."""
-    found = {}
+    by_share = {}
     for share in (0.004, 0.4):
         (folder := tmp_path / str(share)).mkdir()
         with_shares = write_planted(folder, share=(share, share))
@@ -76,19 +76,19 @@ def test_picture_with_little_weight_is_drawn_faintly_and_says_so(tmp_path: Path)
         view = ViewState(query=Query("text", (1,))).clamped(results.dims(0))
         scene = scenes.compose(results, view)
         low, high = scene.ranges[0]
-        found[share] = (
+        by_share[share] = (
             float(attention.places(scene.maps, low, high, "linear").max()),
             describe_share(scene, view, results.cameras[0]),
         )
         assert low == pytest.approx(1 / scene.keys)
         results.close()
-    assert found[0.4][0] == 1.0
-    assert found[0.004][0] < 0.25
-    assert found[0.4][1].notes == ("of this row’s weight",)
-    assert not found[0.4][1].is_little
-    assert found[0.004][1].is_little
-    assert "little" in found[0.004][1].notes[0]
-    assert found[0.004][1].share == pytest.approx(0.004, rel=0.02)
+    assert by_share[0.4][0] == 1.0
+    assert by_share[0.004][0] < 0.25
+    assert by_share[0.4][1].notes == ("of this row’s weight",)
+    assert not by_share[0.4][1].is_little
+    assert by_share[0.004][1].is_little
+    assert "little" in by_share[0.004][1].notes[0]
+    assert by_share[0.004][1].share == pytest.approx(0.004, rel=0.02)
 
 
 def test_share_of_a_maximum_of_heads_names_the_mean_row() -> None:

@@ -54,14 +54,14 @@ def test_masses_of_a_scene_are_the_stored_ones_as_in_the_curves(
 def test_masses_of_a_scene_without_readable_summaries_are_the_sums_of_its_weights(tmp_path: Path) -> None:
     view = ViewState(query=Query("action", (1,)), layer=1)
     path = make_results.write(tmp_path / "a.h5", make_results.Recipe())
-    found = []
+    masses = []
     for damage in (lambda file: None, lambda file: file.__delitem__("action/mass")):
         with h5py.File(path, "r+", locking=False) as file:
             damage(file)
         results = Results(path)
-        found.append(scene.compose(results, view).mass)
+        masses.append(scene.compose(results, view).mass)
         results.close()
-    assert list(found[1].values()) == pytest.approx(list(found[0].values()), abs=2e-3)
+    assert list(masses[1].values()) == pytest.approx(list(masses[0].values()), abs=2e-3)
 
 
 def test_curves_over_frames_are_computed_without_summaries(tmp_path: Path) -> None:

@@ -119,10 +119,10 @@ def test_scene_of_words_is_of_the_chunk(measured: Results) -> None:
 
 
 def test_caption_of_a_map_says_where_the_actions_move_most(measured: Results) -> None:
-    made = caption(measured, VIEW)
-    assert made.subject == "Action 4"
-    assert made.place == "moves up to 20.3 × the noise when a block of 2 × 2 patches is hidden from the actions"
-    assert made.details == (
+    text = caption(measured, VIEW)
+    assert text.subject == "Action 4"
+    assert text.place == "moves up to 20.3 × the noise when a block of 2 × 2 patches is hidden from the actions"
+    assert text.details == (
         "most: exterior (10, 15) · noise 2.5 (root mean square, normalised units, 2 seeds) · one scale for all cameras"
     )
 
@@ -186,10 +186,10 @@ def test_replaced_word_is_said_to_be_replaced() -> None:
 
 def test_gradient_of_one_dimension_is_its_own_relevance(measured: Results) -> None:
     view = replace(VIEW, measure="gradient", dim=2)
-    made = scene.compose(measured, view)
-    assert made.effect is not None
-    assert made.effect.dims == (2,)
-    assert made.maps[0, 7, 3] == pytest.approx(7.03 * 5 * 0.003)
+    composed = scene.compose(measured, view)
+    assert composed.effect is not None
+    assert composed.effect.dims == (2,)
+    assert composed.maps[0, 7, 3] == pytest.approx(7.03 * 5 * 0.003)
     assert "what raises dimension 2 of the actions (attention × gradient, " in caption(measured, view).place
     lacking = replace(view, dim=1)
     assert not scene.compose(measured, lacking).maps.any()
@@ -200,10 +200,10 @@ def test_gradient_of_one_dimension_is_its_own_relevance(measured: Results) -> No
 
 def test_effect_on_one_dimension_is_in_multiples_of_its_own_noise(measured: Results) -> None:
     view = replace(VIEW, dim=1)
-    made = scene.compose(measured, view)
-    assert made.effect is not None
-    assert made.effect.floor == pytest.approx(make_effects.FLOOR)
-    assert made.maps[0, 7, 3] == pytest.approx(7.03 * 2 / make_effects.FLOOR, rel=1e-5)
+    composed = scene.compose(measured, view)
+    assert composed.effect is not None
+    assert composed.effect.floor == pytest.approx(make_effects.FLOOR)
+    assert composed.maps[0, 7, 3] == pytest.approx(7.03 * 2 / make_effects.FLOOR, rel=1e-5)
     words = caption(measured, view)
     assert words.subject == "Dimension 1 of the actions"
     assert words.place.startswith("moves up to 40.6 × its noise when a block of 2 × 2 patches is hidden from")
@@ -257,10 +257,10 @@ def test_cells_of_signed_scores_fit() -> None:
 
 
 def test_scatter_has_a_point_for_each_head(measured: Results) -> None:
-    found, reason = read_scatter(measured, VIEW, "knockout")
+    scatter, reason = read_scatter(measured, VIEW, "knockout")
     assert not reason
-    assert found is not None
-    points = found.points()
+    assert scatter is not None
+    points = scatter.points()
     assert len(points) == len(measured.layers) * measured.heads
     layer, head, x, y = points[-1]
     assert y == pytest.approx((len(points) - 1) / make_effects.FLOOR)

@@ -34,28 +34,28 @@ def write_results(path: Path, **recipe: Any) -> Path:
 
 def read_timeline(path: Path, rate: float | None = None) -> FrameTimeline:
     results = Results(path)
-    found = build_frame_timeline(results, rate)
+    timeline = build_frame_timeline(results, rate)
     results.close()
-    return found
+    return timeline
 
 
 def test_frames_of_one_prompt_are_moments_of_their_own(tmp_path: Path) -> None:
-    found = read_timeline(write_results(tmp_path / "a.h5", frames=4))
-    assert found.along(2) == (0, 1, 2, 3)
-    assert found.timed
-    np.testing.assert_allclose(found.seconds, [0, 0.2, 0.4, 0.6])
-    np.testing.assert_allclose(found.lasting, 0.2)
-    assert (found.beside(1, 1), found.beside(3, 1), found.beside(0, -10)) == (2, 3, 0)
+    timeline = read_timeline(write_results(tmp_path / "a.h5", frames=4))
+    assert timeline.along(2) == (0, 1, 2, 3)
+    assert timeline.timed
+    np.testing.assert_allclose(timeline.seconds, [0, 0.2, 0.4, 0.6])
+    np.testing.assert_allclose(timeline.lasting, 0.2)
+    assert (timeline.beside(1, 1), timeline.beside(3, 1), timeline.beside(0, -10)) == (2, 3, 0)
 
 
 def test_several_prompts_per_moment_are_separate_tracks(tmp_path: Path) -> None:
-    found = read_timeline(write_results(tmp_path / "a.h5", frames=6, tasks=(DUCK, BOWL), counterfactual=True))
-    assert found.moments == ((0, 1), (2, 3), (4, 5))
-    assert found.along(3) == (1, 3, 5)
-    assert found.along(2) == (0, 2, 4)
-    assert (found.beside(1, 1), found.beside(1, -1), found.beside(0, 9)) == (3, 1, 4)
-    assert (found.other_prompt(2, 1), found.other_prompt(3, 1), found.other_prompt(2, -1)) == (3, 2, 3)
-    np.testing.assert_allclose(found.seconds, [0, 0.2, 0.4])
+    timeline = read_timeline(write_results(tmp_path / "a.h5", frames=6, tasks=(DUCK, BOWL), counterfactual=True))
+    assert timeline.moments == ((0, 1), (2, 3), (4, 5))
+    assert timeline.along(3) == (1, 3, 5)
+    assert timeline.along(2) == (0, 2, 4)
+    assert (timeline.beside(1, 1), timeline.beside(1, -1), timeline.beside(0, 9)) == (3, 1, 4)
+    assert (timeline.other_prompt(2, 1), timeline.other_prompt(3, 1), timeline.other_prompt(2, -1)) == (3, 2, 3)
+    np.testing.assert_allclose(timeline.seconds, [0, 0.2, 0.4])
 
 
 def test_prompts_stored_one_after_the_other_give_the_same_moments(tmp_path: Path) -> None:
@@ -64,18 +64,18 @@ def test_prompts_stored_one_after_the_other_give_the_same_moments(tmp_path: Path
         file["frames/index"][...] = [0, 8, 0, 8]
         file["frames/time"][...] = [0, 0.5, 0, 0.5]
         file["frames/prompt"][...] = [DUCK, DUCK, BOWL, BOWL]
-    found = read_timeline(path)
-    assert found.moments == ((0, 2), (1, 3))
-    assert found.along(3) == (2, 3)
-    np.testing.assert_allclose(found.lasting, 0.5)
+    timeline = read_timeline(path)
+    assert timeline.moments == ((0, 2), (1, 3))
+    assert timeline.along(3) == (2, 3)
+    np.testing.assert_allclose(timeline.lasting, 0.5)
 
 
 def test_each_episode_begins_at_zero(tmp_path: Path) -> None:
-    found = read_timeline(write_results(tmp_path / "a.h5", frames=6, episodes=("one", "two")))
-    assert (found.starts, found.names) == ((0, 3), ("one", "two"))
-    np.testing.assert_allclose(found.seconds, [0, 0.2, 0.4, 0, 0.2, 0.4])
-    np.testing.assert_allclose(found.lasting, 0.2)
-    assert [found.episode_of(frame) for frame in range(6)] == [0, 0, 0, 1, 1, 1]
+    timeline = read_timeline(write_results(tmp_path / "a.h5", frames=6, episodes=("one", "two")))
+    assert (timeline.starts, timeline.names) == ((0, 3), ("one", "two"))
+    np.testing.assert_allclose(timeline.seconds, [0, 0.2, 0.4, 0, 0.2, 0.4])
+    np.testing.assert_allclose(timeline.lasting, 0.2)
+    assert [timeline.episode_of(frame) for frame in range(6)] == [0, 0, 0, 1, 1, 1]
 
 
 def test_impossible_times_are_replaced_by_the_index_then_the_rate(tmp_path: Path) -> None:
@@ -231,8 +231,8 @@ def test_timeline_shows_moments_and_goes_to_them(app: QApplication, tmp_path: Pa
 
 
 def test_file_without_times_has_one_moment_per_frame() -> None:
-    found = plain(3)
-    assert (found.along(0), found.timed, found.beside(2, 1)) == ((0, 1, 2), False, 2)
+    timeline = plain(3)
+    assert (timeline.along(0), timeline.timed, timeline.beside(2, 1)) == ((0, 1, 2), False, 2)
     assert plain(0).moments == ()
 
 
@@ -261,13 +261,13 @@ def test_prefetch_reads_what_the_frame_needs(app: QApplication, tmp_path: Path) 
     raw = path.read_bytes()
     for kind, token, axis in (("text", 3, "text/to_image"), ("action", 1, "action/to_image")):
         parts = results.extents(2, kind, (token,), "source")  # type: ignore[arg-type]
-        found = b"".join(raw[offset : offset + size] for offset, size in parts)
+        prefetched = b"".join(raw[offset : offset + size] for offset, size in parts)
         with h5py.File(path, locking=False) as file:
             bits = file[axis][2, :, token].astype(np.float32)
             picture = file["images/wrist/source"][2]
         stored = (np.ascontiguousarray(bits).view(np.uint32) >> 16).astype(np.uint16)
-        assert picture.tobytes() in found
-        assert all(layer.tobytes() in found for layer in stored)
+        assert picture.tobytes() in prefetched
+        assert all(layer.tobytes() in prefetched for layer in stored)
     assert results.extents(99, "text", (0,), "source") == []
     state = ViewState(frame=1, query=Query("action", (1,)))
     assert read_bytes(results, state, lambda: False) > 36 * 64 * 3 * 2

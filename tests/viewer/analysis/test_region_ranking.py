@@ -29,13 +29,13 @@ def test_ranking_by_region_starts_with_the_heaviest_head(tmp_path: Path) -> None
 
     results = Results(make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=1, plant=plant)))
     state = ViewState(region=((0, 6, 6),))
-    found = rank_by_region(results, state, never)
-    assert found is not None
-    first, second = found[:2]
+    ranking = rank_by_region(results, state, never)
+    assert ranking is not None
+    first, second = ranking[:2]
     assert (first.query, first.layer, first.step, first.head) == (Query("action", (3,)), 2, 1, 0)
     assert second.query.kind == "text"
     assert (second.layer, second.head) == (1, 2)
     assert 5 in scene.find_query_tokens(results, 0, second.query)
-    assert [head.mass for head in found] == sorted((head.mass for head in found), reverse=True)
+    assert [head.mass for head in ranking] == sorted((head.mass for head in ranking), reverse=True)
     assert rank_by_region(results, state, lambda: True) is None
     results.close()

@@ -111,17 +111,17 @@ def test_region_scores_equal_their_slow_definitions(seed: int, rows: int, size: 
     counted = [patch for patch in np.ndindex(2, 16, 16) if patch[0] in cameras and not out[patch]]
     within = [patch for patch in counted if patch in cells]
     for maps_of_one in maps:
-        found = {score: score_map(maps_of_one, score, tuple(cells), out) for score in ("lift", "hit", "iou")}
+        by_score = {score: score_map(maps_of_one, score, tuple(cells), out) for score in ("lift", "hit", "iou")}
         if not within:
-            assert all(np.isnan(value) for value in found.values())
+            assert all(np.isnan(value) for value in by_score.values())
             continue
         by_weight = sorted(counted, key=lambda patch: -maps_of_one[patch])
         tenth = set(by_weight[: max(1, round(len(counted) / 10))])
         weight = sum(float(maps_of_one[patch]) for patch in counted)
         share = sum(float(maps_of_one[patch]) for patch in within) / weight
-        assert found["hit"] == (by_weight[0] in cells)
-        assert found["iou"] == pytest.approx(len(tenth & set(within)) / len(tenth | set(within)))
-        assert found["lift"] == pytest.approx(share / (len(within) / len(counted)), rel=1e-5)
+        assert by_score["hit"] == (by_weight[0] in cells)
+        assert by_score["iou"] == pytest.approx(len(tenth & set(within)) / len(tenth | set(within)))
+        assert by_score["lift"] == pytest.approx(share / (len(within) / len(counted)), rel=1e-5)
 
 
 def test_region_scores_treat_equal_weights_alike() -> None:
@@ -177,9 +177,9 @@ def test_region_scores_of_equal_weights_equal_their_definitions(seed: int, kinds
     least = sorted((maps[patch] for patch in counted), reverse=True)[15]
     tenth = {patch for patch in counted if maps[patch] >= max(least, 1)}
     heaviest = {patch for patch in counted if maps[patch] == max(maps[other_patch] for other_patch in counted)}
-    found = score_map(maps, "iou", tuple(cells)), score_map(maps, "hit", tuple(cells))
-    assert found[0] == pytest.approx(len(tenth & within) / len(tenth | within))
-    assert found[1] == (heaviest <= within)
+    overlap_and_hit = score_map(maps, "iou", tuple(cells)), score_map(maps, "hit", tuple(cells))
+    assert overlap_and_hit[0] == pytest.approx(len(tenth & within) / len(tenth | within))
+    assert overlap_and_hit[1] == (heaviest <= within)
 
 
 def test_unavailable_scores_have_a_reason() -> None:
@@ -222,11 +222,11 @@ def test_trained_head_of_the_demo_has_the_greatest_lift() -> None:
         word = next(index for index, chip in enumerate(results.chips(0)) if chip.label == "duck")
         taught = (1, 0)
         for score in ("lift", "hit", "iou"):
-            found = score_heads(results, ViewState(query=Query("text", (word,)), score=score, region=region))
-            assert found[taught] == np.nanmax(found[:, :-1]), score
+            head_scores = score_heads(results, ViewState(query=Query("text", (word,)), score=score, region=region))
+            assert head_scores[taught] == np.nanmax(head_scores[:, :-1]), score
             if score == "lift":
-                assert rank_heads(found, lowest=False)[0] == taught
-                assert found[taught] > 50
+                assert rank_heads(head_scores, lowest=False)[0] == taught
+                assert head_scores[taught] > 50
     finally:
         results.close()
 

@@ -29,20 +29,20 @@ def number(text: str) -> float:
 def test_linear_ticks_are_round_and_at_their_positions(span: float, start: float) -> None:
     low = start * span
     scale = ColorScale("inferno", low, low + span)
-    found = find_scale_ticks(scale, 360)
-    assert 3 <= len(found) <= 11
-    for part, text in found:
+    scale_ticks = find_scale_ticks(scale, 360)
+    assert 3 <= len(scale_ticks) <= 11
+    for part, text in scale_ticks:
         assert -1e-6 <= part <= 1 + 1e-6
         assert number(text) == pytest.approx(low + part * span, abs=2e-6 + 1e-6 * span)
-    assert [part for part, _ in found] == sorted(part for part, _ in found)
+    assert [part for part, _ in scale_ticks] == sorted(part for part, _ in scale_ticks)
 
 
 @given(st.floats(1e-6, 1e3))
 def test_log_ticks_are_decades_at_their_positions(high: float) -> None:
     scale = ColorScale("inferno", 0.0, high, "log")
-    found = find_scale_ticks(scale, 360)
-    assert 3 <= len(found) <= 4
-    for part, text in found:
+    scale_ticks = find_scale_ticks(scale, 360)
+    assert 3 <= len(scale_ticks) <= 4
+    for part, text in scale_ticks:
         value = np.array([number(text)], np.float32)
         assert math.log10(number(text)) == pytest.approx(round(math.log10(number(text))), abs=1e-6)
         assert float(attention.places(value, 0.0, high, "log")[0]) == pytest.approx(part, abs=2e-3)

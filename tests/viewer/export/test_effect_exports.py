@@ -206,36 +206,36 @@ def export_arrays(path: Path, folder: Path, *words: str) -> dict[str, np.ndarray
 
 
 def test_arrays_have_maps_targets_and_scores_of_the_effects_file(measured: Path, tmp_path: Path) -> None:
-    found = export_arrays(measured, tmp_path, "--frames", "0,1", "--actions", "2", "0-4", "--layers", "1")
-    axes, descriptions = (json.loads(str(found[name])) for name in ("axes", "descriptions"))
+    arrays = export_arrays(measured, tmp_path, "--frames", "0,1", "--actions", "2", "0-4", "--layers", "1")
+    axes, descriptions = (json.loads(str(arrays[name])) for name in ("axes", "descriptions"))
     with h5py.File(measured.with_name("small.effects.h5")) as file:
         chunk, layer = file["map/effect_of_chunk"][0], int(file.attrs["layers"][1])
-        np.testing.assert_allclose(found["effect_of_chunk"][0], chunk / make_effects.FLOOR)
-        np.testing.assert_allclose(found["suffix_effect"][0, 0], chunk / make_effects.FLOOR, rtol=1e-6)
-        np.testing.assert_array_equal(found["suffix_effect"][0, 1], found["effect_of_chunk"][0], "all are the chunk")
+        np.testing.assert_allclose(arrays["effect_of_chunk"][0], chunk / make_effects.FLOOR)
+        np.testing.assert_allclose(arrays["suffix_effect"][0, 0], chunk / make_effects.FLOOR, rtol=1e-6)
+        np.testing.assert_array_equal(arrays["suffix_effect"][0, 1], arrays["effect_of_chunk"][0], "all are the chunk")
         np.testing.assert_allclose(
-            found["suffix_effect_of_head"][0, 0, 0, 0],
+            arrays["suffix_effect_of_head"][0, 0, 0, 0],
             file["heads/effect_of_action"][0, layer, :, 2] / file["noise/floor_of_action"][0, 2],
             rtol=1e-6,
         )
-        np.testing.assert_allclose(found["suffix_agreement"][0, 0, 0], file["agreement/spearman"][0, 2, 1])
-        np.testing.assert_allclose(found["suffix_relevance"][0, 0, 1], 3 * found["suffix_relevance"][0, 0, 0], 1e-6)
-    assert found["noise_floor"].tolist()[0] == make_effects.FLOOR
-    np.testing.assert_allclose(found["suffix_noise_floor"][0, 0], 3 * make_effects.FLOOR)
-    assert found["gradient_dim"].tolist() == [0, 2]
-    assert found["target"].tolist() == ["exterior:6,6-7"]
-    assert found["target_kind"].tolist() == ["region"]
-    assert found["target_method"].tolist() == ["hidden from the actions"]
-    assert {tuple(cell) for cell in np.argwhere(found["target_patches"][0, 0]).tolist()} == set(make_effects.BOX)
-    np.testing.assert_allclose(found["target_effect"][0], 4)
-    np.testing.assert_allclose(found["control_effect"][0, 0], np.array(make_effects.CONTROLS) / make_effects.FLOOR)
-    np.testing.assert_allclose(found["suffix_target_effect"][0, 0], 4)
+        np.testing.assert_allclose(arrays["suffix_agreement"][0, 0, 0], file["agreement/spearman"][0, 2, 1])
+        np.testing.assert_allclose(arrays["suffix_relevance"][0, 0, 1], 3 * arrays["suffix_relevance"][0, 0, 0], 1e-6)
+    assert arrays["noise_floor"].tolist()[0] == make_effects.FLOOR
+    np.testing.assert_allclose(arrays["suffix_noise_floor"][0, 0], 3 * make_effects.FLOOR)
+    assert arrays["gradient_dim"].tolist() == [0, 2]
+    assert arrays["target"].tolist() == ["exterior:6,6-7"]
+    assert arrays["target_kind"].tolist() == ["region"]
+    assert arrays["target_method"].tolist() == ["hidden from the actions"]
+    assert {tuple(cell) for cell in np.argwhere(arrays["target_patches"][0, 0]).tolist()} == set(make_effects.BOX)
+    np.testing.assert_allclose(arrays["target_effect"][0], 4)
+    np.testing.assert_allclose(arrays["control_effect"][0, 0], np.array(make_effects.CONTROLS) / make_effects.FLOOR)
+    np.testing.assert_allclose(arrays["suffix_target_effect"][0, 0], 4)
     for name in ("noise_floor", "effect_of_chunk", "suffix_effect", "suffix_agreement", "target_effect"):
-        assert np.isnan(found[name][1]).all(), f"{name}: nothing was measured in frame 1"
-    measures = set(found) - {"axes", "descriptions"}
+        assert np.isnan(arrays[name][1]).all(), f"{name}: nothing was measured in frame 1"
+    measures = set(arrays) - {"axes", "descriptions"}
     assert measures - set(axes) <= {"frame", "layer", "head", "step", "camera", "group"}
     assert measures <= set(descriptions)
-    assert all(len(axes[name]) == found[name].ndim for name in axes)
+    assert all(len(axes[name]) == arrays[name].ndim for name in axes)
 
 
 def test_arrays_of_named_effects_and_of_words_alone(measured: Path, tmp_path: Path) -> None:
@@ -244,11 +244,11 @@ def test_arrays_of_named_effects_and_of_words_alone(measured: Path, tmp_path: Pa
     words = ("--frames", "0", "--phase", "prefix", "--layers", "1", "--words", "duck")
     attention_alone = export_arrays(measured, tmp_path / "plain", *words)
     assert not {"effect_of_chunk", "noise_floor", "target"} & set(attention_alone)
-    found = export_arrays(measured, tmp_path / "named", *words, "--effects", str(other_path))
-    np.testing.assert_allclose(found["target_effect"], [[4]])
-    assert not [name for name in found if name.startswith("suffix_")], "no action was chosen"
-    assert set(attention_alone) < set(found)
-    assert "prefix_agreement" not in found, "words have no agreement"
+    arrays = export_arrays(measured, tmp_path / "named", *words, "--effects", str(other_path))
+    np.testing.assert_allclose(arrays["target_effect"], [[4]])
+    assert not [name for name in arrays if name.startswith("suffix_")], "no action was chosen"
+    assert set(attention_alone) < set(arrays)
+    assert "prefix_agreement" not in arrays, "words have no agreement"
 
 
 def test_help_of_arrays_describes_those_of_effects(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,15 +23,15 @@ ACTION = 2
 
 def read_effects(results: Path) -> dict[str, Any]:
     """Return all datasets of frame 0 in the effects file, float64."""
-    found: dict[str, Any] = {}
+    datasets: dict[str, Any] = {}
     with h5py.File(results.with_name("small.effects.h5")) as file:
         for group in file.values():
             for dataset in group.values():
                 if dataset.dtype.kind in "fiub":
-                    found[dataset.name[1:]] = dataset[0].astype(np.float64)
-    noise = found["noise/actions"]  # (seeds, actions, dims): two calls differ in their noise alone
-    found["floor_of_dim"] = np.sqrt(2 * noise.var(0, ddof=1).mean(0))
-    return found
+                    datasets[dataset.name[1:]] = dataset[0].astype(np.float64)
+    noise = datasets["noise/actions"]  # (seeds, actions, dims): two calls differ in their noise alone
+    datasets["floor_of_dim"] = np.sqrt(2 * noise.var(0, ddof=1).mean(0))
+    return datasets
 
 
 def write_table(path: Path, folder: Path, *words: str) -> list[dict[str, str]]:
@@ -181,10 +181,10 @@ def test_arrays_have_dimensions_words_and_changes_of_the_effects_file(measured: 
     words = ["--frames", "0,1", "--actions", str(ACTION), "0-4", "--layers", "1"]
     assert main(["arrays", str(measured), "-o", str(tmp_path), *words]) == 0
     with np.load(tmp_path / "small" / "arrays.npz") as archive:
-        found = {name: archive[name] for name in archive.files}
-    known, axes = read_effects(measured), json.loads(str(found["axes"]))
+        arrays = {name: archive[name] for name in archive.files}
+    known, axes = read_effects(measured), json.loads(str(arrays["axes"]))
     dims = len(known["map/effect_of_dim"])
-    assert found["effect_dim"].tolist() == list(range(dims))
+    assert arrays["effect_dim"].tolist() == list(range(dims))
     scale = known["floor_of_dim"][:dims, None, None, None]
     gradient, text = known["gradient/relevance"], known["gradient/text_relevance"]
     change = known["targets/change"][0]
@@ -204,8 +204,8 @@ def test_arrays_have_dimensions_words_and_changes_of_the_effects_file(measured: 
         "control_change": known["controls/robot_change"],
     }
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name][0], values, rtol=1e-5, err_msg=name)
-        assert np.isnan(found[name][1]).all(), f"{name}: nothing was measured in frame 1"
-        assert len(axes[name]) == found[name].ndim, name
+        np.testing.assert_allclose(arrays[name][0], values, rtol=1e-5, err_msg=name)
+        assert np.isnan(arrays[name][1]).all(), f"{name}: nothing was measured in frame 1"
+        assert len(axes[name]) == arrays[name].ndim, name
     assert axes["effect_of_dim"] == ["frame", "effect_dim", "camera", "row", "col"]
     assert axes["suffix_text_relevance"] == ["frame", "query", "gradient_dim", "token"]

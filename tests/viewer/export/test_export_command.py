@@ -118,11 +118,11 @@ def start_and_wait(folder: Path, large: Path, processes: int, least: int) -> sub
 
 def count_complete(folder: Path) -> int:
     """How many figures there are, each of them a whole picture."""
-    found = [path for path in folder.rglob("*.jpg") if not path.name.startswith(".")]
-    for path in found:
+    pictures = [path for path in folder.rglob("*.jpg") if not path.name.startswith(".")]
+    for path in pictures:
         assert path.read_bytes().endswith(b"\xff\xd9")
         assert not QImage(str(path)).isNull(), path
-    return len(found)
+    return len(pictures)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")

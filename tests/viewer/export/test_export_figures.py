@@ -41,11 +41,11 @@ def create_figures(path: Path, words: str) -> list[tuple[Figure, npt.NDArray[np.
     kind, _, rest = words.partition(" ")
     with open_export(kind, str(path), *rest.split()) as export:
         created = [export.renderer.create_figure(file) for file in export.plan.files]
-        found = []
+        figures = []
         for figure in created:
             image = figure.render(1.0)
-            found.append((figure, pixels(image)[..., 2::-1].copy()))
-        return found
+            figures.append((figure, pixels(image)[..., 2::-1].copy()))
+        return figures
 
 
 def read_pixels(path: Path) -> npt.NDArray[np.uint8]:

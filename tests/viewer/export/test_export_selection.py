@@ -81,8 +81,8 @@ def test_phases_are_both_unless_a_query_implies_one(results: Results) -> None:
 
 def test_find_words_ignores_case(results: Results) -> None:
     chips = results.chips(0)
-    found = selection.find_words(results, 0, "DUCK")
-    assert [chips[item].label for item in found.query.items] == ["duck"]
+    named = selection.find_words(results, 0, "DUCK")
+    assert [chips[item].label for item in named.query.items] == ["duck"]
     tokens = selection.find_words(results, 0, "duck bowl")
     assert [chips[item].label for item in tokens.query.items] == ["duck", "bowl"]
     the = selection.find_words(results, 0, "the")

@@ -176,9 +176,9 @@ def test_unavailable_scores_are_disabled(app: QApplication, small: Path, tmp_pat
         menu = choice.menu()
         enabled = {action.data(): action.isEnabled() for action in menu.actions()}
         menu.close()
-        found = sheet.form.values["score"], enabled, sheet.preview.error
+        answer = sheet.form.values["score"], enabled, sheet.preview.error
         close(window)
-        return found
+        return answer
 
     score, enabled, error = cells(score="lift")
     assert (score, error) == ("picture", ""), "nothing is said of options of a command line"

@@ -41,10 +41,10 @@ def window(app: QApplication, small: Path, tmp_path_factory: pytest.TempPathFact
     path = folder / "small.h5"
     shutil.copy(small, path)
     make_effects.write(folder / "small.effects.h5", path)
-    found = show(path, folder)
-    until(lambda: bool(found.session.results and found.session.results.effects), 20)
-    yield found
-    close(found)
+    opened = show(path, folder)
+    until(lambda: bool(opened.session.results and opened.session.results.effects), 20)
+    yield opened
+    close(opened)
 
 
 @pytest.fixture(scope="module")

@@ -55,9 +55,9 @@ def test_any_view_round_trips_through_png_and_jpg(word: str, extra: int) -> None
         (metadata.embed_in_png(encoding.encode_png(image()), view), "png"),
         (metadata.embed_in_jpg(encoding.encode_jpg(image()), view), "jpg"),
     ):
-        found = metadata._find_view(picture)
-        assert found is not None, name
-        assert metadata.to_ascii_json(found) == metadata.to_ascii_json(view)
+        stored = metadata._find_view(picture)
+        assert stored is not None, name
+        assert metadata.to_ascii_json(stored) == metadata.to_ascii_json(view)
         back = QImage.fromData(picture)
         assert (back.width(), back.height()) == (40, 30), f"the {name} is still a picture"
 

@@ -96,5 +96,5 @@ def test_atlas_and_table_equal_scores_computed_by_definition(varied: Results, tm
             lines = list(csv.DictReader(stream))
         assert len(lines) == len(varied.layers) * varied.heads
         for line in lines:
-            found = [float(line[SCORES[name].column]) for name in REGION_SCORES]
-            assert found == pytest.approx(expected[int(line["layer"]), int(line["head"])], rel=2e-4, nan_ok=True)
+            written = [float(line[SCORES[name].column]) for name in REGION_SCORES]
+            assert written == pytest.approx(expected[int(line["layer"]), int(line["head"])], rel=2e-4, nan_ok=True)

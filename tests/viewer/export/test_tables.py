@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 def export_table(folder: Path, path: Path, words: str) -> Path:
     kind, _, rest = words.partition(" ")
     assert main([kind, str(path), *rest.split(), "-o", str(folder)]) == 0
-    found = [file for file in (folder / path.stem).iterdir() if file.name.startswith(kind)]
-    assert len(found) == 1
-    return found[0]
+    files = [file for file in (folder / path.stem).iterdir() if file.name.startswith(kind)]
+    assert len(files) == 1
+    return files[0]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -44,14 +44,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_table_has_a_line_for_every_head_of_every_query(small: Path, tmp_path: Path) -> None:
-    found = read_rows(export_table(tmp_path, small, "table"))
+    rows = read_rows(export_table(tmp_path, small, "table"))
     with h5py.File(small) as file:
         mass, groups = file["action/mass"][0], list(file["action/mass"].attrs["groups"])
         entropy, text = file["action/entropy"][0], file["text/mass"][0]
         duck = [piece.decode() for piece in file["text/piece"][0]].index("▁duck")
         bars = make_results.bars(72, 128)
         image = file["action/to_image"][0]
-    acting = [row for row in found if row["phase"] == "suffix"]
+    acting = [row for row in rows if row["phase"] == "suffix"]
     assert len(acting) == 5 * 4 * 3 * 3  # actions, layers, steps, heads
     row = next(r for r in acting if (r["query"], r["layer"], r["step"], r["head"]) == ("action 2", "2", "1", "0"))
     for index, group in enumerate(groups):
@@ -61,13 +61,13 @@ def test_table_has_a_line_for_every_head_of_every_query(small: Path, tmp_path: P
     share = picture_weights / picture_weights.sum()
     assert float(row["entropy"]) == pytest.approx(float(-(share * np.log(share)).sum()), abs=1e-3)
     assert float(row["entropy"]) == pytest.approx(float(entropy[2, 2, 1, 0]), rel=1e-6), "as the file has it"
-    word = next(r for r in found if (r["query"], r["layer"], r["head"]) == ("duck", "3", "1"))
+    word = next(r for r in rows if (r["query"], r["layer"], r["head"]) == ("duck", "3", "1"))
     assert float(word["mass bos"]) == pytest.approx(float(text[3, duck, 1, groups.index("bos")]), abs=2e-3)
 
 
 def test_view_and_options_choose_the_lines(small: Path, tmp_path: Path) -> None:
-    found = read_rows(export_table(tmp_path, small, "table --words duck bowl --frames 0,2 --layers 2 --heads 0,2"))
-    assert [(r["frame"], r["query"], r["layer"], r["head"]) for r in found] == [
+    rows = read_rows(export_table(tmp_path, small, "table --words duck bowl --frames 0,2 --layers 2 --heads 0,2"))
+    assert [(r["frame"], r["query"], r["layer"], r["head"]) for r in rows] == [
         (frame, word, "2", head) for frame in ("0", "2") for word in ("duck", "bowl") for head in ("0", "2")
     ]
     view = ViewState(region=((0, 6, 6), (1, 2, 3)))
@@ -125,9 +125,9 @@ def test_region_in_the_bars_has_mass_but_nan_scores(small: Path, tmp_path: Path)
 
 
 def test_table_of_maps_marks_the_region(small: Path, tmp_path: Path) -> None:
-    found = read_rows(export_table(tmp_path, small, "table --of maps --actions 1 --layers 1 --steps 2 --heads 1 "
+    rows = read_rows(export_table(tmp_path, small, "table --of maps --actions 1 --layers 1 --steps 2 --heads 1 "
                           "--region wrist:2-3,4"))  # fmt: skip
-    inside = {(row["camera"], row["row"], row["col"]) for row in found if row["in region"] == "True"}
+    inside = {(row["camera"], row["row"], row["col"]) for row in rows if row["in region"] == "True"}
     assert inside == {("wrist", "2", "4"), ("wrist", "3", "4")}
 
 
@@ -164,12 +164,12 @@ def test_table_progress_counts_rows(results: Results, tmp_path: Path) -> None:
 
 
 def test_table_of_maps_has_a_line_for_every_patch(small: Path, tmp_path: Path) -> None:
-    found = read_rows(export_table(tmp_path, small, "table --of maps --actions 1 --layers 1 --steps 2 --heads 1"))
-    assert len(found) == 2 * 16 * 16
+    rows = read_rows(export_table(tmp_path, small, "table --of maps --actions 1 --layers 1 --steps 2 --heads 1"))
+    assert len(rows) == 2 * 16 * 16
     with h5py.File(small) as file:
         image = file["action/to_image"][0, 1, 1, 2, 1]  # camera, row, col
     bars = make_results.bars(72, 128)
-    for row in found[::37]:
+    for row in rows[::37]:
         patch = ("exterior", "wrist").index(row["camera"]), int(row["row"]), int(row["col"])
         assert float(row["weight"]) == pytest.approx(float(image[patch]), rel=1e-6)
         assert row["bar"] == str(bool(bars[patch[1:]]))
@@ -193,41 +193,41 @@ def test_parquet_holds_the_same_as_csv(small: Path, tmp_path: Path) -> None:
 
 
 def test_arrays_have_named_axes_and_the_weights_of_the_file(small: Path, tmp_path: Path) -> None:
-    found = np.load(export_table(tmp_path, small, "arrays --frames all --layers 1,3"))
-    axes = json.loads(str(found["axes"]))
+    arrays = np.load(export_table(tmp_path, small, "arrays --frames all --layers 1,3"))
+    axes = json.loads(str(arrays["axes"]))
     lengths = {
-        "frame": found["frame"], "layer": found["layer"], "step": found["step"], "head": found["head"],
-        "camera": found["camera"], "group": found["group"],
+        "frame": arrays["frame"], "layer": arrays["layer"], "step": arrays["step"], "head": arrays["head"],
+        "camera": arrays["camera"], "group": arrays["group"],
     }  # fmt: skip
     for name, names in axes.items():
-        assert found[name].ndim == len(names)
-        for axis, length in zip(names, found[name].shape, strict=True):
+        assert arrays[name].ndim == len(names)
+        for axis, length in zip(names, arrays[name].shape, strict=True):
             if axis in lengths and not (name.startswith("prefix") and axis == "step"):
                 assert length == len(lengths[axis])
     with h5py.File(small) as file:
         action, text = file["action/to_image"][:], file["text/to_image"][:]
         pieces = [[piece.decode() for piece in row] for row in file["text/piece"]]
     expected = action[:, [1, 3]].transpose(0, 2, 1, 3, 4, 5, 6, 7)  # frame, action, layer, step, head, camera, row, col
-    assert np.array_equal(found["suffix_maps"], expected)
-    assert found["suffix_query"][0].tolist() == [f"action {number}" for number in range(5)]
+    assert np.array_equal(arrays["suffix_maps"], expected)
+    assert arrays["suffix_query"][0].tolist() == [f"action {number}" for number in range(5)]
     for frame in range(3):
-        index = found["prefix_query"][frame].tolist().index("duck")
+        index = arrays["prefix_query"][frame].tolist().index("duck")
         token = pieces[frame].index("▁duck")
-        assert np.array_equal(found["prefix_maps"][frame, index, :, 0], text[frame, [1, 3], token])
-    assert np.allclose(np.nansum(found["suffix_mass"], -1), 1, atol=5e-3)
+        assert np.array_equal(arrays["prefix_maps"][frame, index, :, 0], text[frame, [1, 3], token])
+    assert np.allclose(np.nansum(arrays["suffix_mass"], -1), 1, atol=5e-3)
 
 
 def test_arrays_are_nan_where_a_frame_has_fewer_words(tmp_path: Path) -> None:
     tasks = ("put the duck in the bowl", "wave")
     path = make_results.write(tmp_path / "two.h5", make_results.Recipe(frames=2, tasks=tasks, layers=2, steps=2))
-    found = np.load(export_table(tmp_path / "out", path, "arrays --frames all --phase prefix"))
-    names = found["prefix_query"]
+    arrays = np.load(export_table(tmp_path / "out", path, "arrays --frames all --phase prefix"))
+    names = arrays["prefix_query"]
     empty = names == ""
     assert not empty[0].any()
     assert empty[1].sum() == 5
-    assert np.isnan(found["prefix_maps"][empty]).all()
-    assert np.isfinite(found["prefix_maps"][~empty]).all()
-    assert np.isnan(found["prefix_entropy"][empty]).all()
+    assert np.isnan(arrays["prefix_maps"][empty]).all()
+    assert np.isfinite(arrays["prefix_maps"][~empty]).all()
+    assert np.isnan(arrays["prefix_entropy"][empty]).all()
 
 
 def test_parquet_without_pyarrow_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:

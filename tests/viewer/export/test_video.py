@@ -36,12 +36,12 @@ def write_video(folder: Path, small: Path, words: str) -> tuple[Path, list[tuple
 
 def list_boxes(path: Path) -> list[str]:
     """Names of an MP4's outermost boxes in order."""
-    content, offset, found = path.read_bytes(), 0, []
+    content, offset, names = path.read_bytes(), 0, []
     while offset < len(content):
         size, name = struct.unpack(">I4s", content[offset : offset + 8])
-        found.append(name.decode())
+        names.append(name.decode())
         offset += size
-    return found
+    return names
 
 
 @pytest.mark.parametrize("words", ["--words duck", "--over layers --actions 2", "--over steps --scale 1.37 --size 121"])

@@ -251,9 +251,9 @@ def test_files_are_found_by_name_the_latest_first(path: Path, tmp_path: Path) ->
     results = tmp_path / "small.h5"
     for name in ("small.2.effects.h5", "small.10.effects.h5", "small.x.effects.h5", "other.effects.h5"):
         shutil.copy(path, tmp_path / name)
-    found = [file.name for file in find_effects_files(results)]
-    assert found == ["small.10.effects.h5", "small.2.effects.h5", "small.effects.h5"]
-    assert [file.name for file in find_effects_files(tmp_path / "small.h5.partial")] == found
+    names = [file.name for file in find_effects_files(results)]
+    assert names == ["small.10.effects.h5", "small.2.effects.h5", "small.effects.h5"]
+    assert [file.name for file in find_effects_files(tmp_path / "small.h5.partial")] == names
     assert find_numbered_path(results).name == "small.11.effects.h5"
     assert find_effects_files(tmp_path / "nowhere" / "small.h5") == []
 

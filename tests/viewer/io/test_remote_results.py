@@ -33,9 +33,9 @@ CHANGE_BYTES = 400_000
 
 
 def remote_address(text: str) -> RemotePath:
-    found = parse_location(text)
-    assert isinstance(found, RemotePath)
-    return found
+    location = parse_location(text)
+    assert isinstance(location, RemotePath)
+    return location
 
 
 @pytest.fixture(autouse=True)

@@ -164,9 +164,9 @@ def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
     (folder / "deep").symlink_to(outside)
     (folder / "e3.h5.partial").symlink_to(outside / "secret.h5")
     run = run_index.read_run(folder)
-    found = run_index.statuses(run)
-    assert [status.state for status in found] == ["failed", "done", "to come", "failed"]
-    assert "leads out of the folder" in found[0].sentence
+    statuses = run_index.statuses(run)
+    assert [status.state for status in statuses] == ["failed", "done", "to come", "failed"]
+    assert "leads out of the folder" in statuses[0].sentence
     assert run_index.find_episode_path(run, run.episodes[1]) == folder / "e1.h5"
     for number in (0, 2, 3):
         with pytest.raises(UserError, match="leads out of the folder"):
@@ -191,13 +191,13 @@ def test_filter_matches_names_prompts_outcomes_and_states(tmp_path: Path) -> Non
     write_index_file(tmp_path, [write_entry(n) for n in range(6)])
     (tmp_path / "e4.h5.partial").touch()
     run = run_index.read_run(tmp_path)
-    found = run_index.statuses(run)
-    assert run_index.matching(run, found, "") == list(range(6))
-    assert run_index.matching(run, found, "TASK 1 success") == [3]
-    assert run_index.matching(run, found, "failure") == [1, 4]
-    assert run_index.matching(run, found, "writing") == [4]
-    assert run_index.matching(run, found, "e5") == [5]
-    assert run_index.matching(run, found, "nothing") == []
+    statuses = run_index.statuses(run)
+    assert run_index.matching(run, statuses, "") == list(range(6))
+    assert run_index.matching(run, statuses, "TASK 1 success") == [3]
+    assert run_index.matching(run, statuses, "failure") == [1, 4]
+    assert run_index.matching(run, statuses, "writing") == [4]
+    assert run_index.matching(run, statuses, "e5") == [5]
+    assert run_index.matching(run, statuses, "nothing") == []
 
 
 JSON = st.recursive(
@@ -221,10 +221,10 @@ def test_any_json_is_a_run_or_one_sentence(tmp_path: Path, episodes: list[object
     except UserError as error:
         assert "\n" not in str(error)
         return
-    found = run_index.statuses(run)
-    assert len(found) == len(run.episodes)
-    assert sorted(n for group in run_index.grouped(run, list(range(len(found)))) for n in group.members) == list(
-        range(len(found))
+    statuses = run_index.statuses(run)
+    assert len(statuses) == len(run.episodes)
+    assert sorted(n for group in run_index.grouped(run, list(range(len(statuses)))) for n in group.members) == list(
+        range(len(statuses))
     )
     root = os.path.realpath(tmp_path)
     for episode in run.episodes:

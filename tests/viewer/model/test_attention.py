@@ -71,14 +71,14 @@ def test_leaving_groups_out_keeps_the_rest_in_proportion(seed: int) -> None:
     matrix = attention.group_matrix(groups, cameras, bars, ["bos", "prompt", "newline", "pad"], 3)
     row = Row(rng.random((2, 16, 16), np.float32), rng.random(4, np.float32) * [1, 1, 1, 0], rng.random(3, np.float32))
     total = row.image.sum() + row.text.sum() + row.action.sum()
-    kept, removed = attention.without(row, ("bos", "newline", "bars"), groups, matrix)
-    assert kept.text[[0, 2]] == pytest.approx(0)
-    assert kept.image[bars] == pytest.approx(0)
-    assert kept.image.sum() + kept.text.sum() + kept.action.sum() == pytest.approx(total, rel=1e-4)
+    remaining, removed = attention.without(row, ("bos", "newline", "bars"), groups, matrix)
+    assert remaining.text[[0, 2]] == pytest.approx(0)
+    assert remaining.image[bars] == pytest.approx(0)
+    assert remaining.image.sum() + remaining.text.sum() + remaining.action.sum() == pytest.approx(total, rel=1e-4)
     removed_share = (row.image[bars].sum() + row.text[[0, 2]].sum()) / total
     assert removed == pytest.approx(removed_share, abs=1e-5)
     free = ~bars
-    assert kept.image[free] == pytest.approx(row.image[free] / (1 - removed_share), rel=1e-3)
+    assert remaining.image[free] == pytest.approx(row.image[free] / (1 - removed_share), rel=1e-3)
 
 
 def test_leaving_nothing_out_keeps_the_row(results: Results) -> None:
@@ -143,8 +143,8 @@ def test_batched_color_positions_equal_those_of_each_map(scale: str) -> None:
     lows = rng.choice([0.0, 1e-3], 40).astype(np.float32)
     highs = (lows + rng.random(40).astype(np.float32) * np.float32(0.02)).astype(np.float32)
     highs[2] = lows[2]
-    found = attention.place_between(values, lows, highs, scale)
-    for value, low, high, places in zip(values, lows, highs, found, strict=True):
+    positions = attention.place_between(values, lows, highs, scale)
+    for value, low, high, places in zip(values, lows, highs, positions, strict=True):
         np.testing.assert_array_equal(places, attention.places(value, float(low), float(high), scale))
 
 

@@ -17,8 +17,8 @@ def test_bars_are_the_patches_without_a_picture_pixel(height: int, width: int, i
     ratio = max(width, height) / 224
     if min(int(height / ratio), int(width / ratio)) < 1:
         return
-    found = geometry.find_bars(make_results.to_model(height, width, is_turned), height, width, GRID)
-    assert (found == make_results.bars(height, width)).all()
+    is_bar = geometry.find_bars(make_results.to_model(height, width, is_turned), height, width, GRID)
+    assert (is_bar == make_results.bars(height, width)).all()
 
 
 def test_wide_picture_has_three_rows_of_bars_above_and_below() -> None:

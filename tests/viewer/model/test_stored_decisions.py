@@ -22,8 +22,8 @@ def test_parse_reads_what_capture_writes() -> None:
 
 
 def test_parse_replaces_what_cannot_be_printed() -> None:
-    (found,) = parse_decisions(json.dumps([ENTRY | {"choice": "a\nb\x1b\u202e"}])) or ()
-    assert found.choice == "a b\ufffd\ufffd"
+    (decision,) = parse_decisions(json.dumps([ENTRY | {"choice": "a\nb\x1b\u202e"}])) or ()
+    assert decision.choice == "a b\ufffd\ufffd"
 
 
 @pytest.mark.parametrize("stored", [None, 3, b"[]", "{}", "null", "[", "[" * 30_000, " " * 100_000])
@@ -37,8 +37,8 @@ def test_parse_leaves_out_malformed_entries(entry: object) -> None:
 
 
 def test_parse_bounds_entries_and_texts() -> None:
-    found = parse_decisions(json.dumps([ENTRY] * (MAX_DECISIONS + 9)))
-    assert found is not None
-    assert len(found) == MAX_DECISIONS
+    decisions = parse_decisions(json.dumps([ENTRY] * (MAX_DECISIONS + 9)))
+    assert decisions is not None
+    assert len(decisions) == MAX_DECISIONS
     (long,) = parse_decisions(json.dumps([ENTRY | {"choice": "x" * 9000}])) or ()
     assert len(long.choice) == 400

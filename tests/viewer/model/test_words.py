@@ -54,10 +54,10 @@ def test_align_finds_the_same_occurrence(tmp_path: Path) -> None:
     results = Results(make_results.write(tmp_path / "a.h5", recipe))
     first, second = results.chips(0), results.chips(1)
     second_the = next(chip for chip in first if chip.text == "the" and chip.ordinal > 1)
-    found = align(second_the, second)
-    assert found is not None
-    assert second[found].text == "the"
-    assert second[found].ordinal == 2 or second[found].ordinal == 5
+    position = align(second_the, second)
+    assert position is not None
+    assert second[position].text == "the"
+    assert second[position].ordinal == 2 or second[position].ordinal == 5
     duck = align(next(c for c in first if c.text == "duck"), second)
     assert duck is not None
     assert second[duck].text == "duck"

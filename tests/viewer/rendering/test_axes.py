@@ -69,13 +69,13 @@ def test_labels_of_places_do_not_overlap_and_are_visible(
 ) -> None:
     low, high = sorted((end * (count - 1), other_end * (count - 1)))
     axis = Axis(low, high)
-    found = label_places([f"{n}" for n in range(count)], axis, length, width)
-    values = [tick.value for tick in found]
+    labels = label_places([f"{n}" for n in range(count)], axis, length, width)
+    values = [tick.value for tick in labels]
     assert all(low - 1e-6 <= value <= high + 1e-6 for value in values)
-    assert texts(found) == [str(round(value)) for value in values]
-    if len(found) > 1:
+    assert texts(labels) == [str(round(value)) for value in values]
+    if len(labels) > 1:
         distances = np.diff(axis.place(values)) * length
-        assert distances.min() >= max(map(width, texts(found))) - 1e-6
+        assert distances.min() >= max(map(width, texts(labels))) - 1e-6
 
 
 def test_labels_of_all_places_stand_where_they_have_room() -> None:

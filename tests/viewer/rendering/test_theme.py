@@ -34,8 +34,8 @@ def contrast(foreground: str, background: str) -> float:
 @pytest.mark.parametrize("tested", [theme.DARK, theme.LIGHT], ids=["dark", "light"])
 @pytest.mark.parametrize("ink", ["text", "secondary", "accent_text"])
 def test_text_contrast_is_at_least_4_5_on_every_background(tested: theme.Theme, ink: str) -> None:
-    found = {ground: contrast(getattr(tested, ink), getattr(tested, ground)) for ground in GROUNDS}
-    assert min(found.values()) >= LEAST, found
+    contrast_by_ground = {ground: contrast(getattr(tested, ink), getattr(tested, ground)) for ground in GROUNDS}
+    assert min(contrast_by_ground.values()) >= LEAST, contrast_by_ground
 
 
 def test_black_on_white_has_the_largest_contrast() -> None:

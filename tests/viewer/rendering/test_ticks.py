@@ -33,10 +33,10 @@ def texts(ticks: tuple[Tick, ...]) -> list[str]:
 @given(st.floats(1e-9, 1e9), st.floats(-3, 3), st.integers(2, 12))
 def test_ticks_equal_their_texts_and_no_text_repeats(span: float, start: float, limit: int) -> None:
     low = start * span
-    found = find_ticks(low, low + span, limit)
-    assert len(found) <= limit
-    assert len(set(texts(found))) == len(found)
-    for tick in found:
+    ticks = find_ticks(low, low + span, limit)
+    assert len(ticks) <= limit
+    assert len(set(texts(ticks))) == len(ticks)
+    for tick in ticks:
         assert low <= tick.value <= low + span
         assert number(tick.text) == pytest.approx(tick.value, rel=1e-6, abs=1e-5 * span)
 
@@ -69,10 +69,10 @@ def test_find_ticks_of_shares_and_whole_numbers() -> None:
 
 @given(st.floats(1e-6, 1e3), st.floats(20, 600))
 def test_fitted_texts_do_not_overlap(high: float, length: float) -> None:
-    found = fit_ticks(0, high, length, lambda text: 7.0 * len(text), gap=6)
-    assert found
-    widest = max(7.0 * len(tick.text) for tick in found)
-    for first, second in pairwise(found):
+    ticks = fit_ticks(0, high, length, lambda text: 7.0 * len(text), gap=6)
+    assert ticks
+    widest = max(7.0 * len(tick.text) for tick in ticks)
+    for first, second in pairwise(ticks):
         assert (second.value - first.value) / high * length >= widest + 6 - 1e-6
 
 

@@ -42,9 +42,9 @@ def test_subject_is_read_as_it_is_written(query):
     ],
 )
 def test_frames_are_read_as_they_are_written(text, frames, times):
-    found = parse_frames(text)
-    assert found == {"frames": frames, "times": times}
-    assert parse_frames(format_frames(RunQuery(**found))) == found
+    fields = parse_frames(text)
+    assert fields == {"frames": frames, "times": times}
+    assert parse_frames(format_frames(RunQuery(**fields))) == fields
 
 
 @pytest.mark.parametrize("text", ["9-2", "50-20%", "0-200%", "x", "1.2.3-5%", "1,5", "0-0%"])

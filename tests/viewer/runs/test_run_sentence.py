@@ -75,13 +75,13 @@ def test_heading_gives_the_number_of_episodes_and_frames_and_the_unit_of_the_int
 
 
 def test_heading_of_a_contrast_gives_both_groups_and_the_rate_of_false_discoveries():
-    found = make_atlas(
+    atlas = make_atlas(
         RunQuery("region", "duck", region="duck", group="outcome"),
         groups=(make_group("success", 0.07, 11, 44), make_group("failure", 0.02, 1, 5)),
         contrast=make_contrast(),
         notes=("A note.",),
     )
-    text = join_phrases(describe_atlas(found, is_contrast=True))
+    text = join_phrases(describe_atlas(atlas, is_contrast=True))
     assert text == (
         "Mass in region duck for “duck”: mean of 11 successes minus mean of 1 failure, 49 frames in all. Ringed: 1 of 2 "
         "heads differs by Welch’s test over episodes, adjusted by Benjamini and Hochberg at a false discovery rate of "
@@ -91,12 +91,12 @@ def test_heading_of_a_contrast_gives_both_groups_and_the_rate_of_false_discoveri
 
 
 def test_heads_that_cannot_be_tested_are_not_said_to_agree():
-    found = make_atlas(
+    atlas = make_atlas(
         RunQuery("region", "duck", region="duck", group="outcome"),
         groups=(make_group("success", 0.07, 1, 4), make_group("failure", 0.02, 1, 4)),
         contrast=make_contrast((np.nan, np.nan)),
     )
-    text = join_phrases(describe_atlas(found, is_contrast=True))
+    text = join_phrases(describe_atlas(atlas, is_contrast=True))
     assert "No head can be tested: Welch’s test needs two episodes or more of each outcome." in text
     assert "differs" not in text
 
@@ -117,39 +117,39 @@ def test_intervals_of_few_episodes_are_said_to_be_too_short(episodes, sentence):
 
 def test_heading_says_which_outcome_is_missing_of_a_contrast():
     query = RunQuery("region", "duck", region="duck", outcomes=("success", "failure"), group="outcome")
-    found = make_atlas(query, groups=(make_group("success", 0.07, 20, 400),))
-    text = join_phrases(describe_atlas(found, is_contrast=False))
+    atlas = make_atlas(query, groups=(make_group("success", 0.07, 20, 400),))
+    text = join_phrases(describe_atlas(atlas, is_contrast=False))
     assert text.startswith("Mass in region duck for “duck”: mean over 20 episodes with 400 frames.")
     assert text.endswith("There is nothing to compare: no failures among these episodes.")
 
 
 def test_cell_is_described_with_interval_and_counts():
-    found = make_atlas(RunQuery("region", "duck", region="duck"))
-    assert describe_cell(found, 7, 1, is_contrast=False) == ["4.1 % (3.1 to 6.1), 20 episodes, 400 frames"]
-    assert describe_cell(found, 8, 1, is_contrast=False) == []
+    atlas = make_atlas(RunQuery("region", "duck", region="duck"))
+    assert describe_cell(atlas, 7, 1, is_contrast=False) == ["4.1 % (3.1 to 6.1), 20 episodes, 400 frames"]
+    assert describe_cell(atlas, 8, 1, is_contrast=False) == []
 
 
 def test_cell_of_a_contrast_is_described_with_effect_and_mark():
-    found = make_atlas(
+    atlas = make_atlas(
         RunQuery("region", "duck", region="duck", group="outcome"),
         groups=(make_group("success", 0.07), make_group("failure", 0.02)),
         contrast=make_contrast((0.0001, 0.2)),
     )
-    assert describe_cell(found, 7, 0, is_contrast=True) == [
+    assert describe_cell(atlas, 7, 0, is_contrast=True) == [
         "difference +5.0 % (+3.0 to +7.0)",
         "effect size g +2.00, q < 0.001, marked",
         "success: 7.0 % (6.0 to 9.0), 3 episodes, 12 frames",
         "failure: 2.0 % (1.0 to 4.0), 3 episodes, 12 frames",
     ]
-    assert describe_cell(found, 7, 1, is_contrast=True)[:2] == [
+    assert describe_cell(atlas, 7, 1, is_contrast=True)[:2] == [
         "difference −0.4 % (−2.4 to +1.6)",
         "effect size g −0.16, q = 0.200",
     ]
 
 
 def test_cell_without_a_value_says_why():
-    found = make_atlas(RunQuery("entropy", "duck", region=""))
-    empty = replace(found, all=replace(found.all, mean=np.full((1, 2), np.nan)))
+    atlas = make_atlas(RunQuery("entropy", "duck", region=""))
+    empty = replace(atlas, all=replace(atlas.all, mean=np.full((1, 2), np.nan)))
     assert describe_cell(empty, 7, 0, is_contrast=False) == ["no value (no weight on the picture)"]
 
 

@@ -22,9 +22,9 @@ def test_student_p_equals_its_closed_forms_for_one_and_two_degrees(t):
 
 
 def test_student_quantiles_are_those_of_the_tables():
-    found = student.quantile(0.975, [1, 2, 5, 19, 1e9, NAN, 0])
-    np.testing.assert_allclose(found, [12.7062, 4.30265, 2.57058, 2.09302, 1.95996, NAN, NAN], rtol=2e-6)
-    np.testing.assert_allclose(student.two_sided_p(found[:5], [1, 2, 5, 19, 1e9]), 0.05, rtol=1e-7)
+    quantiles = student.quantile(0.975, [1, 2, 5, 19, 1e9, NAN, 0])
+    np.testing.assert_allclose(quantiles, [12.7062, 4.30265, 2.57058, 2.09302, 1.95996, NAN, NAN], rtol=2e-6)
+    np.testing.assert_allclose(student.two_sided_p(quantiles[:5], [1, 2, 5, 19, 1e9]), 0.05, rtol=1e-7)
 
 
 def test_student_p_of_infinite_and_missing_t():
@@ -57,13 +57,13 @@ def test_bootstrap_interval_by_hand():
 
 def test_bootstrap_interval_needs_two_episodes_and_leaves_missing_ones_out():
     values = np.array([[1.0, 5.0, NAN, 2.0], [3.0, NAN, NAN, 2.0], [2.0, NAN, NAN, NAN]])
-    found = statistics.describe_mean(values)
-    np.testing.assert_array_equal(found.mean, [2, 5, NAN, 2])
-    assert found.episodes.tolist() == [3, 1, 0, 2]
-    np.testing.assert_array_equal(np.isnan(found.low), [False, True, True, False])
-    assert found.low[0] >= 1
-    assert found.high[0] <= 3
-    assert (found.low[3], found.high[3]) == (2, 2)
+    mean = statistics.describe_mean(values)
+    np.testing.assert_array_equal(mean.mean, [2, 5, NAN, 2])
+    assert mean.episodes.tolist() == [3, 1, 0, 2]
+    np.testing.assert_array_equal(np.isnan(mean.low), [False, True, True, False])
+    assert mean.low[0] >= 1
+    assert mean.high[0] <= 3
+    assert (mean.low[3], mean.high[3]) == (2, 2)
 
 
 def test_bootstrap_in_blocks_equals_one_block(monkeypatch):
@@ -77,11 +77,11 @@ def test_bootstrap_in_blocks_equals_one_block(monkeypatch):
 
 def test_welch_by_hand():
     # Standard error √(1/3 + 4/3), degrees (5/3)² / ((1/3)²/2 + (4/3)²/2) = 2.941.
-    found = statistics.compare_groups(make_column(1, 2, 3), make_column(2, 4, 6))
+    difference = statistics.compare_groups(make_column(1, 2, 3), make_column(2, 4, 6))
     error = math.sqrt(5 / 3)
-    assert found.difference[0] == -2
-    assert found.p[0] == pytest.approx(float(student.two_sided_p(2 / error, 50 / 17)))
-    assert found.high[0] + 2 == pytest.approx(float(student.quantile(0.975, 50 / 17)) * error)
+    assert difference.difference[0] == -2
+    assert difference.p[0] == pytest.approx(float(student.two_sided_p(2 / error, 50 / 17)))
+    assert difference.high[0] + 2 == pytest.approx(float(student.quantile(0.975, 50 / 17)) * error)
 
 
 def test_welch_where_nothing_varies_or_a_group_is_too_small():
@@ -107,8 +107,8 @@ def test_interval_covers_the_truth_in_95_of_100_runs():
 
 def test_interval_of_a_difference_covers_it_in_95_of_100_runs():
     rng = np.random.default_rng(2)
-    found = statistics.compare_groups(rng.normal(1, 3, (8, 4000)), rng.normal(0, 1, (14, 4000)))
-    assert 0.93 <= np.mean((found.low <= 1) & (found.high >= 1)) <= 0.97
+    difference = statistics.compare_groups(rng.normal(1, 3, (8, 4000)), rng.normal(0, 1, (14, 4000)))
+    assert 0.93 <= np.mean((difference.low <= 1) & (difference.high >= 1)) <= 0.97
 
 
 def test_planted_heads_are_found_and_false_ones_stay_at_the_stated_rate():
@@ -119,10 +119,10 @@ def test_planted_heads_are_found_and_false_ones_stay_at_the_stated_rate():
     failure = rng.normal(0.10, 0.03, (10, seeds, heads))
     success[:, :, :planted_count] += 0.08
     p = statistics.compare_groups(success.reshape(10, -1), failure.reshape(10, -1)).p.reshape(seeds, heads)
-    found = np.array([statistics.adjust_p_values(p_values) <= 0.05 for p_values in p])
-    false = found[:, planted_count:].sum(1) / np.maximum(found.sum(1), 1)
+    is_significant = np.array([statistics.adjust_p_values(p_values) <= 0.05 for p_values in p])
+    false = is_significant[:, planted_count:].sum(1) / np.maximum(is_significant.sum(1), 1)
     assert false.mean() <= 0.05 + 3 * false.std() / math.sqrt(seeds)  # a mean over 200 runs is known that well
-    assert found[:, :planted_count].mean() > 0.95
+    assert is_significant[:, :planted_count].mean() > 0.95
 
 
 def test_pure_noise_is_marked_in_at_most_5_of_100_runs():

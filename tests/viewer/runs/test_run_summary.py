@@ -93,11 +93,11 @@ def test_answers_from_parts_in_memory_are_those_of_the_database(run, query, monk
     monkeypatch.setattr(ahead._database, "ask", None)  # nothing is read any more
     for question, (atlas, curve) in zip(questions, wanted, strict=True):
         if question.frames or question.times != (0.0, 1.0):
-            found = ahead.atlas(question)
-            np.testing.assert_allclose(found.all.mean, atlas.all.mean, rtol=1e-6)
-            np.testing.assert_allclose(found.all.high, atlas.all.high, rtol=1e-6)
-            np.testing.assert_array_equal(found.all.frames, atlas.all.frames)
-            assert found.notes == atlas.notes
+            answer = ahead.atlas(question)
+            np.testing.assert_allclose(answer.all.mean, atlas.all.mean, rtol=1e-6)
+            np.testing.assert_allclose(answer.all.high, atlas.all.high, rtol=1e-6)
+            np.testing.assert_array_equal(answer.all.frames, atlas.all.frames)
+            assert answer.notes == atlas.notes
         curve_ahead = ahead.curve(question, 1, 0)
         np.testing.assert_array_equal(curve_ahead.times, curve.times)
         for one, other in zip(curve_ahead.groups, curve.groups, strict=True):

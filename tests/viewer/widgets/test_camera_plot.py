@@ -46,7 +46,7 @@ def differing_views(path: Path, folder: Path) -> tuple[int, list[object]]:
     grid = window.panels.camera_grid
 
     def images() -> dict[object, list[bytes]]:
-        found: dict[object, list[bytes]] = {}
+        image_by_view: dict[object, list[bytes]] = {}
         for size in ((1280, 800), (1501, 911)):
             window.resize(*size)
             for colours in ("dark", "light"):
@@ -65,11 +65,11 @@ def differing_views(path: Path, folder: Path) -> tuple[int, list[object]]:
                         pane.show_zoom(Zoom().zoomed(notches, 0.3, 0.4))
                     window.session.flush()
                     spin(0)
-                    found[size, colours, name] = [image_of(pane) for pane in grid.panes]
+                    image_by_view[size, colours, name] = [image_of(pane) for pane in grid.panes]
                 grid.panes[0].setFocus()
-                found[size, colours, "focus"] = [image_of(grid.panes[0])]
+                image_by_view[size, colours, "focus"] = [image_of(grid.panes[0])]
                 window.setFocus()
-        return found
+        return image_by_view
 
     baseline = images()
     window.plot_loader.start()

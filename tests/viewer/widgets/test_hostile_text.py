@@ -92,14 +92,14 @@ def check_widgets(root: QWidget) -> int:
 
 def item_tips(view: QAbstractItemView) -> list[str]:
     """Return the tooltips of all items."""
-    model, found, waiting = view.model(), [], [view.rootIndex()]
+    model, tips, waiting = view.model(), [], [view.rootIndex()]
     while waiting:
         parent = waiting.pop()
         for row in range(model.rowCount(parent)):
             index = model.index(row, 0, parent)
-            found.append(str(model.data(index, Qt.ItemDataRole.ToolTipRole) or ""))
+            tips.append(str(model.data(index, Qt.ItemDataRole.ToolTipRole) or ""))
             waiting.append(index)
-    return found
+    return tips
 
 
 def hover_everywhere(window: MainWindow) -> None:

@@ -89,7 +89,7 @@ def test_tab_key_reaches_late_panels_between_their_tabs_and_the_sliders(
     while widget is not None and (not order or widget is not window):
         order.append(widget)
         widget = widget.nextInFocusChain()
-    reachable = [found for found in order if found.focusPolicy() & Qt.FocusPolicy.TabFocus.value]
+    reachable = [candidate for candidate in order if candidate.focusPolicy() & Qt.FocusPolicy.TabFocus.value]
     places = {name: reachable.index(getattr(window.panels, name)) for name in ("film", "regions", "action_chart")}
     slider = reachable.index(window.panels.axes.findChildren(Slider)[0])
     assert places["film"] < places["regions"] < places["action_chart"] < slider

@@ -32,9 +32,9 @@ def test_disabled_entry_gives_the_reason(window: MainWindow) -> None:
 def test_menus_check_active_entries(window: MainWindow) -> None:
     def marks() -> set[str]:
         menu = menus.build_menu(window.acts, (commands.LOOK, commands.AXES, commands.COLORS, commands.HELP))
-        found = {action.data() for action in menu.actions() if action.isCheckable() and action.isChecked()}
+        checked = {action.data() for action in menu.actions() if action.isCheckable() and action.isChecked()}
         menu.deleteLater()
-        return found
+        return checked
 
     window.session.update(grid=True, smooth=False, range="shared", unit="weight", left_out=())
     assert {"grid", "mean"} <= marks()
@@ -51,9 +51,9 @@ def test_menus_check_active_entries(window: MainWindow) -> None:
 def test_menus_check_the_chosen_range_scale_and_wall(window: MainWindow) -> None:
     def marks() -> set[str]:
         menu = menus.build_menu(window.acts, (commands.LOOK, commands.AXES, commands.COLORS))
-        found = {action.data() for action in menu.actions() if action.isChecked()}
+        checked = {action.data() for action in menu.actions() if action.isChecked()}
         menu.deleteLater()
-        return found
+        return checked
 
     for command, others in (
         ("from_zero", {"from_uniform", "range", "lock"}), ("range", {"from_zero"}), ("from_uniform", {"range"}),

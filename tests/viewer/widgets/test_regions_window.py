@@ -139,8 +139,8 @@ def test_lanes_show_where_each_region_is_known(window: MainWindow) -> None:
     image = timeline.grab().toImage()
 
     def color_at(frame: float, lane: int, camera: int) -> tuple[int, int, int]:
-        found = image.pixelColor(round(timeline.x_of(frame)), round(box.top() + 14 * lane + 2 + 2 + 5 * camera))
-        return found.red(), found.green(), found.blue()
+        pixel = image.pixelColor(round(timeline.x_of(frame)), round(box.top() + 14 * lane + 2 + 2 + 5 * camera))
+        return pixel.red(), pixel.green(), pixel.blue()
 
     assert np.allclose(color_at(2.2, 0, 0), (0x2E, 0xC4, 0xB6), atol=50)  # known: nearly the region's colour
     assert max(color_at(2.2, 0, 1)) < 60  # not known in the wrist's picture: the ground
@@ -179,8 +179,8 @@ def test_outlines_have_the_colors_of_the_regions(window: MainWindow) -> None:
         pane.outlines.named(window.session.regions, 2, content.results.grid)[0][2].boundingRect()
     )
     image = pane.grab().toImage()
-    found = image.pixelColor(round(outline.left()), round(outline.center().y()))
-    assert np.allclose((found.red(), found.green(), found.blue()), (0x2E, 0xC4, 0xB6), atol=40)
+    pixel = image.pixelColor(round(outline.left()), round(outline.center().y()))
+    assert np.allclose((pixel.red(), pixel.green(), pixel.blue()), (0x2E, 0xC4, 0xB6), atol=40)
 
 
 def test_change_by_another_program_is_noticed(file: Path, tmp_path: Path) -> None:

@@ -40,10 +40,10 @@ class Paints(QObject):
 
 @pytest.fixture
 def window(app: QApplication, tmp_path: Path) -> Iterator[MainWindow]:
-    made = show(make_results.write(tmp_path / "a.h5"), tmp_path, query=Query("action", (1,)))
-    settle(made)
-    yield made
-    close(made)
+    opened = show(make_results.write(tmp_path / "a.h5"), tmp_path, query=Query("action", (1,)))
+    settle(opened)
+    yield opened
+    close(opened)
 
 
 def color_at(window: MainWindow, widget: QWidget, x: float, y: float) -> QColor:

@@ -27,7 +27,7 @@ class WordEffects:
     """Effects of leaving out each word of a frame's text on some actions, all measured in one way."""
 
     words: Floats
-    """(chips,) multiples of the noise; NaN for words that were not taken away."""
+    """(chips,) multiples of the noise; NaN for words that were not removed."""
     tokens: Floats
     """(T,) the same for each text token."""
     prompt: npt.NDArray[np.bool_]

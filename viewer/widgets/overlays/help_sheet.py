@@ -58,14 +58,14 @@ GLOSSARY = (
     ("Range", "The weights between which the colours run. Weights above it have the last colour."),
     ("Locked", "The range stays as it is for other frames, words and heads, so that equal colours are equal weights."),
     ("Scale", "How weights become colours: linear, by their logarithm, or by rank alone."),
-    ("Effect", "How far the actions move when something is taken away; measured, and read from an effects file."),
+    ("Effect", "How far the actions move when something is removed; measured, and read from an effects file."),
     (
         "× noise",
         "The effect as a multiple of how far two calls lie apart that differ in their noise alone.",
     ),
     (
         "Random regions",
-        "Regions of the same shape elsewhere on the picture, taken away in the same way: what matters does more.",
+        "Regions of the same shape elsewhere on the picture, removed in the same way: a region that matters has a larger effect.",
     ),
     ("Agreement", "Rank correlation of a head’s weights with the effects: 1 if it looks most where it matters most."),
     ("Score", "One number for each head, by which heads are compared in the atlas and on the wall of heads."),

@@ -50,7 +50,7 @@ MEASURES: Final = (("weight", "Weight"), ("contribution", "× norm"), ("effect",
                     ("gradient", "Gradient"))  # fmt: skip
 MEASURE_TIPS: Final = {
     "contribution": "What a key really contributes: weight × length of its projected value",
-    "effect": "How far the actions move when a patch is taken away, in multiples of the noise (held E shows it)",
+    "effect": "How far the actions move when a patch is removed, in multiples of the noise (held E shows it)",
     "gradient": "Attention × gradient of action dimensions: positive parts, mean of heads, sum over layers and steps",
 }
 ALL_DIMS: Final = "all"

@@ -45,9 +45,9 @@ def write_coco(path, segmentation, name="wrist/frame_000007.png"):
     ],
 )
 def test_coco_masks_are_read(tmp_path, segmentation):
-    found = read(write_coco(tmp_path / "a.json", segmentation))
-    assert (found["duck", "wrist", 7] == square_mask()).all()
-    assert not found["mug", "wrist", 7].any()  # known to be absent
+    masks = read(write_coco(tmp_path / "a.json", segmentation))
+    assert (masks["duck", "wrist", 7] == square_mask()).all()
+    assert not masks["mug", "wrist", 7].any()  # known to be absent
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,12 @@ def test_label_pictures_of_cameras_are_read(tmp_path):
     labels = square_mask() * 1 + square_mask(top=7, left=0) * 2
     save_labels(tmp_path / "exterior" / "000012.png", labels)
     save_labels(tmp_path / "wrist" / "000003.png", square_mask() * 2, mode="L")
-    found = read(tmp_path, names={1: "duck", 2: "mug"})
-    assert (found["duck", "exterior", 12] == square_mask()).all()
-    assert (found["mug", "exterior", 12] == (labels == 2)).all()
-    assert (found["mug", "wrist", 3] == square_mask()).all()
-    assert not found["duck", "wrist", 3].any()
-    assert ("label 1", None, 3) not in found
+    masks = read(tmp_path, names={1: "duck", 2: "mug"})
+    assert (masks["duck", "exterior", 12] == square_mask()).all()
+    assert (masks["mug", "exterior", 12] == (labels == 2)).all()
+    assert (masks["mug", "wrist", 3] == square_mask()).all()
+    assert not masks["duck", "wrist", 3].any()
+    assert ("label 1", None, 3) not in masks
 
 
 def test_label_pictures_without_a_camera_or_names(tmp_path):
@@ -118,9 +118,9 @@ def test_npz_masks_and_labels_are_read(tmp_path):
     np.savez(
         path, **{"wrist/duck": np.stack([square_mask(), square_mask(1)]), "exterior": np.stack([square_mask() * 3])}
     )
-    found = read(path)
-    assert set(found) == {("duck", "wrist", 0), ("duck", "wrist", 1), ("label 3", "exterior", 0)}
-    assert (found["duck", "wrist", 1] == square_mask(1)).all()
+    masks = read(path)
+    assert set(masks) == {("duck", "wrist", 0), ("duck", "wrist", 1), ("label 3", "exterior", 0)}
+    assert (masks["duck", "wrist", 1] == square_mask(1)).all()
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_segmentation_of_an_hdf5_file_is_read(tmp_path):
     with h5py.File(tmp_path / "d.hdf5", "w") as file:
         file[name] = np.stack([square_mask() * 7, square_mask(0) * 7])[..., None].astype(np.int32)
     assert split_source(f"{tmp_path}/d.hdf5:{name}") == (tmp_path / "d.hdf5", name)
-    found = read(tmp_path / "d.hdf5", dataset=name, names={7: "duck"})
-    assert set(found) == {("duck", "wrist", 0), ("duck", "wrist", 1)}
-    assert (found["duck", "wrist", 1] == square_mask(0)).all()
+    masks = read(tmp_path / "d.hdf5", dataset=name, names={7: "duck"})
+    assert set(masks) == {("duck", "wrist", 0), ("duck", "wrist", 1)}
+    assert (masks["duck", "wrist", 1] == square_mask(0)).all()
     with pytest.raises(UserError, match="Say which data set of d.hdf5 holds the labels"):
         read(tmp_path / "d.hdf5")
     with pytest.raises(UserError, match="has no data set data/x of labels"):

@@ -178,10 +178,10 @@ def test_figure_of_a_named_region_follows_it_and_keeps_its_name(file: Path, tmp_
     moving_regions.write_duck(path)
     results = Results(path)
     view = ViewState(frame=2, region_name="duck", region=((0, 7, 5), (0, 8, 5)))
-    found = follow_region_of_view(view, None, path, results, range(8))
-    assert found is not None
-    assert [found.put_into(replace(view, frame=frame)).region for frame in (0, 3)] == [(), ((0, 7, 6), (0, 8, 6))]
-    assert found.put_into(view).region_name == "duck"
+    region = follow_region_of_view(view, None, path, results, range(8))
+    assert region is not None
+    assert [region.put_into(replace(view, frame=frame)).region for frame in (0, 3)] == [(), ((0, 7, 6), (0, 8, 6))]
+    assert region.put_into(view).region_name == "duck"
     default = file_versions.default_path(path)
     default.unlink()
     unfollowed = follow_region_of_view(view, None, path, results, range(8))

@@ -223,10 +223,10 @@ def test_find_frame_returns_the_frame_of_the_ranking(folder):
     request = {"run": str(folder), "query": asdict(QUERY), "file": "episode_000002.h5", "layer": 1, "head": 0}
     ranking = rank_frames(run_index.read_run(folder), QUERY, "episode_000002.h5", 1, 0)
     for which, frame in (("typical", ranking.most_typical), ("extreme", ranking.most_extreme)):
-        found = find_frame.find_frame({**json.loads(json.dumps(request)), "which": which})
-        assert (found["frame"], found["value"]) == (frame.frame, pytest.approx(frame.value))
-        assert found["region"] == ((0, 6, 5),)
-        assert found["region_name"] == ""
+        answer = find_frame.find_frame({**json.loads(json.dumps(request)), "which": which})
+        assert (answer["frame"], answer["value"]) == (frame.frame, pytest.approx(frame.value))
+        assert answer["region"] == ((0, 6, 5),)
+        assert answer["region_name"] == ""
 
 
 def test_find_frame_process_reports_why_there_is_none(folder, capsys):

@@ -160,8 +160,8 @@ def test_object_of_each_prompt_is_the_query(run, tmp_path, capsys):
     command = ["table", "runs", "--words", "{object}", "--objects", "objects.json", "-o", "out", "--format", "parquet"]
     assert main(command) == 0
     assert "1 episode without anything that is asked for (episode_000002)" in capsys.readouterr().err
-    found = {(row["prompt"], row["query"]) for row in read_tables(tmp_path / "out/runs")}
-    assert found == set(objects.items())
+    queries = {(row["prompt"], row["query"]) for row in read_tables(tmp_path / "out/runs")}
+    assert queries == set(objects.items())
 
 
 def test_named_region_of_each_episode_is_scored(run, tmp_path, capsys):

@@ -163,11 +163,11 @@ def planted_masses(window: MainWindow) -> list[float]:
 
     results, query = window.session.results, window.session.state.query
     assert results is not None
-    found = []
+    masses = []
     for frame in range(FRAMES):
         attention = QueryAttention(results, frame, query, ((0, 6, 5),), layers=[PLANTED[0]], heads=[PLANTED[1]])
-        found.append(float(SCORES["region"].compute(attention)[0, 0, 0]))
-    return found
+        masses.append(float(SCORES["region"].compute(attention)[0, 0, 0]))
+    return masses
 
 
 def test_choosing_an_episode_in_the_list_leaves_the_page(page: RunPage, window: MainWindow) -> None:
