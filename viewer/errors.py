@@ -57,7 +57,7 @@ READ_ERRORS: Final = (OSError, UserError, ValueError, IndexError, KeyError, Runt
 
 
 def split_library_words(sentence: str) -> tuple[str, str]:
-    """Return a sentence without what HDF5 says about the file, and that: empty if it is not quoted."""
+    """Return a sentence without HDF5's message about the file, and that message: empty if it is not quoted."""
     for opening, closing in ((" (HDF5 says “", "”)"), (": HDF5 says “", "”")):
         start, mark, remainder = sentence.partition(opening)
         words, end, after = remainder.rpartition(closing)

@@ -1,4 +1,4 @@
-"""The caption of a view: a sentence that says what is shown. No Qt."""
+"""The caption of a view: a sentence that describes what is shown. No Qt."""
 
 from __future__ import annotations
 

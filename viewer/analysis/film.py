@@ -105,7 +105,7 @@ def _select_weights(row: Rows, name: str, steps: slice, heads: Sequence[int]) ->
 def finish_maps(results: Results, view: ViewState, weights: Floats, actions: int) -> tuple[Floats, Floats, Floats]:
     """Return maps (..., cameras, rows, cols) without what is left out, their uniform weights and their counts of keys.
 
-    `weights` (..., keys): the patches alone, or all keys of the row, as `_names_of_parts` says; `actions`: how many of
+    `weights` (..., keys): the patches alone, or all keys of the row, as in `_names_of_parts`; `actions`: how many of
     the keys are actions.
     """
     shape, keys = weights.shape[:-1], scene.count_keys(results, view.frame, actions)

@@ -231,7 +231,7 @@ def look(
 
     Of a file on another machine the first frame alone is read, without what comes after the first heat map.
     `note_progress` is called after each step, and repeatedly while a server is waited for; `limit_again` once there is
-    a connection, which takes processor time that says nothing about the file.
+    a connection, which takes processor time that is no property of the file.
     """
     from viewer.analysis.effects.effects_look import check_effects, is_effects_file
 

@@ -1,4 +1,4 @@
-"""Series of one query over frames: the one rule of films, curves, videos, tables and the timeline. No Qt.
+"""Frames in which a query exists, for films, curves, videos, tables and the timeline. No Qt.
 
 A series holds the frames whose prompt has all words of the query. Words are matched by their text, never by their place
 in the prompt. The other frames are left out and counted, and a line over the frames breaks there and between episodes.

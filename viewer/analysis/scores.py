@@ -1,4 +1,4 @@
-"""Scores: one number for each layer and head that says what a query's attention does. No Qt.
+"""Scores: one number for each layer and head that describes a query's attention. No Qt.
 
 `SCORES` is the one registry. The atlas, figures, tables, menus, help and the command line's choices read it, so that a
 new score is one entry there.

@@ -1,4 +1,4 @@
-"""A program of this package in a child process: its lines, what it says of errors, and a stop that it cannot ignore."""
+"""A program of this package in a child process: output, error messages, and a stop that it cannot ignore."""
 
 from __future__ import annotations
 

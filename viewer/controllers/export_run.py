@@ -27,7 +27,7 @@ class ExportRun(ChildCommand):
         self.progress = 0, 0
         """What is done, and all of it."""
         self.written: dict[str, Any] = {}
-        """What the last export said of the files that it wrote; empty before, and if it failed."""
+        """The last export's message about the files that it wrote; empty before, and if it failed."""
         self.line_read.connect(self._take)
 
     def export(self, arguments: Sequence[str]) -> None:

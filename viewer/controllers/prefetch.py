@@ -109,12 +109,16 @@ def find_next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
 
 
 def read_frames(
-    results: Results, shown: ViewState, frames: tuple[int, ...], stale: Callable[[], bool], visited: VisitedParts | None
+    results: Results,
+    shown: ViewState,
+    frames: tuple[int, ...],
+    stale: Callable[[], bool],
+    visited: VisitedParts | None,
 ) -> None:
     """Read the shown view of `frames` into the file's cache.
 
-    If `visited` is given, during playback, only the first one is read into it; the bytes of all `frames` that are not in
-    `visited` are read into the page cache, and their keys are added to `visited`.
+    If `visited` is given, during playback, only the first one is read into it; the bytes of all `frames` that are not
+    in `visited` are read into the page cache, and their keys are added to `visited`.
     """
     for frame in frames:
         if stale():

@@ -169,7 +169,7 @@ class ShownScenes(QObject):
     def report_failure(self, error: Exception) -> None:
         """Store in `failure` and announce that a frame cannot be read, once; the log has the reason in HDF5's words.
 
-        That the maps of a frame were not kept is no failure: the caption says so.
+        That the maps of a frame were not kept is no failure: the caption mentions it.
         """
         if isinstance(error, NoMapsError):
             return

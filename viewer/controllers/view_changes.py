@@ -33,7 +33,7 @@ def differing(before: ViewState, after: ViewState) -> frozenset[str]:
 def to_measure(view: ViewState, measure: Measure, results: Results | None) -> dict[str, Any]:
     """Return the changes of fields that show a view in a measure; a locked range is in the unit of one measure.
 
-    A dimension of which the frame has nothing in that measure gives way to all dimensions together.
+    A dimension without values of that measure in the frame is replaced by all dimensions together.
     """
     changes: dict[str, Any] = {"measure": measure}
     if view.dim is not None and measure in FROM_EFFECTS and results is not None:

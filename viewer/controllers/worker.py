@@ -80,7 +80,7 @@ class Worker(QObject):
             answer = compute(stale)
         except GivenUpError:
             return
-        except ConnectionLostError as error:  # told by what reads for the window
+        except ConnectionLostError as error:  # what reads for the window reports it
             log.info("%s could not be read: %s", purpose, error)
             answer = None
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What was asked for on the command line of pi0-export, before a file is open. No Qt."""
+"""Options of the command line of pi0-export, before a file is open. No Qt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportArguments:
-    """The options of one export. Fields that are empty or None stand for what the view says, else for the default.
+    """The options of one export. Fields that are empty or None stand for the view's value, else for the default.
 
     What names something in the file (frames, words, layers, regions ...) is text until `resolve.resolve_request` has
     looked it up there.

@@ -41,12 +41,12 @@ def handle_signals(exit_now: Callable[[], object], *, restore: bool) -> Iterator
         if _State.interruptible:
             raise Cancelled
 
-    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGINT]
-    previous: list[Any] = [signal.signal(number, note) for number in heeded]  # not SIGHUP under nohup
+    handled = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGINT]
+    previous: list[Any] = [signal.signal(number, note) for number in handled]  # not SIGHUP under nohup
     try:
         yield
     finally:
-        for number, handler in zip(heeded, previous, strict=True):
+        for number, handler in zip(handled, previous, strict=True):
             signal.signal(number, handler if restore else signal.SIG_IGN)
 
 

@@ -338,7 +338,7 @@ def attach(results: ResultsFile, effects: Effects) -> None:
 
 
 def detach(results: ResultsFile, effects: Effects, reason: str) -> None:
-    """Take the effects of a file away again, and keep the sentence that says why."""
+    """Detach the effects of a file, and keep the reason as a sentence."""
     results.effects = tuple(effect for effect in results.effects if effect is not effects)
     results.effects_left_out += (reason,)
     effects.close()

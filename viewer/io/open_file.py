@@ -187,7 +187,7 @@ def open_hdf5_blocks(path: Location, blocks: BlockFile) -> h5py.File:
 
 
 def create_format_error(path: Location, file_format: object) -> UserError:
-    """Return the error for an HDF5 file that says that it is something else than a results file."""
+    """Return the error for an HDF5 file of another format than a results file."""
     if file_format == effects_schema.FORMAT:
         return UserError(f"{path.name} holds effects on a results file; open that one, then File › Open effects…")
     return UserError(

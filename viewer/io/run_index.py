@@ -306,7 +306,7 @@ def statuses(run: Run) -> tuple[Status, ...]:
         return run.statuses
     folders: dict[str, dict[str, bool]] = {}
     episode_statuses = []
-    if isinstance(run.folder, RemotePath) and not run.folder.has_lists:  # what the index says is all there is to know
+    if isinstance(run.folder, RemotePath) and not run.folder.has_lists:  # only the index is known
         return tuple(Status("failed", episode.failed) if episode.failed else Status("done") for episode in run.episodes)
     for episode in run.episodes:
         parent, _, name = episode.file.rpartition("/")

@@ -2,7 +2,7 @@
 
 A prompt or a word of a results file may hold anything. Qt takes text with a tag for rich text, which reads files of the
 disk; a terminal obeys escape sequences; a spreadsheet computes what begins with an equals sign; marks of writing
-direction turn round what stands beside them. Standard library only.
+direction turn round the text beside them. Standard library only.
 """
 
 from __future__ import annotations

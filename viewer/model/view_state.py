@@ -50,7 +50,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word, mark or state value of a prompt by what it says, so that it can be found in another prompt."""
+    """A word, mark or state value of a prompt by its text, so that it can be found in another prompt."""
 
     role: str
     text: str

@@ -27,7 +27,7 @@ def arrange_tiles(
     """Return `count` tiles in reading order that fill `width` x `height` pixels, and how many there are in a line.
 
     `shapes` are width / height of each camera's picture; `gap` is between tiles, `title` the height of a tile's title.
-    The pictures of a tile stand beside or below each other, whichever makes them larger.
+    The pictures of a tile are side by side or below each other, whichever makes them larger.
     """
     if not count or not shapes:
         return [], 0

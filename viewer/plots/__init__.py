@@ -1,7 +1,7 @@
 """Plots drawn through pyqtgraph, which only this package imports.
 
 The first picture is painted without pyqtgraph, whose import takes as long as all of Qt's. `loading.import_pyqtgraph` is
-run after it, in pieces. Then every panel of the window is told to build its plot (`Panel.build_plot`), and imports a
+run after it, in pieces. Then every panel of the window builds its plot (`Panel.build_plot`), and imports a
 module of this package inside that method, never at the top of its own module.
 
 How to write a plot:

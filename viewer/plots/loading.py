@@ -29,7 +29,7 @@ def import_pyqtgraph() -> Iterator[None]:
     """Import pyqtgraph in pieces of a few milliseconds and one of about 70; configure it at the end.
 
     Raises:
-        UserError: It is not installed, too old, or fails; the sentence says how to install it.
+        UserError: It is not installed, too old, or fails; the message tells how to install it.
     """
     os.environ["PYQTGRAPH_QT_LIB"] = "PySide6"  # a user's setting for other programs would load a second Qt
     for name in IMPORTED_EARLY:
@@ -52,7 +52,7 @@ def import_pyqtgraph() -> Iterator[None]:
 
 
 def unavailable(reason: str) -> str:
-    """Return the sentence that says why there are no interactive plots and how to get them."""
+    """Return why there are no interactive plots and how to get them, as a sentence."""
     return (
         f"Plots are drawn without pyqtgraph, which cannot be imported ({reason}); "
         f'to install it: pip install "{REQUIREMENT}"'

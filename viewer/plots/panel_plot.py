@@ -1,4 +1,4 @@
-"""A panel as one item of a pyqtgraph view, whose ViewBox says which part of the panel's content is shown."""
+"""A panel as one item of a pyqtgraph view, whose ViewBox holds which part of the panel's content is shown."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class PanelPlot(PlotView):
         self._extent, self._visible, self._is_zoomed = QRectF(), QRectF(), False
         self._box_rect = QRectF()
         self._is_box_current = True
-        """Whether the ViewBox has been told the extent: it takes 0.3 ms, and is left until the user zooms."""
+        """Whether the ViewBox has the extent: setting it takes 0.3 ms and waits until the user zooms."""
         self.box.sigRangeChanged.connect(self._emit_range_changed)
 
     def _emit_range_changed(self) -> None:

@@ -52,7 +52,7 @@ def lay_out_blocks(
         columns: Columns of tiles in a block.
         shapes: Height and width of each camera's picture, whose aspect its tiles have.
         ratio: Screen pixels per device-independent pixel; tiles are whole screen pixels wide and high.
-        side_by_side: Whether the blocks stand beside each other.
+        side_by_side: Whether the blocks are side by side.
         visible: Part of the room, in shares of it, that is enlarged to fill the room; it has the room's aspect.
     """
     blocks = (_lay_side_by_side if side_by_side else _stack_blocks)(room, rows, columns, shapes, ratio)

@@ -1,4 +1,4 @@
-"""Sentences that say what an answer over a run is: its score, words, region, step, episodes and frames. No Qt."""
+"""Sentences that describe an answer over a run: its score, words, region, step, episodes and frames. No Qt."""
 
 from __future__ import annotations
 

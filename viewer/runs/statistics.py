@@ -1,7 +1,7 @@
 """Statistics over episodes, for many cells (heads, or parts of an episode) at once. Pure functions of arrays. No Qt.
 
 The unit is the episode: frames of one episode are not independent, so that each episode counts once, with the mean over
-its frames. Arrays are (episodes, cells); a NaN says that an episode has no value in a cell.
+its frames. Arrays are (episodes, cells); NaN where an episode has no value in a cell.
 """
 
 from __future__ import annotations

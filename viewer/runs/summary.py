@@ -44,7 +44,7 @@ ALL: Final = "all"
 UNKNOWN: Final = "unknown"
 MAX_CACHED_BYTES: Final = 64 << 20
 MOST_GROUPS: Final = 12
-"""Groups by prompt that an answer has; the others are left out and said."""
+"""Groups by prompt that an answer has; the others are left out, which a note mentions."""
 
 
 @dataclass(frozen=True, eq=False)

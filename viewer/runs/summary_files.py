@@ -1,4 +1,4 @@
-"""Where summaries of a run are kept, and their list of episodes, read without trust. No Qt.
+"""Where summaries of a run are kept, and their list of episodes, which is checked while it is read. No Qt.
 
 A summary is a folder for one subject: `summary.json` lists the episodes, and Parquet files hold their numbers.
 FORMAT.md describes both.
@@ -61,7 +61,7 @@ class SummaryEpisode:
     file: str
     """Path of its results file inside the run's folder."""
     stamp: str
-    """Of the files that it was made from; another one says that they have changed."""
+    """Of the files that it was made from; it differs once they have changed."""
     number: int = -1
     """In the column `episode`; -1 where the episode has no numbers."""
     data: str = ""
@@ -86,7 +86,7 @@ class SummaryList:
     prompts: tuple[str, ...] = ()
     """What the column `prompt` counts."""
     objects: str = ""
-    """Digest of what `{object}` stands for; another one says that it has changed."""
+    """Digest of what `{object}` stands for; it differs once that has changed."""
     next_number: int = 0
     """What the next episode's number will be; numbers are never used again."""
     episodes: dict[str, SummaryEpisode] = field(default_factory=dict)

@@ -58,7 +58,7 @@ def command(run: Location, subjects: Sequence[Subject], objects: Path | None = N
 
 
 def parse_progress(line: str) -> BuildProgress | None:
-    """Return what a line of the process's output says; None for an empty line, which says that it is alive."""
+    """Return the progress in a line of the process's output; None for an empty line, a sign of life."""
     with contextlib.suppress(ValueError, TypeError):
         return BuildProgress(**json.loads(line))
     return None

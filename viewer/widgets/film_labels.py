@@ -32,7 +32,7 @@ class FilmNames(NamedTuple):
     across: str
     """What the columns are: `frame` or `layer`."""
     has_rows: bool
-    """Whether there are several rows, of steps or layers; the cameras then stand beside each other."""
+    """Whether there are several rows, of steps or layers; the cameras are then side by side."""
 
 
 def paint_labels(

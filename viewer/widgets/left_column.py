@@ -112,7 +112,7 @@ def divide_height(
         return AllottedHeights(pictures, chips, remainder if most else 0, 0, 0 if most else remainder)
     tab = min(max(tab, remainder - preferred), max(most, tab), remainder)
     timeline = remainder - tab
-    if most and heading <= timeline < heights.timeline[1]:  # a chart that is cut off says less than none
+    if most and heading <= timeline < heights.timeline[1]:  # a chart that is cut off is worse than none
         tab, timeline = remainder - heading, heading
     extra = max(timeline - MAX_TIMELINE, 0)
     extra = min(extra, gaps * MAX_EXTRA_GAP) if most else extra
@@ -142,7 +142,7 @@ class LeftColumnLayout(QLayout):
         self.handles: Mapping[QWidget, QWidget] = {}
         """Handles, each with the widget whose lower edge it moves."""
         self.find_aside: Callable[[], QWidget | None] = lambda: None
-        """Returns the widget that stands beside the pictures where they leave enough of the width, else under them."""
+        """Returns the widget to place beside the pictures where they leave enough of the width, else under them."""
         self.width_within: Callable[[int, int], int] = lambda width, _height: width
         """Returns how much of a width the pictures use at a height, in pixels."""
         self.rules: Mapping[QWidget, QWidget] = {}

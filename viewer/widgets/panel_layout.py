@@ -1,4 +1,4 @@
-"""How the panels stand together: pictures and strips at the left, numbers at the right, folded where it is narrow."""
+"""Layout of the panels: pictures and strips at the left, numbers at the right, folded in a narrow window."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class PanelLayout(LatePanels):
         )
 
     def _find_aside(self) -> QWidget | None:
-        """Return what stands beside two views where they leave room there: the sentences that tell them apart."""
+        """Return what is placed beside two views where they leave room: the sentences that tell them apart."""
         return self.sentence if self.camera_grid.beside and not self.pictures_only else None
 
     def _fill_side(self) -> None:

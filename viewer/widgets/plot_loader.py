@@ -27,7 +27,7 @@ class PlotLoader(QObject):
     """
 
     failed = Signal(str)
-    """pyqtgraph cannot be used: a sentence that says why and how to install it."""
+    """pyqtgraph cannot be used: a sentence with the reason and how to install it."""
 
     def __init__(self, layout: QWidget, make_late_panels: Callable[[], Iterable[None]] = tuple) -> None:
         """`make_late_panels` makes panels that the first picture does not show, one in each step of the iteration."""

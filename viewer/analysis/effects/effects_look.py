@@ -1,4 +1,4 @@
-"""What a test read of an effects file reads; `viewer.analysis.probe` runs it in another process."""
+"""Check an effects file by reading parts of it; `viewer.analysis.probe` runs this in another process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_FRAMES: Final = 40
 
 
 def is_effects_file(path: Path) -> bool:
-    """Return whether a file says that it holds effects."""
+    """Return whether a file's format is that of effects."""
     from capture.results.effects_schema import FORMAT
     from viewer.errors import READ_ERRORS
     from viewer.io.hdf5_guard import Guarded

@@ -1,4 +1,4 @@
-"""What each head looks at against what it does: one point a head. No Qt."""
+"""Scores of attention against measured effects: one point for each head. No Qt."""
 
 from __future__ import annotations
 

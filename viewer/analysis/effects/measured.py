@@ -1,4 +1,4 @@
-"""Measured effects of an open file: the map of a view, what a region does, and the sentences that say it. No Qt."""
+"""Measured effects of an open file: the map of a view, the effect of a region, and sentences about them. No Qt."""
 
 from __future__ import annotations
 

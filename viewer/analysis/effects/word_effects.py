@@ -1,4 +1,4 @@
-"""What the actions do without each word of the prompt, beside what they do without its other words. No Qt."""
+"""Effects of removing each word of the prompt, with its other words as controls. No Qt."""
 
 from __future__ import annotations
 

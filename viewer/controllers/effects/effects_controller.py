@@ -51,7 +51,7 @@ class _Candidate(NamedTuple):
     results: Results
     path: Path
     is_requested: bool
-    """Whether the user named it: the window then says that it is open."""
+    """Whether the user named it: the window then shows a message that it is open."""
 
 
 class EffectsController(QObject):

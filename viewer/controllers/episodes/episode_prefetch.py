@@ -81,7 +81,7 @@ class EpisodePrefetch(QObject):
         results, stamp = self.ready.pop(path, (None, None))
         if results is None:
             return None
-        # Of a slow file, whose server is not to be waited for, what is known already says whether it has changed.
+        # Of a slow file, whose server is not to be waited for, what is known already decides whether it has changed.
         has_changed = bool(results.file_change) if results.access.is_slow else stamp != read_stamp(path)
         if has_changed:
             results.close()

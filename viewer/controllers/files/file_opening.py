@@ -191,7 +191,7 @@ class Opening(QObject):
         self._reader.attempt("open", act, lane="view")
 
     def _report(self, message: str, path: Location, cause: str = "") -> None:
-        """Announce a failure in a plain sentence; what HDF5 says about it is among the details."""
+        """Announce a failure in a plain sentence; HDF5's message is among the details."""
         sentence, words = split_library_words(message)
         details = f"File: {path}\n" + (f"HDF5 says: {words}\n" if words else "") + cause
         self.failed.emit(sentence, details.strip())

@@ -1,4 +1,4 @@
-"""Says which view is being read, once that takes longer than a moment."""
+"""Text that tells which view is being read, once that takes longer than a moment."""
 
 from __future__ import annotations
 

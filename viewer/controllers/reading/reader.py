@@ -1,4 +1,4 @@
-"""Does what needs parts of slow files: at once where they are in memory, else after another thread has read them."""
+"""Run actions that need parts of slow files: at once if they are in memory, else after another thread has read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Change the regions file with `pi0-regions`, in a process of its own: OpenCV does not belong into the window's."""
+"""Change the regions file with `pi0-regions`, in a process of its own: OpenCV must not be loaded into the window's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open an episode from the Run page: with the head and the words that were asked about, at a telling frame."""
+"""Open an episode from the Run page: with the head and the words of the query, at its typical or most extreme frame."""
 
 from __future__ import annotations
 

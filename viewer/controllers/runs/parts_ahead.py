@@ -40,7 +40,7 @@ class PartsAhead(QObject):
         self._count += 1
 
         def read(_: object) -> None:
-            with contextlib.suppress(UserError):  # told when it is asked for
+            with contextlib.suppress(UserError):  # reported when it is asked for
                 summary.read_parts_ahead(atlas.query)
 
         worker.ask("parts", self._count, read, lambda _: worker.drop("parts"))

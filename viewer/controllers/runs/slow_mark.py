@@ -1,4 +1,4 @@
-"""Whether a mark is to say that an answer is still being computed: not for one that comes at once."""
+"""Mark for an answer that is still being computed; not shown for one that comes at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the Run page is: what it has of a run, what is missing, and why. No Qt."""
+"""State of the Run page: what it has of a run, what is missing, and why. No Qt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Kind = Literal["no run", "not here", "not installed", "building", "stopped", "pr
 
 @dataclass(frozen=True)
 class Stage:
-    """How far the page is."""
+    """State of the page."""
 
     kind: Kind
     sentence: str = ""

@@ -132,7 +132,7 @@ def create_film(
     across, down = {"layers": ("layer", ""), "steps": ("layer", "step"), "frames": ("frame", ""),
                     "layers-frames": ("frame", "layer")}[over]  # fmt: skip
     content = ThumbnailGrid(results, view.frame, maps, columns, rows, scale, request.width, (across, down))
-    # Thumbnails are on a linear scale, whatever the view says of the large pictures.
+    # Thumbnails are on a linear scale, whatever the view has for the large pictures.
     plain = replace(view, unit="weight", scale="linear", range="shared", compare="off")
     is_of_effects = series is not None and view.measure in FROM_EFFECTS
     caption = create_effects_caption(results, plain) if is_of_effects else describe_view(source, plain)

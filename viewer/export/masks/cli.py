@@ -51,7 +51,7 @@ class DrawnBox:
 
 @dataclass(frozen=True)
 class RegionsArguments:
-    """What was asked for on the command line of pi0-regions."""
+    """Options of the command line of pi0-regions."""
 
     verb: Verb
     file: Path

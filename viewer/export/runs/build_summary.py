@@ -57,7 +57,7 @@ MOST_SMALL_FILES: Final = 16
 NICENESS: Final = 5
 """By how much less urgent than the window this process is."""
 ALIVE_SECONDS: Final = 5.0
-"""After so long without a line, an empty one says that the process is not hung."""
+"""After so long without a line, an empty one shows that the process is not hung."""
 WRITE_SECONDS: Final = 10.0
 """Seconds after which what has been read is written, so that it can be queried and survives the process."""
 

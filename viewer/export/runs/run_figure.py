@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from viewer.runs.run_view import RunView
 
 CELL_HEIGHTS: Final = (24.0, 44.0)
-"""Least and most pixels of a cell's height: of few layers the table is as high as what stands beside it."""
+"""Least and most pixels of a cell's height: with few layers the table is as high as the panels beside it."""
 LABEL: Final = 26.0
 HEADS: Final = 18.0
 """Pixels of the numbers of the heads."""
@@ -222,7 +222,7 @@ _measure = partial(text_layout.measure_text_width, pixels=FONT)
 
 
 def build_run_figure(answer: RunAnswer, run_name: str, *, caption: bool = True, cell_width: float = 46.0) -> Figure:
-    """Return the figure of an answer; its caption says what is asked, of how many episodes and frames, of which run."""
+    """Return the figure of an answer; its caption names the question, how many episodes and frames, and the run."""
     content = RunContent(answer, cell_width)
     phrases = attach_punctuation(describe_atlas(answer.atlas, is_contrast=answer.is_contrast))
     title = join_phrases(phrases)

@@ -133,7 +133,7 @@ def draw_scale(
 ) -> None:
     """Draw a colour bar with its label above and its numbers below, SCALE_HEIGHT pixels tall.
 
-    `box` is at least as wide as `measure_scale` says.
+    `box` is at least as wide as `measure_scale` returns.
 
     `ends`: what lies at the left and at the right of the numbers, written beside the label.
     """

@@ -1,1 +1,1 @@
-"""OverlayHost, pages and notices that lie over the window."""
+"""Sheets, pages and notices over the window."""

@@ -275,7 +275,7 @@ class ExportForm(QWidget):
         self._disable("over", lacking, self.values.get("over", ""))
 
     def _set_dims(self, dims: tuple[int, ...]) -> None:
-        """Offer these dimensions, and all together; the chosen one gives way where it is none of them."""
+        """Offer these dimensions, and all together; the chosen one is replaced by all where it is none of them."""
         if self.values["dim"] != ALL_DIMS and int(self.values["dim"]) not in dims:
             self.values["dim"] = ALL_DIMS
         choice = self._segments["dim"]

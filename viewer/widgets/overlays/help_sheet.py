@@ -65,7 +65,7 @@ GLOSSARY = (
     ),
     (
         "Random regions",
-        "Regions of the same shape elsewhere on the picture, removed in the same way: a region that matters has a larger effect.",
+        "Regions of the same shape elsewhere on the picture, removed in the same way: what matters has more effect.",
     ),
     ("Agreement", "Rank correlation of a head’s weights with the effects: 1 if it looks most where it matters most."),
     ("Score", "One number for each head, by which heads are compared in the atlas and on the wall of heads."),

@@ -1,4 +1,4 @@
-"""Sentence that says in words what is shown."""
+"""Sentence that describes what is shown."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LABEL: Final = 66.0
 class Sentence(Panel):
     """Shows the query, pass, layer, heads and scale as one sentence; both sides of a comparison on a line each.
 
-    Where it is higher than its lines it stands beside two rows of pictures, and each side's words beside its row.
+    Where it is higher than its lines it is beside two rows of pictures, with each side's words beside its row.
     """
 
     watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned", "sought", "region", "region_name"}
@@ -67,7 +67,7 @@ class Sentence(Panel):
             return []
 
     def note(self) -> str:
-        """Return what stands before the sentence: a word that the prompt lacks, why nothing is compared; else empty."""
+        """Return what precedes the sentence: a word that the prompt lacks, why nothing is compared; else empty."""
         session, displayed = self.session, self.session.displayed
         if displayed is None or not displayed[0].done:
             return ""
@@ -98,7 +98,7 @@ class Sentence(Panel):
 
     @property
     def is_aside(self) -> bool:
-        """Whether it stands beside the pictures instead of under them."""
+        """Whether it is beside the pictures instead of under them."""
         return self.height() > self.sizeHint().height()
 
     @contextmanager

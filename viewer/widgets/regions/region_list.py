@@ -31,7 +31,7 @@ HINT: Final = "No regions yet: drag a box on a picture, or paint patches with Sh
 
 
 class Row(NamedTuple):
-    """What a line of the list says."""
+    """Texts of a line of the list."""
 
     name: str
     color: str

@@ -1,4 +1,4 @@
-"""The sentence over the Run page that says what its numbers are."""
+"""The sentence over the Run page that describes its numbers."""
 
 from __future__ import annotations
 

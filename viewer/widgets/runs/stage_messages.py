@@ -1,4 +1,4 @@
-"""What the Run page says where it has no answer to show."""
+"""Messages of the Run page where it has no answer to show."""
 
 from __future__ import annotations
 
