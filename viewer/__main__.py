@@ -317,7 +317,7 @@ def catch_errors(window: MainWindow) -> None:
         )
         if sentence not in shown:  # show a repeated error, as of painting, only once
             shown.add(sentence)
-            window.notice.say(sentence)
+            window.notice.show_message(sentence)
 
     sys.excepthook = hook
 

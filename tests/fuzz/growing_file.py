@@ -110,7 +110,7 @@ def change_file(
     tally["captures"] += 1
     window.session.follow()
     spin(0.0)
-    window.files.watch.look()
+    window.files.watch.check_files()
     window.open(capture.path)
     end = 400
     while window.files.opening.busy and end:

@@ -167,7 +167,7 @@ class ForkedProbe(Probe):
             try:
                 limit()
                 limit_memory()
-                answer = self._look(lambda: os.write(writing, b"\n"))
+                answer = self._check(lambda: os.write(writing, b"\n"))
                 os.write(writing, json.dumps({"error": answer}).encode())
                 code = 0
             finally:
@@ -175,9 +175,9 @@ class ForkedProbe(Probe):
         os.close(writing)
         self._watch(reading, self._pid, is_started=True)
 
-    def _look(self, note_progress: Callable[[], object]) -> str:
+    def _check(self, note_progress: Callable[[], object]) -> str:
         """Read the file, in the copy of this process; return what is wrong with it, empty if nothing is."""
-        return look(self.path, note_progress, limit)
+        return check_file(self.path, note_progress, limit)
 
     def _exit_code(self) -> int | None:
         if self._code is None:
@@ -224,7 +224,7 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def look(
+def check_file(
     path: Location, note_progress: Callable[[], object] = lambda: None, limit_again: Callable[[], object] = lambda: None
 ) -> str:
     """Read what the first picture of a file needs, at its first and last frame; the sentence if it cannot be shown.
@@ -233,7 +233,7 @@ def look(
     `note_progress` is called after each step, and repeatedly while a server is waited for; `limit_again` once there is
     a connection, which takes processor time that is no property of the file.
     """
-    from viewer.analysis.effects.effects_look import check_effects, is_effects_file
+    from viewer.analysis.effects.effects_check import check_effects, is_effects_file
 
     try:
         results = _open(path, note_progress, limit_again)
@@ -361,7 +361,7 @@ def serve() -> None:
         if isinstance(request, list):
             answer = read_prompts(parse_location(request[0]), _note_progress, limit)
         else:
-            answer = {"error": look(parse_location(request), _note_progress, limit)}
+            answer = {"error": check_file(parse_location(request), _note_progress, limit)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
@@ -386,7 +386,7 @@ if __name__ == "__main__":
     from viewer.analysis import scene as _loaded  # noqa: F401 - imports do not count
 
     if len(sys.argv) > 1:
-        print_answer(lambda note_progress: {"error": look(parse_location(sys.argv[1]), note_progress, limit)})
+        print_answer(lambda note_progress: {"error": check_file(parse_location(sys.argv[1]), note_progress, limit)})
     else:
         limit_memory()
         serve()

@@ -152,7 +152,7 @@ class Actions(QObject):
         """Show the same moment with its next or previous prompt."""
         timeline, frame = self.panels.frame_series.timeline, self.session.state.frame
         if frame >= len(timeline.moment_of) or len(timeline.moments[timeline.moment_of[frame]]) < 2:
-            self.say("This moment was recorded with one prompt.")
+            self.notify("This moment was recorded with one prompt.")
         else:
             self.session.update(frame=timeline.other_prompt(frame, by))
 
@@ -161,7 +161,7 @@ class Actions(QObject):
         if number < self.session.dims.heads:
             self.session.update(heads=(number,), reduce="mean")
         else:
-            self.say(f"There is no head {number}; there are heads 0 to {self.session.dims.heads - 1}.")
+            self.notify(f"There is no head {number}; there are heads 0 to {self.session.dims.heads - 1}.")
 
     def step_query(self, by: int) -> None:
         """Select the next or previous word or action token, cyclically."""
@@ -213,11 +213,13 @@ class Actions(QObject):
         view = state.bare()
         existing = next((pin for pin in state.pins if pin.view == view), None)
         if existing is None and len(state.pins) >= MAX_PINS:
-            self.say(f"{MAX_PINS} views are pinned already; remove one in the strip above the pictures.")
+            self.notify(f"{MAX_PINS} views are pinned already; remove one in the strip above the pictures.")
             return
         pins = state.pins if existing is not None else (*state.pins, Pin("", view))
         self.session.update(pinned=view, pins=pins)
-        self.say("Pinned. Go elsewhere, then hold B to blink, press D for the difference or Ctrl B for side by side.")
+        self.notify(
+            "Pinned. Go elsewhere, then hold B to blink, press D for the difference or Ctrl B for side by side."
+        )
 
     def go_pin(self) -> None:
         """Return to the pinned view."""
@@ -253,7 +255,7 @@ class Actions(QObject):
         elif name == "E":
             self.files.effects.blink(down)
         elif down and self.session.pin is None:
-            self.say(self.session.not_compared or "Blink: pin a view first (P).")
+            self.notify(self.session.not_compared or "Blink: pin a view first (P).")
         else:
             self.session.blink(down)
 
@@ -264,14 +266,14 @@ class Actions(QObject):
         linked = not self.panels.is_zoom_linked
         self.panels.link_zoom(linked)
         self.settings.set_text("link_zoom", "yes" if linked else "no")
-        self.say("All pictures are zoomed together." if linked else "Each picture is zoomed for itself.")
+        self.notify("All pictures are zoomed together." if linked else "Each picture is zoomed for itself.")
 
     # Pictures and the command line of the view
 
     def copy_picture(self) -> None:
         """Copy a picture of the view to the clipboard."""
         QGuiApplication.clipboard().setImage(self.panels.render_picture())
-        self.say("Picture copied, with its caption, at twice the size.")
+        self.notify("Picture copied, with its caption, at twice the size.")
 
     def save_picture(self) -> None:
         """Ask for a file name and save a picture of the view."""
@@ -288,7 +290,7 @@ class Actions(QObject):
             from viewer.controllers.picture_writer import PictureWriter  # not needed for the first picture
 
             self._pictures = PictureWriter(self)
-            self._pictures.noticed.connect(self.say)
+            self._pictures.noticed.connect(self.notify)
         self._pictures.write(path, self.panels.render_picture(), self.panels.describe_view())
 
     @property
@@ -316,7 +318,7 @@ class Actions(QObject):
     def copy_command(self) -> None:
         """Copy the command of `command_line` to the clipboard."""
         QGuiApplication.clipboard().setText(self.command_line())
-        self.say("Copied: the command that opens this very view.")
+        self.notify("Copied: the command that opens this very view.")
 
     # The window
 
@@ -324,6 +326,6 @@ class Actions(QObject):
         """Enter or leave full-screen mode."""
         self.window.setWindowState(self.window.windowState() ^ Qt.WindowState.WindowFullScreen)
 
-    def say(self, sentence: str) -> None:
+    def notify(self, sentence: str) -> None:
         """Show a message to the user."""
         self.session.noticed.emit(sentence)

@@ -95,7 +95,7 @@ class RemoteBytes:
         """Return the bytes of the file as it is now; waits."""
         return RemoteBytes(self.path)
 
-    def look(self) -> RemoteStat | None:
+    def refresh(self) -> RemoteStat | None:
         """Return the present size and version on the server; None if the file is gone. Waits."""
         with raise_plain_errors(self.path):
             try:
@@ -127,7 +127,7 @@ class RemoteBytes:
     def _look_beside(self) -> None:
         try:
             with contextlib.suppress(UserError, RuntimeError):  # the interpreter may be ending
-                self.look()
+                self.refresh()
         finally:
             self._requested_at = time.monotonic()
             self._lock.release()

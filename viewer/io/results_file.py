@@ -221,7 +221,7 @@ class ResultsFile:
 
     def _grow_remote(self, remote: RemoteBytes) -> bool:
         before = self.done, self.complete
-        now = remote.look()
+        now = remote.refresh()
         if now is None or open_file.make_remote_stamp(now, remote.path) == self._stamp:
             return False  # renamed, or as it was
         try:
@@ -356,16 +356,16 @@ class ResultsFile:
     def has_layer_chunks(self, name: str, axes: int) -> bool:
         """Return whether the chunks of a dataset hold one layer each; False if it is absent."""
 
-        def look() -> bool:
+        def has_chunks() -> bool:
             dataset = self._guard.find(name, axes)
             return dataset is not None and dataset.chunks is not None and dataset.chunks[1] == 1
 
-        return self.access.run(look)
+        return self.access.run(has_chunks)
 
     def fetch_parts(self, parts: list[Part]) -> None:
         """Fetch the bytes of parts of a slow file into memory, in few requests; waits."""
 
-        def look_up() -> None:
+        def need_byte_ranges() -> None:
             byte_ranges = []
             for name, axes, index in parts:
                 with contextlib.suppress(*READ_ERRORS):  # what was not in memory is fetched for all parts at once
@@ -374,7 +374,7 @@ class ResultsFile:
             self.access.need(byte_ranges)
 
         if self.access.is_slow:
-            self.access.run(look_up)
+            self.access.run(need_byte_ranges)
 
     def read_part(self, name: str, axes: int, index: hdf5_guard.Index) -> npt.NDArray[np.generic] | None:
         try:

@@ -91,9 +91,9 @@ class MainWindow(QWidget):
         self.setFocus()
 
     def _connect(self) -> None:
-        self.session.noticed.connect(self.notice.say)
+        self.session.noticed.connect(self.notice.show_message)
         self.session.command_requested.connect(self.perform_id)
-        self.plot_loader.failed.connect(self.notice.say)
+        self.plot_loader.failed.connect(self.notice.show_message)
         self.playback.changed.connect(self.panels.axes.show_playing)
         self.playback.paced.connect(self._on_speed_changed)
         self.playback.coming.connect(self.panels.prefetch.set_upcoming)
@@ -180,7 +180,7 @@ class MainWindow(QWidget):
         if self.session.results is None:
             self.page.show_opening(Path(path), very_slow=very_slow)
         elif very_slow:
-            self.notice.say(f"Still reading {Path(path).name}; the open file stays until then.")
+            self.notice.show_message(f"Still reading {Path(path).name}; the open file stays until then.")
 
     def stop_opening(self) -> None:
         """Stop opening a file that takes too long."""
@@ -224,7 +224,7 @@ class MainWindow(QWidget):
         """Run a command, or show why it is not available."""
         reason = command.reason(self.acts)
         if reason:
-            self.notice.say(f"{command.title.rstrip('…')}: {reason}.")
+            self.notice.show_message(f"{command.title.rstrip('…')}: {reason}.")
         else:
             command.run(self.acts)
 

@@ -20,9 +20,9 @@ from viewer.widgets.panels.atlas import Atlas
 from viewer.widgets.panels.axis_sliders import AxisSliders
 from viewer.widgets.panels.camera_grid import CameraGrid
 from viewer.widgets.panels.chip_lines import LINE
-from viewer.widgets.panels.color_bar import HeatPanel
 from viewer.widgets.panels.curves import CurvesPanel
 from viewer.widgets.panels.film import FilmPanel
+from viewer.widgets.panels.heat_panel import HeatPanel
 from viewer.widgets.panels.mass_bar import MassBar
 from viewer.widgets.panels.prompt_row import PromptRow
 from viewer.widgets.panels.region_ranking import RegionRanking

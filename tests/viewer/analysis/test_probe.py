@@ -28,9 +28,9 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only there the first
 WORKER = """
 import sys, json
 from pathlib import Path
-from viewer.analysis.probe import look
+from viewer.analysis.probe import check_file
 for line in sys.stdin:
-    print(json.dumps(look(Path(line.strip()))), flush=True)
+    print(json.dumps(check_file(Path(line.strip()))), flush=True)
 """
 
 
@@ -47,7 +47,7 @@ class ProbeProcess:
         )
         self.ready = False
 
-    def look(self, path: Path, seconds: float) -> str | None:
+    def check(self, path: Path, seconds: float) -> str | None:
         """Return the sentence, or None if the process died. Raises TimeoutError if it took too long."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -93,11 +93,11 @@ def run_corpus(source: Path, folder: Path, count: int, seconds: float = 2.0) -> 
     rng = np.random.default_rng(count)
     content, path = source.read_bytes(), folder / "damaged.h5"
     tally = {"opened": 0, "sentence": 0, "crashed": 0, "hung": 0}
-    looker = ProbeProcess()
+    prober = ProbeProcess()
     for _ in range(count):
         path.write_bytes(damage_copy(content, rng))
         try:
-            answer = looker.look(path, seconds)
+            answer = prober.check(path, seconds)
         except TimeoutError:
             answer, outcome = None, "hung"
         else:
@@ -106,9 +106,9 @@ def run_corpus(source: Path, folder: Path, count: int, seconds: float = 2.0) -> 
         tally[outcome] += 1
         if answer is None:
             shutil.copy(path, folder / f"{outcome}{tally[outcome]}.h5")
-            looker.stop()
-            looker = ProbeProcess()
-    looker.stop()
+            prober.stop()
+            prober = ProbeProcess()
+    prober.stop()
     return tally
 
 
@@ -127,7 +127,7 @@ def test_endless_reading_is_ended(tiny: Path, monkeypatch: pytest.MonkeyPatch) -
         while True:
             sum(range(1000))
 
-    monkeypatch.setattr(probes, "look", circles)
+    monkeypatch.setattr(probes, "check_file", circles)
     monkeypatch.setattr(probes, "CPU_SECONDS", 0.1)
     if sys.platform == "win32":
         pytest.skip("the system has no timer of a process's work")
@@ -160,7 +160,7 @@ def test_dead_or_hanging_probe_is_one_sentence(tiny: Path, monkeypatch: pytest.M
 
 @linux
 def test_probe_that_sleeps_is_ended_by_the_clock(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "look", lambda *_: time.sleep(60))
+    monkeypatch.setattr(probes, "check_file", lambda *_: time.sleep(60))
     monkeypatch.setattr(progress_clock, "STALL_SECONDS", 0.2)
     probe = probes.ForkedProbe(tiny)
     assert "took too long" in probe.wait()
@@ -171,13 +171,13 @@ def test_probe_that_sleeps_is_ended_by_the_clock(tiny: Path, monkeypatch: pytest
 
 @linux
 def test_slow_probe_with_progress_is_awaited(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def look(path: Path, note_progress: Callable[[], object], _: object) -> str:
+    def check(path: Path, note_progress: Callable[[], object], _: object) -> str:
         for _ in range(6):
             time.sleep(0.2)
             note_progress()
         return "seen"
 
-    monkeypatch.setattr(probes, "look", look)
+    monkeypatch.setattr(probes, "check_file", check)
     monkeypatch.setattr(progress_clock, "STALL_SECONDS", 1.0)
     assert probes.ForkedProbe(tiny).wait() == "seen"
     monkeypatch.setattr(progress_clock, "LONGEST_SECONDS", 0.5)
@@ -200,4 +200,4 @@ def test_torn_file_of_a_killed_writer_is_probed_without_a_wait(tiny: Path, tmp_p
     path = tmp_path / "torn.h5.partial"
     path.write_bytes(content)
     assert "torn.h5.partial" in Probe(path).wait()
-    assert probes.look(path), "in this process"
+    assert probes.check_file(path), "in this process"

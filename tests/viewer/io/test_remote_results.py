@@ -179,7 +179,7 @@ def test_growing_file_is_followed_over_ssh_to_its_final_name(
         assert results.finished_path is None
         writer.write(frames[2])
         writer.finish({})
-    results.remote.look()
+    results.remote.refresh()
     assert str(results.finished_path).endswith("/run.h5")
     assert results.file_change == ""
     results.close()
@@ -196,10 +196,10 @@ def test_changed_file_is_noticed_without_waiting(
     with file.open("ab") as stream:
         stream.write(b"more")
     assert results.file_change == ""  # the server was asked a moment ago
-    results.remote.look()
+    results.remote.refresh()
     assert results.file_change == "rewritten"
     file.unlink()
-    results.remote.look()
+    results.remote.refresh()
     assert results.file_change == "gone"
     results.close()
 

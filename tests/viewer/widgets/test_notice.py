@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def test_long_sentence_is_shown_in_full_on_several_lines(window: MainWindow) -> None:
     window.resize(1024, 700)
     notice = window.notice
-    notice.say("Pinned.")
+    notice.show_message("Pinned.")
     one_line = notice.size()
-    notice.say(f"/home/someone/{'a_long_folder/' * 12}figures cannot be written; choose another folder.")
+    notice.show_message(f"/home/someone/{'a_long_folder/' * 12}figures cannot be written; choose another folder.")
     assert notice.height() > one_line.height(), "it has more lines, not a shorter text"
     assert notice.height() >= 2 * theme.line(13)
     assert notice.geometry().bottom() == window.height() - 1

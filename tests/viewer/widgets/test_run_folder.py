@@ -77,7 +77,7 @@ def test_new_file_in_the_folder_appears_in_the_list(app: QApplication, mixed: Pa
     assert window.page.title.text() == "Nothing to look at yet"
     assert "has not finished its first frame" in window.page.text.text()
     shutil.copy(mixed / "episode_000009.h5.partial", run / "episode_000000.h5.partial")
-    open_episodes(window).look()
+    open_episodes(window).check_folder()
     until(lambda: window.session.results is not None)
     assert file_name(window) == "episode_000000.h5.partial"
     assert open_episodes(window).status(0).state == "writing"
@@ -86,7 +86,7 @@ def test_new_file_in_the_folder_appears_in_the_list(app: QApplication, mixed: Pa
         shutil.copy(mixed / f"episode_{number:06d}.h5", run)
     window.files.check_for_new_frames()
     until(lambda: file_name(window) == "episode_000000.h5")
-    open_episodes(window).look()
+    open_episodes(window).check_folder()
     until(lambda: open_episodes(window).complete)
     assert not open_episodes(window)._timer.isActive(), "nothing more is to come: nobody looks any more"
     close(window)
@@ -98,12 +98,12 @@ def test_rewritten_index_is_read_again(app: QApplication, tmp_path: Path) -> Non
     make_run.write_index(
         run, [make_run.make_entry(number, failed="no" if number == 3 else None) for number in range(5)]
     )
-    open_episodes(window).look()
+    open_episodes(window).check_folder()
     until(lambda: len(open_episodes(window).order) == 5)
     assert open_episodes(window).current == 0
     assert open_episodes(window).status(3) == ("failed", "no")
     (run / "index.json").write_text("{")
-    open_episodes(window).look()
+    open_episodes(window).check_folder()
     spin(0.2)
     assert len(open_episodes(window).order) == 5, "half an index is not believed"
     close(window)

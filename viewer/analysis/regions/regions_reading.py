@@ -70,7 +70,7 @@ class RegionsCheck(Probe):
 class ForkedRegionsCheck(RegionsCheck, ForkedProbe):
     """The same in a fork of this process, where `probe.can_fork`."""
 
-    def _look(self, note_progress: Callable[[], object]) -> str:
+    def _check(self, note_progress: Callable[[], object]) -> str:
         assert isinstance(self.path, Path)
         return str(check(self._results, self.path, note_progress, probe.limit)["error"])
 

@@ -72,7 +72,7 @@ class Episodes(QObject):
         self._looks = 0
         self._timer = QTimer(self)
         self._timer.setInterval(LIVE_MILLISECONDS if run.is_rollouts else POLL_MILLISECONDS)
-        self._timer.timeout.connect(self.look)
+        self._timer.timeout.connect(self.check_folder)
         self._arrange()
         self._watch()
 
@@ -112,7 +112,7 @@ class Episodes(QObject):
         else:
             self._timer.start()
 
-    def look(self) -> None:
+    def check_folder(self) -> None:
         """Check the folder for changes in the background."""
         run, stamp = self.run, self._stamp
         self._looks += 1

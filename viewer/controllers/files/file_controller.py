@@ -302,7 +302,7 @@ class FileController(QObject):
         if results is None or self.opening.busy:
             return
         path = results.path
-        self.live.tell()
+        self.live.announce()
         try:
             final = results.finished_path
             if final is not None and not results.is_at(final):

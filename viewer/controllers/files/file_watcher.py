@@ -38,7 +38,7 @@ class FileWatcher(QObject):
         self._announced: dict[Results, str] = {}
         self._timer = QTimer(self)
         self._timer.setInterval(MILLISECONDS)
-        self._timer.timeout.connect(self.look)
+        self._timer.timeout.connect(self.check_files)
         session.opened.connect(self._on_opened)
 
     def _on_opened(self) -> None:
@@ -52,7 +52,7 @@ class FileWatcher(QObject):
     def _open_files(self) -> list[Results]:
         return [results for results in (self._session.results, self._session.other) if results is not None]
 
-    def look(self) -> None:
+    def check_files(self) -> None:
         """Check the open files now."""
         for results in self._open_files():
             if results.access.is_slow:

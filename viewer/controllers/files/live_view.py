@@ -63,7 +63,7 @@ class LiveView(QObject):
         self.is_waiting = False
         self._is_rollout = results is not None and results.is_rollout
         self._grew_at = time.monotonic()
-        self.tell()
+        self.announce()
 
     def start(self) -> None:
         """Follow a file that was opened, if it is live."""
@@ -71,7 +71,7 @@ class LiveView(QObject):
             self.following, self.is_waiting = True, False
             self.show_newest()
             self._measure()
-        self.tell()
+        self.announce()
 
     def grow(self, *, has_next: bool) -> None:
         """Take in new frames of the open file: show the newest one if it is followed.
@@ -86,7 +86,7 @@ class LiveView(QObject):
         results = self._session.results
         if self._is_rollout and results is not None and not results.growing:
             self.is_waiting, self.following = self.following and has_next, False
-        self.tell()
+        self.announce()
 
     def show_newest(self) -> None:
         """Show the newest frame of the open file."""
@@ -104,7 +104,7 @@ class LiveView(QObject):
             self.following = after.frame == results.done - 1
         else:
             self.following = False
-        self.tell()
+        self.announce()
 
     def _measure(self) -> None:
         """Read the rate of calls and the time between frames from the last frames."""
@@ -121,8 +121,8 @@ class LiveView(QObject):
         self._rate = float(count[-1] - count[0]) / span if span > 0 else None
         self._period = max(float(last[-1] - last[-2]), 0.0)
 
-    def tell(self) -> None:
-        """Tell what is to be shown about the file, where that has changed."""
+    def announce(self) -> None:
+        """Emit what is to be shown about the file, if that has changed."""
         text = self._describe()
         if text != self._text:
             self._text = text

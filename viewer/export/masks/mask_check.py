@@ -33,9 +33,9 @@ class MaskCheck(Probe):
 class ForkedMaskCheck(MaskCheck, ForkedProbe):
     """The same in a fork of this process, where `probe.can_fork`."""
 
-    def _look(self, note_progress: Callable[[], object]) -> str:
+    def _check(self, note_progress: Callable[[], object]) -> str:
         assert isinstance(self.path, Path)
-        return look(self.path, self._dataset, note_progress)
+        return check_labels(self.path, self._dataset, note_progress)
 
 
 def check_dataset(path: Path, dataset: str) -> None:
@@ -43,7 +43,7 @@ def check_dataset(path: Path, dataset: str) -> None:
     (ForkedMaskCheck if probe.can_fork() else MaskCheck)(path, dataset).check()
 
 
-def look(path: Path, dataset: str, note_progress: Callable[[], object] = lambda: None) -> str:
+def check_labels(path: Path, dataset: str, note_progress: Callable[[], object] = lambda: None) -> str:
     """Read the first and the last row of a data set; return what is wrong with it, empty if nothing is.
 
     Damage in the other rows is an error that HDF5 reports. A data set that is not there is left to who asks for it.
@@ -80,4 +80,4 @@ def is_inside(file: object, dataset: str) -> bool:
 
 
 if __name__ == "__main__":
-    probe.print_answer(lambda note: {"error": look(Path(sys.argv[1]), sys.argv[2], note)})
+    probe.print_answer(lambda note: {"error": check_labels(Path(sys.argv[1]), sys.argv[2], note)})

@@ -31,7 +31,7 @@ class Notice(QWidget):
         self._timer.timeout.connect(self.hide)
         self.hide()
 
-    def say(self, text: str) -> None:
+    def show_message(self, text: str) -> None:
         """Show a message."""
         self.text = text
         self.setAccessibleName(text)

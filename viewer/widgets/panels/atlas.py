@@ -35,7 +35,7 @@ MAX_CELL_HEIGHT: Final = 44.0
 """Pixels; a taller cell shows no more."""
 CELL_OPACITY: Final = 60
 """Opacity of the colour of the best cell, in per cent: the pictures are louder."""
-_read_look: Final = attrgetter("step", "measure", "left_out", *COLOR_FIELDS)
+_read_color_fields: Final = attrgetter("step", "measure", "left_out", *COLOR_FIELDS)
 """Returns the fields of a view that the thumbnails depend on, beside frame and query."""
 LEAST_SHARE: Final = 0.2
 """Smallest part of the table, along each side, that the user can zoom to."""
@@ -166,7 +166,7 @@ class Atlas(ZoomPanel):
     def _cell_settings(self) -> tuple[object, ...]:
         """Return the settings that the cells' colours depend on, beside the scores."""
         shown = self.shown
-        return (True, *_read_look(shown)) if shown.thumbnails else (False, shown.colours)
+        return (True, *_read_color_fields(shown)) if shown.thumbnails else (False, shown.colours)
 
     def on_file_changed(self) -> None:
         results = self.session.results

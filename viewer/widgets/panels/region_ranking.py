@@ -92,11 +92,11 @@ class RegionRanking(Panel):
             if self._key is not None:
                 self._show_rows([])
                 self._key = None
-                self.worker.drop("lookers")
+                self.worker.drop("region ranking")
         elif key != self._key:
             self._key = key
             self._show_rows([])
-            self.worker.ask("lookers", key, lambda stale: rank_by_region(results, shown, stale), self._take)
+            self.worker.ask("region ranking", key, lambda stale: rank_by_region(results, shown, stale), self._take)
         self.update()
 
     def load(self) -> None:
@@ -106,7 +106,7 @@ class RegionRanking(Panel):
         self._key = None
         self._names = {}
         self._show_rows([])
-        self.worker.drop("lookers")
+        self.worker.drop("region ranking")
 
     def _take(self, answer: list[RankedHead] | None) -> None:
         self._show_rows(answer or [])

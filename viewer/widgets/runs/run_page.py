@@ -240,7 +240,7 @@ class RunPage(QWidget):
             self.controller.build_again()
         elif name == "copy":
             QGuiApplication.clipboard().setText("pip install duckdb pyarrow")
-            self.acts.say("Copied: pip install duckdb pyarrow")
+            self.acts.notify("Copied: pip install duckdb pyarrow")
         elif name == "episode":
             self.left.emit()
 
@@ -314,14 +314,14 @@ class RunPage(QWidget):
         """Do what a command of the window means on this page: `export`, `copy`, `share`, `undo`, `redo`."""
         if command == "copy":
             QGuiApplication.clipboard().setImage(render_part(self, self.rect()))
-            self.acts.say("Picture of the page copied, at twice the size.")
+            self.acts.notify("Picture of the page copied, at twice the size.")
         elif command == "share":
             QGuiApplication.clipboard().setText(self.command_line())
-            self.acts.say("Copied: the command that opens this very view of the run.")
+            self.acts.notify("Copied: the command that opens this very view of the run.")
         elif command == "export":
             self._export()
         elif command in {"undo", "redo"} and not self.controller.travel(back=command == "undo"):
-            self.acts.say(f"Nothing to {command}.")
+            self.acts.notify(f"Nothing to {command}.")
 
     def command_line(self) -> str:
         """Return the shell command that opens the current view of the run."""
@@ -332,7 +332,7 @@ class RunPage(QWidget):
     def _export(self) -> None:
         run, stage = self.controller.run, self.controller.stage
         if run is None or stage.kind != "ready":
-            self.acts.say("Export: there is no answer yet.")
+            self.acts.notify("Export: there is no answer yet.")
             return
         from viewer.widgets.runs.run_export_sheet import RunExportSheet
 

@@ -101,7 +101,7 @@ def test_only_new_and_newly_finished_files_are_read_again(window: MainWindow, fo
     (folder / "episode_000009.h5.partial").unlink()
     make_results.write(folder / "episode_000009.h5", make_results.Recipe(frames=4, tasks=("open the door",)))
     make_run.write_episode(folder, 11)
-    listed_names(window).look()
+    listed_names(window).check_folder()
     until(lambda: listed_names(window).run.episodes[9].prompts == ("open the door",))
     until(lambda: "episode_000011" in known_names(window))
     assert listed_names(window).run.episodes[9].frames == 4

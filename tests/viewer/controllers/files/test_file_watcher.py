@@ -165,11 +165,11 @@ def test_deleted_file_and_its_replacement_are_both_announced(
     away = copied.rename(tmp_path / "away.h5")
     until(lambda: messages)
     for _ in range(5):
-        watch.look()
+        watch.check_files()
     assert messages == [GONE]
     assert weights(results) == before
     away.rename(copied)  # restored unchanged: no notice
-    watch.look()
+    watch.check_files()
     other.replace(copied)
     until(lambda: len(messages) > 1)
     assert messages == [GONE, REPLACED]

@@ -162,7 +162,7 @@ def test_new_episode_is_included_while_the_page_is_shown(app: QApplication, tmp_
         page.controller._watch.timer.setInterval(0)
         write_planted_run(folder, 4)
         assert window.files.run is not None
-        window.files.run.episodes.look()
+        window.files.run.episodes.check_folder()
         until(lambda: page.controller.atlas is not None and page.controller.atlas.all.episodes.max() == 4, 60)
         assert "mean over 4 episodes with 16 frames" in page.heading.text
         assert window.runs.is_page_shown
