@@ -76,7 +76,7 @@ class RunWatch(QObject):
 
     def _look(self) -> None:
         if self._open_run is not None and self._open_run.episodes.complete:
-            self._open_run.episodes.look()
+            self._open_run.episodes.check_folder()
 
     def stop(self) -> None:
         """Stop watching."""
