@@ -295,7 +295,7 @@ SCORES: Final[dict[str, Score]] = {
             title="deletion area",
             axis="deletion area over random orders",
             phrase="deletion area over random orders",
-            description="How much sooner the actions move when patches are removed in the order of the head’s "
+            description="How much sooner the actions move when patches are taken away in the order of the head’s "
             "weights than in random orders, as a share of what all of them do; from an effects file.",
             unit="%",
             column="deletion area",
