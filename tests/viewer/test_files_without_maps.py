@@ -185,7 +185,7 @@ def test_scores_that_need_maps_say_so(folder: Path) -> None:
     assert not {"lift", "entropy"} & find_unavailable_scores(results, ViewState(frame=0, region=((0, 7, 7),))).keys()
 
 
-def test_scene_without_maps_has_masses_and_says_why(folder: Path) -> None:
+def test_scene_without_maps_has_masses_and_the_reason(folder: Path) -> None:
     results = Results(folder / "some.h5")
     without, with_maps = compose(results, ViewState(frame=1)), compose(Results(folder / "maps.h5"), ViewState(frame=1))
     assert without.missing.startswith("The attention maps of this frame were not kept, but its summaries")
@@ -249,7 +249,7 @@ def test_regions_with_impossible_names_are_refused(folder: Path, tmp_path: Path)
         Results(path)
 
 
-def test_atlas_tooltip_says_why_the_mean_of_heads_has_no_value(folder: Path) -> None:
+def test_atlas_tooltip_explains_why_the_mean_of_heads_has_no_value(folder: Path) -> None:
     without, with_maps = Results(folder / "summaries.h5"), Results(folder / "maps.h5")
     entropy, nan = find_score("entropy"), float("nan")
     reason = "none, of the mean of heads it needs maps, which were not kept"
@@ -259,7 +259,7 @@ def test_atlas_tooltip_says_why_the_mean_of_heads_has_no_value(folder: Path) -> 
     assert describe_value(without, 0, entropy, 1.5, is_mean=True) == "1.50 nats"
 
 
-def test_table_of_a_run_says_which_numbers_need_maps(
+def test_table_of_a_run_names_the_numbers_that_need_maps(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("summaries.h5", "maps.h5"):
@@ -284,7 +284,7 @@ def test_table_of_a_run_says_which_numbers_need_maps(
         ({"actions": "all", "score": "picture"}, "2 of them have no value: no weight on the picture."),
     ],
 )
-def test_run_answer_says_which_episodes_have_no_value(changes: dict[str, str], note: str) -> None:
+def test_run_answer_explains_why_episodes_have_no_value(changes: dict[str, str], note: str) -> None:
     query = replace(RunQuery(score="entropy", region=""), **changes)
     values = np.array([[1.0, np.nan], [np.nan, np.nan], [np.nan, np.nan]])
     [counted, *others] = describe_counted(query, values, 4)

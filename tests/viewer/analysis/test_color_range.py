@@ -66,7 +66,7 @@ def test_uniform_range_starts_at_uniform_weight_and_has_a_least_span() -> None:
     assert attention.color_range(maps * np.float32(1e-3), "uniform", 0, 0, 0.01)[1] == (0.01, 0.08)
 
 
-def test_picture_with_little_weight_is_drawn_faintly_and_says_so(tmp_path: Path) -> None:
+def test_picture_with_little_weight_is_drawn_faintly_with_a_note(tmp_path: Path) -> None:
     """By default 0.4 % on each picture must not have the colours that 40 % has."""
     by_share = {}
     for share in (0.004, 0.4):

@@ -118,7 +118,7 @@ def test_scene_of_words_is_of_the_chunk(measured: Results) -> None:
     assert caption(measured, replace(VIEW, query=Query("text", (3,)))).subject == "The actions"
 
 
-def test_caption_of_a_map_says_where_the_actions_move_most(measured: Results) -> None:
+def test_caption_of_a_map_names_the_patch_with_the_largest_effect(measured: Results) -> None:
     text = caption(measured, VIEW)
     assert text.subject == "Action 4"
     assert text.place == "moves up to 20.3 × the noise when a block of 2 × 2 patches is hidden from the actions"
@@ -135,7 +135,7 @@ def test_caption_of_a_measured_region_is_its_sentence(measured: Results) -> None
     assert "4 of 4 smaller" in sentence.place
 
 
-def test_frame_without_a_map_says_so(measured: Results) -> None:
+def test_frame_without_a_map_is_reported(measured: Results) -> None:
     view = replace(VIEW, frame=1)
     composed = scene.compose(measured, view)
     assert not composed.maps.any()
@@ -144,7 +144,7 @@ def test_frame_without_a_map_says_so(measured: Results) -> None:
     )
 
 
-def test_file_without_effects_says_how_to_measure_them(results: Results) -> None:
+def test_file_without_effects_explains_how_to_measure_them(results: Results) -> None:
     reason = effects.find_map_unavailable_reason(results, 0)
     assert reason == (
         "there is no effect map of this file; “pi0-capture effects small.h5 --frames 0 --map 2” makes one"
@@ -165,7 +165,7 @@ def test_gradient_is_the_mean_relevance_of_the_dimensions(measured: Results) -> 
     assert str(caption(measured, replace(view, frame=1))).startswith("No gradients: frame 1 has no gradients; “pi0-")
 
 
-def test_map_from_random_masks_says_how_much_more_the_actions_move(
+def test_map_from_random_masks_names_how_much_more_the_actions_move(
     results: Results, small: Path, tmp_path: Path
 ) -> None:
     path = make_effects.write(tmp_path / "small.effects.h5", small, mode="random-masks", fill="grey", masks=64)
@@ -179,7 +179,7 @@ def test_map_from_random_masks_says_how_much_more_the_actions_move(
     )
 
 
-def test_replaced_word_is_said_to_be_replaced() -> None:
+def test_replaced_word_is_described_as_replaced() -> None:
     effect = make_target_effect(name="duck -> mug", kind="replacement", method=Method("occlude"))
     assert effect.phrase == "replaced by “mug”"
 

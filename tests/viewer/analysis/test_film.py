@@ -60,7 +60,7 @@ def test_selected_frames_of_a_long_film_are_equally_spaced() -> None:
     assert select_frames(range(5)) == (0, 1, 2, 3, 4)
 
 
-def test_tiled_thumbnails_show_each_patch_where_the_index_says() -> None:
+def test_tiled_thumbnails_show_each_patch_at_its_index() -> None:
     rng = np.random.default_rng(0)
     words = rng.integers(0, 1 << 24, (2, 3, 16, 16)).astype(np.uint32)
     straight = np.add.outer(np.repeat(np.arange(3, 12), 2) * 16, np.repeat(np.arange(16), 2))

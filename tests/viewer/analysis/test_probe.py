@@ -185,7 +185,7 @@ def test_slow_probe_with_progress_is_awaited(tiny: Path, monkeypatch: pytest.Mon
 
 
 @linux
-def test_probe_of_a_file_that_needs_much_memory_says_so(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_reports_a_file_that_needs_much_memory(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "_read_parts", lambda results, note_progress: bytes(2 << 30))
     assert "needs more than 1 GB" in probes.ForkedProbe(tiny).wait()
 

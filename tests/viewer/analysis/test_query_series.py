@@ -93,7 +93,7 @@ def test_curves_and_film_have_no_value_where_the_word_is_missing(varied: Results
 
 
 @pytest.mark.parametrize("kind", ["film", "curves"])
-def test_figure_over_frames_shows_one_word_and_says_what_is_left_out(app: QApplication, path: Path, kind: str) -> None:
+def test_figure_over_frames_shows_one_word_and_notes_what_is_left_out(app: QApplication, path: Path, kind: str) -> None:
     with open_export(kind, str(path), "--over", "frames", "--words", "ball") as export:
         (file,) = export.plan.files
         figure = export.renderer.create_figure(file)
@@ -133,7 +133,7 @@ def test_word_of_a_view_is_not_replaced_in_other_frames(varied: Results) -> None
         plan_export(varied, "difference --words ball --layers 0 --against frame=4")
 
 
-def test_table_leaves_out_frames_without_the_word_and_says_so(
+def test_table_leaves_out_frames_without_the_word_with_a_note(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = "--frames all --words ball duck --layers 1 --heads 0"

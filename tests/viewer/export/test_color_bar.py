@@ -73,7 +73,7 @@ def test_tick_texts_equal_their_values_over_magnitudes(high: float) -> None:
         assert "e−0" not in text
 
 
-def test_color_bar_says_the_largest_value_and_not_the_end_of_the_scale() -> None:
+def test_color_bar_names_the_largest_value_and_not_the_end_of_the_scale() -> None:
     weights = np.array([[0.0021, 0.001], [0.0005, 0.0]], np.float32)
     scale = color_bar.measure_scale(ColorScale("inferno", 0.0017, 0.014), weights)
     assert color_bar.describe_largest(scale) == "largest 0.0021"

@@ -73,7 +73,7 @@ def test_figure_of_one_dimension_is_named_and_described_by_it(measured: Path, tm
     assert '"dim":2' in html.unescape((folder / names[2]).read_text()), "the figure reopens with its dimension"
 
 
-def test_dimension_of_the_view_gives_way_to_the_named_one(measured: Path, tmp_path: Path) -> None:
+def test_named_dimension_replaces_that_of_the_view(measured: Path, tmp_path: Path) -> None:
     view = ViewState(query=Query("action", (4,)), measure="gradient", dim=2).to_json()
     words = ["summary", str(measured), "-o", str(tmp_path), "--view", view]
     for named in ([], ["--dim", "0"], ["--dim", "all"]):

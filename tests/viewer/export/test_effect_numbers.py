@@ -140,7 +140,7 @@ def test_tables_without_such_effects_are_refused(
     assert sentence in refuse(capsys, "table", str(measured), "-o", str(tmp_path), *words.split())
 
 
-def test_table_of_effects_in_parquet_says_what_its_columns_hold(measured: Path, tmp_path: Path) -> None:
+def test_table_of_effects_in_parquet_describes_its_columns(measured: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     words = ["--of", "effects", "--format", "parquet"]
     assert main(["table", str(measured), "-o", str(tmp_path), *words]) == 0

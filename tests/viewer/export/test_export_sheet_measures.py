@@ -132,13 +132,13 @@ def test_sheet_passes_the_shown_dimension_and_offers_the_others(window: MainWind
         ("table", "Holds scores of heads; take Lines: effects for those of patches, words and dimensions."),
     ],
 )
-def test_sheet_says_what_a_product_draws_instead_of_effects(window: MainWindow, kind: str, sentence: str) -> None:
+def test_sheet_names_what_a_product_draws_instead_of_effects(window: MainWindow, kind: str, sentence: str) -> None:
     form = open_form(window, kind, query=ACTION, measure="effect", film="layers")
     assert form.note.text() == sentence
     assert form.note.isHidden() == (not sentence)
 
 
-def test_frame_without_effects_draws_attention_and_says_so(window: MainWindow, source: ExportSource) -> None:
+def test_frame_without_effects_draws_attention_with_a_note(window: MainWindow, source: ExportSource) -> None:
     form = open_form(window, "summary", query=ACTION, measure="effect", frame=1, range="locked", low=0.0, high=40.0)
     assert form.note.text().startswith("Draws the attention: frame 1 has no effect map, frame 0 has one; ")
     request = resolve(source, form)

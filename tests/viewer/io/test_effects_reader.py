@@ -235,7 +235,7 @@ def test_impossible_run_description_is_left_out(path: Path, run: str) -> None:
     effects.close()
 
 
-def test_effects_file_opened_as_results_error_says_what_it_is(path: Path) -> None:
+def test_effects_file_opened_as_results_is_named_in_the_error(path: Path) -> None:
     with pytest.raises(UserError, match="holds effects on a results file; open that one, then File › Open effects…"):
         Results(path)
 

@@ -61,7 +61,7 @@ def test_first_picture_is_painted_before_pyqtgraph_is_imported(tiny: Path) -> No
     assert run_python(FIRST_PICTURE, str(tiny)) == "False True"
 
 
-def test_window_works_and_says_so_without_pyqtgraph(tiny: Path) -> None:
+def test_window_works_without_pyqtgraph_and_shows_a_note(tiny: Path) -> None:
     blocked = "import sys; sys.modules['pyqtgraph'] = None\n" + FIRST_PICTURE
     output = run_python(blocked, str(tiny))
     assert output.startswith("False False Plots are drawn without pyqtgraph, which cannot be imported")

@@ -78,7 +78,7 @@ def test_cells_of_a_region_follow_its_frames(results):
     assert find_cells(duck, results, 3) == ()
 
 
-def test_frames_without_the_region_are_left_out_and_said(results):
+def test_frames_without_the_region_are_left_out_with_a_note(results):
     placed = place_in_frames(build_set(results), ["duck"], results, range(4))
     assert list(placed.cells) == [1, 2, 3]
     assert placed.describe_left_out(range(4)) == ("Frames in which the region duck is not known are left out: 0.",)

@@ -90,7 +90,7 @@ def test_heading_of_a_contrast_gives_both_groups_and_the_rate_of_false_discoveri
     assert describe_marks(make_contrast((0.5, np.nan))).startswith("None of 1 tested head differs by Welch’s test ")
 
 
-def test_heads_that_cannot_be_tested_are_not_said_to_agree():
+def test_heads_that_cannot_be_tested_are_not_reported_as_equal():
     atlas = make_atlas(
         RunQuery("region", "duck", region="duck", group="outcome"),
         groups=(make_group("success", 0.07, 1, 4), make_group("failure", 0.02, 1, 4)),
@@ -110,12 +110,12 @@ def test_heads_that_cannot_be_tested_are_not_said_to_agree():
         (5, "frames of one episode are not independent."),
     ],
 )
-def test_intervals_of_few_episodes_are_said_to_be_too_short(episodes, sentence):
+def test_intervals_of_few_episodes_are_reported_as_too_short(episodes, sentence):
     assert describe_interval(episodes).endswith(sentence)
     assert describe_few(9, 1, episodes) == (f" {sentence}" if 1 < episodes < 5 else "")
 
 
-def test_heading_says_which_outcome_is_missing_of_a_contrast():
+def test_heading_names_the_missing_outcome_of_a_contrast():
     query = RunQuery("region", "duck", region="duck", outcomes=("success", "failure"), group="outcome")
     atlas = make_atlas(query, groups=(make_group("success", 0.07, 20, 400),))
     text = join_phrases(describe_atlas(atlas, is_contrast=False))
@@ -147,7 +147,7 @@ def test_cell_of_a_contrast_is_described_with_effect_and_mark():
     ]
 
 
-def test_cell_without_a_value_says_why():
+def test_cell_without_a_value_shows_the_reason():
     atlas = make_atlas(RunQuery("entropy", "duck", region=""))
     empty = replace(atlas, all=replace(atlas.all, mean=np.full((1, 2), np.nan)))
     assert describe_cell(empty, 7, 0, is_contrast=False) == ["no value (no weight on the picture)"]

@@ -66,7 +66,7 @@ def answer(folder, query=QUERY):
     return RunSummary.open(run_index.read_run(folder), query.subject).atlas(query)
 
 
-def test_progress_counts_episodes_and_says_what_is_written(folder):
+def test_progress_counts_episodes_and_reports_what_is_written(folder):
     reports = build(folder)
     assert [(report.done, report.total) for report in reports] == [(0, 3), (1, 3), (2, 3), (3, 3), (3, 3)]
     assert reports[-1].is_finished

@@ -34,7 +34,7 @@ def with_torn_header(source: Path, path: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_window_on_a_file_with_one_damaged_dataset_goes_on(
+def test_window_stays_usable_on_a_file_with_one_damaged_dataset(
     app: QApplication, tiny: Path, tmp_path: Path, name: str
 ) -> None:
     path = with_torn_header(tiny, tmp_path / "torn.h5", name)

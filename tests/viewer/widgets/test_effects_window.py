@@ -266,7 +266,7 @@ def test_dropped_effects_are_opened_and_described(small: Path, tmp_path: Path) -
     close(window)
 
 
-def test_torn_effects_are_a_sentence_and_the_window_goes_on(small: Path, tmp_path: Path) -> None:
+def test_torn_effects_are_reported_and_the_window_stays_usable(small: Path, tmp_path: Path) -> None:
     path = tmp_path / "small.h5"
     shutil.copy(small, path)
     intact = make_effects.write(tmp_path / "small.effects.h5", path)

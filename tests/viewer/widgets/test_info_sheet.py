@@ -86,7 +86,7 @@ def test_file_without_assumptions_has_no_mark(open_window: Opened) -> None:
 
 
 @pytest.mark.parametrize("decisions", [None, {"a": 1}])
-def test_sheet_of_a_file_without_decisions_says_so(open_window: Opened, decisions: object) -> None:
+def test_sheet_of_a_file_without_decisions_shows_that_there_are_none(open_window: Opened, decisions: object) -> None:
     window = open_window(decisions)
     assert window.top.assumed.isHidden()
     window.perform_id("info")

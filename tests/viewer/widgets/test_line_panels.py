@@ -130,7 +130,7 @@ def test_visible_part_moves_with_the_current_frame(window: MainWindow) -> None:
     assert range_of(line) == pytest.approx((25, 35)), "only as far as needed"
 
 
-def test_crosshair_tells_the_values_of_all_lines(window: MainWindow) -> None:
+def test_crosshair_shows_the_values_of_all_lines(window: MainWindow) -> None:
     curves, series = window.panels.curves, window.panels.frame_series.curves
     assert series is not None
     QTest.mouseMove(curves, QPoint(round(curves.x_of(7)), round(curves.content_box().center().y())))

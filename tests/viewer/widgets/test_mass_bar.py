@@ -49,7 +49,7 @@ def test_cells_of_18_layers_are_at_least_6_pixels_high_in_a_low_window(app: QApp
     close(window)
 
 
-def test_summary_explains_itself_and_tells_what_is_left_out(app: QApplication, tmp_path: Path, small: Path) -> None:
+def test_summary_describes_its_numbers_and_what_is_left_out(app: QApplication, tmp_path: Path, small: Path) -> None:
     window = show(small, tmp_path, (1280, 800))
     bar = window.panels.mass
     assert tooltip_at(bar, bar.find_summary_box().center()).startswith("sinks: BOS, newline and letterbox bars")

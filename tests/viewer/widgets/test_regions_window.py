@@ -198,7 +198,7 @@ def test_change_by_another_program_is_noticed(file: Path, tmp_path: Path) -> Non
         close(window)
 
 
-def test_regions_of_another_capture_give_one_sentence_and_the_window_goes_on(file: Path, tmp_path: Path) -> None:
+def test_regions_of_another_capture_give_one_sentence_and_the_window_stays_usable(file: Path, tmp_path: Path) -> None:
     path = copy_files(file, tmp_path)
     with h5py.File(tmp_path / "small.regions.h5", "r+") as regions:
         regions.attrs["uuid"] = "another"

@@ -213,7 +213,7 @@ def test_read_only_folder_offers_another_place(
     assert duck_of(window).frames == (0,)
 
 
-def test_stopped_tracking_is_no_failure_and_says_nothing(window: MainWindow) -> None:
+def test_stopped_tracking_is_no_failure_and_shows_no_message(window: MainWindow) -> None:
     window.session.update(region=SQUARE)
     spin()
     assert window.regions.track("duck")

@@ -90,7 +90,7 @@ KEYS = [
 ]
 
 
-def test_every_key_does_what_the_help_sheet_says(window: MainWindow) -> None:
+def test_every_key_does_what_the_help_sheet_lists(window: MainWindow) -> None:
     for key, expected in KEYS:
         press(window, key)
         for name, value in expected.items():
@@ -101,7 +101,7 @@ def test_every_key_does_what_the_help_sheet_says(window: MainWindow) -> None:
     assert window.session.state.opacity == 0.6
 
 
-def test_h_hides_the_heat_while_it_is_held(window: MainWindow) -> None:
+def test_heat_is_hidden_while_h_is_held(window: MainWindow) -> None:
     QTest.keyPress(window, Qt.Key.Key_H)
     assert window.session.bare
     QTest.keyRelease(window, Qt.Key.Key_H)
@@ -168,7 +168,7 @@ def test_steps_are_disabled_for_words_with_a_reason(window: MainWindow) -> None:
 
 
 @pytest.mark.parametrize(("axis", "name"), [("frame", "frame"), ("layer", "layer"), ("step", "denoise step")])
-def test_axis_with_one_position_says_so(app: QApplication, tmp_path: Path, axis: str, name: str) -> None:
+def test_axis_with_one_position_shows_that_it_has_one(app: QApplication, tmp_path: Path, axis: str, name: str) -> None:
     path = make_results.write(tmp_path / "one.h5", make_results.Recipe(frames=1, layers=1, steps=1))
     window = show(path, tmp_path, query=Query("action", (1,)))
     row = window.panels.axes.rows[axis]

@@ -96,7 +96,7 @@ def test_chips_have_relevances_where_gradients_are_shown(window: MainWindow) -> 
     assert strips.legend == "no gradients of words in the file"
 
 
-def test_frame_without_effects_says_how_to_measure_them(window: MainWindow) -> None:
+def test_frame_without_effects_explains_how_to_measure_them(window: MainWindow) -> None:
     strips = window.panels.strips
     window.session.update(frame=1)
     spin()

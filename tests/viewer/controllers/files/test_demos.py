@@ -64,7 +64,7 @@ def test_demo_run_without_pytorch_is_a_sentence(window, monkeypatch):
     assert "PyTorch is not installed here" in window.page.text.text()
 
 
-def test_demo_run_that_cannot_be_captured_says_why(window):
+def test_demo_run_that_cannot_be_captured_reports_the_reason(window):
     window.files.demos.open_run("--frames", "none")
     until(lambda: not window.files.demos.is_capturing, 60)
     assert window.page.text.text().startswith("The demo’s run was not captured: 'none' chooses no frames.")

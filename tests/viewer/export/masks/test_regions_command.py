@@ -120,13 +120,13 @@ def test_drawn_box_is_tracked_within_its_episode(results, capsys):
         (["undo", "duck.h5"], "Nothing to undo"),
     ],
 )
-def test_mistakes_are_sentences_and_change_nothing(results, tmp_path, capsys, words, sentence):
+def test_mistakes_are_reported_in_a_sentence_and_change_nothing(results, tmp_path, capsys, words, sentence):
     assert main(words) == 2
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.glob("*.regions.h5"))
 
 
-def test_export_without_a_file_of_regions_says_what_makes_one(results, capsys):
+def test_export_without_a_file_of_regions_names_the_command_that_makes_one(results, capsys):
     assert export(["table", "duck.h5", "--region", "duck", "-o", "out"]) == 2
     assert (
         "there is no file of named regions (duck.regions.h5); `pi0-regions track` makes one" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def test_figure_is_written_again_from_its_view(run_as_working_folder, tmp_path):
     assert next((tmp_path / "two").rglob("*.svg")).read_bytes() == first.read_bytes()
 
 
-def test_caption_of_a_figure_says_question_counts_and_run(run_as_working_folder, tmp_path):
+def test_caption_of_a_figure_names_question_counts_and_run(run_as_working_folder, tmp_path):
     main(["run", run_as_working_folder, *ASK, "-o", "out", "--format", "svg"])
     text = next((tmp_path / "out").rglob("*.svg")).read_text()
     for words in (

@@ -43,7 +43,7 @@ def test_escape_leaves_the_page(page: RunPage, window: MainWindow) -> None:
     assert window.stack.currentWidget() is window.panels
 
 
-def test_without_a_run_the_page_says_what_to_open(small: Path, tmp_path: Path) -> None:
+def test_page_without_a_run_explains_what_to_open(small: Path, tmp_path: Path) -> None:
     window = show_run(small, tmp_path)
     try:
         press(window, Qt.Key.Key_R, SHIFT)
@@ -56,7 +56,7 @@ def test_without_a_run_the_page_says_what_to_open(small: Path, tmp_path: Path) -
         close(window)
 
 
-def test_without_duckdb_the_page_says_what_to_install(page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_without_duckdb_explains_what_to_install(page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_controller, "find_missing", lambda: "Answers over a run need duckdb: pip install duckdb.")
     page.controller.ask(replace(QUESTION, score="picture"))
     assert page.message.title.text() == "One package is missing"
