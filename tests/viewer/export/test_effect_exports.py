@@ -141,7 +141,7 @@ def test_table_of_a_file_without_effects_has_no_such_columns(small: Path, tmp_pa
         assert "agreement" not in next(csv.reader(stream))
 
 
-def test_atlas_of_the_heads_effect(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_atlas_shows_the_effects_of_heads(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["atlas", str(measured), "-o", str(tmp_path), "--score", "knockout", "--actions", "4"]
     assert main(words) == 0
     assert [path.name for path in (tmp_path / "small").iterdir()] == ["suffix_atlas_knockout_action4.png"]

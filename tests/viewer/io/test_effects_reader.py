@@ -59,7 +59,7 @@ def test_several_actions_are_joined_by_the_root_mean_square(attached: Effects) -
     assert joined.values[0, 7, 3] * joined.floor == pytest.approx(7.03 * np.sqrt((1 + 4) / 2), rel=1e-5)
 
 
-def test_target_stands_beside_its_controls(attached: Effects) -> None:
+def test_target_is_shown_beside_its_controls(attached: Effects) -> None:
     [target] = attached.target_effects(0)
     assert target.cells == frozenset(make_effects.BOX)
     assert target.method == Method("knockout", "actions")

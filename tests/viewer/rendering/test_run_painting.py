@@ -66,7 +66,7 @@ def test_cells_fill_the_box_at_equal_distances_and_are_found_under_a_point() -> 
 
 @pytest.mark.parametrize("ends", [("", ""), ("more in failures", "more in successes")])
 @pytest.mark.parametrize("label", ["difference, percentage points", "nats"])
-def test_words_above_a_color_bar_of_the_least_width_stand_apart(label: str, ends: tuple[str, str]) -> None:
+def test_words_above_a_color_bar_of_the_least_width_do_not_touch(label: str, ends: tuple[str, str]) -> None:
     def width_of(text: str) -> float:
         return 7.0 * len(text)
 

@@ -56,7 +56,7 @@ def test_ticks_equal_their_texts_and_no_text_repeats(span: float, start: float, 
         (0, math.inf, 5, []),
     ],
 )
-def test_find_ticks_texts(low: float, high: float, limit: int, expected: list[str]) -> None:
+def test_find_ticks_returns_short_texts(low: float, high: float, limit: int, expected: list[str]) -> None:
     assert texts(find_ticks(low, high, limit)) == expected
 
 

@@ -49,7 +49,7 @@ def test_range_of_a_difference_is_symmetric_about_zero(window: MainWindow) -> No
     assert ends() == (0, 0.5), "weights begin at 0"
 
 
-def test_compare_pins_blinks_and_stands_side_by_side(window: MainWindow) -> None:
+def test_compare_pins_blinks_and_shows_side_by_side(window: MainWindow) -> None:
     press(window, Qt.Key.Key_B)
     assert "pin a view first" in window.notice.text
     window.session.update(layer=1)

@@ -99,7 +99,7 @@ def test_dimension_of_gradients_and_effects_is_chosen_under_the_color_bar(measur
     assert str(measured.panels.sentence.lines()[0][1]).startswith("No gradients: frame 0 has no gradient of action")
 
 
-def test_e_blinks_between_attention_and_effect(measured: MainWindow) -> None:
+def test_key_e_blinks_between_attention_and_effect(measured: MainWindow) -> None:
     session, sentence = measured.session, measured.panels.sentence
     weights = session.scene()
     QTest.keyPress(measured, Qt.Key.Key_E)
@@ -147,7 +147,7 @@ def test_locked_range_is_released_when_the_unit_changes(measured: MainWindow) ->
     QTest.keyRelease(measured, Qt.Key.Key_E)
 
 
-def test_effect_stands_beside_the_attention(measured: MainWindow) -> None:
+def test_effect_is_shown_beside_the_attention(measured: MainWindow) -> None:
     press(measured, Qt.Key.Key_E, Qt.KeyboardModifier.ShiftModifier)
     panes = measured.panels.camera_grid
     assert panes.beside

@@ -80,7 +80,7 @@ def send_random_events(
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_random_commands_and_events(
+def test_window_survives_random_commands_and_events(
     app: QApplication, small: Path, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = show(small, tmp_path)

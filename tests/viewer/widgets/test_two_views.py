@@ -50,7 +50,9 @@ def box_in_left_column(window: MainWindow, pane: object) -> QRect:
     return pane.area().toRect().translated(top)  # type: ignore[attr-defined]
 
 
-def test_sentences_of_two_views_stand_beside_their_rows_and_not_under_them(app: QApplication, tmp_path: Path) -> None:
+def test_sentences_of_two_views_are_placed_beside_their_rows_and_not_under_them(
+    app: QApplication, tmp_path: Path
+) -> None:
     path = make_results.write(tmp_path / "file.h5", make_results.Recipe(frames=1, size=(90, 160)))
     window = show_beside(path, tmp_path, (1280, 800))
     panels = window.panels
@@ -89,7 +91,7 @@ def test_copied_picture_has_the_sentences_under_the_pictures(app: QApplication, 
     close(window)
 
 
-def test_sentence_of_one_view_stands_under_the_pictures(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_sentence_of_one_view_is_placed_under_the_pictures(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path, (1280, 800))
     sentence, grid = window.panels.sentence, window.panels.camera_grid
     assert not sentence.is_aside
