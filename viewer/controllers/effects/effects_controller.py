@@ -239,7 +239,7 @@ class EffectsController(QObject):
 
     @property
     def removal(self) -> str:
-        """The chosen way to remove a region: a key of HOWS."""
+        """The chosen way to remove a region: a key of REMOVAL_METHODS."""
         name = self.settings.text("effects/how", "all")
         return name if name in REMOVAL_METHODS else "all"
 

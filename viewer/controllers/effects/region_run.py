@@ -52,7 +52,7 @@ class RegionRequest(NamedTuple):
     frame: int
     region: tuple[Cell, ...]
     removal: str = "all"
-    """A key of HOWS."""
+    """A key of REMOVAL_METHODS."""
 
     @property
     def boxes(self) -> tuple[str, ...]:
