@@ -114,27 +114,28 @@ def test_each_environment_of_a_batch_has_its_own_masks(tmp_path: Path) -> None:
         assert scores_schema.COVERAGE not in file
 
 
-@pytest.mark.parametrize(
-    ("masks", "sentence"),
-    [
-        ({"front": {"duck": np.ones((3, 3), np.bool_)}}, "the masks of front have 3 x 3 pixels, and its picture 160 x 90"),
-        ({"attic": {"duck": np.ones((3, 3), np.bool_)}}, "of a camera 'attic'; the policy is shown front, top"),
+def test_masks_that_do_not_fit_a_call_cost_its_regions_alone(tmp_path: Path) -> None:
+    small = np.ones((3, 3), np.bool_)
+    wrong: list[tuple[Any, str]] = [
+        ({"front": {"duck": small}}, "the masks of front have 3 x 3 pixels, and its picture 160 x 90"),
+        ({"attic": {"duck": small}}, "of a camera 'attic'; the policy is shown front, top"),
         ([make_masks(0)] * 2, "there are masks of 2 environments, and the batch has 1"),
         (lambda: {"front": {"duck": "all"}}, "the mask of duck in front holds values of type <U3"),
-    ],
-)  # fmt: skip
-def test_masks_that_do_not_fit_a_call_cost_its_regions_alone(tmp_path: Path, masks: Any, sentence: str) -> None:
+    ]
     policy, told = ToyPolicy(), []
     with RolloutRecorder(policy, tmp_path, keep="summaries", max_pending=9, tell=told.append) as recorder:
-        with recorder.masks(masks):
+        with recorder.masks({"front": {"duck": make_masks(0)["front"]["duck"]}}):
             act(policy, 0)
+        for masks, _ in wrong:
+            with recorder.masks(masks):
+                act(policy, 1)
+        with recorder.masks(wrong[0][0]):  # told once
             act(policy, 1)
-        with recorder.masks(make_masks(2)):
-            act(policy, 2)
-    assert recorder.counts.recorded == 3
-    assert recorder.counts.failures == tuple(told)
-    assert len(told) == 1
-    assert sentence in told[0]
+    assert (recorder.counts.recorded, recorder.counts.failures) == (6, tuple(told))
+    assert len(told) == 4
+    for _, sentence in wrong:
+        assert sum(sentence in line for line in told) == 1
+    assert read_known(tmp_path / "episode_000000.h5") == (["duck"], [[True], *[[False]] * 5])
 
 
 def test_masks_of_another_form_are_refused(tmp_path: Path) -> None:
