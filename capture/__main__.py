@@ -114,8 +114,8 @@ def _discard(stream: TextIO) -> None:
 
 
 def _info(words: Sequence[str]) -> int:
-    from capture.cli.info import describe
-    from capture.cli.parser import Parser
+    from capture.cli.info.describe import describe
+    from capture.cli.option_groups import Parser
     from capture.remote.address import parse_location
 
     parser = Parser(prog=f"{NAME} info", description="Say what a results file holds, and whether its checks are well.")
@@ -127,7 +127,7 @@ def _info(words: Sequence[str]) -> int:
 
 
 def _sources(words: Sequence[str]) -> int:
-    from capture.cli.parser import Parser, add_source_options, chosen_cameras, is_turned
+    from capture.cli.option_groups import Parser, add_source_options, chosen_cameras, is_turned
     from capture.cli.sources import describe
 
     parser = Parser(prog=f"{NAME} sources", description="Say which episodes a path holds, and what a policy would get.")
@@ -235,7 +235,7 @@ def _print_dry_run(options: argparse.Namespace, plan: Plan | None, text: str, co
     """Print the text of a dry run, and draw the preview where one is asked for."""
     drawn = ""
     if options.preview is not None and plan is not None:
-        from capture.cli.preview import describe_source, write_preview
+        from capture.cli.preview.preview import describe_source, write_preview
 
         if options.only_preview:
             for decision in plan.decisions:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from capture.cli.estimate import describe_time
-from capture.cli.preview import check_shown_pictures
+from capture.cli.preview.preview import check_shown_pictures
 from capture.cli.report import describe_plan
 from capture.cli.units import size_text
 from capture.errors import UserError

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from capture.cli.option_values import names, seconds, seed, whole_number
-from capture.cli.parser import (
+from capture.cli.option_groups import (
     DEVICE_HELP,
     DTYPES,
     NO_GRAPHS_HELP,
@@ -23,6 +22,7 @@ from capture.cli.parser import (
     add_store_options,
     chosen_cameras,
 )
+from capture.cli.option_values import names, seconds, seed, whole_number
 from capture.errors import UserError
 from capture.stop_request import check_stop, stop_signals
 

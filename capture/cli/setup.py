@@ -13,7 +13,7 @@ import torch
 
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.cli.demo_run import demo_folder
-from capture.cli.parser import chosen_cameras, is_turned
+from capture.cli.option_groups import chosen_cameras, is_turned
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.datasets.regions.region_files import RegionFiles
 from capture.datasets.regions.segmentation import DatasetRegions

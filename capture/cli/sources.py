@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from capture.cli.dataset_location import open_dataset
-from capture.cli.info import clean
+from capture.cli.info.stored_values import clean
 from capture.datasets.base import Episode, Source, SourceOptions
 from capture.datasets.key_mapping import CAMERAS
 from capture.datasets.registry import open_source

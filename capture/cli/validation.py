@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from capture.checkpoints.state_need import surely_needs_state
-from capture.cli.preview_target import check_preview_target
+from capture.cli.preview.target import check_preview_target
 from capture.errors import UserError
 from capture.pipeline.worker_process import can_start_workers
 
@@ -36,20 +36,41 @@ def _refuse_inputs_as_target(options: argparse.Namespace) -> None:
     if not (options.episode or options.dataset):
         files += [Path(file) for _, file in options.camera]
     results = "results folder" if options.dataset else "results file"
-    for target, what, option in ((options.output, results, "-o"), (options.preview, "PNG", "-o or --preview")):
+    for target, noun, option in ((options.output, results, "-o"), (options.preview, "PNG", "-o or --preview")):
         if target is None or not target.exists():
             continue
         for file in files:
             if file is not None and file.exists() and target.samefile(file):
-                raise UserError(f"{target} is an input of this run; name another {what} with {option}")
+                raise UserError(f"{target} is an input of this run; name another {noun} with {option}")
 
 
 def check_options(options: argparse.Namespace, share: Shard) -> None:
     """Raise UserError for conflicting and for missing options."""
-    what = "folder" if options.dataset else "file"
+    _check_outputs(options)
+    check_kept(options)
+    if options.region_names and options.regions != "dataset":
+        raise UserError("--region-names says what the labels of --regions dataset stand for; add that, or leave it out")
+    if options.workers and not can_start_workers():
+        raise UserError("--workers needs memory that processes share by Linux's /proc; leave it out here")
+    _check_prompts(options)
+    if options.dataset is None:
+        _check_single_file(options, share)
+    if options.demo:
+        _check_demo(options)
+    elif options.episode or options.dataset:
+        for name in ("exterior", "wrist", "state"):
+            if getattr(options, name):
+                raise UserError(f"an episode brings its own pictures and states; leave --{name} out")
+    else:
+        _check_pictures(options)
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Raise UserError for missing or unsuitable names of the results, the preview and the effects."""
     if options.output is None and not options.dry_run:
-        where = "-o FOLDER, such as -o runs/" if options.dataset else "-o FILE, such as -o duck.h5"
-        raise UserError(f"no results {what} was named; add {where}, or --dry-run")
+        kind = "folder" if options.dataset else "file"
+        example = "-o FOLDER, such as -o runs/" if options.dataset else "-o FILE, such as -o duck.h5"
+        raise UserError(f"no results {kind} was named; add {example}, or --dry-run")
     _refuse_inputs_as_target(options)
     if options.preview is not None:
         if not options.dry_run:
@@ -63,11 +84,9 @@ def check_options(options: argparse.Namespace, share: Shard) -> None:
             "--effects measures files that a capture writes; leave it out with --dry-run, and estimate it "
             "with pi0-capture effects FILE … --dry-run"
         )
-    check_kept(options)
-    if options.region_names and options.regions != "dataset":
-        raise UserError("--region-names says what the labels of --regions dataset stand for; add that, or leave it out")
-    if options.workers and not can_start_workers():
-        raise UserError("--workers needs memory that processes share by Linux's /proc; leave it out here")
+
+
+def _check_prompts(options: argparse.Namespace) -> None:
     if options.prompt and not all(prompt.strip() for prompt in options.prompt):
         raise UserError(
             "--prompt is empty, perhaps from a shell variable that is not set; give the task, or --prompts with a file "
@@ -75,33 +94,39 @@ def check_options(options: argparse.Namespace, share: Shard) -> None:
         )
     if options.prompt and options.prompts:
         raise UserError("--prompt and --prompts both say what to ask; give one of them")
-    if options.dataset is None:
-        if options.episodes is not None:
-            raise UserError("--episodes chooses episodes of a data set; name it with --dataset")
-        if share.count > 1:
-            raise UserError(
-                f"{share.origin} started {share.count} processes, but one results file is written by one process; "
-                "give a --dataset to share out, or start one process"
-            )
-    if options.demo:
-        option = "--demo-run" if options.demo_run else "--demo"
-        for name in (
-            *("exterior", "wrist", "camera", "state", "config", "horizon", "norm_stats", "asset", "tokenizer"),
-            *("sizes", "cameras", "state_in_prompt", "turned", "lerobot_version"),
-            *("normalisation", "relative_actions", "base", "lora_alpha"),
-            *("state_keys", "action_keys", "tolerance"),
-            *(() if options.demo_run else ("episode", "dataset", "frames")),
-        ):
-            if getattr(options, name):
-                raise UserError(
-                    f"{option} brings its own pictures, state and policy; leave --{name.replace('_', '-')} out"
-                )
-        return
-    if options.episode or options.dataset:
-        for name in ("exterior", "wrist", "state"):
-            if getattr(options, name):
-                raise UserError(f"an episode brings its own pictures and states; leave --{name} out")
-        return
+
+
+def _check_single_file(options: argparse.Namespace, share: Shard) -> None:
+    """Raise UserError for options and processes that only a data set can have."""
+    if options.episodes is not None:
+        raise UserError("--episodes chooses episodes of a data set; name it with --dataset")
+    if share.count > 1:
+        raise UserError(
+            f"{share.origin} started {share.count} processes, but one results file is written by one process; "
+            "give a --dataset to share out, or start one process"
+        )
+
+
+_SET_BY_DEMO: Final = (
+    *("exterior", "wrist", "camera", "state", "config", "horizon", "norm_stats", "asset", "tokenizer"),
+    *("sizes", "cameras", "state_in_prompt", "turned", "lerobot_version"),
+    *("normalisation", "relative_actions", "base", "lora_alpha"),
+    *("state_keys", "action_keys", "tolerance"),
+)
+"""Options that `--demo` and `--demo-run` exclude."""
+
+
+def _check_demo(options: argparse.Namespace) -> None:
+    option, excluded = "--demo-run", _SET_BY_DEMO
+    if not options.demo_run:
+        option, excluded = "--demo", (*_SET_BY_DEMO, "episode", "dataset", "frames")
+    for name in excluded:
+        if getattr(options, name):
+            raise UserError(f"{option} brings its own pictures, state and policy; leave --{name.replace('_', '-')} out")
+
+
+def _check_pictures(options: argparse.Namespace) -> None:
+    """Raise UserError for missing options of a run on picture files, and for options of episodes."""
     for name in ("frames", "state_keys", "action_keys", "tolerance"):
         if getattr(options, name):
             raise UserError(f"--{name.replace('_', '-')} is about episodes; name one with --episode or --dataset")

@@ -47,7 +47,7 @@ class ResultsFrames:
     """The frames of a complete results file, or of an unfinished one that no capture is writing.
 
     Raises UserError on entry for a file that cannot be read or is no results file. HDF5 trusts what it reads: have
-    another process look at the file first, as `capture.cli.info.describe` does.
+    another process look at the file first, as `capture.cli.info.describe.describe` does.
     """
 
     def __init__(self, path: Path) -> None:

@@ -88,7 +88,7 @@ def note_step() -> None:
 
 def open_info(path: Path) -> str:
     """Describe the file as `pi0-capture info` does."""
-    from capture.cli.info import describe
+    from capture.cli.info.describe import describe
     from capture.errors import UserError
 
     try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from capture.cli.effects.forecast import forecast
 from capture.cli.effects.options import fill_text
-from capture.cli.info import describe
+from capture.cli.info.describe import describe
 from capture.effects.description import describe_frame, describe_method
 from capture.effects.effects_file import EffectsFile, is_finished
 from capture.effects.engine import Intervention

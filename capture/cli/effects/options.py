@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 from typing import Final
 
+from capture.cli.option_groups import DEVICE_HELP, DTYPES, Parser, add_policy_options
 from capture.cli.option_values import numbers, whole_number
-from capture.cli.parser import DEVICE_HELP, DTYPES, Parser, add_policy_options
 from capture.errors import UserError
 
 MODES: Final = ("knockout", "occlude", "random-masks")
@@ -56,68 +56,76 @@ def build_parser(name: str) -> argparse.ArgumentParser:
 
 
 def add_measures(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what is measured and how."""
-    what = parser.add_argument_group("what to take away")
-    what.add_argument(
+    """Add the options for what is measured, and how."""
+    _add_target_options(parser.add_argument_group("what to take away"))
+    _add_method_options(parser.add_argument_group("how to take it away"))
+
+
+def _add_target_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options that name targets of interventions, or what else is measured."""
+    group.add_argument(
         "--region", metavar="CAMERA:ROWS,COLS", action="append", default=[],
         help="a box of patches, such as exterior:7-8,8-11; may be repeated",
     )  # fmt: skip
-    what.add_argument(
+    group.add_argument(
         "--regions",
         metavar="FILE",
         type=Path,
         help='named regions: JSON, {"duck": ["exterior:7-8,8-11", …], …}, or what pi0-regions made (duck.regions.h5), '
         "where they are in each frame",
     )
-    what.add_argument(
+    group.add_argument(
         "--words", metavar="WORD", nargs="+", default=[],
         help="words of the prompt; with --from all as if left out, with all other words in their places",
     )  # fmt: skip
-    what.add_argument(
+    group.add_argument(
         "--replace", metavar="WORD=OTHER", action="append", default=[], type=_replacement,
         help="another word in the place of one of the prompt's; may be repeated",
     )  # fmt: skip
-    what.add_argument(
+    group.add_argument(
         "--map", metavar="N", type=_block, help="every block of N x N patches in turn: an effect map, and how far each "
         "head's attention agrees with it",
     )  # fmt: skip
-    what.add_argument(
+    group.add_argument(
         "--curves", metavar="N", nargs="?", type=_curves, const=8, help="with --map: deletion and insertion of blocks "
         "in the order of each head's attention, in N steps (8), against random orders",
     )  # fmt: skip
-    what.add_argument(
+    group.add_argument(
         "--heads", choices=("actions", "words"), nargs="+", default=[],
         help="every head as a whole, one at a time: of the action expert, of the language model, or of both",
     )  # fmt: skip
-    what.add_argument(
+    group.add_argument(
         "--gradient", metavar="LIST", type=numbers, default=(), help="attention weighted by the gradient of these "
         "action dimensions, such as 0,2 (takes nothing away; with --map its agreement with the effects)",
     )  # fmt: skip
-    how = parser.add_argument_group("how to take it away")
-    how.add_argument(
+
+
+def _add_method_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options for the intervention, what it is compared with, and on which frames."""
+    group.add_argument(
         "--mode", choices=MODES, default="knockout",
         help="cut attention edges to it, cover it in the picture before the vision tower, or, for a map, cover random "
         "halves of the blocks and regress the effects on them (knockout)",
     )  # fmt: skip
-    how.add_argument(
+    group.add_argument(
         "--from", dest="queries", choices=("actions", "words", "patches", "all"),
         help="knockout: whose edges to it are cut (actions, to which the words then still pass on what they see)",
     )  # fmt: skip
-    how.add_argument("--layers", metavar="LIST", type=numbers, help="knockout: in these layers (all)")
-    how.add_argument("--in-heads", metavar="LIST", type=numbers, help="knockout: in these heads (all)")
-    how.add_argument(
+    group.add_argument("--layers", metavar="LIST", type=numbers, help="knockout: in these layers (all)")
+    group.add_argument("--in-heads", metavar="LIST", type=numbers, help="knockout: in these heads (all)")
+    group.add_argument(
         "--fill", metavar="|".join((*FILLS, "frame:N")), type=_fill,
         help="what covers it: the mean colour of the rest, grey, the blurred picture, what is inpainted from around "
         "it, or the pixels of frame N of the file (mean)",
     )  # fmt: skip
-    how.add_argument("--masks", metavar="N", type=_masks, help="random masks (256)")
-    how.add_argument(
+    group.add_argument("--masks", metavar="N", type=_masks, help="random masks (256)")
+    group.add_argument(
         "--controls", metavar="N", type=_controls, help="random regions to compare with a region, and random "
         "orders to compare curves with (20)",
     )  # fmt: skip
-    how.add_argument("--seeds", metavar="N", type=_seeds, default=16, help="other noises, for the noise floor (16)")
-    how.add_argument("--frames", metavar="LIST", type=numbers, help="frames of the file, from 0 (all)")
-    how.add_argument("--batch", metavar="N", type=_block, help="interventions to run at once (16; 64 on a GPU)")
+    group.add_argument("--seeds", metavar="N", type=_seeds, default=16, help="other noises, for the noise floor (16)")
+    group.add_argument("--frames", metavar="LIST", type=numbers, help="frames of the file, from 0 (all)")
+    group.add_argument("--batch", metavar="N", type=_block, help="interventions to run at once (16; 64 on a GPU)")
 
 
 def check_measures(own: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from capture.cli.parser import DTYPES
+from capture.cli.option_groups import DTYPES
 from capture.cli.setup import choose_device, open_policy
 from capture.errors import UserError
 

@@ -19,7 +19,7 @@ import synthetic
 from paths import ROOT, SUPPORT
 
 from capture.cli import info
-from capture.cli.info import describe
+from capture.cli.info.describe import describe
 from capture.errors import UserError
 from capture.provenance import Decision, to_json
 from capture.results import progress_clock, schema, superblock
@@ -352,7 +352,7 @@ def test_torn_file_of_a_killed_run_is_refused_without_a_wait(killed: Path, tmp_p
 
 
 def test_info_does_not_import_torch() -> None:
-    code = "import sys, capture.cli.info; print('torch' in sys.modules)"
+    code = "import sys, capture.cli.info.describe; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

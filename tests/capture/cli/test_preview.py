@@ -14,7 +14,7 @@ from PIL import Image
 from capture.__main__ import main
 from capture.checkpoints.load import Checkpoint
 from capture.cli import preview as preview_module
-from capture.cli.preview import choose_moments
+from capture.cli.preview.preview import choose_moments
 from capture.cli.setup import open_chosen_source
 from capture.datasets.images import read_picture
 from capture.observation import Observation

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from capture.cli.contact_sheet import ROLE_COLORS
-from capture.cli.sheet_text import TextPen, elide, measure, wrap
+from capture.cli.preview.contact_sheet import ROLE_COLORS
+from capture.cli.preview.sheet_text import TextPen, elide, measure, wrap
 
 
 def test_elide_keeps_short_text_and_cuts_the_middle_of_long_text() -> None:

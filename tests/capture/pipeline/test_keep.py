@@ -12,7 +12,7 @@ import pytest
 from captured_regions import FRAMES, ToyEpisode, capture, draw_regions, make_setup
 from synthetic_episodes import ActAfterFrames, ProgressLog
 
-from capture.cli.info import describe
+from capture.cli.info.describe import describe
 from capture.datasets.regions.region_files import RegionFiles
 from capture.errors import UserError
 from capture.pipeline.plan import make_plan

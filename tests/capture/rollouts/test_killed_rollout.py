@@ -16,7 +16,7 @@ import pytest
 from rollouts import describe_toy_run, record_toy_call
 
 from capture.__main__ import main
-from capture.cli.info import describe
+from capture.cli.info.describe import describe
 from capture.errors import UserError
 from capture.pipeline.frame_builder import build_frames
 from capture.results import run_index, schema, superblock

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from capture.cli.sheet_text import Color, TextPen, elide, measure, wrap
+from capture.cli.preview.sheet_text import Color, TextPen, elide, measure, wrap
 from capture.policies.base import TokenTable
 from capture.provenance import Decision
 from capture.results.schema import ROLES

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from capture.cli.contact_sheet import Frame, Sheet, Slot, draw_sheet
-from capture.cli.preview_target import check_preview_target, refuse_existing
+from capture.cli.preview.contact_sheet import Frame, Sheet, Slot, draw_sheet
+from capture.cli.preview.target import check_preview_target, refuse_existing
 from capture.datasets.in_memory import check_pictures
 from capture.errors import UserError
 from capture.observation import Observation

@@ -1,0 +1,1 @@
+"""`pi0-capture info`: the contents of a results file on one screen of a terminal."""
