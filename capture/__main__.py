@@ -43,11 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         handlers = handle_stop_signals()
         if words[:1] == ["info"]:
-            return _info(words[1:])
+            return _run_info(words[1:])
         if words[:1] == ["sources"]:
-            return _sources(words[1:])
+            return _run_sources(words[1:])
         if words[:1] == ["preview"]:
-            return _capture(words[1:], is_preview=True)
+            return _run_capture(words[1:], is_preview=True)
         if words[:1] == ["effects"]:
             from capture.cli.effects.command import run as measure_effects
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from capture.cli.serve import run as serve_clients
 
             return serve_clients(NAME, words[1:], _print_error, _print_output)
-        return _capture(words)
+        return _run_capture(words)
     except UserError as error:
         StopState.has_ended = True
         _print_error(str(error))
@@ -113,7 +113,7 @@ def _discard(stream: TextIO) -> None:
     os.close(nowhere)
 
 
-def _info(words: Sequence[str]) -> int:
+def _run_info(words: Sequence[str]) -> int:
     from capture.cli.info.describe import describe
     from capture.cli.option_groups import Parser
     from capture.remote.address import parse_location
@@ -126,7 +126,7 @@ def _info(words: Sequence[str]) -> int:
     return 0
 
 
-def _sources(words: Sequence[str]) -> int:
+def _run_sources(words: Sequence[str]) -> int:
     from capture.cli.option_groups import Parser, add_source_options, chosen_cameras, is_turned
     from capture.cli.sources import describe
 
@@ -140,7 +140,7 @@ def _sources(words: Sequence[str]) -> int:
     return 1 if report.is_broken else 0
 
 
-def _capture(words: Sequence[str], *, is_preview: bool = False) -> int:
+def _run_capture(words: Sequence[str], *, is_preview: bool = False) -> int:
     """Capture, or only draw what the model would be shown (`is_preview`)."""
     from capture.cli.parser import build_parser, joined_values
 
@@ -206,7 +206,7 @@ def _capture_episode(options: argparse.Namespace, setup: Setup, console: Console
 
         plan = make_plan(setup, episode)
         for sentence in plan.warnings:
-            console.tell(f"warning: {sentence}")
+            console.log(f"warning: {sentence}")
         near = [] if options.output is None else [options.output.parent]
         text = "\n".join([describe_plan(plan), describe_time(setup, plan.sizes.frames, near)])
         return _print_dry_run(options, plan, "" if options.only_preview else text, console)
@@ -226,7 +226,7 @@ def _capture_episode(options: argparse.Namespace, setup: Setup, console: Console
     if not written.skipped:
         _warn_of_row_sums(setup, outcome)
         _print_output(summarise_run(setup, outcome))
-    code = _effects(options, setup, [options.output], Whole(), loaded, console)
+    code = _measure_effects(options, setup, [options.output], Whole(), loaded, console)
     _print_output(suggest_command(options.output))
     return code
 
@@ -266,14 +266,14 @@ def _capture_dataset(options: argparse.Namespace, setup: Setup, share: Shard, co
         from capture.cli.dry_run import forecast, plan_first
 
         text = "" if options.only_preview else forecast(series, share, named=options.output is not None)
-        shown = plan_first(series, console.tell) if options.preview and share.first else None
+        shown = plan_first(series, console.log) if options.preview and share.first else None
         return _print_dry_run(options, shown, text, console)
 
     prepare_run_folder(series)
     job_count = len(series.jobs(share))
     console.work = f"{job_count} episode{'s' * (job_count != 1)}"
     if share.count > 1:
-        console.tell(
+        console.log(
             f"part {share.number + 1} of {share.count} ({share.origin}): {job_count} of {len(episodes)} episodes"
         )
     loaded: list[Policy] = []
@@ -291,13 +291,13 @@ def _capture_dataset(options: argparse.Namespace, setup: Setup, share: Shard, co
     if share.first:
         _print_output(summarise_dataset_run(together, unusable, output))
     finished = [job.path for job in series.jobs(share) if job.path.is_file()]
-    code = max(code, _effects(options, setup, finished, share, loaded, console))
+    code = max(code, _measure_effects(options, setup, finished, share, loaded, console))
     if share.first and code != 2:
         _print_output(suggest_command(output))
     return code
 
 
-def _effects(
+def _measure_effects(
     options: argparse.Namespace,
     setup: Setup,
     files: Sequence[Path],

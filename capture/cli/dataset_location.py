@@ -69,8 +69,8 @@ def list_patterns(source: Source, numbers: Sequence[int] | None) -> list[str]:
 def _match_repository(location: Path) -> re.Match[str] | None:
     """Return what `owner/name` names. Raises UserError for addresses in other forms."""
     text = location.as_posix()
-    if found := re.match(r"(?:https?:/+huggingface\.co/|hf:/+)(?:datasets/)?([\w.-]+/[\w.-]+)", text):
-        raise UserError(f"{text} is a web address; give the Hugging Face data set itself: --dataset {found[1]}")
+    if match := re.match(r"(?:https?:/+huggingface\.co/|hf:/+)(?:datasets/)?([\w.-]+/[\w.-]+)", text):
+        raise UserError(f"{text} is a web address; give the Hugging Face data set itself: --dataset {match[1]}")
     return REPOSITORY.fullmatch(text)
 
 

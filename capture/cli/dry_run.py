@@ -21,26 +21,28 @@ SHOWN_DECISIONS: Final = 20
 """Assumptions about other episodes than the first that are listed."""
 
 
-def plan_first(series: DatasetRun, tell: Callable[[str], None]) -> Plan:
+def plan_first(series: DatasetRun, log: Callable[[str], None]) -> Plan:
     """Return the plan of the first episode whose shown pictures can be read. Raises UserError where none can.
 
-    `tell` gets a sentence about the episodes before it that are passed over.
+    `log` gets a sentence about the episodes before it that are passed over.
     """
-    passed = {name: (broken.number, broken.reason) for name, broken in series.broken.items()}
+    skipped = {name: (broken.number, broken.reason) for name, broken in series.broken.items()}
     for episode in series.episodes:
         try:
             plan = make_plan(series.setup, episode)
             check_shown_pictures(plan)
         except UserError as error:
-            passed[episode.name] = (episode.number, str(error))
+            skipped[episode.name] = (episode.number, str(error))
             continue
-        before = sorted((number, name, reason) for name, (number, reason) in passed.items() if number < episode.number)
-        if before:
-            _, name, reason = before[0]
-            more = f" (and {len(before) - 1} more)" if len(before) > 1 else ""
-            tell(f"warning: episode {name} cannot be shown{more}, and {episode.name} is shown instead: {reason}")
+        skipped_before = sorted(
+            (number, name, reason) for name, (number, reason) in skipped.items() if number < episode.number
+        )
+        if skipped_before:
+            _, name, reason = skipped_before[0]
+            more = f" (and {len(skipped_before) - 1} more)" if len(skipped_before) > 1 else ""
+            log(f"warning: episode {name} cannot be shown{more}, and {episode.name} is shown instead: {reason}")
         return plan
-    reasons = [reason for _, reason in passed.values()]
+    reasons = [reason for _, reason in skipped.values()]
     raise UserError(f"none of the episodes in {series.source.path} can be used: {reasons[0] if reasons else 'none'}")
 
 
@@ -51,14 +53,14 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
     """
     first: Plan | None = None
     assumed: dict[Decision, None] = {}  # in order of first appearance
-    frames = size = done = 0
-    whole = begun = 0
-    bad = {name: broken.reason for name, broken in series.broken.items()}
+    frames = size = finished_frames = 0
+    finished_files = begun_files = 0
+    failures = {name: broken.reason for name, broken in series.broken.items()}
     for episode in series.episodes:
         try:
             plan = make_plan(series.setup, episode)
         except UserError as error:
-            bad[episode.name] = str(error)
+            failures[episode.name] = str(error)
             continue
         first = first or plan
         assumed |= dict.fromkeys(decision for decision in plan.decisions if not decision.is_certain)
@@ -66,29 +68,32 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
         size += plan.frame_bytes * plan.sizes.frames
         if named and not series.setup.options.overwrite:
             path = series.path(episode)
-            left = ask_run_state(path) if path.is_file() else None
-            whole += left is not None
+            state = ask_run_state(path) if path.is_file() else None
+            finished_files += state is not None
             partial = path.with_name(path.name + PARTIAL_SUFFIX)
-            if left is None and partial.is_file():
-                left = ask_run_state(partial)
-                begun += left is not None and left.frames_done > 0
-            done += min(left.frames_done, plan.sizes.frames) if left else 0
+            if state is None and partial.is_file():
+                state = ask_run_state(partial)
+                begun_files += state is not None and state.frames_done > 0
+            finished_frames += min(state.frames_done, plan.sizes.frames) if state else 0
     if first is None:
-        raise UserError(f"none of the episodes in {series.source.path} can be used: {next(iter(bad.values()), 'none')}")
+        raise UserError(
+            f"none of the episodes in {series.source.path} can be used: {next(iter(failures.values()), 'none')}"
+        )
     count = len(series.episodes) + len(series.broken)
     counts = f"{count} episode{'s' * (count != 1)}, {frames} frame{'s' * (frames != 1)}, {size_text(size)} in all"
     lines = [describe_plan(first, one_of_many=True), "", f"{series.source.kind}: {counts}"]
-    if whole or begun:
+    if finished_files or begun_files:
         lines.append(
-            f"{whole} file{'s are' if whole != 1 else ' is'} finished and {begun} begun in {series.folder}; "
-            f"{frames - done} frame{'s are' if frames - done != 1 else ' is'} left"
+            f"{finished_files} file{'s are' if finished_files != 1 else ' is'} finished and {begun_files} begun in "
+            f"{series.folder}; {frames - finished_frames} frame{'s are' if frames - finished_frames != 1 else ' is'} "
+            "left"
         )
     if others := [decision for decision in assumed if decision not in first.decisions]:
         lines.append("assumed in other episodes:")
         lines += [f"  {other.sentence}" for other in others[:SHOWN_DECISIONS]]
         lines += [f"  and {len(others) - SHOWN_DECISIONS} more"] if len(others) > SHOWN_DECISIONS else []
-    if bad:
-        lines.append(f"{len(bad)} episode{'s' * (len(bad) != 1)} cannot be used:")
-        lines += [f"  {name}: {why}" for name, why in bad.items()]
-    lines.append(describe_time(series.setup, frames - done, [series.folder] if named else [], share.count))
+    if failures:
+        lines.append(f"{len(failures)} episode{'s' * (len(failures) != 1)} cannot be used:")
+        lines += [f"  {name}: {reason}" for name, reason in failures.items()]
+    lines.append(describe_time(series.setup, frames - finished_frames, [series.folder] if named else [], share.count))
     return "\n".join(lines)

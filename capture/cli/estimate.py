@@ -32,38 +32,39 @@ def describe_time(setup: Setup, frames: int, folders: Sequence[Path], processes:
     if not frames:
         return "nothing is left to be run"
     shared = f" on {processes} processes" if processes > 1 else ""
-    known = [seconds for folder in folders for seconds in frame_seconds(folder, setup.run)]
-    if known:
-        each = median(known)
+    known_times = [seconds for folder in folders for seconds in frame_seconds(folder, setup.run)]
+    if known_times:
+        frame_time = median(known_times)
         return (
-            f"about {time_text(frames * each / processes)}{shared}, if frames take {each:.3g} s each as in "
-            f"{len(known)} file{'s' * (len(known) != 1)} that the same policy made there"
+            f"about {time_text(frames * frame_time / processes)}{shared}, if frames take {frame_time:.3g} s each as in "
+            f"{len(known_times)} file{'s' * (len(known_times) != 1)} that the same policy made there"
         )
     device = setup.options.device.type + ", replayed" * setup.options.replayed
     if device in MEASURED and _is_full_size(setup) and str(setup.options.dtype) == "torch.bfloat16":
-        on, by_batch = MEASURED[device]
+        machine, by_batch = MEASURED[device]
         batch = max(known_batch for known_batch in by_batch if known_batch <= setup.options.batch)
-        each, check = by_batch[batch], setup.options.check
-        twice = ", and twice that with --check" * check
+        frame_time, check = by_batch[batch], setup.options.check
+        check_note = ", and twice that with --check" * check
         return (
-            f"about {time_text((1 + check) * frames * each / processes)}{shared}, if frames take {each:.3g} s each as "
-            f"measured once on {on} with --batch {batch}{twice}; your machine will differ"
+            f"about {time_text((1 + check) * frames * frame_time / processes)}{shared}, if frames take "
+            f"{frame_time:.3g} s each as measured once on {machine} with --batch {batch}{check_note}; your machine "
+            "will differ"
         )
-    why = "no file there was made by this policy" if folders else "no -o names a folder with files of this policy"
-    return f"how long it will take is not known: {why}; run one episode to know"
+    reason = "no file there was made by this policy" if folders else "no -o names a folder with files of this policy"
+    return f"how long it will take is not known: {reason}; run one episode to know"
 
 
 def frame_seconds(folder: Path, run: Mapping[str, object]) -> list[float]:
     """Return the seconds per frame of finished results files in `folder` with the same settings."""
-    found = []
+    seconds_by_file = []
     for path in sorted(folder.glob("*.h5"))[:LOOKED_AT]:
         state = ask_run_state(path)
         if state is None:
             continue
-        before, seconds = state.run or {}, state.checks.get(schema.CHECK_SECONDS)
-        if isinstance(seconds, float) and all(before.get(key) == run.get(key) for key in ALIKE):
-            found.append(seconds)
-    return found
+        earlier_run, seconds = state.run or {}, state.checks.get(schema.CHECK_SECONDS)
+        if isinstance(seconds, float) and all(earlier_run.get(key) == run.get(key) for key in ALIKE):
+            seconds_by_file.append(seconds)
+    return seconds_by_file
 
 
 def _is_full_size(setup: Setup) -> bool:

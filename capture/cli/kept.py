@@ -16,24 +16,24 @@ SHOWN: Final = 40
 """Characters of a list of frames."""
 
 
-def describe_kept(file: h5py.File, done: int) -> list[str]:
+def describe_kept(file: h5py.File, finished: int) -> list[str]:
     """Return lines about frames whose maps are kept and regions that are scored; none of a file that keeps all maps.
 
     Raises ValueError or KeyError where the summaries do not fit the other parts of the file.
     """
     if scores_schema.HAS_MAPS not in file:
         return []
-    flags = np.asarray(find_dataset(file, scores_schema.HAS_MAPS, 1)[: min(done, LARGEST_READ)])
-    if len(flags) < done:
-        raise ValueError(f"{scores_schema.HAS_MAPS} has {len(flags)} entries of {done}")
+    flags = np.asarray(find_dataset(file, scores_schema.HAS_MAPS, 1)[: min(finished, LARGEST_READ)])
+    if len(flags) < finished:
+        raise ValueError(f"{scores_schema.HAS_MAPS} has {len(flags)} entries of {finished}")
     regions = check_scores(file)
-    kept = np.flatnonzero(flags).tolist()
-    if len(kept) == done:
+    frames_with_maps = np.flatnonzero(flags).tolist()
+    if len(frames_with_maps) == finished:
         line = "summaries of words, and attention maps, of every frame"
-    elif kept:
-        numbers = format_numbers(kept)
+    elif frames_with_maps:
+        numbers = format_numbers(frames_with_maps)
         shown = numbers if len(numbers) <= SHOWN else f"{numbers[:SHOWN].rpartition(',')[0]} …"
-        line = f"summaries of every frame, attention maps of {len(kept)} ({shown})"
+        line = f"summaries of every frame, attention maps of {len(frames_with_maps)} ({shown})"
     else:
         line = "summaries of every frame, no attention maps"
     lines = [f"kept      {line}"]
@@ -63,7 +63,7 @@ def check_scores(file: h5py.File) -> tuple[str, ...]:
         if name not in file and ("region" in axes and not regions):
             continue
         dataset = find_dataset(file, name, len(axes))
-        wanted = tuple(lengths[axis] for axis in axes[1:])
-        if dataset.shape[1:] != wanted or dataset.dtype.kind != "f":
+        expected = tuple(lengths[axis] for axis in axes[1:])
+        if dataset.shape[1:] != expected or dataset.dtype.kind != "f":
             raise ValueError(f"{name} has shape {dataset.shape} of {dataset.dtype}, which does not fit")
     return regions

@@ -25,13 +25,17 @@ class Parser(argparse.ArgumentParser):
 def add_store_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the options that say what of a recorded call is stored, and return their group."""
     kept = parser.add_argument_group("what to keep")
-    kept.add_argument("--layers", metavar="LIST", type=option_values.numbers, help="layers, from 0: 4,10,15-17 (all)")
-    kept.add_argument("--steps", metavar="LIST", type=option_values.numbers, help="denoise steps, from 0: 0,5,9 (all)")
+    kept.add_argument(
+        "--layers", metavar="LIST", type=option_values.parse_numbers, help="layers, from 0: 4,10,15-17 (all)"
+    )
+    kept.add_argument(
+        "--steps", metavar="LIST", type=option_values.parse_numbers, help="denoise steps, from 0: 0,5,9 (all)"
+    )
     kept.add_argument("--full", action="store_true", help="also the rows of image patches (84 MB a frame more)")
     kept.add_argument(
         "--keep",
         metavar="WHAT",
-        type=option_values.keep,
+        type=option_values.parse_kept_maps,
         default=1,
         help="maps: the attention maps of every frame (default); summaries: no maps, but masses, entropies and scores "
         "of every word, action token, layer, head and step, below 1 MB a frame instead of 40; maps::8: summaries of "
@@ -52,8 +56,10 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
     policy.add_argument(
         "--config", metavar="NAME", help="openpi's name for the policy, such as pi05_droid or pi05_libero"
     )
-    policy.add_argument("--horizon", metavar="N", type=option_values.positive, help="actions in a chunk")
-    policy.add_argument("--denoise-steps", metavar="N", type=option_values.positive, help="denoise steps to take (10)")
+    policy.add_argument("--horizon", metavar="N", type=option_values.parse_size, help="actions in a chunk")
+    policy.add_argument(
+        "--denoise-steps", metavar="N", type=option_values.parse_size, help="denoise steps to take (10)"
+    )
     policy.add_argument(
         "--norm-stats", metavar="FILE", type=Path, help="normalisation statistics (norm_stats.json or its folder)"
     )
@@ -66,7 +72,7 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
     policy.add_argument(
         "--relative-actions",
         metavar="DIMS",
-        type=option_values.relative_actions,
+        type=option_values.parse_relative_actions,
         help="actions that are predicted relative to the state, as openpi's make_bool_mask counts them: 7,-1; or none",
     )
     policy.add_argument(
@@ -75,7 +81,7 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
     policy.add_argument(
         "--lora-alpha",
         metavar="NUMBER",
-        type=option_values.alpha,
+        type=option_values.parse_alpha,
         help="alpha of LoRA adapters, whose scale is alpha / rank",
     )
     policy.add_argument("--asset", metavar="ID", help="which of the checkpoint's assets, where it has several")
@@ -84,7 +90,7 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
         "--sizes", metavar="FILE", type=Path, help="JSON with sizes that weights do not tell, such as SigLIP's heads"
     )
     policy.add_argument(
-        "--cameras", metavar="NAMES", type=option_values.names, help="names of its camera slots, in order"
+        "--cameras", metavar="NAMES", type=option_values.parse_names, help="names of its camera slots, in order"
     )
     policy.add_argument("--state-in-prompt", choices=("yes", "no"), help="whether it reads the state in its prompt")
     _add_turned(policy)
@@ -128,7 +134,7 @@ def add_camera_option(parser: argparse._ActionsContainer) -> None:
         metavar="NAME=SOURCE",
         action="append",
         default=[],
-        type=option_values.camera,
+        type=option_values.parse_camera,
         help="which of the source's cameras is the policy's NAME, such as exterior=ext2; may be repeated",
     )
 

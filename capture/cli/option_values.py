@@ -44,9 +44,9 @@ def parse_state(text: str) -> tuple[float, ...]:
 def _split(text: str) -> tuple[float, ...]:
     if text.count("[") != text.count("]") or text.count("(") != text.count(")"):
         raise argparse.ArgumentTypeError(f"{text!r} has a bracket that is not closed; leave the brackets out")
-    plain = re.sub(r"[\[\]()]", " ", text)
+    unbracketed = re.sub(r"[\[\]()]", " ", text)
     try:
-        return tuple(float(part) for part in (plain.split(",") if "," in plain else plain.split()))
+        return tuple(float(part) for part in (unbracketed.split(",") if "," in unbracketed else unbracketed.split()))
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a list of numbers such as 0.1,-0.4,0.0, nor a .npy or .json file"
@@ -85,21 +85,21 @@ def _flatten(values: object) -> Iterator[float]:
             raise TypeError
 
 
-def numbers(text: str, most: int = 9_999) -> tuple[int, ...]:
+def parse_numbers(text: str, largest: int = 9_999) -> tuple[int, ...]:
     """Return the numbers of a list in rising order, each once: (4, 10, 15, 16, 17) for `4,10,15-17`."""
     ranges = parse_ranges(text)
     if ranges is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 4,10,15-17")
-    found: set[int] = set()
+    chosen: set[int] = set()
     for first, last in ranges:
-        start, stop = whole_number(str(first), 0, most), whole_number(str(last), 0, most)
+        start, stop = parse_whole_number(str(first), 0, largest), parse_whole_number(str(last), 0, largest)
         if stop < start:
             raise argparse.ArgumentTypeError(f"'{first}-{last}' is not a range of numbers that rises")
-        found.update(range(start, stop + 1))
-    return tuple(sorted(found))
+        chosen.update(range(start, stop + 1))
+    return tuple(sorted(chosen))
 
 
-def seconds(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """Return a number of seconds above 0 and below an hour."""
     try:
         number = float(text)
@@ -110,7 +110,7 @@ def seconds(text: str) -> float:
     return number
 
 
-def relative_actions(text: str) -> tuple[bool, ...]:
+def parse_relative_actions(text: str) -> tuple[bool, ...]:
     """Return a mask of relative dimensions: of `6,-1,6,-1` six are, one is not, and so on; it is empty for `none`."""
     if text == "none":
         return ()
@@ -120,7 +120,7 @@ def relative_actions(text: str) -> tuple[bool, ...]:
     return tuple(int(part) > 0 for part in counts for _ in range(abs(int(part))))
 
 
-def alpha(text: str) -> float:
+def parse_alpha(text: str) -> float:
     """Return a finite number above 0."""
     try:
         number = float(text)
@@ -131,7 +131,7 @@ def alpha(text: str) -> float:
     return number
 
 
-def keep(text: str) -> int:
+def parse_kept_maps(text: str) -> int:
     """Return `maps_every` of `maps`, `summaries` or `maps::N`."""
     try:
         return parse_keep(text)
@@ -139,15 +139,15 @@ def keep(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def region_names(text: str) -> dict[int, str]:
+def parse_region_names(text: str) -> dict[int, str]:
     """Return label -> region of `3=duck,5=bowl`."""
-    found: dict[int, str] = {}
+    names: dict[int, str] = {}
     for part in text.split(","):
         label, equals, name = (piece.strip() for piece in part.partition("="))
         if not equals or not label.isdecimal() or len(label) > 9 or not int(label) or not _is_name(name):
             raise argparse.ArgumentTypeError(f"{text[:60]!r} is not labels above 0 and names, such as 3=duck,5=bowl")
-        found[int(label)] = name
-    return found
+        names[int(label)] = name
+    return names
 
 
 def _is_name(name: str) -> bool:
@@ -156,7 +156,7 @@ def _is_name(name: str) -> bool:
     return is_name(name)
 
 
-def camera(text: str) -> tuple[str, str]:
+def parse_camera(text: str) -> tuple[str, str]:
     """Return name and source of `exterior=ext2`."""
     name, equals, file = text.partition("=")
     if not (name and equals and file):
@@ -164,40 +164,40 @@ def camera(text: str) -> tuple[str, str]:
     return name, file
 
 
-def names(text: str) -> tuple[str, ...]:
+def parse_names(text: str) -> tuple[str, ...]:
     """Return names that commas separate."""
     return tuple(name.strip() for name in text.split(","))
 
 
-def episodes(text: str) -> tuple[int, ...]:
+def parse_episodes(text: str) -> tuple[int, ...]:
     """Return episode numbers in rising order."""
-    return numbers(text, 999_999)
+    return parse_numbers(text, 999_999)
 
 
-def batch(text: str) -> int:
+def parse_batch(text: str) -> int:
     """Return the number of frames to run at once."""
-    return whole_number(text, 1, 1_024)
+    return parse_whole_number(text, 1, 1_024)
 
 
-def workers(text: str) -> int:
+def parse_workers(text: str) -> int:
     """Return the number of pairs of reader and writer processes."""
-    return whole_number(text, 0, 64)
+    return parse_whole_number(text, 0, 64)
 
 
-def positive(text: str) -> int:
+def parse_size(text: str) -> int:
     """Return a size of the policy."""
-    return whole_number(text, 1, 10_000)
+    return parse_whole_number(text, 1, 10_000)
 
 
-def seed(text: str) -> int:
+def parse_seed(text: str) -> int:
     """Return the seed of the noise."""
-    return whole_number(text, 0, 2**62 - 1)
+    return parse_whole_number(text, 0, 2**62 - 1)
 
 
-def whole_number(text: str, low: int, high: int) -> int:
+def parse_whole_number(text: str, smallest: int, largest: int) -> int:
     """Return the number of a text. Raises ArgumentTypeError for what is no whole number from `low` to `high`."""
     # Python refuses to read numbers of thousands of digits, so their length is looked at first.
-    if not text.isdecimal() or len(text) > 100 or not low <= int(text) <= high:
+    if not text.isdecimal() or len(text) > 100 or not smallest <= int(text) <= largest:
         shown = text if len(text) <= 30 else text[:30] + "…"
-        raise argparse.ArgumentTypeError(f"{shown!r} is not a whole number from {low} to {high}")
+        raise argparse.ArgumentTypeError(f"{shown!r} is not a whole number from {smallest} to {largest}")
     return int(text)

@@ -88,7 +88,7 @@ def _add_observation_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=FILE",
         action="append",
         default=[],
-        type=option_values.camera,
+        type=option_values.parse_camera,
         help="picture of any other camera of the policy; with --episode or --dataset, which of the source's cameras "
         "is the policy's NAME, such as exterior=ext2; may be repeated",
     )
@@ -127,7 +127,7 @@ def _add_episode_options(parser: argparse.ArgumentParser) -> None:
     episodes.add_argument(
         "--episodes",
         metavar="LIST",
-        type=option_values.episodes,
+        type=option_values.parse_episodes,
         help="episodes of the data set, by number: 0-49,72 (all)",
     )
     episodes.add_argument(
@@ -139,19 +139,19 @@ def _add_episode_options(parser: argparse.ArgumentParser) -> None:
     episodes.add_argument(
         "--state-keys",
         metavar="NAMES",
-        type=option_values.names,
+        type=option_values.parse_names,
         help="the source's parts of the state, in the policy's order",
     )
     episodes.add_argument(
         "--action-keys",
         metavar="NAMES",
-        type=option_values.names,
+        type=option_values.parse_names,
         help="the same for the true actions; none goes without them",
     )
     episodes.add_argument(
         "--tolerance",
         metavar="SECONDS",
-        type=option_values.seconds,
+        type=option_values.parse_seconds,
         help="largest distance of a LeRobot video's picture from its row's time; left out, what is beyond lerobot's "
         "0.0001 is taken only where the order of the pictures agrees",
     )
@@ -162,11 +162,13 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("how to run it")
     run.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     run.add_argument("--dtype", choices=DTYPES, help="number type of the policy (bfloat16; the demo float32)")
-    run.add_argument("--batch", metavar="N", type=option_values.batch, default=1, help="frames to run at once (1)")
+    run.add_argument(
+        "--batch", metavar="N", type=option_values.parse_batch, default=1, help="frames to run at once (1)"
+    )
     run.add_argument(
         "--workers",
         metavar="N",
-        type=option_values.workers,
+        type=option_values.parse_workers,
         help="files that are run at the same time, each read and written by two processes of its own; 0: one file, by "
         "this process (what fits the batch and the cores where there is a GPU, else 0)",
     )
@@ -181,7 +183,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="run only the I-th of N parts of the episodes; torchrun, srun and SLURM arrays say so themselves",
     )
     run.add_argument(
-        "--seed", metavar="N", type=option_values.seed, default=0, help="seed of the noise (0); a frame adds its index"
+        "--seed",
+        metavar="N",
+        type=option_values.parse_seed,
+        default=0,
+        help="seed of the noise (0); a frame adds its index",
     )
     run.add_argument(
         "--check",
@@ -209,7 +215,7 @@ def _add_region_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--region-names",
         metavar="3=duck",
-        type=option_values.region_names,
+        type=option_values.parse_region_names,
         help="with --regions dataset: labels that are scored and what they stand for, where the data set does not say",
     )
 

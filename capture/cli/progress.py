@@ -1,4 +1,4 @@
-"""Progress of pi0-capture on standard error: a line and bars that come and go on a terminal, plain lines elsewhere."""
+"""Progress of pi0-capture on standard error: a transient line and bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_ALIKE: Final = 3
 """Number of decisions about one subject that are printed."""
 
 ECHO: Final = "^C"
-"""What a terminal itself writes behind the line when Ctrl-C is pressed."""
+"""Echo of Ctrl-C, which a terminal itself writes behind the line."""
 
 
 class Console:
@@ -34,20 +34,20 @@ class Console:
     them are transient. Elsewhere, as in a log file, each stage is one line that stays. Warnings that any library logs
     are printed above them. Nothing heavy is imported before the first bar: a stage can be shown before torch is there.
 
-    `say`: prints a line that stays. `quiet`: neither stages nor bars, for one of several processes that were started
-    together. `verbose`: decisions that are certain are printed too.
+    `print_line`: prints a line that stays. `quiet`: neither stages nor bars, for one of several processes that were
+    started together. `verbose`: decisions that are certain are printed too.
     """
 
-    def __init__(self, say: Callable[[str], None], *, quiet: bool = False, verbose: bool = False) -> None:
-        self._say, self._quiet, self._verbose = say, quiet, verbose
+    def __init__(self, print_line: Callable[[str], None], *, quiet: bool = False, verbose: bool = False) -> None:
+        self._print_line, self._quiet, self._verbose = print_line, quiet, verbose
         self._reported: set[Decision] = set()
         self._alike: Counter[str] = Counter()
         """Subject -> number of decisions about it that were printed, or would have been."""
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self.work = ""
-        """What is captured, as a log file is to say it; the number of frames if left empty."""
+        """What is captured, for a log file; the number of frames if left empty."""
         self.activity = "capturing"
-        """What is done with the frames, before their number and on the bar."""
+        """Verb of the line and the bar, before the number of frames."""
         self._expected = 0
         self._loading: Any = None
         self._running: Any = None
@@ -59,7 +59,7 @@ class Console:
         """Characters of the stage's line that are on the terminal."""
         self._clock: threading.Thread | None = None
         self._ended = threading.Event()
-        self._warnings = _Warnings(self.tell)
+        self._warnings = _Warnings(self.log)
 
     def __enter__(self) -> Self:
         logging.getLogger().addHandler(self._warnings)
@@ -84,7 +84,7 @@ class Console:
             self._clock.join()
 
     def stage(self, text: str, *, keep: bool = False) -> None:
-        """Say what begins now, such as `loading PyTorch`.
+        """Show the stage that begins now, such as `loading PyTorch`.
 
         `keep`: the line stays on a terminal too, since other code draws bars of its own meanwhile.
         """
@@ -93,7 +93,7 @@ class Console:
         self._end_stage()
         text = replace_control_characters(text)
         if keep or not self._terminal:
-            self._say(text)
+            self._print_line(text)
             return
         with self._lock:
             self._stage, self._since = text, time.monotonic()
@@ -103,7 +103,7 @@ class Console:
             self._clock.start()
 
     def clear_stage(self) -> None:
-        """Take the stage off the terminal; nothing has begun yet in its place."""
+        """Remove the stage from the terminal; no other one has begun."""
         self._end_stage()
 
     def status(self, text: str) -> None:
@@ -154,10 +154,10 @@ class Console:
         subject += " camera" * bool(is_of_episode)
         self._alike[subject] += 1
         if self._verbose or self._alike[subject] <= MAX_ALIKE:
-            self.tell(f"{decision.label} {decision.sentence}")
+            self.log(f"{decision.label} {decision.sentence}")
         elif self._alike[subject] == MAX_ALIKE + 1:
             name = escape_control_characters(subject)
-            self.tell(
+            self.log(
                 f"assumed {name}: in other ways in more episodes (pi0-capture info FILE shows each; -v prints all)"
             )
 
@@ -165,17 +165,17 @@ class Console:
         """Print none of these decisions, since another process does."""
         self._reported.update(decisions)
 
-    def tell(self, sentence: str) -> None:
+    def log(self, sentence: str) -> None:
         """Print a line that stays, above the stage or the bar."""
         with self._lock:
             self._erase()
             if self._loading is None and self._running is None:
-                self._say(sentence)
+                self._print_line(sentence)
             else:
                 from tqdm import tqdm
 
                 with tqdm.external_write_mode(file=sys.stderr):
-                    self._say(sentence)
+                    self._print_line(sentence)
             if self._stage:
                 self._draw()
 
@@ -186,7 +186,7 @@ class Console:
         self._end_stage()
         drawn = self._terminal and not self._quiet
         if not drawn and not self._quiet:
-            self._say(line)
+            self._print_line(line)
         shape = {"ncols": _columns(), "leave": False, "disable": not drawn}
         return tqdm(total=total, desc=name, file=sys.stderr, **shape, **options)
 
@@ -220,20 +220,20 @@ class Console:
 
 
 class _Warnings(logging.Handler):
-    """Log handler that passes warnings and errors to `tell`, one sentence each."""
+    """Log handler that passes warnings and errors to `log`, one sentence each."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, log: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
-        self._tell = tell
+        self._log_line = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(f"{record.levelname.lower()}: {self.format(record)}")
+        self._log_line(f"{record.levelname.lower()}: {self.format(record)}")
 
 
 def _columns() -> int:
     """Return the length that a line may have: one that wraps, if only by the echo of Ctrl-C, cannot be rewritten."""
     try:
-        found = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except OSError:
-        found = 80
-    return max(1, found - 1 - len(ECHO))
+        columns = 80
+    return max(1, columns - 1 - len(ECHO))

@@ -24,11 +24,11 @@ def describe_plan(plan: Plan, *, one_of_many: bool = False) -> str:
     axes = policy.sizes
     dtype = str(choices.dtype).removeprefix("torch.")
     weights = size_text(policy.parameter_bytes(choices.dtype))
-    taken = f"{axes.denoise_steps} denoise step{'s' * (axes.denoise_steps != 1)}"
+    denoise_steps = f"{axes.denoise_steps} denoise step{'s' * (axes.denoise_steps != 1)}"
     lines = [
         f"{policy.name} ({policy.kind} checkpoint)",
         f"  model     {axes.layers} layers, {axes.heads} heads, horizon {axes.horizon}, "
-        f"{taken}; {weights} of weights in {dtype} on {choices.device}",
+        f"{denoise_steps}; {weights} of weights in {dtype} on {choices.device}",
     ]
     boxes = [policy.letterbox(height, width) for height, width in sizes.pictures]
     rows, cols = axes.picture
@@ -43,12 +43,12 @@ def describe_plan(plan: Plan, *, one_of_many: bool = False) -> str:
         lines.append(f"  masked    {', '.join(masked)} (no picture given)")
     lines.append(f"  tokenizer {policy.tokenizer_name}")
     lines += [f"  {decision.label:<9} {decision.sentence}" for decision in plan.decisions]
-    listed: set[str] = set()
+    listed_texts: set[str] = set()
     first = plan.tables[: int(plan.ends[0])]  # the first moment's, one for each prompt
     for table in first:
-        if table.text in listed:
+        if table.text in listed_texts:
             continue
-        listed.add(table.text)
+        listed_texts.add(table.text)
         lines += [
             "",
             f"{len(table.ids)} tokens of {table.text!r}",
@@ -126,26 +126,30 @@ def summarise_dataset_run(outcomes: Sequence[RunOutcome], unusable: Mapping[str,
     It has the counts of files done, finished before and failed, the speed, and why some failed.
     """
     files = [written for outcome in outcomes for written in outcome.files]
-    bad = {written.path.name: written.failure for written in files if written.failure is not None} | dict(unusable)
+    failures = {written.path.name: written.failure for written in files if written.failure is not None} | dict(unusable)
     skipped = sum(written.skipped for written in files)
-    done = len(files) - skipped - sum(written.failure is not None for written in files)
+    written_count = len(files) - skipped - sum(written.failure is not None for written in files)
     frames, seconds = sum(outcome.frames for outcome in outcomes), max(outcome.seconds for outcome in outcomes)
     size = sum(written.path.stat().st_size for written in files if written.path.is_file())
     parts = [f"{frames} frame{'s' * (frames != 1)} in {time_text(seconds)}"] if frames else []
     parts += [size_text(size)] if size else []
-    counts = f"{folder}: {done} done, {skipped} finished before, {len(bad)} failed"
+    counts = f"{folder}: {written_count} done, {skipped} finished before, {len(failures)} failed"
     lines = ["; ".join([counts, ", ".join(parts)]) if parts else counts]
     if frames:
         if len(outcomes) > 1:
             lines.append(f"{frames / seconds:.3g} frames a second on {len(outcomes)} processes")
-        for part, of_part in enumerate(outcomes, 1):
-            if of_part.frames:
-                lines.append(f"part {part}: {describe_pace(of_part)}" if len(outcomes) > 1 else describe_pace(of_part))
+        for number, rank_outcome in enumerate(outcomes, 1):
+            if rank_outcome.frames:
+                lines.append(
+                    f"part {number}: {describe_pace(rank_outcome)}"
+                    if len(outcomes) > 1
+                    else describe_pace(rank_outcome)
+                )
         worst = 0.0
         for written in files:
             worst = float(np.maximum(worst, written.row_sum))
         lines.append(f"rows sum to 1 within {worst:.1g}")
-    lines += [f"failed: {name}: {why}" for name, why in sorted(bad.items())]
+    lines += [f"failed: {name}: {reason}" for name, reason in sorted(failures.items())]
     return "\n".join(lines)
 
 

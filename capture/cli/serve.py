@@ -22,7 +22,7 @@ from capture.cli.option_groups import (
     add_store_options,
     chosen_cameras,
 )
-from capture.cli.option_values import names, seconds, seed, whole_number
+from capture.cli.option_values import parse_names, parse_seconds, parse_seed, parse_whole_number
 from capture.errors import UserError
 from capture.stop_request import check_stop, stop_signals
 
@@ -62,15 +62,15 @@ LOG_SECONDS: Final = 60.0
 """Time between two lines about the server in a log file."""
 
 
-def run(name: str, arguments: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
+def run(name: str, arguments: Sequence[str], log: Callable[[str], None], print_output: Callable[[str], None]) -> int:
     """Run the server until it is stopped; return the exit code. Raises UserError for what the user can mend."""
-    options = _parser(name).parse_args(list(arguments))
+    options = _build_parser(name).parse_args(list(arguments))
     key = options.api_key if options.api_key is not None else os.environ.get(KEY_VARIABLE)
-    _check(options, key)
+    _check_options(options, key)
     from capture.cli.progress import Console
 
-    with Console(tell, verbose=options.verbose) as console:
-        setup, policy = _load(options, console)
+    with Console(log, verbose=options.verbose) as console:
+        setup, policy = _load_policy(options, console)
         from capture.serve.service import PolicyService
 
         with contextlib.ExitStack() as stack:
@@ -78,7 +78,7 @@ def run(name: str, arguments: Sequence[str], tell: Callable[[str], None], say: C
             if writer is not None:
                 stack.callback(writer.close, "the server ended")
             console.stage("running the policy once")
-            service = PolicyService(setup, policy, writer, _serve_options(options, setup, key), console)
+            service = PolicyService(setup, policy, writer, _make_serve_options(options, setup, key), console)
             check_stop()
             handlers = {number: signal.getsignal(number) for number in stop_signals()}
             try:
@@ -87,49 +87,49 @@ def run(name: str, arguments: Sequence[str], tell: Callable[[str], None], say: C
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
         console.close()
-        say(_describe(service, options))
+        print_output(_describe(service, options))
     return choose_exit_code(service.recorded)
 
 
 async def _serve(service: PolicyService, console: Console) -> None:
     """Serve until a signal asks for the end, and show the state. Raises UserError where it cannot listen."""
     loop = asyncio.get_running_loop()
-    has_asked = False
+    was_asked_to_stop = False
 
     def stop() -> None:
-        nonlocal has_asked
-        if has_asked:  # the files take too long for the user
+        nonlocal was_asked_to_stop
+        if was_asked_to_stop:  # the files take too long for the user
             raise KeyboardInterrupt
-        has_asked = True
+        was_asked_to_stop = True
         service.stop()
 
     for number in stop_signals():
         loop.add_signal_handler(number, stop)
     progress = asyncio.create_task(_show_progress(service, console))
     try:
-        await service.serve(lambda address: _say_ready(service, console, address))
+        await service.serve(lambda address: _report_ready(service, console, address))
     finally:
         progress.cancel()
         console.stage("finishing the results files")
 
 
-def _say_ready(service: PolicyService, console: Console, address: str) -> None:
-    where = "nothing is recorded" if service.folder is None else f"recording to {service.folder}"
+def _report_ready(service: PolicyService, console: Console, address: str) -> None:
+    recording = "nothing is recorded" if service.folder is None else f"recording to {service.folder}"
     console.clear_stage()
-    console.tell(f"serving {service.name} on {address}, {where}; Ctrl-C ends it")
+    console.log(f"serving {service.name} on {address}, {recording}; Ctrl-C ends it")
 
 
 async def _show_progress(service: PolicyService, console: Console) -> None:
     is_terminal = sys.stderr.isatty()
-    before = service.progress
+    previous_line = service.progress
     while True:
         await asyncio.sleep(STATUS_SECONDS if is_terminal else LOG_SECONDS)
         line = service.progress
         if is_terminal:
             console.status(line)
-        elif line != before:
-            console.tell(line)
-        before = line
+        elif line != previous_line:
+            console.log(line)
+        previous_line = line
 
 
 def choose_exit_code(recorded: RolloutCounts | None) -> int:
@@ -148,7 +148,7 @@ def _describe(service: PolicyService, options: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def _parser(name: str) -> Parser:
+def _build_parser(name: str) -> Parser:
     parser = Parser(
         prog=f"{name} serve",
         usage=f"{name} serve (--demo | --checkpoint FOLDER) -o FOLDER [options]",
@@ -163,31 +163,35 @@ def _parser(name: str) -> Parser:
     source.add_argument("--checkpoint", metavar="FOLDER", help="a Pi0.5 checkpoint, as for a capture")
     where = parser.add_argument_group("to whom")
     where.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    where.add_argument("--port", metavar="N", type=_port, default=8000, help="port; 0 takes a free one (8000)")
+    where.add_argument("--port", metavar="N", type=_parse_port, default=8000, help="port; 0 takes a free one (8000)")
     where.add_argument(
         "--api-key", metavar="KEY", help=f"key that clients have to send; or set {KEY_VARIABLE}, which ps does not show"
     )
     where.add_argument("--allow-anyone", action="store_true", help="let in everybody who reaches --host, without a key")
     what = parser.add_argument_group("what to record")
     recorded = what.add_mutually_exclusive_group()
-    recorded.add_argument("--every", metavar="N", type=_every, default=1, help="every N-th call of an episode (1)")
+    recorded.add_argument(
+        "--every", metavar="N", type=_parse_every, default=1, help="every N-th call of an episode (1)"
+    )
     recorded.add_argument(
         "--on-request", action="store_true", help='only calls whose observation has {"pi0-capture": {"record": true}}'
     )
     recorded.add_argument("--no-recording", action="store_true", help="only answer")
     what.add_argument(
-        "--episode-timeout", metavar="SECONDS", type=seconds, default=10.0,
+        "--episode-timeout", metavar="SECONDS", type=parse_seconds, default=10.0,
         help="silence of a client that ends its episode (10); openpi's clients do not tell when they reset",
     )  # fmt: skip
     add_store_options(parser)
     how = parser.add_argument_group("how to read observations and run the policy")
     add_camera_option(how)
-    how.add_argument("--state-keys", metavar="NAMES", type=names, help="the client's parts of the state, in order")
+    how.add_argument(
+        "--state-keys", metavar="NAMES", type=parse_names, help="the client's parts of the state, in order"
+    )
     how.add_argument("--prompt", metavar="TEXT", help="the task of observations that bring none")
     how.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     how.add_argument("--dtype", choices=DTYPES, help="number type of the policy (bfloat16; the demo float32)")
     how.add_argument(
-        "--seed", metavar="N", type=seed, default=0,
+        "--seed", metavar="N", type=parse_seed, default=0,
         help="seed of the noise (0): call i of the k-th episode has N + 1,000,000 k + i, counted from 0",
     )  # fmt: skip
     how.add_argument("--no-graphs", action="store_true", help=NO_GRAPHS_HELP)
@@ -201,7 +205,7 @@ def _parser(name: str) -> Parser:
     return parser
 
 
-def _check(options: argparse.Namespace, key: str | None) -> None:
+def _check_options(options: argparse.Namespace, key: str | None) -> None:
     """Raise UserError for options that do not go together."""
     from capture.cli.validation import check_kept
     from capture.serve.access import check_address, check_port
@@ -225,7 +229,7 @@ def _check(options: argparse.Namespace, key: str | None) -> None:
     import websockets.asyncio.server  # noqa: F401 - likewise
 
 
-def _load(options: argparse.Namespace, console: Console) -> tuple[Setup, Policy]:
+def _load_policy(options: argparse.Namespace, console: Console) -> tuple[Setup, Policy]:
     """Return the policy, loaded, and what is stored of its calls. Raises UserError."""
     console.stage("loading PyTorch")
     from capture.cli.setup import make_setup
@@ -236,7 +240,7 @@ def _load(options: argparse.Namespace, console: Console) -> tuple[Setup, Policy]
     console.stage("opening the checkpoint")
     setup = make_setup(options, Shard(), ALL_FRAMES, Prompts(()))
     if warning := setup.policy.check_tokenizer():
-        console.tell(f"warning: {warning}")
+        console.log(f"warning: {warning}")
     from capture.serve.aloha_units import explain_units
 
     for decision in explain_units(setup.policy.decisions):
@@ -250,10 +254,10 @@ def _open_writer(options: argparse.Namespace, setup: Setup, console: Console) ->
     from capture.rollouts.writer import RolloutWriter
     from capture.serve.service import describe_run
 
-    return RolloutWriter(options.output, describe_run(setup, options.every), tell=console.tell)
+    return RolloutWriter(options.output, describe_run(setup, options.every), log=console.log)
 
 
-def _serve_options(options: argparse.Namespace, setup: Setup, key: str | None) -> ServeOptions:
+def _make_serve_options(options: argparse.Namespace, setup: Setup, key: str | None) -> ServeOptions:
     from dataclasses import replace
 
     from capture.serve.service import ServeOptions
@@ -269,9 +273,9 @@ def _serve_options(options: argparse.Namespace, setup: Setup, key: str | None) -
     )  # fmt: skip
 
 
-def _port(text: str) -> int:
-    return whole_number(text, 0, 65_535)
+def _parse_port(text: str) -> int:
+    return parse_whole_number(text, 0, 65_535)
 
 
-def _every(text: str) -> int:
-    return whole_number(text, 1, 1_000_000)
+def _parse_every(text: str) -> int:
+    return parse_whole_number(text, 1, 1_000_000)

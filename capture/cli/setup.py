@@ -59,16 +59,18 @@ def open_policy(options: argparse.Namespace) -> PolicySpec:
             lerobot_version=options.lerobot_version,
         ),
     )
-    grid = Decision("time grid", checkpoint.preprocessing.time_grid, "as the checkpoint's own code", is_certain=True)
+    grid_decision = Decision(
+        "time grid", checkpoint.preprocessing.time_grid, "as the checkpoint's own code", is_certain=True
+    )
     if options.time_grid:
         checkpoint = replace(checkpoint, preprocessing=replace(checkpoint.preprocessing, time_grid=options.time_grid))
-        grid = replace(grid, choice=options.time_grid, reason="by --time-grid")
+        grid_decision = replace(grid_decision, choice=options.time_grid, reason="by --time-grid")
     tokenizer = find_tokenizer(options.tokenizer, checkpoint.tokenizer_folder)
-    found = "PaliGemma's, which Pi0.5 is trained with, from a cache on this machine"
+    reason = "PaliGemma's, which Pi0.5 is trained with, from a cache on this machine"
     if options.tokenizer or checkpoint.tokenizer_folder:
-        found = "by --tokenizer" if options.tokenizer else "the checkpoint's own"
-    spelling = Decision("tokenizer", tokenizer.name, found, is_certain=True)
-    checkpoint = replace(checkpoint, decisions=(*checkpoint.decisions, grid, spelling))
+        reason = "by --tokenizer" if options.tokenizer else "the checkpoint's own"
+    tokenizer_decision = Decision("tokenizer", tokenizer.name, reason, is_certain=True)
+    checkpoint = replace(checkpoint, decisions=(*checkpoint.decisions, grid_decision, tokenizer_decision))
     return Pi05Spec(checkpoint, tokenizer)
 
 
@@ -96,13 +98,13 @@ def make_setup(options: argparse.Namespace, share: Shard, frames: FrameSelection
         frames=frames,
         prompts=prompts,
         maps_every=options.keep,
-        regions=_region_source(options),
+        regions=_choose_region_source(options),
     )
     weights = "" if options.dry_run else policy.fingerprint()  # a dry run touches no weights
     return Setup(policy, choices, weights)
 
 
-def _region_source(options: argparse.Namespace) -> RegionSource | None:
+def _choose_region_source(options: argparse.Namespace) -> RegionSource | None:
     """Return where the regions of `--regions` come from; None without."""
     text = getattr(options, "regions", None)  # a server has no such option
     if text is None:
@@ -117,10 +119,10 @@ def _region_source(options: argparse.Namespace) -> RegionSource | None:
 def open_episode(options: argparse.Namespace, setup: Setup) -> tuple[Episode, tuple[Decision, ...]]:
     """Return what is to be shown to the policy, as one episode, and the decisions of its source."""
     if options.episode is None:
-        return _given_episode(options), ()
+        return _make_given_episode(options), ()
     # One that is fetched is looked at first, since a data set may be large.
-    is_here = options.episode.exists()
-    source = open_chosen_source(options, setup, options.episode, has_files=is_here)
+    is_local = options.episode.exists()
+    source = open_chosen_source(options, setup, options.episode, has_files=is_local)
     if len(source.episodes) != 1 or source.unusable:
         if not source.episodes and len(source.unusable) == 1:
             raise UserError(next(iter(source.unusable.values())).reason)
@@ -128,7 +130,7 @@ def open_episode(options: argparse.Namespace, setup: Setup) -> tuple[Episode, tu
             f"{options.episode} holds {len(source.episodes) + len(source.unusable)} episodes; "
             "give --dataset instead, with --episodes for some of them and -o for a folder"
         )
-    if not is_here:
+    if not is_local:
         source = open_chosen_source(options, setup, options.episode)
     return source.episodes[0], source.decisions
 
@@ -152,7 +154,7 @@ def open_chosen_source(options: argparse.Namespace, setup: Setup, path: Path, *,
     return open_dataset(path, requested, options.episodes)
 
 
-def _given_episode(options: argparse.Namespace) -> InMemoryEpisode:
+def _make_given_episode(options: argparse.Namespace) -> InMemoryEpisode:
     """Return the demo's frames, or one frame of the pictures and the state on the command line."""
     if options.demo:
         from capture.datasets.folder.reader import read_episodes
@@ -175,10 +177,10 @@ def _given_episode(options: argparse.Namespace) -> InMemoryEpisode:
     choices = {f"{name} camera": str(file) for name, file in files.items()}
     choices["state"] = "none" if state is None else f"{state.size} number{'s' * (state.size != 1)}"
     turned = is_turned(options)
-    how = "taken as upright, without --turned" if turned is None else "by --turned"
+    reason = "taken as upright, without --turned" if turned is None else "by --turned"
     decisions = [
         *_conclude(choices, "on the command line"),
-        *_conclude({"turn of the pictures": "by 180 degrees" if turned else "none"}, how),
+        *_conclude({"turn of the pictures": "by 180 degrees" if turned else "none"}, reason),
     ]
     for name, file in files.items():
         with contextlib.suppress(UserError):  # an array has no EXIF

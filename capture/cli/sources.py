@@ -47,24 +47,24 @@ def describe(
     `camera_overrides` and `turned` are those of a run; `read_all` reads the last frame of every episode. Raises
     UserError where no reader knows the path, or none of its episodes can be used.
     """
-    is_here = path.exists()
+    is_local = path.exists()
     slots = tuple(dict.fromkeys((EXTERIOR, WRIST, *(camera_overrides or {}))))
-    options = SourceOptions(slots, 1, camera_overrides=camera_overrides or {}, turned=turned, has_files=is_here)
+    options = SourceOptions(slots, 1, camera_overrides=camera_overrides or {}, turned=turned, has_files=is_local)
     try:
         source = open_dataset(path, options)
         if RIGHT_WRIST not in slots and any(camera.name in CAMERAS[RIGHT_WRIST] for camera in source.cameras):
             source = open_dataset(path, replace(options, cameras=(*slots, RIGHT_WRIST)))
         mapped, is_mapped = [decision.sentence for decision in source.decisions], True
     except UserError as error:
-        source = open_dataset(path, SourceOptions((), 1, has_files=is_here))  # what it holds can still be said
+        source = open_dataset(path, SourceOptions((), 1, has_files=is_local))  # what it holds can still be said
         mapped, is_mapped = [str(error)], False
-    findings = _inspect_episodes(source, read_all=read_all) if is_here else _list_episodes(source)
-    used = (
+    findings = _inspect_episodes(source, read_all=read_all) if is_local else _list_episodes(source)
+    used_cameras = (
         {decision.choice for decision in source.decisions if decision.subject.endswith(" camera")}
         if is_mapped
         else set()
     )
-    damage = _find_unreadable_cameras(path, source, used, findings, read_all=read_all) if is_here else {}
+    damage = _find_unreadable_cameras(path, source, used_cameras, findings, read_all=read_all) if is_local else {}
     if not is_mapped:  # any of the cameras may be needed
         findings = replace(
             findings,
@@ -145,8 +145,8 @@ def _inspect_episodes(source: Source, *, read_all: bool) -> _Findings:
             except UserError as error:
                 incomplete[episode.name] = str(error)
     is_read = read_all or len(source.episodes) <= READ
-    common = {decision.sentence for decision in source.decisions}  # which are listed for all episodes
-    counted = {f"{names[0]}: {note}": len(names) for note, names in notes.items() if note not in common}
+    shared_sentences = {decision.sentence for decision in source.decisions}  # which are listed for all episodes
+    counted = {f"{names[0]}: {note}": len(names) for note, names in notes.items() if note not in shared_sentences}
     return _Findings(
         tuple(good),
         broken,
@@ -232,8 +232,8 @@ def _format_episodes(findings: _Findings, damage: Mapping[str, str]) -> Iterator
     if marks and len(lengths) == 1:
         yield "it ended well" if marks[0] else "it did not end well"
     elif marks:
-        of = "" if findings.has_outcomes else f" of the first {SHOWN}"
-        yield f"{sum(marks)}{of} ended well, {len(marks) - sum(marks)} did not"
+        subset = "" if findings.has_outcomes else f" of the first {SHOWN}"
+        yield f"{sum(marks)}{subset} ended well, {len(marks) - sum(marks)} did not"
     if not findings.is_fetched:
         yield "only the metadata were fetched; a run fetches the files of its episodes"
         return
@@ -243,15 +243,15 @@ def _format_episodes(findings: _Findings, damage: Mapping[str, str]) -> Iterator
         yield f"{len(damage)} can only be used without a camera that cannot be read"
     if findings.incomplete:
         yield f"{len(findings.incomplete)} can only be used without frames whose files are missing (--frames)"
-    how = (
+    coverage = (
         "the last frame of each was read"
         if findings.is_read
         else (f"the last frames of the first {READ} were read, the headers of the others; --all reads all")
     )
     if not (findings.broken or findings.incomplete or damage):
-        yield f"no fault was found: {how}"
+        yield f"no fault was found: {coverage}"
     elif not findings.is_read:
-        yield how
+        yield coverage
 
 
 def _format_camera(name: str, width: int, height: int) -> str:
@@ -271,15 +271,15 @@ def _format_prompts(findings: _Findings) -> Iterator[str]:
     if not findings.prompts:
         yield "none; give one with --prompt"
         return
-    lacking = [clean(row.episode.name, 48) for row in findings.good if not row.has_prompts]
-    if lacking:
-        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        yield f"none, or not in every frame: {lacking[0]}{more}; give one with --prompt"
+    without_prompts = [clean(row.episode.name, 48) for row in findings.good if not row.has_prompts]
+    if without_prompts:
+        more = f" and {len(without_prompts) - 1} more" if len(without_prompts) > 1 else ""
+        yield f"none, or not in every frame: {without_prompts[0]}{more}; give one with --prompt"
 
 
 def _format_broken(broken: Mapping[str, str]) -> Iterator[str]:
-    for name, why in list(broken.items())[:SHOWN_BROKEN]:
-        yield f"{name}: {why}"
+    for name, reason in list(broken.items())[:SHOWN_BROKEN]:
+        yield f"{name}: {reason}"
     if len(broken) > SHOWN_BROKEN:
         yield f"… and {len(broken) - SHOWN_BROKEN} more"
 
@@ -294,15 +294,15 @@ def _format_table(findings: _Findings) -> Iterator[str]:
     if not shown:
         return
     names = [clean(row.episode.name, 48) for row in shown]
-    wide = max(len("name"), *(len(name) for name in names))
+    width = max(len("name"), *(len(name) for name in names))
     digits = max(len("number"), *(len(str(row.episode.number)) for row in shown))
-    yield f"{'number':>{digits}}  {'name':<{wide}}  frames  seconds  ended     prompt"
+    yield f"{'number':>{digits}}  {'name':<{width}}  frames  seconds  ended     prompt"
     for row, name in zip(shown, names, strict=True):
         seconds = f"{row.length / row.episode.rate:.1f}" if row.episode.rate else "?"
         ended = {True: "well", False: "not well", None: "?"}[row.success]
         prompts = row.prompts
         more = f" (+{len(prompts) - 1})" if len(prompts) > 1 else ""
-        start = f"{row.episode.number:>{digits}}  {name:<{wide}}  {row.length:>6}  {seconds:>7}  {ended:<8}  "
+        start = f"{row.episode.number:>{digits}}  {name:<{width}}  {row.length:>6}  {seconds:>7}  {ended:<8}  "
         prompt = clean(prompts[0], max(16, WIDTH - len(start) - len(more))) if prompts else "none"
         yield f"{start}{prompt}{more}".rstrip()
     if len(findings.good) > len(shown):
@@ -315,18 +315,19 @@ def _format_commands(source: Source, path: Path, good: Sequence[_Row], options: 
         yield "nothing can be captured from it as it is"
         return
     is_single = len(source.episodes) == 1
-    which = f"--episode {shlex.quote(str(path))}" if is_single else f"--dataset {shlex.quote(str(path))}"
-    with_prompts = [row for row in good if row.has_prompts]
-    numbers = format_numbers([row.episode.number for row in (with_prompts or good)[:10]], ",")
+    source_option = f"--episode {shlex.quote(str(path))}" if is_single else f"--dataset {shlex.quote(str(path))}"
+    rows_with_prompts = [row for row in good if row.has_prompts]
+    numbers = format_numbers([row.episode.number for row in (rows_with_prompts or good)[:10]], ",")
     chosen = "" if is_single else f" --episodes {numbers}"
     output = f"{source.episodes[0].name}.h5" if is_single else "runs/"
-    prompt = "" if with_prompts else ' --prompt "…"'
+    prompt = "" if rows_with_prompts else ' --prompt "…"'
     cameras = ' --camera "exterior=NAME" --camera "wrist=NAME"'
     if options is not None:
         chosen_cameras = (f"{slot}={name}" for slot, name in options.camera_overrides.items())
         cameras = "".join(f" --camera {shlex.quote(camera)}" for camera in chosen_cameras)
         cameras += "" if options.turned is None else f" --turned {'yes' if options.turned else 'no'}"
-    yield f"pi0-capture --checkpoint FOLDER {which}{chosen}{cameras}{prompt} --frames keyframes -o {output} --dry-run"
+    choices = f"{source_option}{chosen}{cameras}{prompt}"
+    yield f"pi0-capture --checkpoint FOLDER {choices} --frames keyframes -o {output} --dry-run"
 
 
 def _label(label: str, lines: Sequence[str] | Iterator[str]) -> list[str]:

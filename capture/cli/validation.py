@@ -117,10 +117,8 @@ _SET_BY_DEMO: Final = (
 
 
 def _check_demo(options: argparse.Namespace) -> None:
-    option, excluded = "--demo-run", _SET_BY_DEMO
-    if not options.demo_run:
-        option, excluded = "--demo", (*_SET_BY_DEMO, "episode", "dataset", "frames")
-    for name in excluded:
+    option = "--demo-run" if options.demo_run else "--demo"
+    for name in (*_SET_BY_DEMO, *(() if options.demo_run else ("episode", "dataset", "frames"))):
         if getattr(options, name):
             raise UserError(f"{option} brings its own pictures, state and policy; leave --{name.replace('_', '-')} out")
 

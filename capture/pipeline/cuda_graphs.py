@@ -110,7 +110,7 @@ class _RecordedGraph:
 class GraphReplayer:
     """Runs recorded calls of a policy, by replaying a CUDA graph where a call of the same shapes came before.
 
-    `full` as in `Policy.run`, `keep` as in `compute_datasets`; `graph` makes an empty graph; `tell` is called once
+    `full` as in `Policy.run`, `keep` as in `compute_datasets`; `graph` makes an empty graph; `log` is called once
     with the reason if graphs cannot be used. Waits for the device only while a graph is recorded and compared.
     """
 
@@ -122,11 +122,11 @@ class GraphReplayer:
         full: bool,
         keep: Kept,
         graph: Callable[[], Graph],
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self._policy, self._recorder = policy, recorder
         self._full, self._keep = full, keep
-        self._graph, self._tell = graph, tell
+        self._graph, self._log_line = graph, log
         self._known_shapes: set[Shape] = set()
         """Shapes that occurred."""
         self._graphs: OrderedDict[Shape, _RecordedGraph] = OrderedDict()
@@ -243,7 +243,7 @@ class GraphReplayer:
         self._disabled, self._memory = True, None
         self._graphs.clear()
         first_line = str(reason).strip().partition("\n")[0] or type(reason).__name__
-        self._tell(f"calls are not replayed as CUDA graphs, which is slower and changes no number ({first_line})")
+        self._log_line(f"calls are not replayed as CUDA graphs, which is slower and changes no number ({first_line})")
 
     def _replay(self, replay: _RecordedGraph, inputs: ModelInputs, masks: TokenMasks) -> dict[str, Tensor]:
         for here, there in zip(

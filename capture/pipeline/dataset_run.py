@@ -168,7 +168,7 @@ def write_regions_of(jobs: Sequence[Job], progress: Progress, *, overwrite: bool
             if isinstance(job.episode, regions_file.Masked):
                 regions_file.write_regions(job.path, job.episode.masks, overwrite=overwrite)
         except UserError as error:
-            progress.tell(f"warning: no regions of {job.path.name} were written: {error}")
+            progress.log(f"warning: no regions of {job.path.name} were written: {error}")
 
 
 def _write_index(series: DatasetRun) -> None:

@@ -185,7 +185,7 @@ class _Run:
             return None
         graph = cuda_graph_factory(options.device)
         return GraphReplayer(
-            policy, recorder, full=options.full, keep=options.kept, graph=graph, tell=self._progress.tell
+            policy, recorder, full=options.full, keep=options.kept, graph=graph, log=self._progress.log
         )
 
     def _call_all(self, policy: Policy, recorder: AbstractContextManager[Any]) -> None:

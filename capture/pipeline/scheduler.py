@@ -108,7 +108,7 @@ class Scheduler:
         turn = self._next_of(jobs)
         if self._finished:  # there may be thousands: one sentence for all
             path, others = self._finished[0].path, len(self._finished) - 1
-            self._progress.tell(
+            self._progress.log(
                 f"{path} and {others} more file{'s' * (others > 1)} are finished already; they are left as they are"
                 if others
                 else f"{path} is finished already; it is left as it is"
@@ -154,7 +154,7 @@ class Scheduler:
         for sentence in outline.warnings:
             if sentence not in self._warned:  # files of a data set often have the same warnings
                 self._warned.add(sentence)
-                self._progress.tell(f"warning: {sentence}")
+                self._progress.log(f"warning: {sentence}")
         for decision in outline.decisions:
             self._progress.decided(decision)
         if not options.overwrite and is_finished(job.path, outline):
@@ -178,7 +178,7 @@ class Scheduler:
             return None
         written.kept, written.row_sum = opened.frames_done, opened.earlier_row_sum_error
         if opened.frames_done:
-            self._progress.tell(
+            self._progress.log(
                 f"{opened.partial_path} has {opened.frames_done} of {written.total} frames; it is gone on with"
             )
         self._progress.expect(written.total - opened.frames_done)

@@ -22,7 +22,7 @@ class Progress(Protocol):
     def step(self, frames: float) -> None:
         """Report the frames run so far; a batch under way counts by its finished denoise steps."""
 
-    def tell(self, sentence: str) -> None:
+    def log(self, sentence: str) -> None:
         """Report a sentence for the user."""
 
     def decided(self, decision: Decision) -> None:

@@ -55,7 +55,8 @@ class RolloutRecorder:
             recording; without masks, keep maps and score regions of the finished file (`pi0-regions import`).
         title: What the run is called in its index.
         max_pending: Recordings that may wait for the disk, 40 MB each of a full-size policy; more are dropped.
-        tell: Called with a sentence, from any thread, when recordings are dropped or cannot be written. None logs it.
+        log: Called with a sentence, from any thread, when recordings are dropped or cannot be written; a warning of
+            `logging` if left out.
 
     An episode ends with `end_episode`, when the policy is reset, or with another prompt. Each environment of a batch
     and each thread that calls the policy has episodes of its own. Calls of several threads run one after the other.
@@ -83,7 +84,7 @@ class RolloutRecorder:
         keep: str = "maps",
         title: str = "rollouts",
         max_pending: int = MAX_PENDING,
-        tell: Callable[[str], None] | None = None,
+        log: Callable[[str], None] | None = None,
     ) -> None:
         if store not in ("bfloat16", "float32"):
             raise UserError(f"store={store!r}: attention is stored as bfloat16 or float32")
@@ -99,7 +100,7 @@ class RolloutRecorder:
         self.folder = Path(folder)
         self._options = RecordingOptions(every, kept_layers, kept_steps, full, store, compress, title, maps_every)
         self._adapter = _find_adapter(policy, self._options, preprocessor, postprocessor)
-        self._max_pending, self._tell = max_pending, tell
+        self._max_pending, self._log_line = max_pending, log
         self._lock = threading.RLock()
         self._streams: dict[tuple[int, int], EpisodeStream] = {}
         """By thread and place in the batch."""
@@ -114,7 +115,7 @@ class RolloutRecorder:
         if self._writer is not None:
             raise RuntimeError("This recorder is in use already: make one recorder for each `with`.")
         run = self._adapter.describe(self._options)
-        writer = RolloutWriter(self.folder, run, max_pending=self._max_pending, tell=self._tell)
+        writer = RolloutWriter(self.folder, run, max_pending=self._max_pending, log=self._log_line)
         try:
             self._remove = self._adapter.install(self._overrides, self)
         except BaseException:

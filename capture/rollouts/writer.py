@@ -100,11 +100,11 @@ class RolloutWriter:
         folder: Of the run; it is made if it is missing. Episodes are numbered on from those in it.
         run: What the files have in common.
         max_pending: Recordings that may wait for the disk; more are dropped.
-        tell: Called with a sentence for the user, from any thread, when recordings are dropped for the first time in an
+        log: Called with a sentence for the user, from any thread, when recordings are dropped for the first time in an
             episode, or something cannot be written. None logs it as a warning.
 
     Nothing that happens in the thread, such as a full disk, is raised in a caller: it costs recordings, and `counts`
-    and `tell` say so. The `.partial` file of a process that is killed keeps its finished frames.
+    and `log` say so. The `.partial` file of a process that is killed keeps its finished frames.
 
     Raises UserError where the folder cannot be used, or holds another run.
     """
@@ -115,13 +115,13 @@ class RolloutWriter:
         run: RolloutRun,
         *,
         max_pending: int = MAX_PENDING,
-        tell: Callable[[str], None] | None = None,
+        log: Callable[[str], None] | None = None,
     ) -> None:
         if max_pending < 1:
             raise ValueError(f"max_pending={max_pending}: at least one recording has to wait for the disk")
         self.folder, self.run = folder, run
         self._max_pending = max_pending
-        self._tell = tell or _log.warning
+        self._log_line = log or _log.warning
         self._files = EpisodeFiles(
             folder, run, self._note_finished, self.note_problem
         )  # for the thread alone from here on
@@ -331,7 +331,7 @@ class RolloutWriter:
 
     def _notify(self, sentence: str) -> None:
         try:
-            self._tell(sentence)
+            self._log_line(sentence)
         except Exception:  # noqa: BLE001 - the caller's function; a recording does not end with it
             _log.exception("%s", sentence)
 

@@ -43,7 +43,7 @@ class PolicyRunner:
     """A loaded policy that answers one observation at a time. `run` and `store` are for one thread, `prepare` for any.
 
     On a GPU, calls are replayed as CUDA graphs, of which `graph` makes an empty one; None: launched from Python.
-    `tell`: called with the reason where graphs cannot be used.
+    `log`: called with the reason where graphs cannot be used.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class PolicyRunner:
         policy: Policy,
         *,
         graph: Callable[[], Graph] | None = None,
-        tell: Callable[[str], None] = lambda _: None,
+        log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._setup, self._spec, self._policy = setup, setup.policy, policy
         self._is_aloha = uses_own_units(setup.policy.decisions)
@@ -63,7 +63,7 @@ class PolicyRunner:
         # With maps in any case: regions are scored from them after the answer, as masks would change a graph's shapes.
         if graph is not None:
             self._replayer = GraphReplayer(
-                policy, self._recorder, full=options.full, keep=replace(options.kept, maps=True), graph=graph, tell=tell
+                policy, self._recorder, full=options.full, keep=replace(options.kept, maps=True), graph=graph, log=log
             )
 
     @property

@@ -77,7 +77,7 @@ class PolicyServer:
     """Serves clients until `stop` is called.
 
     `open_session`: makes the session of a client, given its name. `key`: what clients have to send; None lets in
-    whoever reaches the address. `episode_seconds`: silence that ends an episode. `tell`: called with lines for the
+    whoever reaches the address. `episode_seconds`: silence that ends an episode. `log`: called with lines for the
     user.
     """
 
@@ -88,10 +88,10 @@ class PolicyServer:
         *,
         key: str | None,
         episode_seconds: float,
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self._open_session, self._metadata = open_session, pack(metadata)
-        self._key, self._episode_seconds, self._tell = key, episode_seconds, tell
+        self._key, self._episode_seconds, self._log_line = key, episode_seconds, log
         self.counts = ServerCounts()
         self._policy_thread = ThreadPoolExecutor(1, thread_name_prefix="policy")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="read-message")
@@ -144,7 +144,7 @@ class PolicyServer:
         refusal = find_refusal(request.headers.get_all("Origin"), request.headers.get_all(HEADER), self._key)
         if refusal is None:
             return None
-        self._tell(f"refused {_address(connection)}: {refusal[1].strip()}")
+        self._log_line(f"refused {_address(connection)}: {refusal[1].strip()}")
         return connection.respond(*refusal)
 
     async def _handle(self, connection: ServerConnection) -> None:
@@ -154,7 +154,7 @@ class PolicyServer:
         self.counts.clients += 1
         name = f"client {self._number} at {_address(connection)}"
         session = self._open_session(name)
-        self._tell(f"{name} connected")
+        self._log_line(f"{name} connected")
         reason = "the client disconnected"
         try:
             await connection.send(self._metadata)
@@ -169,7 +169,7 @@ class PolicyServer:
         finally:
             self.counts.clients -= 1
             session.close(reason)
-            self._tell(f"{name}: {reason}")
+            self._log_line(f"{name}: {reason}")
 
     async def _answer_all(self, connection: ServerConnection, session: ClientSession) -> None:
         previous: float | None = None
@@ -241,7 +241,7 @@ class PolicyServer:
     def _report(self, session: ClientSession, sentence: str, errors: int) -> None:
         self.counts.errors += 1
         if errors == 1:  # a client that repeats its mistake is not to fill the terminal
-            self._tell(f"{session.name}: {sentence}")
+            self._log_line(f"{session.name}: {sentence}")
 
     def _begin(self) -> None:
         self._working += 1

@@ -49,7 +49,7 @@ class ServeOptions:
 class Reports(Protocol):
     """Where lines for the user go."""
 
-    def tell(self, sentence: str) -> None:
+    def log(self, sentence: str) -> None:
         """Print a line."""
 
     def decided(self, decision: Decision) -> None:
@@ -70,7 +70,7 @@ class PolicyService:
     ) -> None:
         self._setup, self._writer, self._options, self._reports = setup, writer, options, reports
         graph = cuda_graph_factory(setup.options.device) if setup.options.replayed else None
-        self._runner = PolicyRunner(setup, policy, graph=graph, tell=reports.tell)
+        self._runner = PolicyRunner(setup, policy, graph=graph, log=reports.log)
         self._runner.warm_up()
         self._needs_state = self._runner.needs_state
         self._numbers = EpisodeNumbers()
@@ -79,7 +79,7 @@ class PolicyService:
             self.metadata,
             key=options.key,
             episode_seconds=options.episode_seconds,
-            tell=reports.tell,
+            log=reports.log,
         )
 
     @property

@@ -49,7 +49,7 @@ class Lines:
     sentences: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
 
-    def tell(self, sentence: str) -> None:
+    def log(self, sentence: str) -> None:
         self.sentences.append(sentence)
 
     def decided(self, decision: Decision) -> None:
@@ -85,7 +85,7 @@ def running_server(
     """Serve a policy on a free port; `options` of ServeOptions. Recordings are whole once the block has ended."""
     lines = Lines()
     run = describe_run(setup, every)
-    writer = None if folder is None else RolloutWriter(folder, run, max_pending=max_pending, tell=lines.tell)
+    writer = None if folder is None else RolloutWriter(folder, run, max_pending=max_pending, log=lines.log)
     options = {"source": setup.policy.source_options, "port": 0, **options}
     started = threading.Event()
     started_objects: list[Any] = []
@@ -220,7 +220,7 @@ class RawClient:
     def infer(self, **changed: Any) -> Any:
         return self.send(pack(make_client_observation(**changed)))
 
-    def tell(self, **wishes: Any) -> Any:
+    def send_wishes(self, **wishes: Any) -> Any:
         return self.send(pack({"pi0-capture": wishes}))
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ class ProgressLog:
     def step(self, frames: float) -> None:
         self.steps.append(frames)
 
-    def tell(self, sentence: str) -> None:
+    def log(self, sentence: str) -> None:
         self.sentences.append(sentence)
 
     def decided(self, decision: Decision) -> None:

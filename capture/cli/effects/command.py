@@ -21,34 +21,34 @@ if TYPE_CHECKING:
     from capture.sharding import Shard
 
 
-def run(name: str, arguments: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
+def run(name: str, arguments: Sequence[str], log: Callable[[str], None], print_output: Callable[[str], None]) -> int:
     """Run the command; return its exit code. Raises UserError for what the user can mend."""
-    own = build_parser(name).parse_args(list(arguments))
-    check_measures(own)
+    options = build_parser(name).parse_args(list(arguments))
+    check_measures(options)
     from capture.cli.progress import Console
     from capture.sharding import resolve_shard
 
-    share = resolve_shard(os.environ, own.share)
-    is_folder = own.file.is_dir()
-    if is_folder and own.output is not None:
+    share = resolve_shard(os.environ, options.share)
+    is_folder = options.file.is_dir()
+    if is_folder and options.output is not None:
         raise UserError("the effects of a run lie beside its results files; leave -o out")
     if not is_folder and share.count > 1:
         raise UserError(
             f"{share.origin} started {share.count} processes, but one effects file is written by one process; give the "
             "folder of a run to share out, or start one process"
         )
-    with Console(tell, quiet=not share.first) as console:
+    with Console(log, quiet=not share.first) as console:
         console.stage("loading PyTorch")
         from capture.cli.effects.file_run import measure_file
         from capture.cli.effects.policy_source import PolicySource
 
-        source = PolicySource(own, console, share.local)
+        source = PolicySource(options, console, share.local)
         if is_folder:
-            return measure_files(own, find_results(own.file), share, source, console, say)
-        output = own.output or effects_path(own.file)
-        report = measure_file(own, own.file, output, source, console, is_one_of_many=False)
+            return measure_files(options, find_results(options.file), share, source, console, print_output)
+        output = options.output or effects_path(options.file)
+        report = measure_file(options, options.file, output, source, console, is_one_of_many=False)
         console.close()
-        say("\n".join(report.lines))
+        print_output("\n".join(report.lines))
         return 0
 
 
@@ -68,27 +68,27 @@ def find_results(folder: Path) -> list[Path]:
     index = read_index(folder)
     if index is None:
         raise UserError(f"{folder} is no folder of a run: it has no index.json; name a results file")
-    found = []
+    paths = []
     for entry in index.get("episodes", []):
         name = entry.get("file") if isinstance(entry, dict) else None
         if isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts:
             path = folder / name
             if path.is_file() and not path.is_symlink():
-                found.append(path)
-    if not found:
+                paths.append(path)
+    if not paths:
         raise UserError(
             f"no episode of {folder} is complete; wait until one is, or name an unfinished file (.h5{PARTIAL_SUFFIX})"
         )
-    return found
+    return paths
 
 
 def measure_files(
-    own: argparse.Namespace,
+    options: argparse.Namespace,
     files: Sequence[Path],
     share: Shard,
     source: PolicySource,
     console: Console,
-    say: Callable[[str], None],
+    print_output: Callable[[str], None],
 ) -> int:
     """Measure this process's share of the files; return 0, 1 where some are left, 2 where none can be measured.
 
@@ -99,52 +99,54 @@ def measure_files(
     from capture.effects.file_lock import FileIsBeingWrittenError
     from capture.pipeline.ranks import gather_from_ranks
 
-    mine = share.of(files)
-    console.work = f"{len(mine)} file{'s' * (len(mine) != 1)}"
+    own_files = share.of(files)
+    console.work = f"{len(own_files)} file{'s' * (len(own_files) != 1)}"
     if share.count > 1:
-        console.tell(f"part {share.number + 1} of {share.count} ({share.origin}): {len(mine)} of {len(files)} files")
+        console.log(
+            f"part {share.number + 1} of {share.count} ({share.origin}): {len(own_files)} of {len(files)} files"
+        )
     outcomes: list[tuple[str, str, str]] = []  # file, what became of it, why
-    put_off: list[Path] = []
+    postponed: list[Path] = []
 
     def measure(path: Path) -> None:
         try:
-            report = measure_file(own, path, effects_path(path), source, console, is_one_of_many=True)
+            report = measure_file(options, path, effects_path(path), source, console, is_one_of_many=True)
         except FileIsBeingWrittenError:
-            put_off.append(path)
+            postponed.append(path)
             return
         except UserError as error:
-            console.tell(f"{path.name}: {error}")
+            console.log(f"{path.name}: {error}")
             outcomes.append((path.name, "failed", str(error)))
             return
         if report.lines:
-            console.tell(report.lines[-1])
+            console.log(report.lines[-1])
         outcomes.append((path.name, "skipped" if report.is_skipped else "measured", ""))
 
-    for path in mine:
+    for path in own_files:
         measure(path)
-    again, put_off = put_off, []
-    for path in again:  # the other run has finished them, was ended, or still writes them
+    retried, postponed = postponed, []
+    for path in retried:  # the other run has finished them, was ended, or still writes them
         measure(path)
-    outcomes += [(path.name, "busy", "") for path in put_off]
+    outcomes += [(path.name, "busy", "") for path in postponed]
     console.close()
-    together = [outcome for of_rank in gather_from_ranks(share, outcomes) for outcome in of_rank]
+    all_outcomes = [outcome for outcomes_of_rank in gather_from_ranks(share, outcomes) for outcome in outcomes_of_rank]
     if share.first:
-        say(_describe_outcomes(own, together))
-    count = Counter(what for _, what, _ in together)
+        print_output(_describe_outcomes(options, all_outcomes))
+    count = Counter(what for _, what, _ in all_outcomes)
     if not count["failed"]:
         return 1 if count["busy"] else 0
     return 1 if count["measured"] or count["skipped"] or count["busy"] else 2
 
 
-def _describe_outcomes(own: argparse.Namespace, outcomes: Sequence[tuple[str, str, str]]) -> str:
+def _describe_outcomes(options: argparse.Namespace, outcomes: Sequence[tuple[str, str, str]]) -> str:
     """Return what became of the files in one line. `outcomes`: name, `measured`, `skipped`, `failed` or `busy`, why."""
     count = Counter(what for _, what, _ in outcomes)
-    parts = [f"effects of {count['measured']} file{'s' * (count['measured'] != 1)} {_verb(own)}"]
+    parts = [f"effects of {count['measured']} file{'s' * (count['measured'] != 1)} {_choose_verb(options)}"]
     if count["skipped"]:
         parts.append(f"{count['skipped']} measured before")
     if count["failed"]:
-        name, _, why = next(outcome for outcome in outcomes if outcome[1] == "failed")
-        parts.append(f"{count['failed']} cannot be measured, {name} first: {why}")
+        name, _, reason = next(outcome for outcome in outcomes if outcome[1] == "failed")
+        parts.append(f"{count['failed']} cannot be measured, {name} first: {reason}")
     if count["busy"]:
         name = next(outcome[0] for outcome in outcomes if outcome[1] == "busy")
         parts.append(
@@ -154,8 +156,8 @@ def _describe_outcomes(own: argparse.Namespace, outcomes: Sequence[tuple[str, st
     return "; ".join(parts)
 
 
-def _verb(own: argparse.Namespace) -> str:
-    return "would be measured" if own.dry_run else "measured"
+def _choose_verb(options: argparse.Namespace) -> str:
+    return "would be measured" if options.dry_run else "measured"
 
 
 def measure_captured(
@@ -165,7 +167,7 @@ def measure_captured(
     share: Shard,
     loaded: tuple[Any, Any, Any, str],
     console: Console,
-    say: Callable[[str], None],
+    print_output: Callable[[str], None],
 ) -> int:
     """Measure the effects of results files that were just captured, with their policy; `measures`: of `--effects`.
 
@@ -185,9 +187,9 @@ def measure_captured(
     source = PolicySource(measures, console)
     source.use(*loaded)
     if options.dataset is not None:
-        return measure_files(measures, files, share, source, console, say)
+        return measure_files(measures, files, share, source, console, print_output)
     [path] = files
     report = measure_file(measures, path, effects_path(path), source, console, is_one_of_many=True)
     console.close()
-    say("\n".join(report.lines) or f"{report.output}: measured before")
+    print_output("\n".join(report.lines) or f"{report.output}: measured before")
     return 0

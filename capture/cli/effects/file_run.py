@@ -120,10 +120,10 @@ def _measure(
     file.resume()
     missing = chosen[len(file.frames) :]
     if len(missing) < len(chosen):
-        console.tell(f"resuming {file.partial} after {len(file.frames)} of {len(chosen)} frames")
+        console.log(f"resuming {file.partial} after {len(file.frames)} of {len(chosen)} frames")
     totals = [count_calls(request, frames, number, source.spec.sizes) for number in missing]
     if totals:
-        console.tell(forecast(totals, source.spec, source.device.type, dtype, request.batch))
+        console.log(forecast(totals, source.spec, source.device.type, dtype, request.batch))
     policy = source.load(dtype)
     start_time = time.monotonic()
     progress = _Progress(options, source, console, [counts.total for counts in totals])

@@ -45,13 +45,13 @@ def forecast(counts: Sequence[CallCounts], spec: Any, device: str, dtype: str, b
     each = operations(config, len(spec.sizes.cameras))
     seconds = 0.0
     for count in counts:
-        for calls, work in (
+        for calls, operations_per_call in (
             (count.actions, each[0]), (count.prefix, each[0] + each[1]), (count.pictures, sum(each)),
             (3 * count.backward, each[0] + each[1]),  # a backward pass costs twice a forward one
         ):  # fmt: skip
-            seconds += calls * work / speed.operations + -(-calls // batch) * speed.call_seconds
-    how = "by earlier runs there" if speed.is_measured else "computed from the speed of captures there, not measured"
-    return f"{text}, about {time_text(seconds)} on {speed.name} ({how}; your machine will differ)"
+            seconds += calls * operations_per_call / speed.operations + -(-calls // batch) * speed.call_seconds
+    basis = "by earlier runs there" if speed.is_measured else "computed from the speed of captures there, not measured"
+    return f"{text}, about {time_text(seconds)} on {speed.name} ({basis}; your machine will differ)"
 
 
 def operations(config: Any, cameras: int) -> tuple[float, float, float]:

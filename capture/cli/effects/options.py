@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from capture.cli.option_groups import DEVICE_HELP, DTYPES, Parser, add_policy_options
-from capture.cli.option_values import numbers, whole_number
+from capture.cli.option_values import parse_numbers, parse_whole_number
 from capture.errors import UserError
 
 MODES: Final = ("knockout", "occlude", "random-masks")
@@ -79,25 +79,36 @@ def _add_target_options(group: argparse._ArgumentGroup) -> None:
         help="words of the prompt; with --from all as if left out, with all other words in their places",
     )  # fmt: skip
     group.add_argument(
-        "--replace", metavar="WORD=OTHER", action="append", default=[], type=_replacement,
+        "--replace", metavar="WORD=OTHER", action="append", default=[], type=_parse_replacement,
         help="another word in the place of one of the prompt's; may be repeated",
     )  # fmt: skip
     group.add_argument(
-        "--map", metavar="N", type=_block, help="every block of N x N patches in turn: an effect map, and how far each "
-        "head's attention agrees with it",
-    )  # fmt: skip
+        "--map",
+        metavar="N",
+        type=_parse_block,
+        help="every block of N x N patches in turn: an effect map, and how far each head's attention agrees with it",
+    )
     group.add_argument(
-        "--curves", metavar="N", nargs="?", type=_curves, const=8, help="with --map: deletion and insertion of blocks "
+        "--curves",
+        metavar="N",
+        nargs="?",
+        type=_parse_curves,
+        const=8,
+        help="with --map: deletion and insertion of blocks "
         "in the order of each head's attention, in N steps (8), against random orders",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--heads", choices=("actions", "words"), nargs="+", default=[],
         help="every head as a whole, one at a time: of the action expert, of the language model, or of both",
     )  # fmt: skip
     group.add_argument(
-        "--gradient", metavar="LIST", type=numbers, default=(), help="attention weighted by the gradient of these "
+        "--gradient",
+        metavar="LIST",
+        type=parse_numbers,
+        default=(),
+        help="attention weighted by the gradient of these "
         "action dimensions, such as 0,2 (takes nothing away; with --map its agreement with the effects)",
-    )  # fmt: skip
+    )
 
 
 def _add_method_options(group: argparse._ArgumentGroup) -> None:
@@ -111,53 +122,63 @@ def _add_method_options(group: argparse._ArgumentGroup) -> None:
         "--from", dest="queries", choices=("actions", "words", "patches", "all"),
         help="knockout: whose edges to it are cut (actions, to which the words then still pass on what they see)",
     )  # fmt: skip
-    group.add_argument("--layers", metavar="LIST", type=numbers, help="knockout: in these layers (all)")
-    group.add_argument("--in-heads", metavar="LIST", type=numbers, help="knockout: in these heads (all)")
+    group.add_argument("--layers", metavar="LIST", type=parse_numbers, help="knockout: in these layers (all)")
+    group.add_argument("--in-heads", metavar="LIST", type=parse_numbers, help="knockout: in these heads (all)")
     group.add_argument(
-        "--fill", metavar="|".join((*FILLS, "frame:N")), type=_fill,
+        "--fill", metavar="|".join((*FILLS, "frame:N")), type=_parse_fill,
         help="what covers it: the mean colour of the rest, grey, the blurred picture, what is inpainted from around "
         "it, or the pixels of frame N of the file (mean)",
     )  # fmt: skip
-    group.add_argument("--masks", metavar="N", type=_masks, help="random masks (256)")
+    group.add_argument("--masks", metavar="N", type=_parse_masks, help="random masks (256)")
     group.add_argument(
-        "--controls", metavar="N", type=_controls, help="random regions to compare with a region, and random "
+        "--controls", metavar="N", type=_parse_controls, help="random regions to compare with a region, and random "
         "orders to compare curves with (20)",
     )  # fmt: skip
-    group.add_argument("--seeds", metavar="N", type=_seeds, default=16, help="other noises, for the noise floor (16)")
-    group.add_argument("--frames", metavar="LIST", type=numbers, help="frames of the file, from 0 (all)")
-    group.add_argument("--batch", metavar="N", type=_block, help="interventions to run at once (16; 64 on a GPU)")
+    group.add_argument(
+        "--seeds", metavar="N", type=_parse_seeds, default=16, help="other noises, for the noise floor (16)"
+    )
+    group.add_argument("--frames", metavar="LIST", type=parse_numbers, help="frames of the file, from 0 (all)")
+    group.add_argument("--batch", metavar="N", type=_parse_block, help="interventions to run at once (16; 64 on a GPU)")
 
 
-def check_measures(own: argparse.Namespace) -> None:
+def check_measures(options: argparse.Namespace) -> None:
     """Raise UserError where nothing is to be measured, and for options that do nothing together; fill in defaults."""
-    if not (own.region or own.regions or own.words or own.replace or own.map or own.heads or own.gradient):
+    if not (
+        options.region
+        or options.regions
+        or options.words
+        or options.replace
+        or options.map
+        or options.heads
+        or options.gradient
+    ):
         raise UserError(
             "nothing to measure was named; give --region, --regions, --words, --replace, --map, --heads or --gradient"
         )
-    if own.mode != "knockout":
-        for option, value in (("from", own.queries), ("layers", own.layers), ("in-heads", own.in_heads)):
+    if options.mode != "knockout":
+        for option, value in (("from", options.queries), ("layers", options.layers), ("in-heads", options.in_heads)):
             if value is not None:
-                raise UserError(f"--{option} is about attention edges; leave it out with --mode {own.mode}")
-        if own.words:
-            raise UserError(f"a word cannot be covered in a picture; leave --mode {own.mode} out for --words")
-    elif own.fill is not None:
+                raise UserError(f"--{option} is about attention edges; leave it out with --mode {options.mode}")
+        if options.words:
+            raise UserError(f"a word cannot be covered in a picture; leave --mode {options.mode} out for --words")
+    elif options.fill is not None:
         raise UserError("--fill says what covers a picture; it needs --mode occlude or random-masks")
-    if own.mode == "random-masks":
-        if own.map is None or own.region or own.regions:
+    if options.mode == "random-masks":
+        if options.map is None or options.region or options.regions:
             raise UserError("--mode random-masks makes a map; it needs --map, and neither --region nor --regions")
-        own.masks = 256 if own.masks is None else own.masks
-    elif own.masks is not None:
+        options.masks = 256 if options.masks is None else options.masks
+    elif options.masks is not None:
         raise UserError("--masks is the number of random masks; it needs --mode random-masks")
-    if own.curves is not None and own.map is None:
+    if options.curves is not None and options.map is None:
         raise UserError("--curves takes away the blocks of a map; it needs --map")
-    if own.controls is not None and not (own.region or own.regions or own.curves):
+    if options.controls is not None and not (options.region or options.regions or options.curves):
         raise UserError(
             "--controls are random regions, or random orders, to compare with; it needs --region, --regions or --curves"
         )
-    own.controls = 20 if own.controls is None else own.controls
-    own.heads = sorted(set(own.heads))
-    if own.heads and not (own.region or own.regions or own.words or own.map):
-        for option, value in (("from", own.queries), ("layers", own.layers), ("in-heads", own.in_heads)):
+    options.controls = 20 if options.controls is None else options.controls
+    options.heads = sorted(set(options.heads))
+    if options.heads and not (options.region or options.regions or options.words or options.map):
+        for option, value in (("from", options.queries), ("layers", options.layers), ("in-heads", options.in_heads)):
             if value is not None:
                 raise UserError(f"--heads silences every head, one at a time; leave --{option} out")
 
@@ -168,43 +189,43 @@ def parse_measures(text: str) -> argparse.Namespace:
     add_measures(parser)
     try:
         words = shlex.split(text)
-        own, unknown = parser.parse_known_args(words)
+        options, unknown = parser.parse_known_args(words)
     except (ValueError, argparse.ArgumentError) as error:
         raise UserError(f"--effects: {error}; see pi0-capture effects -h") from None
     if unknown:
         raise UserError(f"--effects {unknown[0]!r} says nothing about what to measure; see pi0-capture effects -h")
-    check_measures(own)
-    return own
+    check_measures(options)
+    return options
 
 
-def _block(text: str) -> int:
-    return whole_number(text, 1, 1_024)
+def _parse_block(text: str) -> int:
+    return parse_whole_number(text, 1, 1_024)
 
 
-def _controls(text: str) -> int:
-    return whole_number(text, 0, 10_000)
+def _parse_controls(text: str) -> int:
+    return parse_whole_number(text, 0, 10_000)
 
 
-def _seeds(text: str) -> int:
-    return whole_number(text, 3, 10_000)
+def _parse_seeds(text: str) -> int:
+    return parse_whole_number(text, 3, 10_000)
 
 
-def _curves(text: str) -> int:
-    return whole_number(text, 2, 1_000)
+def _parse_curves(text: str) -> int:
+    return parse_whole_number(text, 2, 1_000)
 
 
-def _masks(text: str) -> int:
-    return whole_number(text, 8, 100_000)
+def _parse_masks(text: str) -> int:
+    return parse_whole_number(text, 8, 100_000)
 
 
-def _fill(text: str) -> tuple[str, int | None]:
+def _parse_fill(text: str) -> tuple[str, int | None]:
     """Return a filling and its frame: (`blur`, None) for `blur`, (`frame`, 3) for `frame:3`."""
     if text in FILLS:
         return text, None
     name, colon, number = text.partition(":")
     if name != "frame" or not colon:
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(FILLS)} and frame:N, such as frame:3")
-    return name, whole_number(number, 0, 999_999)
+    return name, parse_whole_number(number, 0, 999_999)
 
 
 def fill_text(fill: tuple[str, int | None] | None) -> str:
@@ -214,7 +235,7 @@ def fill_text(fill: tuple[str, int | None] | None) -> str:
     return fill[0] if fill[1] is None else f"{fill[0]}:{fill[1]}"
 
 
-def _replacement(text: str) -> tuple[str, str]:
+def _parse_replacement(text: str) -> tuple[str, str]:
     word, equals, other = (part.strip() for part in text.partition("="))
     if not (word and equals and other):
         raise argparse.ArgumentTypeError(f"{text!r} is not WORD=OTHER, such as duck=mug")

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class PolicySource:
     """Opens the checkpoint of the first file, and holds every other file to it."""
 
-    def __init__(self, own: argparse.Namespace, console: Console, local: int | None = None) -> None:
+    def __init__(self, options: argparse.Namespace, console: Console, local: int | None = None) -> None:
         """`own`: options of the policy, `device` and `dtype`. `local`: number of this process on its machine."""
-        self._own, self._console, self._local = own, console, local
+        self._options, self._console, self._local = options, console, local
         self.spec: Any = None
         self.device: Any = None
         self.policy: Any = None
@@ -39,16 +39,16 @@ class PolicySource:
 
         Raises UserError for a file of another policy, or where no checkpoint was named.
         """
-        own = self._own
+        options = self._options
         if self.spec is None:
-            own.demo = own.checkpoint is None
-            if own.demo and frames.model.get("kind") != "demo":
+            options.demo = options.checkpoint is None
+            if options.demo and frames.model.get("kind") != "demo":
                 name = frames.model.get("name")
                 raise UserError(f"the file was made with {name!r}; name that checkpoint with --checkpoint")
             self._console.stage("opening the checkpoint")
-            self.spec = open_policy(own)
-            self.device = choose_device(own.device, self._local)
-        dtype = own.dtype or frames.model.get("dtype")
+            self.spec = open_policy(options)
+            self.device = choose_device(options.device, self._local)
+        dtype = options.dtype or frames.model.get("dtype")
         if dtype not in DTYPES:
             raise UserError(f"{frames.path} does not say in which number type its policy ran; give --dtype")
         stored = frames.model.get("config_hash")

@@ -43,15 +43,15 @@ def describe(path: Location, *, verbose: bool = False) -> str:
         _check_is_file(path)
     reader = WatchedProcess(_CHILD)
     try:
-        answered = reader.ask([str(path), verbose])
+        answer = reader.ask([str(path), verbose])
     except NoAnswerError as error:
-        what = "came to no end" if error.is_overdue else "failed"
-        raise UserError(f"{path} is damaged: reading it {what}; copy it again, or capture it again") from None
+        ending = "came to no end" if error.is_overdue else "failed"
+        raise UserError(f"{path} is damaged: reading it {ending}; copy it again, or capture it again") from None
     finally:
         reader.stop()
-    if "refused" in answered:
-        raise UserError(answered["refused"])
-    return str(answered["page"])
+    if "refused" in answer:
+        raise UserError(answer["refused"])
+    return str(answer["page"])
 
 
 def serve() -> None:
@@ -77,20 +77,20 @@ def _check_is_file(path: Path) -> None:
     try:
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):
-            run = f", or look at the run with pi0-viewer {path}" if (path / schema.INDEX_NAME).is_file() else ""
-            raise UserError(f"{path} is a folder; name a results file in it{run}")
+            advice = f", or look at the run with pi0-viewer {path}" if (path / schema.INDEX_NAME).is_file() else ""
+            raise UserError(f"{path} is a folder; name a results file in it{advice}")
         if not stat.S_ISREG(kind):  # opening a pipe would wait for ever
             raise UserError(f"{path} is not a file on a disk; name a results file")
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             if size == 0 and path.suffix != schema.PARTIAL_SUFFIX:
                 raise UserError(f"{path} is empty; capture it again")
-            at = 0
-            while at < size:
-                file.seek(at)
+            offset = 0
+            while offset < size:
+                file.seek(offset)
                 if file.read(len(SIGNATURE)) == SIGNATURE:
                     return
-                at = max(512, 2 * at)  # where HDF5 itself looks for it
+                offset = max(512, 2 * offset)  # where HDF5 itself looks for it
     except FileNotFoundError:
         raise _missing_error(path) from None
     except OSError as error:
@@ -122,9 +122,9 @@ def _make_page(path: Path, *, verbose: bool) -> list[str]:
         with _open(path) as file:
             return format_file(path, file, verbose=verbose)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError, OverflowError) as error:
-        words = str(error.args[0] if error.args else error).partition("\n")[0]
-        early = ", or its run ended before the first frame was whole" * (path.suffix == schema.PARTIAL_SUFFIX)
-        raise UserError(f"{path} is damaged{early} ({clean(words, 80)}); copy it again, or capture it again") from None
+        reason = str(error.args[0] if error.args else error).partition("\n")[0]
+        note = ", or its run ended before the first frame was whole" * (path.suffix == schema.PARTIAL_SUFFIX)
+        raise UserError(f"{path} is damaged{note} ({clean(reason, 80)}); copy it again, or capture it again") from None
 
 
 def _make_remote_page(path: RemotePath, note_progress: Callable[[], None], *, verbose: bool) -> list[str]:
@@ -152,8 +152,8 @@ def _make_remote_page(path: RemotePath, note_progress: Callable[[], None], *, ve
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError, OverflowError) as error:
         if stream.failure is not None:
             raise UserError(str(stream.failure)) from None
-        words = str(error.args[0] if error.args else error).partition("\n")[0]
-        raise UserError(f"{path.shown} is damaged ({clean(words, 80)}); copy it again, or capture it again") from None
+        reason = str(error.args[0] if error.args else error).partition("\n")[0]
+        raise UserError(f"{path.shown} is damaged ({clean(reason, 80)}); copy it again, or capture it again") from None
     finally:
         stream.close()
 

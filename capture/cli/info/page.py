@@ -46,16 +46,18 @@ def format_file(path: Location, file: h5py.File, *, verbose: bool) -> list[str]:
             "install a newer pi0-attention"
         )
     planned = find_dataset(file, schema.FRAMES_INDEX, 1).shape[0]
-    done = int(find_dataset(file, schema.FRAMES_DONE, 0)[()])
-    if not 0 <= done <= planned:
-        raise UserError(f"{path} is damaged: it claims {done} finished frames of {planned}")
+    finished = int(find_dataset(file, schema.FRAMES_DONE, 0)[()])
+    if not 0 <= finished <= planned:
+        raise UserError(f"{path} is damaged: it claims {finished} finished frames of {planned}")
     is_rollout = schema.FRAMES_CLOCK in file
-    planned = done if is_rollout else planned  # its axes may be a frame longer where its process was killed
+    planned = finished if is_rollout else planned  # its axes may be a frame longer where its process was killed
     complete = bool(read_attribute(file, "complete"))
-    lines = _format_head(path, file, complete=complete, frames=f"{done}" if is_rollout else f"{done} of {planned}")
+    lines = _format_head(
+        path, file, complete=complete, frames=f"{finished}" if is_rollout else f"{finished} of {planned}"
+    )
     lines += _format_decisions(file, verbose=verbose)
-    lines += _format_frames(file, done, planned)
-    lines += _format_rows(file, done)
+    lines += _format_frames(file, finished, planned)
+    lines += _format_rows(file, finished)
     bfloat16 = not str(read_json(file, "model").get("dtype", "")).endswith("32")
     lines += _format_checks(read_json(file, "checks"), bfloat16=bfloat16, complete=complete)
     lines += _format_commands(path, complete=complete, is_rollout=is_rollout)
@@ -125,51 +127,53 @@ def _format_decisions(file: h5py.File, *, verbose: bool) -> list[str]:
     return lines
 
 
-def _format_frames(file: h5py.File, done: int, planned: int) -> list[str]:
-    count = f"{done}" if done == planned else f"{done} of {planned}"
-    if not done:
+def _format_frames(file: h5py.File, finished: int, planned: int) -> list[str]:
+    count = f"{finished}" if finished == planned else f"{finished} of {planned}"
+    if not finished:
         return [f"frames    {count}"]
-    prompts = read_texts(file, schema.FRAMES_PROMPT, done)
-    episodes = list(dict.fromkeys(read_texts(file, schema.FRAMES_EPISODE, done)))
-    times = read_first(file, schema.FRAMES_TIME, 1, done)
-    named = [episode for episode in episodes if episode]
+    prompts = read_texts(file, schema.FRAMES_PROMPT, finished)
+    episodes = list(dict.fromkeys(read_texts(file, schema.FRAMES_EPISODE, finished)))
+    times = read_first(file, schema.FRAMES_TIME, 1, finished)
+    named_episodes = [episode for episode in episodes if episode]
     details = [count]
-    if named:
-        details.append(f"from {', '.join(clean(episode, 24) for episode in named[:2])}")
-        details[-1] += f" and {len(named) - 2} more" if len(named) > 2 else ""
+    if named_episodes:
+        details.append(f"from {', '.join(clean(episode, 24) for episode in named_episodes[:2])}")
+        details[-1] += f" and {len(named_episodes) - 2} more" if len(named_episodes) > 2 else ""
     if times.max() > times.min():
         details.append(f"{times.min():.2f} to {times.max():.2f} s")
     lines = [f"frames    {', '.join(details)}"]
-    first, runs = 0, []
-    for prompt, same in groupby(prompts):
-        length = len(list(same))
-        where = f"frame {first}" if length == 1 else f"frames {first} to {first + length - 1}"
-        runs.append((prompt, where))
+    first, prompt_runs = 0, []
+    for prompt, repeats in groupby(prompts):
+        length = len(list(repeats))
+        frame_range = f"frame {first}" if length == 1 else f"frames {first} to {first + length - 1}"
+        prompt_runs.append((prompt, frame_range))
         first += length
-    for number, (prompt, where) in enumerate(runs[:SHOWN_PROMPTS]):
-        head = "prompts" if not number else ""
-        lines.append(f'{head:<9} "{clean(prompt, WIDTH - 14 - len(where))}" {where}')
-    if len(runs) > SHOWN_PROMPTS:
-        lines.append(f"{'':<9} and {len(runs) - SHOWN_PROMPTS} more")
+    for number, (prompt, frame_range) in enumerate(prompt_runs[:SHOWN_PROMPTS]):
+        heading = "prompts" if not number else ""
+        lines.append(f'{heading:<9} "{clean(prompt, WIDTH - 14 - len(frame_range))}" {frame_range}')
+    if len(prompt_runs) > SHOWN_PROMPTS:
+        lines.append(f"{'':<9} and {len(prompt_runs) - SHOWN_PROMPTS} more")
     return lines
 
 
-def _format_rows(file: h5py.File, done: int) -> list[str]:
+def _format_rows(file: h5py.File, finished: int) -> list[str]:
     text = find_dataset(file, schema.TEXT_TO_IMAGE, 7)
     action = find_dataset(file, schema.ACTION_TO_IMAGE, 8)
     _, _, horizon, _, heads, *_ = action.shape
     layers = [int(layer) for layer in np.ravel(read_attribute(file, "layers"))]
     steps = [int(step) for step in np.ravel(read_attribute(file, "steps"))]
-    roles = read_first(file, schema.TEXT_ROLE, 2, done)
+    roles = read_first(file, schema.TEXT_ROLE, 2, finished)
     enum = h5py.check_enum_dtype(roles.dtype)
     pad = enum.get("pad", -1) if enum else b"pad"
-    counts = (roles != pad).sum(-1) if done else np.zeros(1, int)
+    counts = (roles != pad).sum(-1) if finished else np.zeros(1, int)
     tokens = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     state = find_dataset(file, schema.FRAMES_STATE, 2).shape[1]
     robot = find_dataset(file, schema.ACTION_PREDICTED, 3).shape[2]
-    known = np.isfinite(read_first(file, schema.ACTION_TRUTH, 3, done)).any(axis=(1, 2)).sum() if done else 0
-    kind = text.id.get_type()
-    stored = {2: "bfloat16", 4: "float32"}.get(kind.get_size(), str(text.dtype))
+    known_actions = (
+        np.isfinite(read_first(file, schema.ACTION_TRUTH, 3, finished)).any(axis=(1, 2)).sum() if finished else 0
+    )
+    stored_type = text.id.get_type()
+    stored = {2: "bfloat16", 4: "float32"}.get(stored_type.get_size(), str(text.dtype))
     properties = text.id.get_create_plist()
     filters = {properties.get_filter(number)[0] for number in range(properties.get_nfilters())}
     # Deflate and shuffle are part of HDF5 itself; every other filter is a plug-in.
@@ -178,30 +182,32 @@ def _format_rows(file: h5py.File, done: int) -> list[str]:
     return [
         f"words     {tokens} tokens a frame, {text.shape[3]} heads, layers {_join(layers)}: prefix phase, one pass",
         f"actions   {horizon} tokens, {heads} heads, layers {_join(layers)}, steps {_join(steps)}: suffix phase",
-        f"values    state of {state}, {robot} action dimensions, true actions in {known} of {done} frames",
+        f"values    state of {state}, {robot} action dimensions, true actions in {known_actions} of {finished} frames",
         f"weights   {stored}, {packed}, rows of "
         + ("pictures, words and actions" if schema.IMAGE_TO_IMAGE in file else "words and actions"),
-        *describe_kept(file, done),
+        *describe_kept(file, finished),
     ]
 
 
 def _format_checks(checks: dict[str, Any], *, bfloat16: bool, complete: bool) -> list[str]:
     """Return one line per check: the measured value and whether it is within its limit."""
     # A bfloat16 weight is off by up to 1/512 of itself, so rows are off by about 2e-3; float32 leaves no such excuse.
-    known = (
+    known_checks = (
         (schema.CHECK_ROW_SUM, "rows sum to 1 within", schema.ROW_SUM_LIMITS["bfloat16" if bfloat16 else "float32"]),
         (schema.CHECK_MASKED, "largest weight on a masked key", 0.0),
         (schema.CHECK_ACTIONS, "actions differ from an unrecorded run by", 1e-3),
         (schema.CHECK_TIME, "time of a recorded call over a plain one", 1.1),
     )
     lines = []
-    for key, words, limit in known:
+    for key, description, limit in known_checks:
         value = checks.get(key)
         if value is None:  # not made
             continue
         number = isinstance(value, int | float)
-        well = number and value <= limit
-        lines.append(f"{words:<41} {f'{value:.3g}' if number else value!s:<10} {'ok' if well else 'LOOK HERE'}")
+        is_well = number and value <= limit
+        lines.append(
+            f"{description:<41} {f'{value:.3g}' if number else value!s:<10} {'ok' if is_well else 'LOOK HERE'}"
+        )
     if not lines:
         lines = ["none were made" if complete else "they are stored when a run ends well"]
     return [f"{'' if number else 'checks':<9} {line}" for number, line in enumerate(lines)]

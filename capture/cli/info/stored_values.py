@@ -13,19 +13,19 @@ from capture.results.read_access import LARGEST_READ, find_dataset
 from capture.terminal_text import replace_control_characters
 
 
-def read_first(file: h5py.File, name: str, axes: int, done: int) -> np.ndarray[Any, Any]:
+def read_first(file: h5py.File, name: str, axes: int, finished: int) -> np.ndarray[Any, Any]:
     """Return the finished frames of a small dataset, or as many of them as may be read at once."""
     dataset = find_dataset(file, name, axes)
     row = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
     chunk = dataset.dtype.itemsize * math.prod(dataset.chunks or (1,))
     if max(row, chunk) > LARGEST_READ:
         raise ValueError(f"{name} is too large")
-    return np.asarray(dataset[: min(done, dataset.shape[0], max(1, LARGEST_READ // max(1, row)))])
+    return np.asarray(dataset[: min(finished, dataset.shape[0], max(1, LARGEST_READ // max(1, row)))])
 
 
-def read_texts(file: h5py.File, name: str, done: int) -> list[str]:
+def read_texts(file: h5py.File, name: str, finished: int) -> list[str]:
     """Return the texts of the finished frames."""
-    return [_to_text(value) for value in read_first(file, name, 1, done)]
+    return [_to_text(value) for value in read_first(file, name, 1, finished)]
 
 
 def _to_text(value: object) -> str:

@@ -100,16 +100,16 @@ def _split_by_font(text: str, size: int) -> list[tuple[Font, str]]:
 
 @cache
 def _fonts(size: int) -> tuple[Font, ...]:
-    found = []
+    fonts = []
     own = ImageFont.load_default(size)
     if isinstance(own, Font):
-        found.append(own)
+        fonts.append(own)
     for name in FALLBACKS:
         try:
-            found.append(ImageFont.truetype(name, size))
+            fonts.append(ImageFont.truetype(name, size))
         except OSError:
             continue
-    return tuple(found)
+    return tuple(fonts)
 
 
 @cache

@@ -35,7 +35,7 @@ class _Silent:
     def step(self, frames: float) -> None:
         pass
 
-    def tell(self, sentence: str) -> None:
+    def log(self, sentence: str) -> None:
         print(sentence, file=sys.stderr)
 
     def decided(self, decision: Decision) -> None:

@@ -14,24 +14,24 @@ from capture.results import scores_schema
 
 @pytest.mark.parametrize(("text", "expected"), [("maps", 1), ("summaries", 0), ("maps::8", 8), ("maps::1", 1)])
 def test_parse_keep_reads_every_form(text: str, expected: int) -> None:
-    assert option_values.keep(text) == expected
-    assert option_values.keep(scores_schema.format_keep(expected)) == expected
+    assert option_values.parse_kept_maps(text) == expected
+    assert option_values.parse_kept_maps(scores_schema.format_keep(expected)) == expected
 
 
 @pytest.mark.parametrize("text", ["", "all", "maps:8", "maps::0", "maps::-2", "maps::8:2", "maps::8 ", "Maps"])
 def test_parse_keep_refuses_other_text(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is none of maps, summaries and maps::N, such as maps::8"):
-        option_values.keep(text)
+        option_values.parse_kept_maps(text)
 
 
 def test_parse_region_names_reads_names_of_labels() -> None:
-    assert option_values.region_names("3=duck, 12 = red mug") == {3: "duck", 12: "red mug"}
+    assert option_values.parse_region_names("3=duck, 12 = red mug") == {3: "duck", 12: "red mug"}
 
 
 @pytest.mark.parametrize("text", ["duck", "0=duck", "3=", "-1=duck", "3=a/b", "3=a,=b", "x=duck"])
 def test_parse_region_names_refuses_other_text_with_an_example(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not labels above 0 and names, such as 3=duck,5=bowl"):
-        option_values.region_names(text)
+        option_values.parse_region_names(text)
 
 
 @pytest.mark.parametrize(

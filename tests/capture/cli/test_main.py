@@ -16,7 +16,7 @@ from paths import ROOT
 from safetensors.torch import load_file, save_file
 
 from capture.__main__ import main
-from capture.cli.option_values import numbers
+from capture.cli.option_values import parse_numbers
 from capture.cli.parser import joined_values
 from capture.results import schema
 
@@ -258,7 +258,7 @@ def test_demo_refuses_options_that_change_it(option, capsys):
 
 
 def test_number_lists_are_parsed():
-    assert numbers("4,10,15-17,4") == (4, 10, 15, 16, 17)
+    assert parse_numbers("4,10,15-17,4") == (4, 10, 15, 16, 17)
 
 
 def test_results_folder_is_created_and_warnings_name_the_prompt(command, tmp_path, capsys):

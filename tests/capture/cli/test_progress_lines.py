@@ -47,13 +47,13 @@ def run_two_frames(console: Console) -> None:
     """Make the calls of a run of two frames."""
     console.stage("loading PyTorch")
     console.stage("opening checkpoint demo")
-    console.tell("exterior is ext1")
+    console.log("exterior is ext1")
     for part in range(5):
         console.loading(part * GIB // 4, GIB)
     console.expect(2)
     for frames in (0, 0.5, 1):
         console.step(frames)
-    console.tell("warning: the prompt is long")
+    console.log("warning: the prompt is long")
     console.step(2)
 
 
@@ -84,7 +84,7 @@ def test_terminal_keeps_only_messages() -> None:
         assert out.screen == ["loading PyTorch"]
         console.stage("opening it")
         assert out.screen == ["opening it"]
-        console.tell("exterior is ext1")
+        console.log("exterior is ext1")
         assert out.screen == ["exterior is ext1", "opening it"]
         console.loading(0, GIB)
         assert re.fullmatch(r"loading weights: +0%\|.*\| 0.00/1.07G \[.*\]", out.screen[-1])
@@ -92,7 +92,7 @@ def test_terminal_keeps_only_messages() -> None:
         console.expect(4)
         console.step(0)
         assert re.fullmatch(r"capturing: +0%\|.*\| 0.0/4 frames \[.*\]", out.screen[-1])
-        console.tell("warning: the prompt is long")
+        console.log("warning: the prompt is long")
     assert out.screen == ["exterior is ext1", "warning: the prompt is long", ""]
 
 

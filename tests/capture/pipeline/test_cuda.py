@@ -29,7 +29,7 @@ class Quiet:
     def loading(self, done, total):
         pass
 
-    expect = step = tell = lambda self, _: None
+    expect = step = log = lambda self, _: None
 
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here: GPU tests did not run")
@@ -133,7 +133,7 @@ def test_dropped_graph_is_recorded_again(monkeypatch):
     policy, messages = small_policy(), []
     policy.model.to("cuda")
     graph = cuda_graph_factory(torch.device("cuda"))
-    replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=messages.append)
+    replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, log=messages.append)
     prepared = policy.prepare(make_observation())
     for count in (1, 1, 1, 2, 2, 2, 1, 1, 1):
         _, found = replays.run([prepared] * count, seeds=list(range(count)))
@@ -151,7 +151,7 @@ def test_graphs_of_two_gpus_are_recorded_on_their_own_gpu():
         policy, messages = small_policy(), []
         policy.model.to(name)
         graph = cuda_graph_factory(torch.device(name))
-        replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=messages.append)
+        replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, log=messages.append)
         for seed in range(4):
             _, found = replays.run([policy.prepare(make_observation())], seeds=[seed])
         assert messages == []
@@ -169,7 +169,7 @@ def test_calls_and_replays_do_not_synchronise():
     prepared = [policy.prepare(make_observation()), policy.prepare(make_observation("go"))]
     messages = []
     graph = cuda_graph_factory(torch.device("cuda"))
-    replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, tell=messages.append)
+    replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, log=messages.append)
     for _ in range(3):
         replays.run(prepared, seeds=[0, 1])
     assert messages == []

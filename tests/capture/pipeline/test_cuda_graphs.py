@@ -66,8 +66,8 @@ class NoMemory(RepeatedWork):
 
 def make_replayer(policy, messages=None, graph=RepeatedWork, **options):
     options = {"full": False, "keep": Kept(torch.bfloat16)} | options
-    tell = (messages or ProgressLog()).tell
-    return GraphReplayer(policy, policy.recorder(), graph=graph, tell=tell, **options)
+    log = (messages or ProgressLog()).log
+    return GraphReplayer(policy, policy.recorder(), graph=graph, log=log, **options)
 
 
 def prepare_observation(policy, number, prompt="pick up the red block"):

@@ -113,7 +113,7 @@ def test_threads_have_episodes_of_their_own(policy: Any, tmp_path: Path) -> None
 
 def test_error_of_the_policy_is_raised_and_drops_its_recording(policy: Any, tmp_path: Path) -> None:
     def loop() -> None:
-        with RolloutRecorder(policy, tmp_path, tell=lambda _: None):
+        with RolloutRecorder(policy, tmp_path, log=lambda _: None):
             act(policy, 0)
             policy.plain([policy.prepare(make_observation())], seeds=["no number"])
 

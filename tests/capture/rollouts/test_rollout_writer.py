@@ -139,7 +139,7 @@ def test_call_that_does_not_fit_begins_another_file(tmp_path: Path, change: dict
 def test_store_drops_recordings_while_the_disk_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = HeldDisk(monkeypatch)
     messages: list[str] = []
-    with RolloutWriter(tmp_path, describe_toy_run(), max_pending=2, tell=messages.append) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run(), max_pending=2, log=messages.append) as writer:
         stream = writer.open_stream("robot")
         accepted = [stream.start_call("go") for _ in range(3)]
         stored = [slot.store(record_toy_call(number, "go")) for number, slot in enumerate(accepted)]
@@ -165,7 +165,7 @@ def test_full_disk_keeps_the_frames_and_the_next_episode_is_recorded(
     disk = HeldDisk(monkeypatch)
     disk.release()
     messages: list[str] = []
-    with RolloutWriter(tmp_path, describe_toy_run(), tell=messages.append) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run(), log=messages.append) as writer:
         stream = writer.open_stream("robot")
         assert stream.start_call("go").store(record_toy_call(0, "go"))
         writer.settle()
@@ -190,7 +190,7 @@ def test_frames_of_a_removed_folder_are_counted_as_dropped_and_a_new_folder_is_r
 ) -> None:
     folder = tmp_path / "runs"
     messages: list[str] = []
-    with RolloutWriter(folder, describe_toy_run(), tell=messages.append) as writer:
+    with RolloutWriter(folder, describe_toy_run(), log=messages.append) as writer:
         stream = writer.open_stream("robot")
         assert stream.start_call("go").store(record_toy_call(0, "go"))
         writer.settle()
@@ -213,7 +213,7 @@ def test_queued_recordings_of_a_failed_episode_begin_no_other_file(
 ) -> None:
     disk = HeldDisk(monkeypatch)
     disk.failure = lambda: UserError("no space left on device")
-    with RolloutWriter(tmp_path, describe_toy_run(), tell=lambda _: None) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run(), log=lambda _: None) as writer:
         stream = writer.open_stream("robot")
         for number in range(3):
             assert stream.start_call("go").store(record_toy_call(number, "go"))
@@ -224,7 +224,7 @@ def test_queued_recordings_of_a_failed_episode_begin_no_other_file(
 
 
 def test_store_after_the_end_of_the_episode_is_dropped(tmp_path: Path) -> None:
-    with RolloutWriter(tmp_path, describe_toy_run(), tell=lambda _: None) as writer:
+    with RolloutWriter(tmp_path, describe_toy_run(), log=lambda _: None) as writer:
         stream = writer.open_stream("client that died")
         first, late = stream.start_call("go"), stream.start_call("go")
         first.store(record_toy_call(0, "go"))

@@ -41,7 +41,7 @@ def record_calls(folder: Path, served: tuple[Any, Any], runner: PolicyRunner) ->
 def test_replayed_calls_equal_eager_ones(served: tuple[Any, Any], tmp_path: Path) -> None:
     messages: list[str] = []
     eager_runner = PolicyRunner(*served)
-    replayed = PolicyRunner(*served, graph=RepeatedWork, tell=messages.append)
+    replayed = PolicyRunner(*served, graph=RepeatedWork, log=messages.append)
     expected = [
         eager_runner.run(eager_runner.prepare(make_observation()), seed, is_recorded=False).actions for seed in range(4)
     ]

@@ -61,7 +61,8 @@ def test_episodes_end_by_request_prompt_silence_and_disconnection(tmp_path: Path
         client.infer()
         client.infer()
         assert (
-            client.tell(end=True, success=True) == {"pi0-capture": {"calls": 2}, "server_timing": pytest.approx} or True
+            client.send_wishes(end=True, success=True) == {"pi0-capture": {"calls": 2}, "server_timing": pytest.approx}
+            or True
         )
         client.infer()
         client.infer(prompt="stack the cups")
