@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import argparse
 
     from capture.cli.progress import Console
-    from capture.pipeline.plan import Plan, Setup
+    from capture.pipeline.planning.plan import Plan
+    from capture.pipeline.planning.setup import Setup
     from capture.pipeline.types import RunOutcome
     from capture.policies.base import Policy
     from capture.sharding import Shard
@@ -151,8 +152,8 @@ def _run_capture(words: Sequence[str], *, is_preview: bool = False) -> int:
     expand_demo_run(options)
     if is_preview:
         make_preview(options)
-    from capture.pipeline.frame_selection import ALL_FRAMES, parse_frames
-    from capture.pipeline.prompts import Prompts, read_prompts
+    from capture.pipeline.planning.frame_selection import ALL_FRAMES, parse_frames
+    from capture.pipeline.planning.prompts import Prompts, read_prompts
     from capture.sharding import resolve_shard
 
     share = resolve_shard(os.environ, options.share)
@@ -189,7 +190,7 @@ def _capture_episode(options: argparse.Namespace, setup: Setup, console: Console
     from capture.cli.setup import open_episode
     from capture.pipeline.dataset_run import write_regions_of
     from capture.pipeline.output_path import check_target, make_parent
-    from capture.pipeline.plan import make_plan
+    from capture.pipeline.planning.plan import make_plan
     from capture.pipeline.runner import run_jobs
     from capture.pipeline.types import Job
     from capture.sharding import Shard as Whole

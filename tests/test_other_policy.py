@@ -11,7 +11,7 @@ import torch
 from synthetic_episodes import ProgressLog, SyntheticEpisode
 from toy_policy import GRID, SIZES, ToySpec
 
-from capture.pipeline.plan import RunOptions, Setup
+from capture.pipeline.planning.setup import RunOptions, Setup
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 

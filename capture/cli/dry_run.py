@@ -11,7 +11,7 @@ from capture.cli.report import describe_plan
 from capture.cli.units import size_text
 from capture.errors import UserError
 from capture.pipeline.dataset_run import DatasetRun
-from capture.pipeline.plan import Plan, make_plan
+from capture.pipeline.planning.plan import Plan, make_plan
 from capture.provenance import Decision
 from capture.results.resume import ask_run_state
 from capture.results.schema import PARTIAL_SUFFIX

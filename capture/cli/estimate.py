@@ -9,7 +9,7 @@ from typing import Final
 
 from capture.checkpoints import Pi05Spec
 from capture.cli.units import time_text
-from capture.pipeline.plan import Setup
+from capture.pipeline.planning.setup import Setup
 from capture.results import schema
 from capture.results.resume import ask_run_state
 

@@ -10,7 +10,8 @@ from statistics import median
 import numpy as np
 
 from capture.cli.units import size_text, time_text
-from capture.pipeline.plan import Plan, Setup
+from capture.pipeline.planning.plan import Plan
+from capture.pipeline.planning.setup import Setup
 from capture.pipeline.types import RunOutcome
 from capture.results import schema, scores_schema
 

@@ -28,7 +28,7 @@ from capture.stop_request import check_stop, stop_signals
 
 if TYPE_CHECKING:
     from capture.cli.progress import Console
-    from capture.pipeline.plan import Setup
+    from capture.pipeline.planning.setup import Setup
     from capture.policies.base import Policy
     from capture.rollouts.writer import RolloutCounts, RolloutWriter
     from capture.serve.service import PolicyService, ServeOptions
@@ -233,8 +233,8 @@ def _load_policy(options: argparse.Namespace, console: Console) -> tuple[Setup, 
     """Return the policy, loaded, and what is stored of its calls. Raises UserError."""
     console.stage("loading PyTorch")
     from capture.cli.setup import make_setup
-    from capture.pipeline.frame_selection import ALL_FRAMES
-    from capture.pipeline.prompts import Prompts
+    from capture.pipeline.planning.frame_selection import ALL_FRAMES
+    from capture.pipeline.planning.prompts import Prompts
     from capture.sharding import Shard
 
     console.stage("opening the checkpoint")

@@ -19,7 +19,7 @@ from capture.datasets.regions.region_files import RegionFiles
 from capture.datasets.regions.segmentation import DatasetRegions
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.pipeline.plan import RunOptions, Setup
+from capture.pipeline.planning.setup import RunOptions, Setup
 from capture.policies.base import PolicySpec
 from capture.policies.tokenizer import find_tokenizer
 from capture.provenance import Decision
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from capture.datasets.base import Episode, Source
     from capture.datasets.regions.source import RegionSource
-    from capture.pipeline.frame_selection import FrameSelection
-    from capture.pipeline.prompts import Prompts
+    from capture.pipeline.planning.frame_selection import FrameSelection
+    from capture.pipeline.planning.prompts import Prompts
     from capture.sharding import Shard
 
 

@@ -17,7 +17,7 @@ from capture.datasets.registry import open_source
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
 from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
-from capture.pipeline.prompts import is_task
+from capture.pipeline.planning.prompts import is_task
 
 WIDTH: Final = 100
 SHOWN: Final = 12

@@ -21,7 +21,7 @@ from torch import Tensor
 from capture.pipeline.frame_builder import Kept, WeightErrors, compute_datasets, frame_metadata, to_host_arrays
 from capture.pipeline.frame_slicing import BatchRow
 from capture.pipeline.performance import current_device
-from capture.pipeline.plan import Setup
+from capture.pipeline.planning.setup import Setup
 from capture.pipeline.shared_memory import BufferRing, PictureBlock, PicturePool, SharedBuffer
 from capture.pipeline.types import FileOutcome, RunOutcome
 from capture.pipeline.writer_worker import SHARED_ARRAY_BYTES, FileStatus, FrameWriter
@@ -176,15 +176,15 @@ class Collector:
         if item.copied is not None and item.started is not None and item.ended is not None:
             item.copied.synchronize()
             self.outcome.busy_seconds += item.started.elapsed_time(item.ended) / 1000
-        found = item.host
-        if isinstance(found, RecordedCall):
-            found = {name: value.cpu() for name, value in compute_datasets(found, item.keep).items()}
-        arrays, errors = to_host_arrays(found)
+        results = item.host
+        if isinstance(results, RecordedCall):
+            results = {name: value.cpu() for name, value in compute_datasets(results, item.keep).items()}
+        arrays, errors = to_host_arrays(results)
         by_writer: dict[int, list[tuple[OpenFile, BatchRow]]] = {}
         shared: dict[int, Any] = {}  # pictures of frames with several prompts are copied once
         buffers = [*([item.buffer] if item.buffer else []), *(self._pool.buffers if self._pool else [])]
-        for row, (each, error) in enumerate(zip(item.items, errors, strict=True)):
-            file = each.file
+        for row, (frame, error) in enumerate(zip(item.items, errors, strict=True)):
+            file = frame.file
             self._note(file.outcome, error)
             values = frame_metadata(item.request, arrays, row, error)
             if item.buffer is not None:
@@ -192,21 +192,21 @@ class Collector:
             by_writer.setdefault(id(file.writer), []).append((file, BatchRow(file.status.number, row, values)))
             file.frames_sent += 1
             self._frames_sent += 1
-        left = len(by_writer)
+        remaining = len(by_writer)
         lock = threading.Lock()
 
         def stored(_: Future[Any]) -> None:
-            nonlocal left
+            nonlocal remaining
             with lock:
-                left -= 1
-                last = not left
+                remaining -= 1
+                last = not remaining
             if not last:
                 return
             if item.buffer is not None and self._ring is not None:
                 self._ring.give_back(item.buffer)
-            for each in item.items:
-                if each.block is not None:
-                    each.block.release()
+            for frame in item.items:
+                if frame.block is not None:
+                    frame.block.release()
 
         for rows in by_writer.values():
             files = [file for file, _ in rows]
@@ -235,8 +235,8 @@ class Collector:
         """Complete a file, or close it under its partial name if frames are missing."""
         file = end.file
         file.outcome.failure = end.failure
-        whole = file.status.frames_done + file.frames_sent == file.outcome.total
-        if end.failure is None and not whole:
+        is_complete = file.status.frames_done + file.frames_sent == file.outcome.total
+        if end.failure is None and not is_complete:
             file.outcome.failure = f"the episode ended after {file.frames_sent} frames"
         number = file.status.number
         if file.outcome.failure is None:
@@ -257,17 +257,17 @@ class Collector:
     def _checks(self, file: OpenFile) -> dict[str, float]:
         """Return the file's attribute `checks`; checks that were not requested are left out."""
         written = file.outcome
-        found = {schema.CHECK_ROW_SUM: written.row_sum, schema.CHECK_MASKED: written.masked_weight}
+        checks = {schema.CHECK_ROW_SUM: written.row_sum, schema.CHECK_MASKED: written.masked_weight}
         if written.action_difference is not None:
-            found[schema.CHECK_ACTIONS] = written.action_difference
-            found[schema.CHECK_TIME] = statistics.median(self.outcome.recorded_seconds) / statistics.median(
+            checks[schema.CHECK_ACTIONS] = written.action_difference
+            checks[schema.CHECK_TIME] = statistics.median(self.outcome.recorded_seconds) / statistics.median(
                 self.outcome.plain_seconds
             )
         if written.kept:
-            found[schema.CHECK_SINCE] = written.kept
+            checks[schema.CHECK_SINCE] = written.kept
         frames_sent = self._frames_sent + 1e-9
-        found[schema.CHECK_SECONDS] = round((time.perf_counter() - self._start_time) / frames_sent, 4)
-        return found
+        checks[schema.CHECK_SECONDS] = round((time.perf_counter() - self._start_time) / frames_sent, 4)
+        return checks
 
     def _fail(self, error: BaseException) -> None:
         if self.error is None:
@@ -286,6 +286,6 @@ def _copy_into(
     for name, value in values.items():
         if isinstance(value, np.ndarray) and value.dtype != object and value.nbytes > SHARED_ARRAY_BYTES:
             if id(value) not in shared:
-                there = any(buffer.locate(value) is not None for buffer in buffers)
-                shared[id(value)] = value if there else buffer.copy(value)
+                is_in_buffer = any(buffer.locate(value) is not None for buffer in buffers)
+                shared[id(value)] = value if is_in_buffer else buffer.copy(value)
             values[name] = shared[id(value)]

@@ -246,10 +246,10 @@ class GraphReplayer:
         self._log_line(f"calls are not replayed as CUDA graphs, which is slower and changes no number ({first_line})")
 
     def _replay(self, replay: _RecordedGraph, inputs: ModelInputs, masks: TokenMasks) -> dict[str, Tensor]:
-        for here, there in zip(
+        for graph_input, call_input in zip(
             (*inputs.tensors, *masks.tensors), (*replay.inputs.tensors, *replay.masks.tensors), strict=True
         ):
-            there.copy_(here.pin_memory() if there.is_cuda else here, non_blocking=True)
+            call_input.copy_(graph_input.pin_memory() if call_input.is_cuda else graph_input, non_blocking=True)
         replay.graph.replay()
         memory = replay.memory[: replay.size].clone()  # the next replay overwrites it
         return {name: part.of(memory) for name, part in replay.parts.items()}

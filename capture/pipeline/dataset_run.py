@@ -12,7 +12,8 @@ from typing import Any
 
 from capture.datasets.base import Episode, Source, UnusableEpisode
 from capture.errors import UserError
-from capture.pipeline.plan import GENERATOR, RunOptions, Setup
+from capture.pipeline.planning.plan import GENERATOR
+from capture.pipeline.planning.setup import RunOptions, Setup
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job, Progress, RunOutcome
 from capture.policies.base import Policy
@@ -67,9 +68,9 @@ class DatasetRun:
     @property
     def entries(self) -> list[run_index.Entry]:
         """The index's entry of each episode before any is run, the same in every process."""
-        found = [self._entry(episode) for episode in self.episodes]
+        entries = [self._entry(episode) for episode in self.episodes]
         for name, broken in self.broken.items():
-            found.append(
+            entries.append(
                 {
                     "file": f"{name}.h5",
                     "name": name,
@@ -81,7 +82,7 @@ class DatasetRun:
                     "success": None,
                 }
             )
-        return found
+        return entries
 
     def _entry(self, episode: Episode) -> run_index.Entry:
         entry: run_index.Entry = {"file": self.path(episode).name, "name": episode.name, "number": episode.number}
@@ -100,8 +101,12 @@ def count_frames(episode: Episode, setup: Setup) -> tuple[list[str], int]:
     moments = options.frames.choose(episode.length, setup.policy.sizes.horizon)
     tasks = episode.prompts
     if len(tasks) > 1 and options.prompts.by_task:  # tasks may differ in their number of prompts
-        each = [options.prompts.of(observation.prompt) for observation in episode.read_without_pictures(moments)]
-        return list(dict.fromkeys(prompt for prompts in each for prompt in prompts)), sum(map(len, each))
+        prompts_by_frame = [
+            options.prompts.of(observation.prompt) for observation in episode.read_without_pictures(moments)
+        ]
+        return list(dict.fromkeys(prompt for prompts in prompts_by_frame for prompt in prompts)), sum(
+            map(len, prompts_by_frame)
+        )
     prompts = [prompt for task in tasks or ("",) for prompt in options.prompts.of(task)]
     return list(dict.fromkeys(prompts)), len(moments) * (len(prompts) // max(1, len(tasks)))
 
@@ -182,5 +187,7 @@ def _hash_prompts(options: RunOptions) -> str | None:
     prompts = options.prompts
     if not prompts.always and not prompts.by_task:
         return None
-    serialised = json.dumps([list(prompts.always), {task: list(each) for task, each in prompts.by_task.items()}])
+    serialised = json.dumps(
+        [list(prompts.always), {task: list(prompts_of_task) for task, prompts_of_task in prompts.by_task.items()}]
+    )
     return hashlib.sha256(serialised.encode()).hexdigest()

@@ -97,12 +97,12 @@ def key_groups(
     tokens; `actions`, `state_tokens`: numbers of action tokens and of state tokens before them.
     """
     names = schema.mass_groups([str(camera) for camera in range(len(bars))])
-    place = {name: number for number, name in enumerate(names)}
+    index_by_name = {name: number for number, name in enumerate(names)}
     parts: list[npt.NDArray[np.int64]] = [
         np.where(bar, 2 * camera + 1, 2 * camera).ravel() for camera, bar in enumerate(bars)
     ]
-    by_role = np.array([place.get(role, -1) for role in schema.ROLES])
-    parts += [by_role[roles], np.full(state_tokens, place["state"]), np.full(actions, place["action"])]
+    by_role = np.array([index_by_name.get(role, -1) for role in schema.ROLES])
+    parts += [by_role[roles], np.full(state_tokens, index_by_name["state"]), np.full(actions, index_by_name["action"])]
     group = np.concatenate(parts)
     picture = (group < 2 * len(bars)) & (group % 2 == 0)
     return KeyGroups(torch.from_numpy(group), torch.from_numpy(picture), len(names))
@@ -153,9 +153,12 @@ def token_masks(
         roles = np.full(longest, schema.ROLES.index("newline"), np.int32)
         roles[: len(item.tokens)] = item.tokens.role
         groups_of_rows.append(key_groups(bars, roles, actions, state_tokens))
-    own = torch.arange(longest) < lengths[:, None]  # (B, T)
+    is_token = torch.arange(longest) < lengths[:, None]  # (B, T)
     return TokenMasks(
-        own, stack_key_groups(groups_of_rows), int(lengths.min()) < longest, score_tensors(prepared) if scores else None
+        is_token,
+        stack_key_groups(groups_of_rows),
+        int(lengths.min()) < longest,
+        score_tensors(prepared) if scores else None,
     )
 
 
@@ -172,15 +175,15 @@ def compute_datasets(call: RecordedCall, keep: Kept = Kept(), masks: TokenMasks 
     batch, that of regions as the most regions of a frame. Does not wait for the device.
     """
     layout, recording = call.layout, call.recording
-    device, kept = call.path.device, keep.weights or call.recording.prefix.dtype
+    device, dtype = call.path.device, keep.weights or call.recording.prefix.dtype
     horizon = call.path.shape[2]
     state_tokens = recording.suffix.shape[-1] - layout.text.stop - horizon
     if masks is None:
         has_regions = any(item.coverage is not None for item in call.prepared)
         masks = token_masks(call.prepared, horizon, state_tokens, scores=keep.scores or has_regions)
         masks = masks.each(lambda array: upload(array, device))
-    own = masks.own
-    batch, longest = own.shape
+    is_token = masks.own
+    batch, longest = is_token.shape
 
     text_rows = recording.prefix.transpose(2, 3)  # (B, L, rows, N, K): all rows, or the text's alone
     if text_rows.shape[2] == text_rows.shape[4]:
@@ -188,29 +191,29 @@ def compute_datasets(call: RecordedCall, keep: Kept = Kept(), masks: TokenMasks 
     action_rows = recording.suffix.permute(0, 1, 4, 2, 3, 5)  # (B, L, H, S, N, K + state tokens + H)
     datasets: dict[str, Tensor] = {}
     if keep.maps:
-        datasets |= _maps(recording, text_rows, action_rows, layout, kept, state_tokens)
+        datasets |= _maps(recording, text_rows, action_rows, layout, dtype, state_tokens)
     if masks.scores is not None:  # of the weights as they are stored, or would be
-        text = _layers(datasets.get(schema.TEXT_TO_IMAGE), text_rows, layout, kept)
-        actions = _layers(datasets.get(schema.ACTION_TO_IMAGE), action_rows, layout, kept)
+        text = _layers(datasets.get(schema.TEXT_TO_IMAGE), text_rows, layout, dtype)
+        actions = _layers(datasets.get(schema.ACTION_TO_IMAGE), action_rows, layout, dtype)
         datasets |= score_text(text, masks.scores) | score_actions(actions, masks.scores)
 
     row_errors = torch.zeros(batch, device=device)  # (B,)
     masked_weights = torch.zeros(batch, device=device)  # (B,)
     for rows, name_mass, name_entropy, queries_own in (
-        (text_rows, schema.TEXT_MASS, schema.TEXT_ENTROPY, own[:, None, :, None]),
+        (text_rows, schema.TEXT_MASS, schema.TEXT_ENTROPY, is_token[:, None, :, None]),
         (action_rows, schema.ACTION_MASS, schema.ACTION_ENTROPY, None),
     ):
         keys = masks.keys.first(rows.shape[-1])
-        wide = rows.float()  # (B, L, queries, ..., N, keys)
-        sums = group_mass(wide, keys)  # (B, L, queries, ..., N, groups)
-        datasets[name_mass], datasets[name_entropy] = sums, picture_entropy(wide, keys)
+        weights = rows.float()  # (B, L, queries, ..., N, keys)
+        sums = group_mass(weights, keys)  # (B, L, queries, ..., N, groups)
+        datasets[name_mass], datasets[name_entropy] = sums, picture_entropy(weights, keys)
         deviation = (sums.sum(-1) - 1).abs()  # (B, L, queries, ..., N)
         if queries_own is not None:
             deviation = deviation.masked_fill(~queries_own, 0)
         row_errors = torch.maximum(row_errors, deviation.flatten(1).amax(1))
         if masks.padded:
             shape = (batch, *[1] * (rows.ndim - 2), longest)
-            masked = wide[..., layout.text].masked_fill(own.view(shape), 0).amax(-1)  # (B, L, queries, ..., N)
+            masked = weights[..., layout.text].masked_fill(is_token.view(shape), 0).amax(-1)  # (B, L, queries, ..., N)
             if queries_own is not None:
                 masked = masked.masked_fill(~queries_own, 0)
             masked_weights = torch.maximum(masked_weights, masked.flatten(1).amax(1))
@@ -246,12 +249,12 @@ def add_scores(datasets: dict[str, Tensor], prepared: Sequence[Prepared], keep: 
 
 
 def _maps(
-    recording: Recording, text_rows: Tensor, action_rows: Tensor, layout: Layout, kept: torch.dtype, state_tokens: int
+    recording: Recording, text_rows: Tensor, action_rows: Tensor, layout: Layout, dtype: torch.dtype, state_tokens: int
 ) -> dict[str, Tensor]:
     """Return the datasets of attention weights; rows (B, L, queries, ..., N, keys)."""
     datasets: dict[str, Tensor] = {}
-    datasets[schema.TEXT_TO_IMAGE], datasets[schema.TEXT_TO_TEXT], _ = _blocks(text_rows, layout, kept)
-    images, text, actions = _blocks(action_rows, layout, kept)
+    datasets[schema.TEXT_TO_IMAGE], datasets[schema.TEXT_TO_TEXT], _ = _blocks(text_rows, layout, dtype)
+    images, text, actions = _blocks(action_rows, layout, dtype)
     datasets |= {
         schema.ACTION_TO_IMAGE: images,
         schema.ACTION_TO_TEXT: text,
@@ -260,7 +263,7 @@ def _maps(
     if recording.prefix.shape[-2] == recording.prefix.shape[-1]:
         queries = torch.stack([recording.prefix[..., block, :] for block in layout.patches], dim=3)
         queries = queries.unflatten(4, layout.grid)  # (B, L, N, C, rows, cols, K)
-        datasets[schema.IMAGE_TO_IMAGE], datasets[schema.IMAGE_TO_TEXT], _ = _blocks(queries, layout, kept)
+        datasets[schema.IMAGE_TO_IMAGE], datasets[schema.IMAGE_TO_TEXT], _ = _blocks(queries, layout, dtype)
     return datasets
 
 
@@ -341,19 +344,19 @@ def frame_metadata(request: CallRequest, arrays: Arrays, row: int, errors: Weigh
     return frame
 
 
-def _blocks(rows: Tensor, layout: Layout, kept: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def _blocks(rows: Tensor, layout: Layout, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Split (..., keys) into the pictures' (..., C, rows, cols), the text's (..., T) and the suffix's weights."""
     return (
-        _patches(rows, layout).to(kept),
-        rows[..., layout.text].to(kept),
-        rows[..., layout.text.stop :].to(kept),
+        _patches(rows, layout).to(dtype),
+        rows[..., layout.text].to(dtype),
+        rows[..., layout.text.stop :].to(dtype),
     )
 
 
-def _layers(images: Tensor | None, rows: Tensor, layout: Layout, kept: torch.dtype) -> Iterator[Tensor]:
+def _layers(images: Tensor | None, rows: Tensor, layout: Layout, dtype: torch.dtype) -> Iterator[Tensor]:
     """Yield the maps of each layer, (B, queries, ..., N, C, rows, cols): of `images`, else cut out of `rows`."""
     for layer in range(rows.shape[1]):
-        yield _patches(rows[:, layer], layout).to(kept) if images is None else images[:, layer]
+        yield _patches(rows[:, layer], layout).to(dtype) if images is None else images[:, layer]
 
 
 def _patches(rows: Tensor, layout: Layout) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from capture.errors import UserError
-from capture.pipeline.plan import FileOutline
+from capture.pipeline.planning.plan import FileOutline
 from capture.results.resume import ask_run_state, describe_difference
 
 
@@ -13,10 +13,10 @@ def is_finished(path: Path, outline: FileOutline) -> bool:
     """Return whether `path` is a complete file of the same run. Raises UserError for any other existing file."""
     if not path.is_file():
         return False
-    left = ask_run_state(path)
-    if left is None or left.run is None or not left.is_complete:
+    state = ask_run_state(path)
+    if state is None or state.run is None or not state.is_complete:
         raise UserError(f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it")
-    if changed := describe_difference(left.run, outline.run):
+    if changed := describe_difference(state.run, outline.run):
         raise UserError(
             f"{path} exists and is of another run: {changed}; choose another name, or say --overwrite to replace it"
         )

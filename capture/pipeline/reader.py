@@ -21,7 +21,8 @@ from capture.datasets.base import Episode
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.pipeline.plan import FileOutline, Plan, Setup, make_plan
+from capture.pipeline.planning.plan import FileOutline, Plan, make_plan
+from capture.pipeline.planning.setup import Setup
 from capture.pipeline.shared_memory import (
     ALIGNMENT,
     ArrayLocation,
@@ -104,9 +105,9 @@ class ReaderProcess:
     def plan(self, number: int, episode: Episode) -> FileOutline:
         """See `Reader`."""
         self._job = number, episode
-        there = self._is_ready()
-        self._outline = self._process.ask("plan", number).result() if there else self._inline.plan(number, episode)
-        self._is_planned_by_child = there
+        is_ready = self._is_ready()
+        self._outline = self._process.ask("plan", number).result() if is_ready else self._inline.plan(number, episode)
+        self._is_planned_by_child = is_ready
         return self._outline
 
     def moments_from(self, start: int) -> Iterator[Moment]:
@@ -243,7 +244,7 @@ class _ReaderServer:
             nonlocal start
             content = np.ascontiguousarray(array)
             free[start : start + content.nbytes] = content.reshape(-1).view(np.uint8)
-            place = replace(
+            location = replace(
                 block,
                 offset=block.offset + start,
                 shape=content.shape,
@@ -251,7 +252,7 @@ class _ReaderServer:
                 dtype=content.dtype.str,
             )
             start += -(-content.nbytes // ALIGNMENT) * ALIGNMENT
-            return place
+            return location
 
         shown = frames[0][0]
         pictures = {

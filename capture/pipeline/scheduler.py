@@ -10,7 +10,8 @@ from typing import Final
 from capture.errors import UserError
 from capture.pipeline.collector import EndOfFile, OpenFile, QueuedFrame
 from capture.pipeline.output_path import is_finished
-from capture.pipeline.plan import GENERATOR, Setup
+from capture.pipeline.planning.plan import GENERATOR
+from capture.pipeline.planning.setup import Setup
 from capture.pipeline.reader import Moment, Reader, describe_unexpected_error
 from capture.pipeline.types import FileOutcome, Job, Progress, RunOutcome
 from capture.pipeline.worker_process import ProcessGoneError
@@ -77,9 +78,9 @@ class Scheduler:
         """Yield the remaining frames of every job, each file's frames followed by its `EndOfFile`."""
         turns: deque[_FileTurn] = deque()
         other: _FileTurn | None = None
-        left = enumerate(jobs)
+        remaining_jobs = enumerate(jobs)
         while True:
-            while other is None and self._free and (turn := self._next(left)) is not None:
+            while other is None and self._free and (turn := self._next(remaining_jobs)) is not None:
                 if not turns or turn.file.cameras == turns[0].file.cameras:
                     turns.append(turn)
                 else:

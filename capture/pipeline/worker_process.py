@@ -38,10 +38,10 @@ class WorkerProcess:
     """
 
     def __init__(self, module: str, work: str) -> None:
-        ours, theirs = Pipe()
-        with theirs:
-            self._process = start_python(_CHILD, module, str(theirs.fileno()), pass_fds=[theirs.fileno()])
-        self._connection, self._work = ours, work
+        own_end, child_end = Pipe()
+        with child_end:
+            self._process = start_python(_CHILD, module, str(child_end.fileno()), pass_fds=[child_end.fileno()])
+        self._connection, self._work = own_end, work
         self._waiting: dict[int, Future[Any]] = {}
         self._tickets = itertools.count()
         self._lock = threading.Lock()
@@ -96,8 +96,8 @@ class WorkerProcess:
                 answer.set_exception(error)
         with self._lock:
             self._gone = True
-            left, self._waiting = self._waiting, {}
-        for answer in left.values():
+            unanswered, self._waiting = self._waiting, {}
+        for answer in unanswered.values():
             answer.set_exception(self._ended())
 
     def _ended(self) -> ProcessGoneError:

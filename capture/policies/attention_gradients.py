@@ -41,9 +41,9 @@ class AttentionGradients:
     def __enter__(self) -> Self:
         modules = find_attention_modules(self._model)
         self._layers = len(modules["suffix"])
-        for phase, found in modules.items():
-            for layer in sorted(found):
-                self._hooks.append(found[layer].register_forward_hook(self._keep(self._kept[phase])))
+        for phase, modules_by_layer in modules.items():
+            for layer in sorted(modules_by_layer):
+                self._hooks.append(modules_by_layer[layer].register_forward_hook(self._keep(self._kept[phase])))
         eager_execution.__enter__()
         return self
 
@@ -56,12 +56,12 @@ class AttentionGradients:
         eager_execution.__exit__(None, None, None)
 
     @staticmethod
-    def _keep(kept: list[Tensor]) -> Any:
+    def _keep(weights_of_phase: list[Tensor]) -> Any:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
             weights = output[1]  # (1, N, Q, K)
             if not isinstance(weights, Tensor) or weights.ndim != 4 or len(weights) != 1:
                 raise RuntimeError("Gradients need the attention weights (1, heads, Q, K) of one observation, eager.")
-            kept.append(weights)
+            weights_of_phase.append(weights)
 
         return hook
 
@@ -74,11 +74,11 @@ class AttentionGradients:
         layers = len(self._kept["prefix"])  # none where the prefix was not run anew
         if not weights or not all(weights.requires_grad for weights in self._kept["suffix"]):
             raise RuntimeError("No call with autograd's graph was made: there is nothing to differentiate.")
-        known = [weight for weight in weights if weight.requires_grad]
-        found = []
-        for place, number in enumerate(numbers):
+        differentiable = [weight for weight in weights if weight.requires_grad]
+        results = []
+        for index, number in enumerate(numbers):
             gradients = iter(
-                torch.autograd.grad(number, known, retain_graph=place < len(numbers) - 1, allow_unused=True)
+                torch.autograd.grad(number, differentiable, retain_graph=index < len(numbers) - 1, allow_unused=True)
             )
             pairs = []
             for weight in weights:
@@ -89,5 +89,5 @@ class AttentionGradients:
             suffix = pairs[layers:]
             starts = range(0, len(suffix), self._layers)
             steps = tuple(tuple(suffix[start : start + self._layers]) for start in starts)
-            found.append(WeightGradients(tuple(pairs[:layers]), steps))
-        return found
+            results.append(WeightGradients(tuple(pairs[:layers]), steps))
+        return results

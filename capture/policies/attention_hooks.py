@@ -106,7 +106,7 @@ class AttentionRecorder:
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self._eager = False
         self._stream: torch.cuda.Stream | None = None
-        self._found: dict[Phase, dict[int, nn.Module]] = {}
+        self._modules_by_phase: dict[Phase, dict[int, nn.Module]] = {}
         self._start()
 
     def __enter__(self) -> Self:
@@ -114,19 +114,23 @@ class AttentionRecorder:
             raise RuntimeError("This recorder is in use already: make one recorder for each `with`.")
         if not isinstance(self._model, nn.Module):
             raise TypeError(f"{type(self._model).__name__} is no torch module: pass the module that it holds.")
-        for what, requested in (("layers", self._layers), ("steps", self._steps)):
+        for noun, requested in (("layers", self._layers), ("steps", self._steps)):
             if requested is not None and (not requested or min(requested) < 0 or len(set(requested)) < len(requested)):
                 raise ValueError(
-                    f"Give {what} as different numbers counted from 0, at least one, not {list(requested)}."
+                    f"Give {noun} as different numbers counted from 0, at least one, not {list(requested)}."
                 )
-        found = self._found = self._found or find_attention_modules(self._model)
-        numbers = sorted(found["suffix"])
-        beyond = [layer for layer in self._layers or () if layer not in found["suffix"] or layer not in found["prefix"]]
+        modules_by_phase = self._modules_by_phase = self._modules_by_phase or find_attention_modules(self._model)
+        numbers = sorted(modules_by_phase["suffix"])
+        beyond = [
+            layer
+            for layer in self._layers or ()
+            if layer not in modules_by_phase["suffix"] or layer not in modules_by_phase["prefix"]
+        ]
         if beyond:
             raise ValueError(f"No layer {beyond[0]}: the policy has layers {numbers[0]} to {numbers[-1]}.")
         self._kept_layers = numbers if self._layers is None else list(self._layers)
         try:
-            for phase, modules in found.items():
+            for phase, modules in modules_by_phase.items():
                 for layer, module in modules.items():
                     self._hook(phase, layer, module)
             eager_execution.__enter__()
@@ -151,22 +155,22 @@ class AttentionRecorder:
         if self._stream is not None:
             self._stream.synchronize()
         prefix, suffix = self._phases["prefix"], self._phases["suffix"]
-        taken = min(suffix.calls.values(), default=0)
-        if not prefix.calls or not taken:
+        step_count = min(suffix.calls.values(), default=0)
+        if not prefix.calls or not step_count:
             raise RuntimeError(
                 "Nothing to take: no whole call of the policy (prefix pass and denoise steps) was made since the last."
             )
         layers = tuple(self._kept_layers)
-        steps = tuple(range(taken)) if self._steps is None else self._steps
-        beyond = [step for step in steps if step >= taken]
+        steps = tuple(range(step_count)) if self._steps is None else self._steps
+        beyond = [step for step in steps if step >= step_count]
         if beyond:
-            raise RuntimeError(f"No denoise step {beyond[0]}: the policy took {taken}.")
+            raise RuntimeError(f"No denoise step {beyond[0]}: the policy took {step_count}.")
         recording = Recording(
             prefix=prefix.weights[0],
             suffix_steps=tuple(suffix.weights[step] for step in steps),
             layers=layers,
             steps=steps,
-            steps_taken=taken,
+            steps_taken=step_count,
             prefix_valid=self._valid,
             prefix_values=tuple(prefix.values[0, layer] for layer in layers) if self._values else (),
             suffix_values=tuple(tuple(suffix.values[step, layer] for layer in layers) for step in steps)

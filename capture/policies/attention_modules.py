@@ -30,31 +30,31 @@ def find_attention_modules(model: nn.Module) -> dict[Phase, dict[int, nn.Module]
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"{type(model).__name__} is no torch module: pass the module that it holds.")
-    found = {phase: _find(model, path) for phase, path in PATHS.items()}
-    missing = [phase for phase, modules in found.items() if not modules]
+    modules = {phase: _find(model, path) for phase, path in PATHS.items()}
+    missing = [phase for phase, by_layer in modules.items() if not by_layer]
     if missing:
         raise ValueError(
             "No attention modules found for the "
             + " and the ".join(f"{phase} phase (…{_readable(PATHS[phase])})" for phase in missing)
             + f" in {type(model).__name__}: pass the module that holds the whole Pi0.5 policy."
         )
-    return found
+    return modules
 
 
 def _find(model: nn.Module, path: re.Pattern[str]) -> dict[int, nn.Module]:
-    found: dict[int, nn.Module] = {}
+    modules: dict[int, nn.Module] = {}
     for name, module in model.named_modules():
         match = path.search(_WRAPPERS.sub("", name))
         if match is None:
             continue
         layer = int(match.group(1))
-        if layer in found:
+        if layer in modules:
             raise ValueError(
                 f"{type(model).__name__} holds several modules …{_readable(path)} with i = {layer}: pass the "
                 "one policy that is to be recorded."
             )
-        found[layer] = module
-    return found
+        modules[layer] = module
+    return modules
 
 
 def _readable(path: re.Pattern[str]) -> str:

@@ -72,11 +72,11 @@ class Interventions:
         modules = find_attention_modules(self._model)
         try:
             for intervention in self._interventions:
-                found = modules[intervention.phase]
+                modules_of_phase = modules[intervention.phase]
                 if isinstance(intervention, Knockout):
-                    self._hook_knockout(intervention, found)
+                    self._hook_knockout(intervention, modules_of_phase)
                 else:
-                    self._hook_silencing(intervention, found)
+                    self._hook_silencing(intervention, modules_of_phase)
             eager_execution.__enter__()
         except BaseException:
             self._remove()
@@ -143,8 +143,8 @@ class Interventions:
             raise ValueError(
                 f"Heads are a bool tensor (B, {len(modules)} layers, heads), not {heads.dtype} {tuple(heads.shape)}."
             )
-        for place, layer in enumerate(sorted(modules)):
-            rows = heads[:, place]  # (B or 1, heads)
+        for index, layer in enumerate(sorted(modules)):
+            rows = heads[:, index]  # (B or 1, heads)
             if not bool(rows.any()):
                 continue
             projection = getattr(modules[layer], "o_proj", None)
@@ -152,14 +152,14 @@ class Interventions:
                 raise ValueError(f"Attention module {layer} of the {silencing.phase} phase has no o_proj.")
 
             def silence(_: nn.Module, arguments: tuple[Any, ...], rows: Tensor = rows) -> tuple[Any, ...]:
-                mixed, *others = arguments  # (B, Q, heads * d)
-                if mixed.shape[-1] % rows.shape[-1] or rows.shape[0] not in (1, len(mixed)):
+                mixed_heads, *others = arguments  # (B, Q, heads * d)
+                if mixed_heads.shape[-1] % rows.shape[-1] or rows.shape[0] not in (1, len(mixed_heads)):
                     raise ValueError(
-                        f"Silenced heads of shape {tuple(rows.shape)} do not fit an output {tuple(mixed.shape)}."
+                        f"Silenced heads of shape {tuple(rows.shape)} do not fit an output {tuple(mixed_heads.shape)}."
                     )
-                split = mixed.unflatten(-1, (rows.shape[-1], -1))  # (B, Q, heads, d)
-                kept = split.masked_fill(rows.to(mixed.device)[:, None, :, None], 0)  # (B, Q, heads, d)
-                return (kept.flatten(-2), *others)
+                split = mixed_heads.unflatten(-1, (rows.shape[-1], -1))  # (B, Q, heads, d)
+                remaining = split.masked_fill(rows.to(mixed_heads.device)[:, None, :, None], 0)  # (B, Q, heads, d)
+                return (remaining.flatten(-2), *others)
 
             self._hooks.append(projection.register_forward_pre_hook(silence))
 

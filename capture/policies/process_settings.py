@@ -48,14 +48,14 @@ class SharedContext(Generic[T]):
 
 @contextlib.contextmanager
 def _exactly() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
+    previous = torch.get_float32_matmul_precision()
     convolution = torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(previous)
         torch.backends.cudnn.allow_tf32 = convolution
 
 

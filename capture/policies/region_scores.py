@@ -76,16 +76,16 @@ def list_words(prepared: Prepared) -> list[tuple[int, ...]]:
 def score_tensors(prepared: Sequence[Prepared]) -> ScoreTensors:
     """Return the words and regions of a call of these observations, on the host."""
     bars = np.stack(
-        [[picture.letterbox.bars for picture in each.pictures.values()] for each in prepared]
+        [[picture.letterbox.bars for picture in entry.pictures.values()] for entry in prepared]
     )  # (B, C, r, c)
     groups = [list_words(item) for item in prepared]
     words = max(map(len, groups))
-    most = max(len(tokens) for each in groups for tokens in each)
-    members = np.zeros((len(prepared), words, most), np.int64)
+    longest = max(len(tokens) for entry in groups for tokens in entry)
+    members = np.zeros((len(prepared), words, longest), np.int64)
     counts = np.zeros((len(prepared), words), np.float32)
-    for row, each in enumerate(groups):
-        for number, tokens in enumerate(each):
-            members[row, number] = [*tokens, *tokens[:1] * (most - len(tokens))]
+    for row, entry in enumerate(groups):
+        for number, tokens in enumerate(entry):
+            members[row, number] = [*tokens, *tokens[:1] * (longest - len(tokens))]
             counts[row, number] = len(tokens)
     coverages = [_coverage_of(item, bars.shape[1:]) for item in prepared]
     regions = max(map(len, coverages))
@@ -102,11 +102,11 @@ def score_tensors(prepared: Sequence[Prepared]) -> ScoreTensors:
     compared, inside = (values.reshape(*inside.shape[:2], patches) for values in (compared, inside))  # (B, R, P)
     nothing = np.zeros((0, patches), np.bool_), np.zeros(0, np.intp)
     # The sets (S, P), and that of each region (R,).
-    found = [np.unique(values, axis=0, return_inverse=True) if regions else nothing for values in compared]
-    sets = np.zeros((len(prepared), max(1, *(len(distinct) for distinct, _ in found)), patches), np.bool_)
-    for row, (distinct, _) in enumerate(found):
+    distinct_sets = [np.unique(values, axis=0, return_inverse=True) if regions else nothing for values in compared]
+    sets = np.zeros((len(prepared), max(1, *(len(distinct) for distinct, _ in distinct_sets)), patches), np.bool_)
+    for row, (distinct, _) in enumerate(distinct_sets):
         sets[row, : len(distinct)] = distinct
-    set_of = np.stack([inverse.reshape(-1) for _, inverse in found])
+    set_of = np.stack([inverse.reshape(-1) for _, inverse in distinct_sets])
     columns, is_column = _pack(sets)
     cells, is_cell = _pack(inside)
     shared = (compared & inside).sum(-1)  # (B, R)
@@ -129,11 +129,11 @@ def score_tensors(prepared: Sequence[Prepared]) -> ScoreTensors:
 
 
 def _pack(chosen: npt.NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
-    """Return the places of True along the last axis, (..., most) int64, 0 behind them; and 1 for each, float32."""
-    most = max(1, int(chosen.sum(-1).max(initial=0)))
-    order = np.argsort(~chosen, axis=-1, kind="stable")[..., :most]
-    there = np.take_along_axis(chosen, order, -1)
-    return torch.from_numpy(np.where(there, order, 0)), torch.from_numpy(there.astype(np.float32))
+    """Return the positions of True along the last axis, (..., width) int64, then 0; and 1 for each, float32."""
+    width = max(1, int(chosen.sum(-1).max(initial=0)))
+    order = np.argsort(~chosen, axis=-1, kind="stable")[..., :width]
+    is_there = np.take_along_axis(chosen, order, -1)
+    return torch.from_numpy(np.where(is_there, order, 0)), torch.from_numpy(is_there.astype(np.float32))
 
 
 def _coverage_of(prepared: Prepared, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -146,15 +146,15 @@ def score_text(layers: Iterable[Tensor], scores: ScoreTensors) -> dict[str, Tens
 
     `layers`: maps of each layer, (B, T, N, C, rows, cols).
     """
-    found: dict[str, list[Tensor]] = {}
+    values_by_name: dict[str, list[Tensor]] = {}
     for layer in layers:
         maps = _mean_of_words(layer.flatten(3), scores)  # (B, W, N, P)
-        found.setdefault(scores_schema.WORD_ENTROPY, []).append(map_entropy(maps, scores.picture))
-        _add_region_scores(found, "text", maps, scores)
+        values_by_name.setdefault(scores_schema.WORD_ENTROPY, []).append(map_entropy(maps, scores.picture))
+        _add_region_scores(values_by_name, "text", maps, scores)
     lacking = scores.counts == 0  # (B, W)
     return {
         name: values.masked_fill(lacking.view(len(lacking), *[1] * (values.ndim - 3), -1, 1), UNDEFINED)
-        for name, values in _join_layers(found).items()
+        for name, values in _join_layers(values_by_name).items()
     }
 
 
@@ -163,12 +163,12 @@ def score_actions(layers: Iterable[Tensor], scores: ScoreTensors) -> dict[str, T
 
     `layers`: maps of each layer, (B, H, S, N, C, rows, cols). The entropy of actions is that of `action/entropy`.
     """
-    found: dict[str, list[Tensor]] = {}
+    values_by_name: dict[str, list[Tensor]] = {}
     for layer in layers:
         maps = layer.flatten(4)  # (B, H, S, N, P)
-        found.setdefault(scores_schema.CHANGE, []).append(change(maps))
-        _add_region_scores(found, "action", maps, scores)
-    return _join_layers(found)
+        values_by_name.setdefault(scores_schema.CHANGE, []).append(change(maps))
+        _add_region_scores(values_by_name, "action", maps, scores)
+    return _join_layers(values_by_name)
 
 
 def change(maps: Tensor) -> Tensor:
@@ -176,8 +176,8 @@ def change(maps: Tensor) -> Tensor:
     steps = maps.unbind(2)
     if len(steps) < 2:
         return torch.zeros(steps[0].shape[:-1], device=maps.device)
-    moved = [(after.float() - before.float()).abs_().sum(-1) for before, after in pairwise(steps)]
-    mean: Tensor = torch.stack(moved).mean(0) / 2
+    distances = [(after.float() - before.float()).abs_().sum(-1) for before, after in pairwise(steps)]
+    mean: Tensor = torch.stack(distances).mean(0) / 2
     return mean
 
 
@@ -195,18 +195,19 @@ def _mean_of_words(tokens: Tensor, scores: ScoreTensors) -> Tensor:
     return total.div_(scores.counts.clamp_min(1)[..., None, None])
 
 
-def _add_region_scores(found: dict[str, list[Tensor]], phase: str, maps: Tensor, scores: ScoreTensors) -> None:
+def _add_region_scores(values_by_name: dict[str, list[Tensor]], phase: str, maps: Tensor, scores: ScoreTensors) -> None:
     """Add the regions' scores of one layer's maps (B, ..., P), each (B, R, ...), to the lists in `found`."""
     if scores.cells.shape[1]:
         for measure, values in zip(scores_schema.MEASURES, score_regions(maps.flatten(1, -2), scores), strict=True):
             name = scores_schema.region_score(phase, measure)
-            found.setdefault(name, []).append(values.unflatten(2, maps.shape[1:-1]))
+            values_by_name.setdefault(name, []).append(values.unflatten(2, maps.shape[1:-1]))
 
 
-def _join_layers(found: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+def _join_layers(values_by_name: dict[str, list[Tensor]]) -> dict[str, Tensor]:
     """Return the values of all layers: the axis of layers follows that of regions, or of frames without."""
     return {
-        name: torch.stack(values, 2 if "region" in scores_schema.AXES[name] else 1) for name, values in found.items()
+        name: torch.stack(values, 2 if "region" in scores_schema.AXES[name] else 1)
+        for name, values in values_by_name.items()
     }
 
 
@@ -229,8 +230,8 @@ def score_regions(rows: Tensor, scores: ScoreTensors) -> tuple[Tensor, Tensor, T
     for number in range(scores.columns.shape[1]):
         values = take(scores.columns[:, number]).mul_(scores.is_column[:, number, None])  # (B, Q, C)
         ranked = values.topk(scores_schema.count_heaviest(values.shape[-1]), -1).values
-        place = (scores.heaviest[:, number] - 1)[:, None, None].expand(-1, ranked.shape[1], 1)
-        limit = ranked.gather(-1, place).clamp_min(SMALLEST)  # (B, Q, 1): patches without weight are never heavy
+        index = (scores.heaviest[:, number] - 1)[:, None, None].expand(-1, ranked.shape[1], 1)
+        limit = ranked.gather(-1, index).clamp_min(SMALLEST)  # (B, Q, 1): patches without weight are never heavy
         weights.append(values.sum(-1))
         largest.append(ranked[..., 0])
         # Counted as float32: torch sums booleans as int64, in twice the memory.
@@ -239,20 +240,24 @@ def score_regions(rows: Tensor, scores: ScoreTensors) -> tuple[Tensor, Tensor, T
         counts.append((values >= limit).float().sum(-1))
 
     def of_region(of_sets: Sequence[Tensor]) -> Tensor:
-        """Return what was found of each set, S times (B, Q), for each region: (B, R, Q)."""
+        """Return the values of each set, S times (B, Q), for each region: (B, R, Q)."""
         stacked = torch.stack(list(of_sets), 1)
         return stacked.gather(1, scores.set_of[..., None].expand(-1, -1, stacked.shape[2]))
 
-    most, weight = of_region(largest), of_region(weights)
+    largest_weight, weight = of_region(largest), of_region(weights)
     inside = take(scores.cells.flatten(1)).unflatten(2, scores.cells.shape[1:]).transpose(1, 2)  # (B, R, Q, I)
     inside = inside * scores.is_cell[:, :, None]
     is_compared = scores.is_compared[:, :, None]  # (B, R, 1, I)
     shared = (inside * is_compared).sum(-1)
     common = ((inside >= of_region(limits)[..., None]) & is_compared).sum(-1)  # in the region and heavy
-    hits = ((inside == most[..., None]) & is_compared).sum(-1) == of_region(ties)
+    hits = ((inside == largest_weight[..., None]) & is_compared).sum(-1) == of_region(ties)
     either = of_region(counts) + is_compared.sum(-1) - common
     is_known = scores.known[..., None]
     is_defined = (weight > 0) & ~scores.chance[..., None].isnan() & is_known
-    found = (shared / weight / scores.chance[..., None], (hits & (most > 0)).float(), common / either)
-    lift, hit, iou = (torch.where(is_defined, values, UNDEFINED) for values in found)
+    scores_by_measure = (
+        shared / weight / scores.chance[..., None],
+        (hits & (largest_weight > 0)).float(),
+        common / either,
+    )
+    lift, hit, iou = (torch.where(is_defined, values, UNDEFINED) for values in scores_by_measure)
     return torch.where(is_known, inside.sum(-1), UNDEFINED), lift, hit, iou

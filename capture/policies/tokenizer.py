@@ -85,8 +85,8 @@ class JsonTokenizer:
         # A saved tokenizer may carry its training run's padding and truncation.
         self._library.no_padding()
         self._library.no_truncation()
-        known = [self._library.token_to_id(piece) for piece in ("<bos>", "<s>")]
-        bos = next((id_ for id_ in known if id_ is not None), None)
+        bos_ids = [self._library.token_to_id(piece) for piece in ("<bos>", "<s>")]
+        bos = next((id_ for id_ in bos_ids if id_ is not None), None)
         if bos is None:
             raise _make_kind_error(where)
         self.bos: int = bos
@@ -94,8 +94,11 @@ class JsonTokenizer:
 
     def encode(self, text: str) -> list[Piece]:
         """Return the pieces of `text` in order, without special tokens before or after them."""
-        found = self._library.encode(text, add_special_tokens=False)
-        return [Piece(i, piece, *span) for i, piece, span in zip(found.ids, found.tokens, found.offsets, strict=True)]
+        encoding = self._library.encode(text, add_special_tokens=False)
+        return [
+            Piece(i, piece, *span)
+            for i, piece, span in zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
+        ]
 
 
 class SentencePieceTokenizer:
@@ -136,8 +139,8 @@ class SentencePieceTokenizer:
     def _find_spans(self, text: str) -> Iterator[tuple[int, str, int, int]]:
         # sentencepiece 0.2.2 renamed its only way to ask for character offsets.
         if hasattr(self._library, "EncodeAsOffsetMapping"):
-            found = self._library.encode(text, out_type="offset_mapping")
-            for i, piece, (start, stop) in zip(found["ids"], found["pieces"], found["offsets"], strict=True):
+            mapping = self._library.encode(text, out_type="offset_mapping")
+            for i, piece, (start, stop) in zip(mapping["ids"], mapping["pieces"], mapping["offsets"], strict=True):
                 yield i, piece, start, stop
         else:
             for token in self._library.encode(text, out_type="immutable_proto").pieces:
@@ -171,10 +174,10 @@ def read_tokenizer(path: Path) -> Tokenizer:
     Raises UserError where there is none, or where it cannot be read.
     """
     if path.is_dir():
-        found = _find_in_folder(path)
-        if found is None:
+        inner_file = _find_in_folder(path)
+        if inner_file is None:
             raise UserError(f"the folder {path} holds no tokenizer.json and no SentencePiece .model file")
-        path = found
+        path = inner_file
     if not path.is_file():
         raise UserError(f"the tokenizer {path} does not exist; check the path")
     try:
@@ -216,9 +219,9 @@ def find_tokenizer(file: Path | None, checkpoint: Path | None) -> Tokenizer:
 def _list_candidates(checkpoint: Path | None) -> Iterator[Path]:
     if checkpoint is not None:
         for folder in (checkpoint / "tokenizer", checkpoint):
-            found = _find_in_folder(folder)
-            if found is not None:
-                yield found
+            file = _find_in_folder(folder)
+            if file is not None:
+                yield file
     homes = (os.environ.get("OPENPI_DATA_HOME"), "~/.cache/openpi")
     for home in (Path(home).expanduser() for home in homes if home):
         yield home / "big_vision" / "paligemma_tokenizer.model"

@@ -42,17 +42,19 @@ class ValueNorms:
 def measure_norms(recording: Recording, language: ValueNorms, expert: ValueNorms) -> Norms:
     """Return the value norms of a call that was recorded with values; `language`, `expert`: of its layers."""
     prefix = torch.stack(recording.prefix_values)  # (L, B, K, M * d)
-    own = torch.stack([value for step in recording.suffix_values for value in step])  # (S * L, B, H, M * d)
-    own = own.unflatten(0, (len(recording.steps), len(recording.layers))).transpose(0, 1)  # (L, S, B, H, M * d)
+    action_values = torch.stack([value for step in recording.suffix_values for value in step])  # (S * L, B, H, M * d)
+    action_values = action_values.unflatten(0, (len(recording.steps), len(recording.layers))).transpose(
+        0, 1
+    )  # (L, S, B, H, M * d)
 
     def lengths(norms: ValueNorms, values: Tensor) -> Tensor:
         """Return the lengths (..., L, N, keys) of `values` (L, ..., keys, M * d)."""
-        found: Tensor = norms.lengths(values.flatten(1, -2))  # (L, N, ... * keys)
-        found = found.unflatten(2, values.shape[1:-1])  # (L, N, ..., keys)
-        moved: Tensor = found.movedim((0, 1), (-3, -2))  # (..., L, N, keys)
+        lengths: Tensor = norms.lengths(values.flatten(1, -2))  # (L, N, ... * keys)
+        lengths = lengths.unflatten(2, values.shape[1:-1])  # (L, N, ..., keys)
+        moved: Tensor = lengths.movedim((0, 1), (-3, -2))  # (..., L, N, keys)
         return moved
 
-    action = lengths(expert, own).permute(1, 2, 0, 3, 4)  # (B, L, S, N, H)
+    action = lengths(expert, action_values).permute(1, 2, 0, 3, 4)  # (B, L, S, N, H)
     return Norms(lengths(language, prefix), lengths(expert, prefix), action)
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from capture.pipeline.frame_builder import Kept
-from capture.pipeline.plan import GENERATOR
+from capture.pipeline.planning.plan import GENERATOR
 from capture.provenance import Decision, merge_decisions
 from capture.results import schema, scores_schema
 
 if TYPE_CHECKING:
-    from capture.pipeline.plan import Setup
+    from capture.pipeline.planning.setup import Setup
     from capture.results.hdf5_storage import Weights
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from capture.observation import Observation
     from capture.pipeline.cuda_graphs import Graph
-    from capture.pipeline.plan import Setup
+    from capture.pipeline.planning.setup import Setup
     from capture.policies.base import Policy, RecordedCall
     from capture.rollouts.stream import CallSlot
 

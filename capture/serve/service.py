@@ -20,7 +20,7 @@ from capture.serve.server import PolicyServer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from capture.pipeline.plan import Setup
+    from capture.pipeline.planning.setup import Setup
     from capture.policies.base import Policy
     from capture.provenance import Decision
     from capture.rollouts.writer import RolloutCounts, RolloutWriter

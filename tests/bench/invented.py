@@ -12,7 +12,7 @@ import numpy as np
 from capture.checkpoints.load import Checkpoint
 from capture.datasets.base import Episode
 from capture.observation import Observation
-from capture.pipeline.plan import FileOutline
+from capture.pipeline.planning.plan import FileOutline
 from capture.pipeline.reader import ReaderProcess
 from capture.policies.pi05.model import Pi05
 from capture.provenance import Decision

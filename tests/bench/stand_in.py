@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 import capture.checkpoints.policy_spec
+import capture.pipeline.policy_calls
 import capture.pipeline.runner
 from capture.pipeline.frame_builder import MASKED_WEIGHT, ROW_SUM, Kept
 from capture.pipeline.shared_memory import SharedBuffer
@@ -80,6 +81,7 @@ class CallTimes:
 def simulated_gpu(sizes: schema.Sizes) -> Iterator[CallTimes]:
     """Make runs on the CPU use the code path of a GPU, with results of these sizes."""
     times, call_all = CallTimes(), capture.pipeline.runner._Run._call_all
+    calls = capture.pipeline.policy_calls
 
     def watched(run: Any, *given: Any) -> None:
         start, (ran, queued) = time.perf_counter(), read_core_times()
@@ -116,18 +118,18 @@ def simulated_gpu(sizes: schema.Sizes) -> Iterator[CallTimes]:
         return host, None
 
     patched = {"compute_datasets": gather, "uses_workers": lambda options: True}
-    kept = {name: getattr(capture.pipeline.runner, name) for name in patched} | {
-        "_copy": capture.pipeline.runner._Run._copy
-    }
+    modules = {"compute_datasets": calls, "uses_workers": capture.pipeline.runner}
+    originals = {name: getattr(module, name) for name, module in modules.items()}
+    copy_to_host = calls.PolicyCalls.copy
     for name, value in patched.items():
-        setattr(capture.pipeline.runner, name, value)
+        setattr(modules[name], name, value)
     capture.checkpoints.policy_spec.Pi05Policy = StandInPolicy
-    capture.pipeline.runner._Run._copy, capture.pipeline.runner._Run._call_all = copy, watched
+    calls.PolicyCalls.copy, capture.pipeline.runner._Run._call_all = copy, watched
     try:
         yield times
     finally:
         capture.checkpoints.policy_spec.Pi05Policy = Pi05Policy
         capture.pipeline.runner._Run._call_all = call_all
-        capture.pipeline.runner._Run._copy = kept.pop("_copy")
-        for name, value in kept.items():
-            setattr(capture.pipeline.runner, name, value)
+        calls.PolicyCalls.copy = copy_to_host
+        for name, value in originals.items():
+            setattr(modules[name], name, value)

@@ -41,7 +41,8 @@ from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint  # 
 from capture.checkpoints.key_names import openpi_name  # noqa: E402
 from capture.pipeline.cuda_graphs import cuda_graph_factory  # noqa: E402
 from capture.pipeline.frame_builder import build_frames  # noqa: E402
-from capture.pipeline.plan import RunOptions, Setup, make_plan  # noqa: E402
+from capture.pipeline.planning.plan import make_plan  # noqa: E402
+from capture.pipeline.planning.setup import RunOptions, Setup  # noqa: E402
 from capture.pipeline.shared_memory import SharedBuffer  # noqa: E402
 from capture.pipeline.types import Job, RunOutcome  # noqa: E402
 from capture.policies.base import Prepared  # noqa: E402

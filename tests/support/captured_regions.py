@@ -13,8 +13,8 @@ import torch
 from synthetic_episodes import ProgressLog, SyntheticEpisode
 from toy_policy import ToySpec
 
-from capture.pipeline.plan import RunOptions, Setup
-from capture.pipeline.prompts import Prompts
+from capture.pipeline.planning.prompts import Prompts
+from capture.pipeline.planning.setup import RunOptions, Setup
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job, RunOutcome
 from capture.policies.base import TokenTable

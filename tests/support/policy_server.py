@@ -20,7 +20,7 @@ from toy_policy import ToyPolicy, ToySpec
 from websockets.sync.client import ClientConnection, connect
 
 from capture.datasets.base import SourceOptions
-from capture.pipeline.plan import RunOptions, Setup
+from capture.pipeline.planning.setup import RunOptions, Setup
 from capture.provenance import Decision
 from capture.rollouts.writer import RolloutWriter
 from capture.serve.service import PolicyService, ServeOptions, describe_run

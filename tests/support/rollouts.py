@@ -11,7 +11,7 @@ import torch
 from toy_policy import ToyPolicy, ToySpec
 
 from capture.observation import Observation
-from capture.pipeline.plan import RunOptions, Setup
+from capture.pipeline.planning.setup import RunOptions, Setup
 from capture.policies.base import Prepared, RecordedCall
 from capture.rollouts.episode_file import EpisodeFile
 from capture.rollouts.run_description import RolloutRun

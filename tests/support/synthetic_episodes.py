@@ -15,7 +15,7 @@ import torch
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.pipeline.plan import RunOptions, Setup
+from capture.pipeline.planning.setup import RunOptions, Setup
 from capture.pipeline.types import Job
 from capture.policies.tokenizer import find_tokenizer
 from capture.provenance import Decision

@@ -15,7 +15,7 @@ from capture.cli.preview.target import check_preview_target, refuse_existing
 from capture.datasets.in_memory import check_pictures
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.pipeline.plan import Plan
+from capture.pipeline.planning.plan import Plan
 from capture.results.atomic_write import write_atomically
 
 if TYPE_CHECKING:

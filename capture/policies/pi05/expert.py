@@ -93,8 +93,11 @@ class ExpertAttention(nn.Module):
         # Concatenated at each step: in a growing cache, step 2 would attend to the action tokens of step 1.
         key = torch.cat([prefix[0], key], dim=2)  # (B, M, K + H, d)
         value = torch.cat([prefix[1], value], dim=2)  # (B, M, K + H, d)
-        each = self.heads // self.kv_heads
-        key, value = key.repeat_interleave(each, dim=1), value.repeat_interleave(each, dim=1)  # 2 x (B, N, K + H, d)
+        queries_per_key = self.heads // self.kv_heads
+        key, value = (
+            key.repeat_interleave(queries_per_key, dim=1),
+            value.repeat_interleave(queries_per_key, dim=1),
+        )  # 2 x (B, N, K + H, d)
         logits = query @ key.transpose(2, 3) * self.head_dim**-0.5 + attention_mask  # (B, N, H, K + H) float32
         weights = logits.softmax(dim=-1, dtype=torch.float32).to(x.dtype)  # (B, N, H, K + H)
         mixed = (weights @ value).transpose(1, 2).reshape(batch, horizon, -1)  # (B, H, N * d)
@@ -194,6 +197,6 @@ class Expert(nn.Module):
         prefix, one (B, M, K, d) per layer.
         """
         table = rope_table(positions, self.head_dim)  # 2 x (B, 1, H, d)
-        for layer, *kept in zip(self.layers, keys, values, strict=True):
-            x = layer(x, condition, tuple(kept), table, mask)  # (B, H, E)
+        for layer, *keys_and_values in zip(self.layers, keys, values, strict=True):
+            x = layer(x, condition, tuple(keys_and_values), table, mask)  # (B, H, E)
         return cast(Tensor, self.norm(x, condition)[0])  # (B, H, E)

@@ -90,15 +90,15 @@ class Pi05Policy:
 
         `layers`, `steps`: numbers to keep, counted from 0; None keeps all.
         """
-        kept = tuple(range(self.model.config.vlm.depth) if layers is None else layers)
-        if kept not in self._norms:
+        layer_numbers = tuple(range(self.model.config.vlm.depth) if layers is None else layers)
+        if layer_numbers not in self._norms:
             config = self.model.config
             stacks = ((self.model.language_model, config.vlm.heads), (self.model.expert, config.expert.heads))
             language, expert = (
-                ValueNorms([cast(Any, stack.layers[layer]).self_attn.o_proj for layer in kept], heads)
+                ValueNorms([cast(Any, stack.layers[layer]).self_attn.o_proj for layer in layer_numbers], heads)
                 for stack, heads in stacks
             )
-            self._norms[kept] = language, expert
+            self._norms[layer_numbers] = language, expert
         return AttentionRecorder(self.model, layers=layers, steps=steps, values=True, to_host=False)
 
     def prepare(self, observation: Observation) -> Prepared:
@@ -120,7 +120,7 @@ class Pi05Policy:
         if len({tuple(item.pictures) for item in prepared}) > 1:
             raise ValueError("the observations of one call must show the same cameras")
         shown = list({_moment(item): item for item in prepared}.values())
-        place = {_moment(item): number for number, item in enumerate(shown)}
+        index_of_moment = {_moment(item): number for number, item in enumerate(shown)}
         pictures = tuple(
             torch.stack([item.pictures[camera].pixels for item in shown]) for camera in prepared[0].pictures
         )  # (moments, 3, 224, 224) each
@@ -130,7 +130,7 @@ class Pi05Policy:
         for row, item in enumerate(prepared):
             tokens[row, : len(item.tokens)] = torch.from_numpy(item.tokens.ids)
             mask[row, : len(item.tokens)] = True
-        moment = torch.tensor([place[_moment(item)] for item in prepared])  # (B,)
+        moment = torch.tensor([index_of_moment[_moment(item)] for item in prepared])  # (B,)
         noise = torch.cat([self.noise(seed) for seed in seeds])  # (B, H, A)
         return Inputs(pictures, tokens, mask, noise, moment if len(shown) < len(prepared) else None)
 
@@ -282,10 +282,10 @@ def _layout(prepared: Prepared, text: int, prefix: Prefix, grid: tuple[int, int]
     keys = prefix.embeddings.shape[1]
     cameras = tuple(prepared.pictures)
     rows, cols = grid
-    each = rows * cols
-    if each * len(cameras) + text != keys or len(prefix.kept) != keys:
+    patch_count = rows * cols
+    if patch_count * len(cameras) + text != keys or len(prefix.kept) != keys:
         raise RuntimeError(
             f"{keys} prefix tokens are not {len(cameras)} cameras' {rows} x {cols} patches and {text} text tokens."
         )
-    patches = tuple(slice(each * place, each * (place + 1)) for place in range(len(cameras)))
+    patches = tuple(slice(patch_count * camera, patch_count * (camera + 1)) for camera in range(len(cameras)))
     return Layout(cameras, patches, grid, slice(keys - text, keys), prefix.positions)

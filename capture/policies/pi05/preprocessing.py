@@ -123,20 +123,20 @@ class Normaliser:
             return y.astype(np.float32)
         low, high = self._columns(y.shape[-1])
         # openpi computes the first sum in the dtype of the model's output and converts to float64 only afterwards.
-        known, rest = y[..., : low.size], y[..., low.size :]
+        with_statistics, without_statistics = y[..., : low.size], y[..., low.size :]
         if self.mode == "openpi_quantile":
-            known = (known + 1.0) / 2.0 * (high - low + 1e-6) + low
+            with_statistics = (with_statistics + 1.0) / 2.0 * (high - low + 1e-6) + low
         elif self.mode == "openpi_mean_std":
-            known = known * (high + 1e-6) + low
+            with_statistics = with_statistics * (high + 1e-6) + low
         else:
-            known = known.astype(np.float32)
+            with_statistics = with_statistics.astype(np.float32)
             if self.mode == "mean_std":
-                known = known * high + low
+                with_statistics = with_statistics * high + low
             elif self.mode == "min_max":
-                known = (known + 1.0) / 2.0 * _not_zero(high - low) + low
+                with_statistics = (with_statistics + 1.0) / 2.0 * _not_zero(high - low) + low
             else:
-                known = (known + 1.0) * _not_zero(high - low) / 2.0 + low
-        return np.concatenate([known, rest.astype(known.dtype)], axis=-1)
+                with_statistics = (with_statistics + 1.0) * _not_zero(high - low) / 2.0 + low
+        return np.concatenate([with_statistics, without_statistics.astype(with_statistics.dtype)], axis=-1)
 
 
 def _not_zero(span: Floats) -> Floats:
@@ -232,8 +232,8 @@ class Preprocessing:
             raise UserError(f"the state must be one list of finite float32 numbers, not {shown}")
         lengths = self.state_lengths
         if lengths and values.size not in lengths:
-            wanted = " or ".join(str(length) for length in lengths)
-            raise UserError(f"the state has {values.size} numbers, but this policy was trained with {wanted}")
+            expected = " or ".join(str(length) for length in lengths)
+            raise UserError(f"the state has {values.size} numbers, but this policy was trained with {expected}")
         if self.max_state_dim is not None and values.size > self.max_state_dim:
             raise UserError(f"the state has {values.size} numbers, but this policy takes at most {self.max_state_dim}")
         if values.size < self.relative_dims:

@@ -56,9 +56,11 @@ def _parts(task: str, bins: Sequence[int] | None, size: int | None) -> list[_Par
     if bins is None:
         return [_Part("prompt", task), _Part("newline", "\n")]
     # The space before a value is a separate token, which counts as part of that value.
-    known = len(bins) if size is None else size
-    values = [_Part("state", f" {value}", k) for k, value in enumerate(bins[:known])] or [_Part("template", " ")]
-    values += [_Part("template", f" {value}") for value in bins[known:]]  # padding is no value of the robot's
+    count = len(bins) if size is None else size
+    values = [_Part("state", f" {value}", index) for index, value in enumerate(bins[:count])] or [
+        _Part("template", " ")
+    ]
+    values += [_Part("template", f" {value}") for value in bins[count:]]  # padding is no value of the robot's
     return [
         _Part("template", "Task: "),
         _Part("prompt", task),
@@ -97,7 +99,10 @@ def tokenise(
     text = "".join(part.text for part in parts)
     if state is None:
         task = parts[0].text
-        newline = [Piece(p.id, p.text, p.start + len(task), p.stop + len(task)) for p in tokenizer.encode("\n")]
+        newline = [
+            Piece(token.id, token.text, token.start + len(task), token.stop + len(task))
+            for token in tokenizer.encode("\n")
+        ]
         pieces = [*tokenizer.encode(task), *newline]
     else:
         pieces = tokenizer.encode(text)
@@ -106,7 +111,9 @@ def tokenise(
     rows = [(tokenizer.bos, 0, 0, ROLES.index("bos"), -1, -1)]
     for piece in pieces:
         inside = range(piece.start, piece.stop)
-        anchor = next((c for c in inside if not text[c].isspace()), min(piece.start, len(text) - 1))
+        anchor = next(
+            (character for character in inside if not text[character].isspace()), min(piece.start, len(text) - 1)
+        )
         rows.append((piece.id, piece.start, piece.stop, roles[anchor], words[anchor], values[anchor]))
     table = np.array(rows[:max_tokens], dtype=np.int32)  # (n, 6)
     ids, start, stop, role, word, value = table.T.copy()
@@ -117,8 +124,8 @@ def tokenise(
     state_dropped = dropped > 0 and bool(stop[-1] < text.rfind(_AFTER_STATE))  # a task contains no newline
     robot = slice(state_size)
     beyond = () if state is None else tuple(np.flatnonzero(np.abs(state[robot]) > 1).tolist())
-    known = None if bins is None else bins[robot]
-    return TokenTable(text, ids, start, stop, role, word, value, fed, dropped, state_dropped, known, beyond)
+    known_bins = None if bins is None else bins[robot]
+    return TokenTable(text, ids, start, stop, role, word, value, fed, dropped, state_dropped, known_bins, beyond)
 
 
 def _characters(parts: Sequence[_Part]) -> tuple[list[int], list[int], list[int]]:

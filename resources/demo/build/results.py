@@ -13,7 +13,7 @@ from capture.checkpoints import Pi05Spec, open_checkpoint
 from capture.checkpoints.fingerprint import fingerprint
 from capture.datasets.folder.reader import read_episode
 from capture.datasets.in_memory import InMemoryEpisode
-from capture.pipeline.plan import RunOptions, Setup
+from capture.pipeline.planning.setup import RunOptions, Setup
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 from capture.policies.tokenizer import find_tokenizer

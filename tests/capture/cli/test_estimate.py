@@ -12,7 +12,7 @@ import torch
 
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.cli.estimate import describe_time, frame_seconds
-from capture.pipeline.plan import RunOptions, Setup
+from capture.pipeline.planning.setup import RunOptions, Setup
 from capture.policies.tokenizer import find_tokenizer
 from capture.results import schema
 

@@ -18,10 +18,9 @@ import pytest
 import synthetic
 from paths import ROOT, SUPPORT
 
-from capture.cli import info
+import capture.cli.info.describe
 from capture.cli.info.describe import describe
 from capture.errors import UserError
-from capture.provenance import Decision, to_json
 from capture.results import progress_clock, schema, superblock
 from capture.results.partial_file import PartialFile
 from capture.results.writer import ResultsWriter
@@ -331,12 +330,14 @@ def test_info_of_damaged_file_is_page_or_error(results: Path, killed: Path, tmp_
 def test_file_that_hangs_or_kills_its_reader_gives_one_sentence(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serving = "from capture import watched_process; watched_process.serve(lambda path, note_progress: {})"
     monkeypatch.setattr(progress_clock, "STALL_SECONDS", 0.3)
-    monkeypatch.setattr(info, "_CHILD", serving.replace("{}", "__import__('time').sleep(600)"))
+    monkeypatch.setattr(capture.cli.info.describe, "_CHILD", serving.replace("{}", "__import__('time').sleep(600)"))
     assert "is damaged: reading it came to no end" in read_refusal(results)
     monkeypatch.setattr(progress_clock, "STALL_SECONDS", 60.0)
-    monkeypatch.setattr(info, "_CHILD", serving.replace("{}", "sum(iter(int, 1))"))  # at work for ever
+    monkeypatch.setattr(
+        capture.cli.info.describe, "_CHILD", serving.replace("{}", "sum(iter(int, 1))")
+    )  # at work for ever
     assert "is damaged: reading it came to no end" in read_refusal(results)
-    monkeypatch.setattr(info, "_CHILD", "import os; os.abort()")
+    monkeypatch.setattr(capture.cli.info.describe, "_CHILD", "import os; os.abort()")
     assert "is damaged: reading it failed" in read_refusal(results)
 
 
@@ -361,40 +362,3 @@ def test_modules_in_current_folder_are_not_imported(copy: Path, monkeypatch: pyt
     (copy.parent / "json.py").write_text("raise SystemExit('hijacked')")
     monkeypatch.chdir(copy.parent)
     assert describe(Path("duck.h5")).startswith("duck.h5: ")
-
-
-def test_decisions_about_the_input_are_counted_and_doubts_shown(tmp_path: Path) -> None:
-    decisions = [Decision("exterior camera", "image\x1b[31m", "by its name", is_certain=True)]
-    decisions += [Decision(f"thing {number}", "a", "b" * 200, is_certain=False) for number in range(7)]
-    with ResultsWriter(
-        tmp_path / "a.h5", SIZES, model=synthetic.MODEL, generator="test", provenance=to_json(decisions)
-    ) as writer:
-        for number in range(SIZES.frames):
-            writer.write(synthetic.make_frame(SIZES, number))
-        writer.finish(GOOD)
-    lines = describe(tmp_path / "a.h5").splitlines()
-    start = lines.index("input     1 decided, 7 assumed; -v gives each with its reason")
-    assert lines[start + 1].startswith("          assumed thing 0: a (bbb")
-    assert lines[start + 6] == "          and 2 more assumed"
-    assert max(map(len, lines)) <= info.WIDTH
-    page = describe(tmp_path / "a.h5", verbose=True)
-    assert "          decided exterior camera: image\\x1b[31m (by its name)\n" in page
-    assert page.count("assumed thing") == 7
-    assert page.count("b" * 60) >= 14
-    assert max(map(len, page.splitlines())) <= info.WIDTH
-
-
-@pytest.mark.parametrize(
-    ("stored", "message"),
-    [
-        (None, "decisions about it are not stored, as in files of format 1.0"),
-        ("{}", "the stored decisions about it cannot be read"),
-        ("[" * 9000, "the stored decisions about it cannot be read"),
-        ("[]", "0 decided, 0 assumed; -v gives each with its reason"),
-    ],
-)
-def test_file_without_readable_decisions_is_described(copy: Path, stored: str | None, message: str) -> None:
-    if stored is not None:
-        with h5py.File(copy, "r+") as file:
-            file.attrs[schema.PROVENANCE_ATTRIBUTE] = stored
-    assert f"input     {message}" in describe(copy).splitlines()

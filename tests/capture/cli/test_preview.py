@@ -13,7 +13,7 @@ from PIL import Image
 
 from capture.__main__ import main
 from capture.checkpoints.load import Checkpoint
-from capture.cli import preview as preview_module
+from capture.cli.preview import preview as preview_module
 from capture.cli.preview.preview import choose_moments
 from capture.cli.setup import open_chosen_source
 from capture.datasets.images import read_picture
@@ -61,7 +61,7 @@ def read_observations(options: list[str], frames: list[int]) -> list[Observation
 
     from capture.checkpoints import Pi05Spec, open_checkpoint
     from capture.cli.parser import build_parser
-    from capture.pipeline.plan import RunOptions, Setup
+    from capture.pipeline.planning.setup import RunOptions, Setup
     from capture.policies.tokenizer import find_tokenizer
 
     checkpoint = open_checkpoint(DEMO)

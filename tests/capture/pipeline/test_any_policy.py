@@ -16,8 +16,8 @@ from synthetic_episodes import ProgressLog, SyntheticEpisode
 from toy_policy import GRID, PATCH, SIZES, ToyPolicy, ToySpec, attention
 
 from capture.__main__ import main
-from capture.pipeline.plan import RunOptions, Setup
-from capture.pipeline.prompts import Prompts
+from capture.pipeline.planning.prompts import Prompts
+from capture.pipeline.planning.setup import RunOptions, Setup
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 from capture.policies.base import Policy, PolicySpec

@@ -16,8 +16,8 @@ from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.pipeline.cuda_graphs import GraphReplayer, cuda_graph_factory
 from capture.pipeline.frame_builder import Kept, build_frames, compute_datasets
-from capture.pipeline.plan import RunOptions, Setup
-from capture.pipeline.prompts import Prompts
+from capture.pipeline.planning.prompts import Prompts
+from capture.pipeline.planning.setup import RunOptions, Setup
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 from capture.policies.attention_hooks import AttentionRecorder

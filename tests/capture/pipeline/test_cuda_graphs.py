@@ -24,7 +24,7 @@ from capture.pipeline.frame_builder import (
     split_frames,
     to_host_arrays,
 )
-from capture.pipeline.plan import RunOptions
+from capture.pipeline.planning.setup import RunOptions
 from capture.pipeline.types import Job
 from capture.results import schema
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capture.errors import UserError
-from capture.pipeline.frame_selection import ALL_FRAMES, parse_frames
+from capture.pipeline.planning.frame_selection import ALL_FRAMES, parse_frames
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from PIL import Image
 from synthetic_episodes import SyntheticEpisode, small_setup
 
 from capture.__main__ import main
-from capture.pipeline.input_decisions import StateRange
-from capture.pipeline.plan import make_plan
+from capture.pipeline.planning.input_decisions import StateRange
+from capture.pipeline.planning.plan import make_plan
 from capture.policies.base import TokenTable
 from capture.provenance import Decision, from_json
 from capture.results import schema

@@ -15,7 +15,7 @@ from synthetic_episodes import ActAfterFrames, ProgressLog
 from capture.cli.info.describe import describe
 from capture.datasets.regions.region_files import RegionFiles
 from capture.errors import UserError
-from capture.pipeline.plan import make_plan
+from capture.pipeline.planning.plan import make_plan
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 from capture.results import schema, scores_schema

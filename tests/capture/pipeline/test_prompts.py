@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from capture.errors import UserError
-from capture.pipeline.prompts import OWN_PROMPT, Prompts, read_prompts
+from capture.pipeline.planning.prompts import OWN_PROMPT, Prompts, read_prompts
 
 
 def write_prompts(tmp_path: Path, text: str) -> Path:

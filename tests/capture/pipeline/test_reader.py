@@ -29,9 +29,9 @@ from capture.datasets.in_memory import InMemoryEpisode
 from capture.datasets.registry import open_source
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.pipeline.frame_selection import parse_frames
-from capture.pipeline.plan import Setup
-from capture.pipeline.prompts import Prompts
+from capture.pipeline.planning.frame_selection import parse_frames
+from capture.pipeline.planning.prompts import Prompts
+from capture.pipeline.planning.setup import Setup
 from capture.pipeline.reader import InlineReader, Moment, ReaderProcess, can_read_in_workers, pack_setup
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.shared_memory import PictureBlock, PicturePool

@@ -21,9 +21,10 @@ from capture.errors import UserError
 from capture.observation import Observation
 from capture.pipeline import collector
 from capture.pipeline.collector import Collector
-from capture.pipeline.frame_selection import parse_frames
-from capture.pipeline.plan import Setup, make_plan
-from capture.pipeline.prompts import Prompts
+from capture.pipeline.planning.frame_selection import parse_frames
+from capture.pipeline.planning.plan import make_plan
+from capture.pipeline.planning.prompts import Prompts
+from capture.pipeline.planning.setup import Setup
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 from capture.provenance import Decision
@@ -240,7 +241,7 @@ def test_checks_hold_the_first_checked_frame_and_the_speed(setup: Setup, tmp_pat
 
 def test_frames_beyond_the_kept_tables_are_tokenised_again(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(setup, SyntheticEpisode(length=5))
-    monkeypatch.setattr("capture.pipeline.plan.KEPT_TABLES", 2)
+    monkeypatch.setattr("capture.pipeline.planning.plan.KEPT_TABLES", 2)
     short = make_plan(setup, SyntheticEpisode(length=5))
     assert (len(plan.tables), len(short.tables)) == (5, 2)
     for start in (0, 1, 3):

@@ -27,9 +27,9 @@ from test_writer_worker import is_running
 
 from capture.errors import UserError
 from capture.pipeline.collector import EndOfFile, OpenFile
-from capture.pipeline.frame_selection import parse_frames
-from capture.pipeline.plan import Setup
-from capture.pipeline.prompts import Prompts
+from capture.pipeline.planning.frame_selection import parse_frames
+from capture.pipeline.planning.prompts import Prompts
+from capture.pipeline.planning.setup import Setup
 from capture.pipeline.reader import InlineReader
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.scheduler import FileWorkers, Scheduler, choose_file_count

@@ -11,7 +11,7 @@ import torch
 from policy_server import RunningServer, toy_server
 from synthetic_episodes import small_setup
 
-from capture.pipeline.plan import Setup
+from capture.pipeline.planning.setup import Setup
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from capture.pipeline.frame_selection import ALL_FRAMES, FrameSelection
-from capture.pipeline.prompts import OWN_PROMPT, Prompts
+from capture.pipeline.planning.frame_selection import ALL_FRAMES, FrameSelection
+from capture.pipeline.planning.prompts import OWN_PROMPT, Prompts
 from capture.policies.base import TokenTable
 from capture.provenance import Decision
 

@@ -43,12 +43,12 @@ class Prompts:
         """
         chosen = self.always or (TASK_PLACEHOLDER,)
         if self.by_task:
-            found = self.by_task.get(task.strip(), self.by_task.get(OTHER_TASKS))
-            if found is None:
+            prompts = self.by_task.get(task.strip(), self.by_task.get(OTHER_TASKS))
+            if prompts is None:
                 raise UserError(
                     f'the file of prompts has none for the task {task!r}; add it, or "{OTHER_TASKS}" for all others'
                 )
-            chosen = found
+            chosen = prompts
         if not is_task(task) and any(TASK_PLACEHOLDER in prompt for prompt in chosen):
             raise UserError('the source names no task; give one with --prompt "put the duck in the bowl"')
         return tuple(dict.fromkeys(prompt.replace(TASK_PLACEHOLDER, task) for prompt in chosen))

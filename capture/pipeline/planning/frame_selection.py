@@ -61,8 +61,8 @@ def parse_frames(text: str) -> FrameSelection:
     """Return the choice that `text` names. Raises UserError if it names none."""
     if text == KEYFRAMES:
         return FrameSelection(text)
-    if found := _SLICE.fullmatch(text):
-        start, stop, step = (None if part is None else int(part) for part in found.groups())
+    if match := _SLICE.fullmatch(text):
+        start, stop, step = (None if part is None else int(part) for part in match.groups())
         if step == 0:
             raise UserError(f"{text!r} has steps of 0 frames; give 1 or more, such as ::8")
         return FrameSelection(text, start=start, stop=stop, step=step or 1)
