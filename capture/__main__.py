@@ -284,13 +284,13 @@ def _capture_dataset(options: argparse.Namespace, setup: Setup, share: Shard, co
     _warn_of_row_sums(setup, outcome)
     from capture.cli.report import suggest_command, summarise_dataset_run
 
-    together = gather_from_ranks(share, outcome)
+    outcomes = gather_from_ranks(share, outcome)
     unusable = {f"{name}.h5": error.reason for name, error in broken.items()}
-    files = [written for outcome in together for written in outcome.files]
+    files = [written for outcome in outcomes for written in outcome.files]
     bad = sum(written.failure is not None for written in files) + len(unusable)
     code = 0 if not bad else 1 if any(written.failure is None for written in files) else 2
     if share.first:
-        _print_output(summarise_dataset_run(together, unusable, output))
+        _print_output(summarise_dataset_run(outcomes, unusable, output))
     finished = [job.path for job in series.jobs(share) if job.path.is_file()]
     code = max(code, _measure_effects(options, setup, finished, share, loaded, console))
     if share.first and code != 2:

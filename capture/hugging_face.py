@@ -36,23 +36,23 @@ def fetch_snapshot(
     if not sys.stderr.isatty():
         disable_progress_bars()
     shown = f"{name}@{revision}" if revision else name
-    what = "repository" if kind == "model" else "data set"
+    noun = "repository" if kind == "model" else "data set"
     address = name if kind == "model" else f"datasets/{name}"
     failures: tuple[type[Exception], ...] = (OSError, ValueError, *_errors_of(errors))
     try:
-        found = huggingface_hub.snapshot_download(
+        folder = huggingface_hub.snapshot_download(
             name, repo_type=kind, revision=revision, allow_patterns=list(patterns), local_files_only=offline
         )
     except errors.GatedRepoError as error:
         raise UserError(
-            f"the Hugging Face {what} {name} is gated: accept its terms at https://huggingface.co/{address}, run "
+            f"the Hugging Face {noun} {name} is gated: accept its terms at https://huggingface.co/{address}, run "
             "`hf auth login`, and try again"
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise UserError(f"the Hugging Face {what} {name} has no revision {revision!r}") from error
+        raise UserError(f"the Hugging Face {noun} {name} has no revision {revision!r}") from error
     except errors.RepositoryNotFoundError as error:
         raise UserError(
-            f"there is neither a folder {name!r} here nor a Hugging Face {what} of that name that you may read; "
+            f"there is neither a folder {name!r} here nor a Hugging Face {noun} of that name that you may read; "
             "check the spelling, and run `hf auth login` if it is private"
         ) from error
     except errors.LocalEntryNotFoundError as error:
@@ -63,7 +63,7 @@ def fetch_snapshot(
     except failures as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"could not fetch {shown} from Hugging Face: {reason}") from error
-    return Path(str(found))
+    return Path(str(folder))
 
 
 def _errors_of(module: ModuleType) -> tuple[type[Exception], ...]:

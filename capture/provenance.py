@@ -87,20 +87,20 @@ def to_json(decisions: Sequence[Decision]) -> str:
     states how many; text over `MAX_TEXT` characters is cut.
     """
     ranked = sorted(range(len(decisions)), key=lambda number: decisions[number].is_certain)  # stable
-    kept: dict[int, str] = {}
+    shortened: dict[int, str] = {}
     room = MAX_BYTES - 1000  # for the entry about what is left out
     for number in ranked[: MAX_DECISIONS - 1 if len(ranked) > MAX_DECISIONS else MAX_DECISIONS]:
         text = json.dumps(_to_object(decisions[number]))
         if len(text) + 2 > room:
             break
         room -= len(text) + 2
-        kept[number] = text
-    texts = [kept[number] for number in sorted(kept)]
-    left_out = [decisions[number] for number in range(len(decisions)) if number not in kept]
+        shortened[number] = text
+    texts = [shortened[number] for number in sorted(shortened)]
+    left_out = [decisions[number] for number in range(len(decisions)) if number not in shortened]
     if left_out:
         is_certain = all(decision.is_certain for decision in left_out)
-        rest = Decision("further decisions", f"{len(left_out)} are not listed", "there are too many", is_certain)
-        texts.append(json.dumps(_to_object(rest)))
+        further = Decision("further decisions", f"{len(left_out)} are not listed", "there are too many", is_certain)
+        texts.append(json.dumps(_to_object(further)))
     return "[" + ", ".join(texts) + "]"
 
 
@@ -117,8 +117,8 @@ def from_json(text: str) -> tuple[Decision, ...]:
         raise ValueError("the list of decisions is nested too deeply") from error
     if not isinstance(entries, list):
         raise ValueError(f"the decisions are {type(entries).__name__} instead of a list")  # noqa: TRY004 - of the text
-    found = (_from_object(entry) for entry in entries[:MAX_DECISIONS])
-    return tuple(decision for decision in found if decision is not None)
+    decisions = (_from_object(entry) for entry in entries[:MAX_DECISIONS])
+    return tuple(decision for decision in decisions if decision is not None)
 
 
 def _to_object(decision: Decision) -> dict[str, object]:

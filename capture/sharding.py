@@ -55,10 +55,10 @@ def resolve_shard(environment: Mapping[str, str], argument: str | None = None, *
     if argument is None and "WORLD_SIZE" not in environment and (tasks := _read_integer(environment, _TASKS, 1)) > 1:
         return _resolve_srun_task(environment, tasks)
     if argument is not None:
-        found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", argument)
-        if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", argument)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise UserError(f"--share {argument} is no share; give a part and how many there are, such as 3/8")
-        part, parts, origin = int(found[1]) - 1, int(found[2]), "--share"
+        part, parts, origin = int(match[1]) - 1, int(match[2]), "--share"
     else:
         part, parts, origin = *_read_slurm_array(environment), "the SLURM array"
         origin = origin if parts > 1 else ""
@@ -97,8 +97,8 @@ def _read_slurm_array(environment: Mapping[str, str]) -> tuple[int, int]:
         for name, default in (("ID", 0), ("MIN", 0), ("STEP", 1))
     )
     highest = _read_integer(environment, "SLURM_ARRAY_TASK_MAX", lowest + (count - 1) * max(step, 1))
-    part, rest = divmod(number - lowest, max(step, 1))
-    if rest or not 0 <= part < count or (highest - lowest) // max(step, 1) + 1 != count:
+    part, remainder = divmod(number - lowest, max(step, 1))
+    if remainder or not 0 <= part < count or (highest - lowest) // max(step, 1) + 1 != count:
         raise UserError(
             f"this is task {number} of a SLURM array of {count} with gaps, which does not say whose episodes are "
             "whose; number the array without gaps, or say --share 1/1 in each task together with --episodes"

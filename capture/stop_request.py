@@ -52,8 +52,8 @@ def stop_signals() -> list[signal.Signals]:
     Clusters send SIGTERM before SIGKILL, a terminal that is closed sends SIGHUP.
     """
     hangup = getattr(signal, "SIGHUP", None)
-    kept = [] if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN else [hangup]
-    return [signal.SIGINT, signal.SIGTERM, *kept]
+    hangups = [] if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN else [hangup]
+    return [signal.SIGINT, signal.SIGTERM, *hangups]
 
 
 def check_stop() -> None:

@@ -196,8 +196,8 @@ def _read_sizes(options: CheckpointOptions) -> JsonObject:
 
 
 def _find_tokenizer_folder(folder: Path) -> Path | None:
-    places = (folder / "tokenizer", folder)
-    return folder if any((place / name).is_file() for place in places for name in _TOKENIZER_FILES) else None
+    folders = (folder / "tokenizer", folder)
+    return folder if any((parent / name).is_file() for parent in folders for name in _TOKENIZER_FILES) else None
 
 
 def _hash(config: Pi05Config, preprocessing: Preprocessing, adapters: Mapping[str, tuple[int, float]]) -> str:

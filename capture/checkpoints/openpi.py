@@ -65,23 +65,27 @@ def openpi_settings(
     sizes in `options`. Raises UserError if neither a file nor an option gives the horizon or the normalisation.
     """
     decisions: list[Decision] = []
-    known = find_config(options.config) if options.config else config_of_folder(parts)
-    if known is not None:
+    training_config = find_config(options.config) if options.config else config_of_folder(parts)
+    if training_config is not None:
         reason = "by --config" if options.config else "by the name of its folder; --config names another"
-        decisions.append(Decision(CONFIG, known.name, reason, is_certain=bool(options.config)))
-    asset_id, where, stats = _find_statistics(folder, known.asset_id if known else None, options, decisions)
-    if known is None and asset_id is not None and (known := config_of_asset(asset_id)):
-        decisions.append(assume(CONFIG, known.name, f"by its asset id {asset_id}; --config names another"))
-    if known is None:
+        decisions.append(Decision(CONFIG, training_config.name, reason, is_certain=bool(options.config)))
+    asset_id, where, stats = _find_statistics(
+        folder, training_config.asset_id if training_config else None, options, decisions
+    )
+    if training_config is None and asset_id is not None and (training_config := config_of_asset(asset_id)):
+        decisions.append(assume(CONFIG, training_config.name, f"by its asset id {asset_id}; --config names another"))
+    if training_config is None:
         reason = f"nothing names it; give --config if it was trained as one of {', '.join(CONFIGS)}"
         decisions.append(assume(CONFIG, "unknown, so Pi0.5's defaults are taken", reason))
-    settings = _make_settings(known or _UNKNOWN, config, stats, where, options, decisions, action_dim=action_dim)
-    if known is not None and not options.config and settings.horizon != known.horizon:
+    settings = _make_settings(
+        training_config or _UNKNOWN, config, stats, where, options, decisions, action_dim=action_dim
+    )
+    if training_config is not None and not options.config and settings.horizon != training_config.horizon:
         differs = assume(
             "horizon",
             str(settings.horizon),
-            f"{known.name} has {known.horizon}; give --config if it was fine-tuned as another one, or "
-            "--relative-actions if its actions are relative to the state",
+            f"{training_config.name} has {training_config.horizon}; give --config if it was fine-tuned as another one, "
+            "or --relative-actions if its actions are relative to the state",
         )
         settings = replace(settings, decisions=(*settings.decisions, differs))
     return settings
@@ -93,7 +97,7 @@ def demo_settings(folder: Path, config: JsonObject, options: CheckpointOptions, 
     state_in_prompt = config.flag("state_in_prompt")
     cameras = config.texts("cameras") or (EXTERIOR, WRIST)
     check_cameras(cameras, config.where)
-    known = OpenpiConfig(
+    training_config = OpenpiConfig(
         name="demo",
         horizon=0,
         asset_id=config.text("asset_id"),
@@ -105,12 +109,12 @@ def demo_settings(folder: Path, config: JsonObject, options: CheckpointOptions, 
         origin="by its config.json",
     )
     decisions: list[Decision] = []
-    _, where, stats = _find_statistics(folder, known.asset_id, options, decisions)
-    return _make_settings(known, config, stats, where, options, decisions, action_dim=action_dim)
+    _, where, stats = _find_statistics(folder, training_config.asset_id, options, decisions)
+    return _make_settings(training_config, config, stats, where, options, decisions, action_dim=action_dim)
 
 
 def _make_settings(
-    known: OpenpiConfig,
+    training_config: OpenpiConfig,
     config: JsonObject,
     stats: dict[str, Statistic],
     where: str,
@@ -121,37 +125,41 @@ def _make_settings(
 ) -> Settings:
     horizon = options.horizon or config.integer("action_horizon", most=MOST_STEPS)
     if horizon is None:
-        horizon = known.horizon
-        decisions.append(assume("horizon", str(horizon), f"that of openpi's {known.name}; --horizon sets another"))
+        horizon = training_config.horizon
+        decisions.append(
+            assume("horizon", str(horizon), f"that of openpi's {training_config.name}; --horizon sets another")
+        )
     if not horizon:
         raise UserError(
             f"nothing tells how many actions {where} predicts at once: give --horizon, or --config with one of "
             f"{', '.join(CONFIGS)}"
         )
-    state_in_prompt = _decide_state_in_prompt(known, options, decisions)
-    state, action = _make_normalisers(known, stats, where, options, decisions, state_in_prompt=state_in_prompt)
-    state_dim = known.state_dim
+    state_in_prompt = _decide_state_in_prompt(training_config, options, decisions)
+    state, action = _make_normalisers(
+        training_config, stats, where, options, decisions, state_in_prompt=state_in_prompt
+    )
+    state_dim = training_config.state_dim
     if state_dim and state and state.dims is not None and state.dims < state_dim:
-        reason = f"as many numbers as its statistics have, where {known.name} has {state_dim}"
+        reason = f"as many numbers as its statistics have, where {training_config.name} has {state_dim}"
         decisions.append(assume("length of the state", str(state.dims), reason))
         state_dim = state.dims
-    robot_dim = known.robot_dim
+    robot_dim = training_config.robot_dim
     # The statistics override an inferred configuration, but not one that the user named.
     if robot_dim is None or ((action.filled_dims or action_dim) < robot_dim and not options.config):
         robot_dim = count_robot_dims(action, None, action_dim, decisions)
-    relative = known.relative if robot_dim is None else known.relative[:robot_dim]
-    reason = known.reason if known.name else "Pi0.5's default; --relative-actions 7,-1 sets others"
+    relative = training_config.relative if robot_dim is None else training_config.relative[:robot_dim]
+    reason = training_config.reason if training_config.name else "Pi0.5's default; --relative-actions 7,-1 sets others"
     if options.normalisation == "none" and any(relative) and options.relative_actions is None:
         choice = "predicted relative to the state, and given so"
         decisions.append(assume(DELTA, choice, f"{reason}; without statistics nothing can be added to them"))
         relative = ()
     else:
-        relative = decide_relative(options, relative, reason, decisions, is_certain=bool(known.name))
-    if known.note:
-        decisions.append(assume("units of states and actions", known.units, known.note))
+        relative = decide_relative(options, relative, reason, decisions, is_certain=bool(training_config.name))
+    if training_config.note:
+        decisions.append(assume("units of states and actions", training_config.units, training_config.note))
     preprocessing = Preprocessing(
         resize="pil",
-        slots=options.cameras or known.cameras,
+        slots=options.cameras or training_config.cameras,
         state_in_prompt=state_in_prompt,
         pad_state_to=None,
         state=state,
@@ -170,12 +178,14 @@ def _make_settings(
     return Settings(preprocessing, horizon, steps, tuple(decisions))
 
 
-def _decide_state_in_prompt(known: OpenpiConfig, options: CheckpointOptions, decisions: list[Decision]) -> bool:
-    in_prompt = known.state_in_prompt if options.state_in_prompt is None else options.state_in_prompt
+def _decide_state_in_prompt(
+    training_config: OpenpiConfig, options: CheckpointOptions, decisions: list[Decision]
+) -> bool:
+    in_prompt = training_config.state_in_prompt if options.state_in_prompt is None else options.state_in_prompt
     if options.state_in_prompt is not None:
         reason, is_certain = "by --state-in-prompt", True
-    elif known.name:
-        reason, is_certain = known.reason, True
+    elif training_config.name:
+        reason, is_certain = training_config.reason, True
     else:
         reason, is_certain = "Pi0.5's default; --state-in-prompt no for policies without discrete_state_input", False
     decisions.append(Decision("state in the prompt", "yes" if in_prompt else "no", reason, is_certain))
@@ -183,7 +193,7 @@ def _decide_state_in_prompt(known: OpenpiConfig, options: CheckpointOptions, dec
 
 
 def _make_normalisers(
-    known: OpenpiConfig,
+    training_config: OpenpiConfig,
     stats: dict[str, Statistic],
     where: str,
     options: CheckpointOptions,
@@ -198,10 +208,16 @@ def _make_normalisers(
     if options.normalisation is not None:
         decisions.append(conclude("state and action normalisation", choice, "by --normalisation"))
     else:
-        reason = known.reason if known.name else "Pi0.5's default; --normalisation mean-std or none sets another"
-        if known.origin:  # what states its other values does not state this one
+        reason = (
+            training_config.reason
+            if training_config.name
+            else "Pi0.5's default; --normalisation mean-std or none sets another"
+        )
+        if training_config.origin:  # what states its other values does not state this one
             reason = "Pi0.5's own, and its statistics have quantiles"
-        decisions.append(Decision("state and action normalisation", choice, reason, is_certain=bool(known.name)))
+        decisions.append(
+            Decision("state and action normalisation", choice, reason, is_certain=bool(training_config.name))
+        )
     action = make_normaliser(mode, stats.get(ACTION), "action", where)
     state = None
     if state_in_prompt or STATE in stats:
@@ -220,16 +236,16 @@ def _find_statistics(
         decisions.append(conclude(STATISTICS, str(file), "by --norm-stats"))
         return asset_id, str(file), read_statistics(file)
     # openpi's converter writes assets/ beside the folder or does not write it.
-    for place in (folder / "assets", folder, folder.parent / "assets", folder.parent.parent / "assets"):
-        assets = find_assets(place)
-        asset_id = choose_asset(assets, options.asset_id, usual, str(place)) if assets else None
+    for assets_folder in (folder / "assets", folder, folder.parent / "assets", folder.parent.parent / "assets"):
+        assets = find_assets(assets_folder)
+        asset_id = choose_asset(assets, options.asset_id, usual, str(assets_folder)) if assets else None
         if asset_id is None:
             continue
         file = assets[asset_id]
-        reason = "the checkpoint's own" if place.name == "assets" else "the only ones, though not below assets/"
-        if place not in (folder / "assets", folder):
+        reason = "the checkpoint's own" if assets_folder.name == "assets" else "the only ones, though not below assets/"
+        if assets_folder not in (folder / "assets", folder):
             reason = "they lie outside the checkpoint's folder; --norm-stats names others"
-        is_own = place == folder / "assets"
+        is_own = assets_folder == folder / "assets"
         if is_own and len(assets) > 1:
             reason = f"{'by --asset' if options.asset_id else f'the asset of {usual}'}, of {len(assets)}"
         decisions.append(Decision(STATISTICS, str(file), reason, is_certain=is_own))

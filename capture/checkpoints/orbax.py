@@ -281,10 +281,10 @@ def _describe(folder: Path, store: Any, name: str, key: str, *, zarr3: bool) -> 
         raise UserError(f"{key!r} in {folder} does not describe an array; fetch the checkpoint again")
     if dtype not in _FLOATS:
         raise UserError(f"the array {name!r} in {folder} has number type {dtype!r}, but weights must be floats")
-    whole = [tuple(map(int, numbers)) for numbers in (shape, chunks)]
-    if not shape or not all(number >= 1 for numbers in whole for number in numbers):
-        raise UserError(f"the array {name!r} in {folder} has shape {list(whole[0])}; fetch the checkpoint again")
-    return StoredArray(whole[0], whole[1], dtype, "zarr3" if zarr3 else "zarr", f"{name}/")
+    lengths = [tuple(map(int, numbers)) for numbers in (shape, chunks)]
+    if not shape or not all(number >= 1 for numbers in lengths for number in numbers):
+        raise UserError(f"the array {name!r} in {folder} has shape {list(lengths[0])}; fetch the checkpoint again")
+    return StoredArray(lengths[0], lengths[1], dtype, "zarr3" if zarr3 else "zarr", f"{name}/")
 
 
 def _check_chunks(folder: Path, arrays: Mapping[str, StoredArray], keys: list[str]) -> None:

@@ -115,13 +115,13 @@ def read_folder(folder: Path) -> dict[str, StoredTensor]:
     if (folder / SINGLE).is_file():
         return read_header(folder / SINGLE)
     index = folder / INDEX
-    places = read_json(index).section("weight_map")
-    if not places or not places.values:
+    shard_names = read_json(index).section("weight_map")
+    if not shard_names or not shard_names.values:
         raise UserError(f"{index} has no 'weight_map', so nothing tells which shard holds what; fetch it again")
     headers: dict[str, dict[str, StoredTensor]] = {}
     tensors = {}
-    for name in places.values:
-        shard = places.text(name) or ""
+    for name in shard_names.values:
+        shard = shard_names.text(name) or ""
         if shard not in headers:
             if not is_safe_relative_path(shard):
                 raise UserError(f"{index} names {shard!r}, which lies outside its folder; it is not read")

@@ -114,15 +114,15 @@ class Console:
             self._stage, self._since = replace_control_characters(text), None
             self._draw()
 
-    def loading(self, done: int, total: int) -> None:
+    def loading(self, loaded: int, total: int) -> None:
         """Show the bytes of weights that were read so far."""
         if self._loading is None:
             from capture.cli.units import size_text
 
             line = f"loading {size_text(total)} of weights"
             self._loading = self._bar(line, total, "loading weights", unit="B", unit_scale=True)
-        self._loading.update(done - self._loading.n)
-        if done >= total:
+        self._loading.update(loaded - self._loading.n)
+        if loaded >= total:
             self._loading.close()
 
     def expect(self, frames: int) -> None:

@@ -72,11 +72,11 @@ def describe_plan(plan: Plan, *, one_of_many: bool = False) -> str:
 def describe_storage(plan: Plan) -> str:
     """Return the planned contents and size of a results file, as text."""
     sizes = plan.sizes
-    kept = "every row" if sizes.full else "rows of text and action tokens"
+    rows = "every row" if sizes.full else "rows of text and action tokens"
     return (
         f"{sizes.frames} frame{'s' * (sizes.frames != 1)} of {size_text(plan.frame_bytes)}: {len(sizes.layers)} "
         f"layer{'s' * (len(sizes.layers) != 1)}, {len(sizes.steps)} denoise step{'s' * (len(sizes.steps) != 1)}, "
-        f"{sizes.heads} heads, {kept}, weights as {plan.setup.options.store}{_describe_summaries(sizes)}; "
+        f"{sizes.heads} heads, {rows}, weights as {plan.setup.options.store}{_describe_summaries(sizes)}; "
         f"{size_text(plan.frame_bytes * sizes.frames)} in all"
     )
 

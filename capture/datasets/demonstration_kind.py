@@ -78,10 +78,10 @@ def find_kind(
     return DemonstrationKind(name, is_upside_down, reason, is_certain)
 
 
-def read_json_attribute(place: h5py.Group, attribute: str) -> dict[str, Any]:
+def read_json_attribute(parent: h5py.Group, attribute: str) -> dict[str, Any]:
     """Return the object in a JSON attribute; empty where it is missing or something else."""
     try:
-        values = json.loads(hdf5.text(place, attribute) or "{}")
+        values = json.loads(hdf5.text(parent, attribute) or "{}")
     except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -283,8 +283,8 @@ def _read_folder(folder: Path, name: str, number: int) -> _EpisodeFolder:
                 aliases.setdefault(serial, f"{camera}_{eye}")
     for stored in sorted(_list_names(recordings / "frames")):
         stem, _, eye = stored.rpartition("_") if stored.endswith(("_left", "_right")) else (stored, "", "left")
-        known = camera_of_serial.get(stem) or _CAMERA_BY_FOLDER.get(stem)
-        name_of_camera = f"{known}_{eye}" if known else stored
+        known_camera = camera_of_serial.get(stem) or _CAMERA_BY_FOLDER.get(stem)
+        name_of_camera = f"{known_camera}_{eye}" if known_camera else stored
         if (recordings / "frames" / stored).is_dir() and name_of_camera not in cameras:
             cameras[name_of_camera] = PictureFolder(recordings / "frames" / stored)
             if name_of_camera != stored:

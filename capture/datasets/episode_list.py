@@ -116,14 +116,14 @@ class EpisodeList(Generic[Info]):
 
 def file_names(names: Sequence[str]) -> list[str]:
     """Return the names reduced to letters and digits of any script and `+-_.`, with a number where two are the same."""
-    taken: set[str] = set()
+    taken_names: set[str] = set()
     result = []
     for name in names:
         safe = _cut(re.sub(r"[^\w+.-]+", "_", unicodedata.normalize("NFC", name)).strip("._")) or "episode"
         unique, number = safe, 2
-        while unique.casefold() in taken:  # some file systems ignore case
+        while unique.casefold() in taken_names:  # some file systems ignore case
             unique, number = f"{safe}_{number}", number + 1
-        taken.add(unique.casefold())
+        taken_names.add(unique.casefold())
         result.append(unique)
     return result
 

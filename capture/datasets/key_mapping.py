@@ -121,10 +121,12 @@ def _explain_camera(
     feature = options.camera_features.get(slot)
     if feature and _find_camera(feature, cameras, aliases) == choice:
         return Decision(subject, choice, f"the checkpoint's {feature}", is_certain=True)
-    known = [name for name in (slot, *CAMERAS.get(slot, ())) if name in unmapped]
-    if not known:
+    known_names = [name for name in (slot, *CAMERAS.get(slot, ())) if name in unmapped]
+    if not known_names:
         return Decision(subject, choice, "the only camera with a name known for this slot", is_certain=True)
-    reason = f'the first of the names known for this slot; --camera "{slot}=NAME" takes another of {", ".join(known)}'
+    reason = (
+        f'the first of the names known for this slot; --camera "{slot}=NAME" takes another of {", ".join(known_names)}'
+    )
     return Decision(subject, choice, reason, is_certain=False)
 
 
@@ -150,8 +152,10 @@ def _explain_parts(
     ]
     if len(candidates) == 1:
         return Decision(subject, listed, "the only parts with known names and a fitting length", is_certain=True)
-    others = " or ".join(_list_parts(candidate, available) for candidate in candidates if candidate != parts)
-    return Decision(subject, listed, f"the first known; {option} takes others, such as {others}", is_certain=False)
+    alternatives = " or ".join(_list_parts(candidate, available) for candidate in candidates if candidate != parts)
+    return Decision(
+        subject, listed, f"the first known; {option} takes others, such as {alternatives}", is_certain=False
+    )
 
 
 def _explain_actions(
@@ -189,9 +193,9 @@ def _map_cameras(
                 raise UserError(f"there is no camera {choice!r} in {source}; it has {listed}")
         name = choice or _find_trained_camera(source, options, slot, cameras, aliases)
         if name is None and slot not in options.renamed_cameras:
-            taken = [_find_camera(key, cameras, aliases) for keys in options.renamed_cameras.values() for key in keys]
-            known = (name for name in (slot, *CAMERAS.get(slot, ())) if name in cameras and name not in taken)
-            name = next(known, None)
+            renamed = [_find_camera(key, cameras, aliases) for keys in options.renamed_cameras.values() for key in keys]
+            known_names = (name for name in (slot, *CAMERAS.get(slot, ())) if name in cameras and name not in renamed)
+            name = next(known_names, None)
         if name is None:
             missing.append(slot)
         else:

@@ -171,11 +171,11 @@ class Video:
                 decoded, current = self._seek(time)
                 previous = None
             elif may_seek and time - current[0] > SEEK_SECONDS:
-                before = current[0]
+                previous_seconds = current[0]
                 decoded, current = self._seek(time)
                 previous = None
                 # A key frame before the frames that are decoded already means that seeking gains nothing.
-                may_seek = current is not None and current[0] > before
+                may_seek = current is not None and current[0] > previous_seconds
             while current is not None and current[0] < time - CLOSE:
                 following = self._next(decoded)
                 if following is None:

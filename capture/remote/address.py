@@ -124,9 +124,9 @@ class RemotePath:
 
     def stat(self) -> os.stat_result:
         """Return mode, size and modification time; the rest is 0."""
-        found = self.remote_stat()
-        seconds = found.modified_ns // 1_000_000_000
-        return os.stat_result((found.mode, 0, 0, 1, 0, 0, found.size, seconds, seconds, seconds))
+        status = self.remote_stat()
+        seconds = status.modified_ns // 1_000_000_000
+        return os.stat_result((status.mode, 0, 0, 1, 0, 0, status.size, seconds, seconds, seconds))
 
     def exists(self) -> bool:
         """Return whether there is such a file or folder."""
@@ -187,10 +187,10 @@ def is_address(text: str) -> bool:
 
 def parse_location(text: str) -> Location:
     """Return the address in `text`, or else the path of this machine. Raises UserError for an unusable address."""
-    found = _ADDRESS.match(text.strip())
-    if not found:
+    match = _ADDRESS.match(text.strip())
+    if not match:
         return Path(text)
-    scheme = found[1].lower()
+    scheme = match[1].lower()
     if scheme not in SCHEMES:
         raise UserError(
             f"{scheme}:// is not a kind of address that can be opened; use ssh://, https://, s3:// or hf://datasets/."
@@ -201,10 +201,10 @@ def parse_location(text: str) -> Location:
 def _parse_address(scheme: str, text: str) -> RemotePath:
     if len(text) > MAX_LENGTH or any(not letter.isprintable() for letter in text):
         raise UserError("The address is too long or holds control characters; check it.")
-    rest = text.partition("://")[2]
+    location = text.partition("://")[2]
     if scheme == "hf":
-        return _parse_hugging_face(text, rest)
-    authority, slash, path = rest.partition("/")
+        return _parse_hugging_face(text, location)
+    authority, slash, path = location.partition("/")
     query = ""
     if scheme in ("https", "http"):
         parsed = urlsplit(text)
@@ -246,8 +246,8 @@ def _check_authority(scheme: str, authority: str) -> None:
         raise UserError(f"{port[:20]} is not a port number; write {scheme}://host:22/path or leave it out.")
 
 
-def _parse_hugging_face(text: str, rest: str) -> RemotePath:
-    parts = [part for part in rest.split("/") if part]
+def _parse_hugging_face(text: str, location: str) -> RemotePath:
+    parts = [part for part in location.split("/") if part]
     count = 3 if parts[:1] and parts[0] in ("datasets", "spaces") else 2
     if len(parts) < count or ".." in parts:
         raise UserError(f"{text[:200]} names no file; write hf://datasets/owner/name/file.h5.")

@@ -56,7 +56,7 @@ class Segment:
 class BlockCache:
     """The blocks of one version of one file on the disk. Thread-safe; errors of the disk only make it smaller."""
 
-    def __init__(self, folder: Path, address: str, version: str, head: bytes, most: int = MAX_BYTES) -> None:
+    def __init__(self, folder: Path, address: str, version: str, head: bytes, max_bytes: int = MAX_BYTES) -> None:
         """Open the blocks of a file of which `head` are the first bytes, as the server sent them just now."""
         key = hashlib.sha256("\n".join((address, version)).encode() + b"\n" + head).hexdigest()[:32]
         self._lock = threading.Lock()
@@ -64,7 +64,7 @@ class BlockCache:
         """Block -> segment and offset."""
         self._segments: dict[str, Segment] = {}
         self._own: Segment | None = None
-        self._most = most
+        self._most = max_bytes
         self._folder: Path | None = None
         with contextlib.suppress(OSError):
             self._folder = _private_folder(folder, key)
@@ -96,12 +96,12 @@ class BlockCache:
     def read(self, block: int) -> bytes | None:
         """Return a block; None if it is not there."""
         with self._lock:
-            place = self._places.get(block)
-            if place is None:
+            position = self._places.get(block)
+            if position is None:
                 return None
             try:
-                place[0].file.seek(place[1])
-                record = place[0].file.read(RECORD)
+                position[0].file.seek(position[1])
+                record = position[0].file.read(RECORD)
             except (OSError, ValueError):
                 record = b""
             if len(record) == RECORD:
@@ -140,8 +140,8 @@ class BlockCache:
                 self._folder = None
                 return
             self._own.end = start + len(records)
-            for place, block in enumerate(blocks):
-                self._places[block] = self._own, start + place * RECORD
+            for index, block in enumerate(blocks):
+                self._places[block] = self._own, start + index * RECORD
 
     def _create(self) -> Segment:
         assert self._folder is not None
@@ -167,25 +167,25 @@ def _private_folder(folder: Path, key: str) -> Path:
     inner = folder / key
     inner.mkdir(mode=0o700, exist_ok=True)
     if sys.platform != "win32":
-        found = inner.lstat()
-        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+        status = inner.lstat()
+        if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
             raise PermissionError(f"{inner} belongs to somebody else")
-        if found.st_mode & 0o077:
+        if status.st_mode & 0o077:
             inner.chmod(0o700)
     return inner
 
 
-def prune(folder: Path, most: int = MAX_BYTES) -> None:
-    """Delete the files used longest ago until at most `most` bytes are kept; never raises."""
+def prune(folder: Path, max_bytes: int = MAX_BYTES) -> None:
+    """Delete the files used longest ago until at most `max_bytes` bytes are kept; never raises."""
     with contextlib.suppress(OSError):
-        found = []
+        caches = []
         for inner in folder.iterdir():
             if len(inner.name) == 32 and inner.is_dir() and not inner.is_symlink():
                 size = sum(path.stat().st_size for path in inner.iterdir())
-                found.append((inner.stat().st_mtime, size, inner))
-        total = sum(size for _, size, _ in found)
-        for _, size, inner in sorted(found):
-            if total <= most:
+                caches.append((inner.stat().st_mtime, size, inner))
+        total = sum(size for _, size, _ in caches)
+        for _, size, inner in sorted(caches):
+            if total <= max_bytes:
                 return
             shutil.rmtree(inner, ignore_errors=True)
             total -= size

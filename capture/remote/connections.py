@@ -230,11 +230,11 @@ async def within(awaitable: Awaitable[T], count: int = 0) -> T:
 
 def stat(path: RemotePath, *, is_fresh: bool = False) -> RemoteStat:
     """Return kind, size and version of a file or folder, see `RemotePath.remote_stat`."""
-    found = None if is_fresh else _memos.get(path)
-    if found is not None and time.monotonic() - found[0] < MEMO_SECONDS:
-        if isinstance(found[1], OSError):
-            raise found[1]
-        return found[1]
+    memo = None if is_fresh else _memos.get(path)
+    if memo is not None and time.monotonic() - memo[0] < MEMO_SECONDS:
+        if isinstance(memo[1], OSError):
+            raise memo[1]
+        return memo[1]
     try:
         answer: RemoteStat | OSError = event_loop.run(repeat(path, lambda server: server.stat(path)))
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -267,11 +267,11 @@ def with_path(path: RemotePath, other: str) -> RemotePath:
     return replace(path, path=other, query="")
 
 
-def missing_package(package: str, what: str) -> RemoteError:
+def missing_package(package: str, purpose: str) -> RemoteError:
     """Return the error for an address whose package is not installed."""
     package = package.partition(".")[0]
     extra = "" if package in ("asyncssh", "aiohttp") else f" {PACKAGES.get(package, package)}"
-    return RemoteError(f"{what} addresses need the package {package}: pip install 'pi0-attention[remote]'" + extra)
+    return RemoteError(f"{purpose} addresses need the package {package}: pip install 'pi0-attention[remote]'" + extra)
 
 
 def require(package: str, scheme: str) -> Any:

@@ -34,8 +34,8 @@ _PORTS: Final = {"http": 80, "https": 443}
 class Answer:
     """Bytes of a file, and what the server said about the whole."""
 
-    def __init__(self, data: bytes, found: RemoteStat, url: str) -> None:
-        self.data, self.found, self.url = data, found, url
+    def __init__(self, data: bytes, status: RemoteStat, url: str) -> None:
+        self.data, self.status, self.url = data, status, url
         """`url`: the address that answered, after redirects."""
 
 
@@ -57,10 +57,10 @@ class HTTPServer:
                 """Resolves names, those that the user did not ask for only to public addresses."""
 
                 async def resolve(self, host: str, port: int = 0, family: Any = 2) -> Any:
-                    found = await super().resolve(host, port, family)
-                    if host not in requested and not all(is_public(address["host"]) for address in found):
+                    addresses = await super().resolve(host, port, family)
+                    if host not in requested and not all(is_public(address["host"]) for address in addresses):
                         raise _redirect_error(host)
-                    return found
+                    return addresses
 
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit_per_host=CONNECTIONS, resolver=Resolver()),
@@ -148,7 +148,7 @@ class HTTPServer:
                 await self.fetch(path / schema.INDEX_NAME, 0, 1)
                 return RemoteStat(FOLDER_MODE, 0)
             raise FileNotFoundError(2, f"No {schema.INDEX_NAME} there", path.shown)
-        return (await self.fetch(path, 0, 1)).found
+        return (await self.fetch(path, 0, 1)).status
 
     async def list_folder(self, path: RemotePath) -> dict[str, RemoteStat]:
         """Raise RemoteError: HTTP has no lists of files."""
@@ -177,7 +177,7 @@ class HTTPHandle:
 
     async def stat(self) -> RemoteStat:
         """Return the present size and version."""
-        return (await self._server.fetch(self._path, 0, 1)).found
+        return (await self._server.fetch(self._path, 0, 1)).status
 
     async def read(self, start: int, stop: int) -> bytes:
         """Return the bytes from `start` to `stop`."""
@@ -186,7 +186,7 @@ class HTTPHandle:
     async def read_head(self, count: int) -> tuple[bytes, RemoteStat]:
         """Return the first bytes, and the size and version that came with them."""
         answer = await self._fetch(0, count)
-        return answer.data, answer.found
+        return answer.data, answer.status
 
     async def _fetch(self, start: int, stop: int) -> Answer:
         url = self._url
@@ -198,7 +198,7 @@ class HTTPHandle:
             # What it was redirected to may have been valid for some minutes only.
             answer = await self._server.fetch(self._path, start, stop, self._version)
         self._url = answer.url if answer.url != self._server.url_of(self._path) else ""
-        self._version = self._version or answer.found
+        self._version = self._version or answer.status
         return answer
 
     async def close(self) -> None:
@@ -227,11 +227,11 @@ async def _read(
         size = headers.get("Content-Range", "").removeprefix("bytes */")
         return Answer(b"", _stat_of(headers, int(size) if size.isdecimal() and len(size) < 19 else 0), url)
     if status == 206:
-        found = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
-        if not found or int(found[1]) != start or not start <= int(found[2]) < min(stop, int(found[3])):
+        match = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
+        if not match or int(match[1]) != start or not start <= int(match[2]) < min(stop, int(match[3])):
             raise RemoteError(f"The server of {path.shown} sends other parts than it is asked for; copy the file here.")
-        size, count, skip = int(found[3]), int(found[2]) - start + 1, 0
-        if int(found[2]) + 1 < min(stop, size):
+        size, count, skip = int(match[3]), int(match[2]) - start + 1, 0
+        if int(match[2]) + 1 < min(stop, size):
             raise ConnectionResetError("the answer is too short")
     elif status == 200:  # no ranges: usable for what is small
         length = headers.get("Content-Length", "")

@@ -31,14 +31,14 @@ class HuggingFaceServer(HTTPServer):
     def login_of(self, url: str) -> Mapping[str, str]:
         """Return the user's token for the hub itself."""
         hub = require("huggingface_hub", "hf")
-        own, requested = urlsplit(require("huggingface_hub.constants", "hf").ENDPOINT), urlsplit(url)
-        token = hub.get_token() if (own.scheme, own.netloc) == (requested.scheme, requested.netloc) else None
+        endpoint, requested = urlsplit(require("huggingface_hub.constants", "hf").ENDPOINT), urlsplit(url)
+        token = hub.get_token() if (endpoint.scheme, endpoint.netloc) == (requested.scheme, requested.netloc) else None
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     async def stat(self, path: RemotePath) -> RemoteStat:
         """Return size and version of a file, or that it is a folder."""
         if path.path.endswith(FILE_SUFFIXES):
-            return (await self.fetch(path, 0, 1)).found
+            return (await self.fetch(path, 0, 1)).status
         await self.list_folder(path)
         return RemoteStat(FOLDER_MODE, 0)
 
@@ -48,15 +48,15 @@ class HuggingFaceServer(HTTPServer):
         kind, repository, revision = _split(path)
 
         def collect() -> dict[str, RemoteStat]:
-            found: dict[str, RemoteStat] = {}
+            entries: dict[str, RemoteStat] = {}
             inner = path.path.strip("/") or None
             for entry in hub.HfApi().list_repo_tree(repository, inner, repo_type=kind, revision=revision):
                 is_file = hasattr(entry, "size")
                 name = entry.path.rpartition("/")[2]
-                found[name] = RemoteStat(FILE_MODE, entry.size or 0) if is_file else RemoteStat(FOLDER_MODE, 0)
-                if len(found) >= MAX_ENTRIES:
+                entries[name] = RemoteStat(FILE_MODE, entry.size or 0) if is_file else RemoteStat(FOLDER_MODE, 0)
+                if len(entries) >= MAX_ENTRIES:
                     break
-            return found
+            return entries
 
         try:
             return await within(asyncio.to_thread(collect), 1 << 20)
@@ -70,7 +70,7 @@ class HuggingFaceServer(HTTPServer):
 def _split(path: RemotePath) -> tuple[str | None, str, str | None]:
     """Return kind (None for a model), `owner/name` and revision (None for the newest) of a repository."""
     kinds: dict[str, Any] = {"datasets": "dataset", "spaces": "space"}
-    kind, _, rest = path.authority.partition("/")
-    repository = rest if kind in kinds else path.authority
+    kind, _, name = path.authority.partition("/")
+    repository = name if kind in kinds else path.authority
     repository, _, revision = repository.partition("@")
     return kinds.get(kind), repository, revision or None

@@ -52,9 +52,9 @@ class RemoteSource:
         self._flying: dict[int, asyncio.Task[dict[int, bytes]]] = {}
         """Blocks that are being fetched; used by the event loop's thread alone."""
         self._disk: BlockCache | None = None
-        self._head, self.found = event_loop.run(self._try(lambda handle: handle.read_head(HEAD_BYTES)))
+        self._head, self.status = event_loop.run(self._try(lambda handle: handle.read_head(HEAD_BYTES)))
         self.bytes_fetched = len(self._head)
-        connections.remember(path, self.found)
+        connections.remember(path, self.status)
         has_writer = bool(superblock.read_flags(self._head[: superblock.LENGTH]))
         self.is_growing = has_writer or path.name.endswith(schema.PARTIAL_SUFFIX)
         """Whether its content may change; it is not kept on the disk then."""
@@ -63,15 +63,15 @@ class RemoteSource:
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        return self.found.size
+        return self.status.size
 
     def reopen(self) -> RemoteSource:
         """Return the bytes of the same file as it is now."""
         return RemoteSource(self.path)
 
     def _open_disk(self) -> None:
-        version, folder = self.found.version, cache_folder()
-        is_settled = self.found.tag or abs(time.time() - self.found.modified_ns / 1e9) > SETTLED_SECONDS
+        version, folder = self.status.version, cache_folder()
+        is_settled = self.status.tag or abs(time.time() - self.status.modified_ns / 1e9) > SETTLED_SECONDS
         if version and folder is not None and is_settled and not self.is_growing:
             prune(folder)
             self._disk = BlockCache(folder, str(self.path), version, self._head)
@@ -101,11 +101,11 @@ class RemoteSource:
         self._handle, self._generation = handle, server.generation
         return handle
 
-    def _check_version(self, now: RemoteStat) -> None:
+    def _check_version(self, status: RemoteStat) -> None:
         if self.is_growing:
-            is_same = now.size >= self.size
+            is_same = status.size >= self.size
         else:
-            is_same = (now.size, now.version) == (self.size, self.found.version)
+            is_same = (status.size, status.version) == (self.size, self.status.version)
         if not is_same:
             raise RemoteChangedError(
                 f"{self.path.name} was changed on the server after it was opened; open it again (F5)."
@@ -118,8 +118,8 @@ class RemoteSource:
         async def ask(handle: Handle) -> bytes:
             if handle.checks_version:
                 return await handle.read(start, stop)
-            data, now = await asyncio.gather(handle.read(start, stop), handle.stat())
-            self._check_version(now)
+            data, status = await asyncio.gather(handle.read(start, stop), handle.stat())
+            self._check_version(status)
             return data
 
         try:
@@ -130,10 +130,10 @@ class RemoteSource:
         if len(data) != stop - start:
             raise RemoteChangedError(f"{self.path.name} was cut short on the server; open it again (F5).")
         self.bytes_fetched += len(data)
-        found = {first + at // BLOCK: data[at : at + BLOCK] for at in range(0, len(data), BLOCK)}
+        blocks = {first + offset // BLOCK: data[offset : offset + BLOCK] for offset in range(0, len(data), BLOCK)}
         if self._disk is not None:
-            self._disk.write(found)
-        return found
+            self._disk.write(blocks)
+        return blocks
 
     async def _fetch(self, blocks: Iterable[int]) -> dict[int, bytes]:
         """Fetch blocks, neighbours in one request, all requests at the same time."""
@@ -150,12 +150,12 @@ class RemoteSource:
                 self._flying[block] = task
         # Shielded: another thread may wait for the same blocks when this one gives up.
         parts = await asyncio.gather(*(asyncio.shield(task) for task in waits), return_exceptions=True)
-        found: dict[int, bytes] = {}
+        fetched: dict[int, bytes] = {}
         for part in parts:
             if isinstance(part, BaseException):
                 raise part
-            found |= part
-        return found
+            fetched |= part
+        return fetched
 
     # Reads, in any thread
 
@@ -165,32 +165,32 @@ class RemoteSource:
         data = self._head[block * BLOCK : (block + 1) * BLOCK]
         if len(data) == length:
             return data
-        found = self._disk.read(block) if self._disk is not None else None
-        return found if found is not None and len(found) == length else None
+        stored = self._disk.read(block) if self._disk is not None else None
+        return stored if stored is not None and len(stored) == length else None
 
     def read_blocks(self, blocks: Iterable[int]) -> dict[int, bytes]:
         """Return blocks by their numbers; those that are not on the disk are fetched together."""
-        wanted = list(dict.fromkeys(blocks))
-        found = {block: data for block in wanted if (data := self._find(block)) is not None}
-        missing = [block for block in wanted if block not in found]
+        distinct = list(dict.fromkeys(blocks))
+        contents = {block: data for block in distinct if (data := self._find(block)) is not None}
+        missing = [block for block in distinct if block not in contents]
         if missing and self._disk is not None:  # another process may have fetched them since
             self._disk.refresh()
-            found |= {block: data for block in missing if (data := self._find(block)) is not None}
-            missing = [block for block in missing if block not in found]
+            contents |= {block: data for block in missing if (data := self._find(block)) is not None}
+            missing = [block for block in missing if block not in contents]
         if missing:
-            found |= event_loop.run(self._fetch(missing))
-        return found
+            contents |= event_loop.run(self._fetch(missing))
+        return contents
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return the bytes of some (offset, size), fewer at the end of the file, fetched together."""
         spans = [(max(0, offset), min(offset + size, self.size)) for offset, size in ranges]
         numbers = [range(start // BLOCK, -(-stop // BLOCK)) if stop > start else range(0) for start, stop in spans]
-        found = self.read_blocks(block for each in numbers for block in each)
+        contents = self.read_blocks(block for blocks_of_span in numbers for block in blocks_of_span)
         parts = []
-        for (start, stop), each in zip(spans, numbers, strict=True):
-            data = b"".join(found[block] for block in each)
-            skip = start - each.start * BLOCK
-            parts.append(data[skip : skip + stop - start] if each else b"")
+        for (start, stop), blocks_of_span in zip(spans, numbers, strict=True):
+            data = b"".join(contents[block] for block in blocks_of_span)
+            skip = start - blocks_of_span.start * BLOCK
+            parts.append(data[skip : skip + stop - start] if blocks_of_span else b"")
         return parts
 
     def __enter__(self) -> Self:

@@ -69,12 +69,12 @@ class S3Server:
         """Return the bytes of a range, and the size and version of the object; `tag`: the version that it must have."""
         system = await self._files()
         client = await system.get_s3(path.authority)
-        wanted = {"Bucket": path.authority, "Key": path.path.lstrip("/"), "Range": f"bytes={start}-{stop - 1}"}
+        request = {"Bucket": path.authority, "Key": path.path.lstrip("/"), "Range": f"bytes={start}-{stop - 1}"}
         if tag:
-            wanted["IfMatch"] = tag
+            request["IfMatch"] = tag
 
         async def get() -> tuple[bytes, RemoteStat]:
-            answer = await client.get_object(**wanted)
+            answer = await client.get_object(**request)
             size = int(answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"])
             if answer["ContentLength"] > stop - start:
                 raise RemoteError(f"The server of {path.shown} does not send parts of files; copy the file here.")
@@ -100,15 +100,15 @@ class S3Handle:
 
     async def read(self, start: int, stop: int) -> bytes:
         """Return the bytes from `start` to `stop`."""
-        data, found = await self._server.fetch(self._path, start, stop, self._tag)
-        self._tag = self._tag or found.tag
+        data, status = await self._server.fetch(self._path, start, stop, self._tag)
+        self._tag = self._tag or status.tag
         return data
 
     async def read_head(self, count: int) -> tuple[bytes, RemoteStat]:
         """Return the first bytes, and the size and version that came with them."""
-        data, found = await self._server.fetch(self._path, 0, count, "")
-        self._tag = found.tag
-        return data, found
+        data, status = await self._server.fetch(self._path, 0, count, "")
+        self._tag = status.tag
+        return data, status
 
     async def close(self) -> None:
         """Do nothing: connections belong to the server."""

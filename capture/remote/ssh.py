@@ -91,12 +91,12 @@ class SSHServer:
     def _host_key_error(self, asyncssh: Any, files: list[str], unknown: list[str]) -> RemoteError:
         _, host, port = split_authority(self.authority)
         print_of = f" ({unknown[-1]})" if unknown else ""
-        known: list[Any] = []
+        known_keys: list[Any] = []
         with contextlib.suppress(Exception):  # only chooses the words
-            known = list(asyncssh.match_known_hosts(files, host, host, port or 22)[0]) if files else []
-        place = self.authority.rpartition(":")[0] if port else self.authority
-        command = f"ssh -p {port} {place}" if port else f"ssh {place}"
-        if known:
+            known_keys = list(asyncssh.match_known_hosts(files, host, host, port or 22)[0]) if files else []
+        host_name = self.authority.rpartition(":")[0] if port else self.authority
+        command = f"ssh -p {port} {host_name}" if port else f"ssh {host_name}"
+        if known_keys:
             return RemoteError(
                 f"The host key of {host}{print_of} is not the one that ssh knows: the machine was set up anew, or "
                 f"something stands between. Ask who runs it before you remove the old key (ssh-keygen -R {host})."
@@ -136,17 +136,17 @@ class SSHServer:
     async def list_folder(self, path: RemotePath) -> dict[str, RemoteStat]:
         """Return the entries of a folder by name."""
         session = await self._sftp()
-        found: dict[str, RemoteStat] = {}
+        entries: dict[str, RemoteStat] = {}
 
         async def collect() -> None:
             async for entry in session.scandir(_sftp_path(path)):
                 if entry.filename not in (".", "..") and "/" not in entry.filename:
-                    found[entry.filename] = _stat_of(entry.attrs)
-                if len(found) >= MAX_ENTRIES:
+                    entries[entry.filename] = _stat_of(entry.attrs)
+                if len(entries) >= MAX_ENTRIES:
                     return
 
         await _ask(collect(), path, count=1 << 20)
-        return found
+        return entries
 
     async def resolve(self, path: RemotePath) -> RemotePath:
         """Return the address with links followed."""
@@ -156,8 +156,8 @@ class SSHServer:
     async def open(self, path: RemotePath) -> SSHHandle:
         """Open a regular file; others, such as pipes, could keep the server waiting."""
         session = await self._sftp()
-        found = _stat_of(await _ask(session.stat(_sftp_path(path)), path))
-        if not found.is_file:
+        status = _stat_of(await _ask(session.stat(_sftp_path(path)), path))
+        if not status.is_file:
             raise RemoteError(f"{path.shown} is not a regular file; open a results file (.h5).")
         return SSHHandle(path, await _ask(session.open(_sftp_path(path), "rb", encoding=None), path))
 
@@ -180,8 +180,8 @@ class SSHHandle:
 
     async def read_head(self, count: int) -> tuple[bytes, RemoteStat]:
         """Return the first bytes and the size and modification time; the server answers both in turn."""
-        head, found = await asyncio.gather(self.read(0, count), self.stat())
-        return head, found
+        head, status = await asyncio.gather(self.read(0, count), self.stat())
+        return head, status
 
     async def close(self) -> None:
         """Close the file on the server."""

@@ -42,8 +42,8 @@ def _sample_pixels(
     y = (np.arange(grid[0] * SAMPLES) + 0.5) * (model_picture[0] / (grid[0] * SAMPLES))
     grid_x, grid_y = np.meshgrid(x, y)
     points = np.stack([grid_x, grid_y], -1).reshape(-1, 2)
-    there = points @ linear.T - linear @ to_model[:, 2]
-    col, row = np.floor(there[:, 0]).astype(np.intp), np.floor(there[:, 1]).astype(np.intp)
+    positions = points @ linear.T - linear @ to_model[:, 2]
+    col, row = np.floor(positions[:, 0]).astype(np.intp), np.floor(positions[:, 1]).astype(np.intp)
     inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
     index = np.where(inside, row * width + col, -1).reshape(grid[0] * SAMPLES, grid[1] * SAMPLES)
     index.setflags(write=False)

@@ -98,9 +98,9 @@ class Storage:
     @property
     def frames_done(self) -> int:
         """Number of finished frames."""
-        done = np.empty((), dtype="<i8")
-        self._datasets[schema.FRAMES_DONE].read(h5py.h5s.ALL, h5py.h5s.ALL, done)
-        return int(done)
+        count = np.empty((), dtype="<i8")
+        self._datasets[schema.FRAMES_DONE].read(h5py.h5s.ALL, h5py.h5s.ALL, count)
+        return int(count)
 
     @property
     def size(self) -> int:
@@ -245,8 +245,8 @@ class Storage:
             return h5py.h5s.create(h5py.h5s.SCALAR)
         if not self._sizes.is_rollout:
             return h5py.h5s.create_simple(dataset.shape)
-        rest = dataset.shape[1:]  # a chunk must fit, also where an axis has no entries
-        return h5py.h5s.create_simple((0, *rest), (h5py.h5s.UNLIMITED, *(max(1, size) for size in rest)))
+        frame_shape = dataset.shape[1:]  # a chunk must fit, also where an axis has no entries
+        return h5py.h5s.create_simple((0, *frame_shape), (h5py.h5s.UNLIMITED, *(max(1, size) for size in frame_shape)))
 
     def _store(self, dataset: schema.Dataset, frame: int, value: Array) -> None:
         number = memory_type(dataset, self._weights)

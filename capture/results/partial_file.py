@@ -207,7 +207,7 @@ class PartialFile:
         Raises UserError, and leaves the file under its partial name, where the final name exists by now or the folder
         has become unwritable.
         """
-        taken = UserError(
+        taken_error = UserError(
             f"{self.final} appeared while this run was writing and is left as it is; the complete result is {self.path}"
         )
         self.check_exists()
@@ -216,7 +216,7 @@ class PartialFile:
             if self._overwrite:
                 self.path.replace(self.final)
             else:
-                self._link(taken)
+                self._link(taken_error)
         except OSError as error:
             raise UserError(
                 f"the complete result cannot be renamed to {self.final} ({_reason(error)}); it stays {self.path}"
@@ -229,15 +229,15 @@ class PartialFile:
                 finally:
                     os.close(folder)
 
-    def _link(self, taken: UserError) -> None:
+    def _link(self, taken_error: UserError) -> None:
         """Rename without replacing: link the final name, which fails if it exists, then remove the partial name."""
         try:
             os.link(self.path, self.final)
         except FileExistsError:
-            raise taken from None
+            raise taken_error from None
         except OSError:  # no hard links: check, then rename
             if os.path.lexists(self.final):
-                raise taken from None
+                raise taken_error from None
             self.path.rename(self.final)
         else:
             self.path.unlink()

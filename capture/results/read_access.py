@@ -50,22 +50,22 @@ def find_dataset(file: h5py.File, name: str, axes: int) -> h5py.Dataset:
     Raises KeyError or ValueError where there is none of that kind, UserError for one whose values lie elsewhere: links
     out of a file are not followed.
     """
-    place: Any = file
+    target: Any = file
     for part in name.split("/"):
-        if not isinstance(place, h5py.Group) or place.get(part, getlink=True) is None:
+        if not isinstance(target, h5py.Group) or target.get(part, getlink=True) is None:
             raise KeyError(f"{name} is missing")
-        if not isinstance(place.get(part, getlink=True), h5py.HardLink):
+        if not isinstance(target.get(part, getlink=True), h5py.HardLink):
             raise UserError(
                 f"{name} in {file.filename} points to another place, which is not followed; keep to one file"
             )
-        place = place[part]
-    if not isinstance(place, h5py.Dataset) or place.shape is None or len(place.shape) != axes:
+        target = target[part]
+    if not isinstance(target, h5py.Dataset) or target.shape is None or len(target.shape) != axes:
         raise ValueError(f"{name} is not a dataset of {axes} axes")
-    if place.is_virtual or place.external:
+    if target.is_virtual or target.external:
         raise UserError(
             f"{name} in {file.filename} keeps its values in another file, which is not read; keep to one file"
         )
-    return place
+    return target
 
 
 def read_row(file: h5py.File, name: str, axes: int, *index: int) -> Any:

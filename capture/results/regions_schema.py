@@ -33,8 +33,8 @@ def choose_patches(coverage: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     Those of which at least half is covered; where a small or thin region covers no patch by half, those that it covers
     at least half as much as the one that it covers most.
     """
-    most = float(coverage.max(initial=0))
-    chosen: npt.NDArray[np.bool_] = coverage >= (ENOUGH if most >= ENOUGH else max(most / 2, 1e-6))
+    largest = float(coverage.max(initial=0))
+    chosen: npt.NDArray[np.bool_] = coverage >= (ENOUGH if largest >= ENOUGH else max(largest / 2, 1e-6))
     return chosen
 
 

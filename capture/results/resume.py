@@ -88,13 +88,13 @@ def read_run_state(path: Path, note_progress: Callable[[], None] = lambda: None)
     try:
         with open_for_reading(path) as file:
             run, checks = _read_json(file, schema.RUN_ATTRIBUTE), _read_json(file, "checks") or {}
-            done, complete = int(file[schema.FRAMES_DONE][()]), bool(file.attrs["complete"])
-            if not 0 <= done <= file[schema.FRAMES_INDEX].shape[0]:
+            finished, complete = int(file[schema.FRAMES_DONE][()]), bool(file.attrs["complete"])
+            if not 0 <= finished <= file[schema.FRAMES_INDEX].shape[0]:
                 return None
-            if complete or not done:
-                return RunState(run, done, complete, checks)
+            if complete or not finished:
+                return RunState(run, finished, complete, checks)
             _check_chunk_indices(file, note_progress)
-            return RunState(run, done, complete, checks, row_sum_error(file, done, note_progress))
+            return RunState(run, finished, complete, checks, row_sum_error(file, finished, note_progress))
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError, MemoryError):
         return None
 
@@ -109,9 +109,9 @@ def _read_json(file: h5py.File, name: str) -> dict[str, Any] | None:
 def _check_chunk_indices(file: h5py.File, note_progress: Callable[[], None]) -> None:
     """Read every chunk index, so that HDF5 verifies its checksums. Raises RuntimeError where one is wrong."""
 
-    def check(_name: str, found: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(found, h5py.Dataset) and found.chunks:
-            found.id.get_num_chunks()
+    def check(_name: str, part: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(part, h5py.Dataset) and part.chunks:
+            part.id.get_num_chunks()
             note_progress()
 
     file.visititems(check)
@@ -146,19 +146,19 @@ _process: Final = WatchedProcess("import capture.results.resume; capture.results
 atexit.register(_process.stop)
 
 
-def describe_difference(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str | None:
+def describe_difference(stored: Mapping[str, Any] | None, requested: Mapping[str, Any]) -> str | None:
     """Return the first difference between two runs in words; None where they are the same."""
-    if before is None:
+    if stored is None:
         return "it does not state its run"
-    present = DEFAULTS | json.loads(json.dumps(dict(now)))  # as it is read back after storing
-    before = DEFAULTS | dict(before)
-    changed = [key for key in (*present, *before) if present.get(key) != before.get(key)]
-    changed = [key for key in changed if key in before or key not in SINCE_1_1]
+    present = DEFAULTS | json.loads(json.dumps(dict(requested)))  # as it is read back after storing
+    stored = DEFAULTS | dict(stored)
+    changed = [key for key in (*present, *stored) if present.get(key) != stored.get(key)]
+    changed = [key for key in changed if key in stored or key not in SINCE_1_1]
     if not changed:
         return None
     # A change of the policy shows in several places; the first one listed is the cause.
     key = min(changed, key=lambda name: list(NAMES).index(name) if name in NAMES else len(NAMES))
-    name, old, new = NAMES.get(key, key), before.get(key), present.get(key)
+    name, old, new = NAMES.get(key, key), stored.get(key), present.get(key)
     if isinstance(old, dict) and isinstance(new, dict):
         name = next(part for part in (*new, *old) if new.get(part) != old.get(part))
         old, new = old.get(name), new.get(name)
@@ -173,17 +173,17 @@ def _format_value(value: object) -> str:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
-def row_sum_error(file: h5py.File, done: int, note_progress: Callable[[], None] = lambda: None) -> float:
-    """Return the largest |sum of a row - 1| of the first `done` frames, from their stored masses."""
+def row_sum_error(file: h5py.File, finished: int, note_progress: Callable[[], None] = lambda: None) -> float:
+    """Return the largest |sum of a row - 1| of the first `finished` frames, from their stored masses."""
     worst = 0.0
     has_errors = scores_schema.ROW_SUM_ERROR in file  # beside masses that are rounded more coarsely
-    for frame in range(done):
+    for frame in range(finished):
         if has_errors:
             worst = float(np.maximum(worst, file[scores_schema.ROW_SUM_ERROR][frame]))
-        known = np.asarray(file[schema.TEXT_ROLE][frame]) != schema.ROLES.index("pad")  # (T,)
+        is_token = np.asarray(file[schema.TEXT_ROLE][frame]) != schema.ROLES.index("pad")  # (T,)
         for name in () if has_errors else (schema.TEXT_MASS, schema.ACTION_MASS):
             sums = file[name][frame].sum(-1)  # (L, rows, ..., N)
-            rows = sums[:, known] if name == schema.TEXT_MASS else sums
+            rows = sums[:, is_token] if name == schema.TEXT_MASS else sums
             worst = float(np.maximum(worst, np.abs(rows - 1).max()))
         note_progress()
     return worst

@@ -39,11 +39,11 @@ def root_attributes(
     }
 
 
-def encode_object(what: str, value: Mapping[str, object]) -> bytes:
+def encode_object(name: str, value: Mapping[str, object]) -> bytes:
     """Return JSON for an attribute of CHECKS_BYTES. Raises ValueError for more."""
     text = json.dumps(replace_non_finite(dict(value)), allow_nan=False).encode()
     if len(text) > CHECKS_BYTES:
-        raise ValueError(f"{what} take {len(text)} bytes; {CHECKS_BYTES} are free")
+        raise ValueError(f"{name} take {len(text)} bytes; {CHECKS_BYTES} are free")
     return text
 
 

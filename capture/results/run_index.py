@@ -84,19 +84,21 @@ def write_index(folder: Path, head: Mapping[str, Any], entries: Sequence[Entry])
     """
     with _folder_lock(folder):
         while True:
-            before = read_index(folder)
-            index = _build_index(folder, before, head, entries)
-            if index == before:
+            earlier = read_index(folder)
+            index = _build_index(folder, earlier, head, entries)
+            if index == earlier:
                 return
             text = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
             # The first process decides the uuid and the time of creation; the others find its file.
-            write_atomically(folder / schema.INDEX_NAME, text, keep_existing=before is None)
+            write_atomically(folder / schema.INDEX_NAME, text, keep_existing=earlier is None)
             # Another process may have replaced the index or noted a failure meanwhile: repeat until nothing changes.
 
 
-def _build_index(folder: Path, before: dict[str, Any] | None, head: Mapping[str, Any], entries: Sequence[Entry]) -> Any:
-    is_same_run = before is not None and describe_difference(before.get("run"), dict(head["run"])) is None
-    episodes = {entry["file"]: entry for entry in before["episodes"]} if is_same_run and before is not None else {}
+def _build_index(
+    folder: Path, earlier: dict[str, Any] | None, head: Mapping[str, Any], entries: Sequence[Entry]
+) -> Any:
+    is_same_run = earlier is not None and describe_difference(earlier.get("run"), dict(head["run"])) is None
+    episodes = {entry["file"]: entry for entry in earlier["episodes"]} if is_same_run and earlier is not None else {}
     episodes |= {entry["file"]: entry for entry in entries}
     for file, entry in episodes.items():
         reason = read_failure(folder / file)
@@ -109,8 +111,10 @@ def _build_index(folder: Path, before: dict[str, Any] | None, head: Mapping[str,
             {
                 "format": schema.INDEX_FORMAT,
                 "format_version": list(schema.INDEX_VERSION),
-                "uuid": str(uuid.uuid4()) if before is None else before.get("uuid"),
-                "created": datetime.now(UTC).isoformat(timespec="seconds") if before is None else before.get("created"),
+                "uuid": str(uuid.uuid4()) if earlier is None else earlier.get("uuid"),
+                "created": datetime.now(UTC).isoformat(timespec="seconds")
+                if earlier is None
+                else earlier.get("created"),
                 **head,
                 "episodes": sorted(episodes.values(), key=lambda entry: (entry["number"], entry["file"])),
             }

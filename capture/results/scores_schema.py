@@ -49,10 +49,10 @@ def parse_keep(text: str) -> int:
         return ALL_MAPS
     if text == "summaries":
         return NO_MAPS
-    found = re.fullmatch(r"maps::([1-9]\d{0,5})", text)
-    if found is None:
+    match = re.fullmatch(r"maps::([1-9]\d{0,5})", text)
+    if match is None:
         raise ValueError(f"{text[:40]!r} is none of maps, summaries and maps::N, such as maps::8")
-    return int(found[1])
+    return int(match[1])
 
 
 def format_keep(every: int) -> str:

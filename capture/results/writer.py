@@ -92,22 +92,22 @@ class ResultsWriter:
         except BaseException:  # the existing file stays unchanged
             self._partial.close()
             raise
-        found = self._partial.is_resumed
+        is_resumed = self._partial.is_resumed
         try:
-            attributes = None if found else root_attributes(sizes, model, generator, run, provenance)
+            attributes = None if is_resumed else root_attributes(sizes, model, generator, run, provenance)
             self._storage = Storage(self.partial_path, sizes, attributes, weights, compress=compress)
             self._partial.lock_again()
-            if found:
+            if is_resumed:
                 self._done = self._submitted = self._storage.frames_done
             self._partial.reserve(self._storage.size + self._storage.max_frame_bytes)
         except BaseException as error:
-            if found:
+            if is_resumed:
                 self._close_unchanged()
             else:
                 self._remove()
-            if isinstance(error, OSError | RuntimeError | KeyError) or (found and isinstance(error, ValueError)):
+            if isinstance(error, OSError | RuntimeError | KeyError) or (is_resumed and isinstance(error, ValueError)):
                 raise UserError(
-                    f"{self.partial_path} cannot be {'continued' if found else 'written'}: {describe_error(error)}"
+                    f"{self.partial_path} cannot be {'continued' if is_resumed else 'written'}: {describe_error(error)}"
                 ) from error
             raise
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="results-writer") if background else None
@@ -243,12 +243,12 @@ class ResultsWriter:
         if self._stopped:  # an earlier frame failed, and no later one may take its place
             return
         self._stopped = True  # until all of the following has succeeded
-        before = self._storage.size
+        size_before = self._storage.size
         self._partial.check_exists()
-        self._partial.reserve(before + self._storage.max_frame_bytes, before)
+        self._partial.reserve(size_before + self._storage.max_frame_bytes, size_before)
         self._storage.store(self._done, ready)
         self._done += 1
-        self._partial.start_writeback(before)
+        self._partial.start_writeback(size_before)
         self._stopped = False
 
     def _wait_for_oldest(self) -> None:
@@ -259,8 +259,8 @@ class ResultsWriter:
             self._failure = error
             raise
         except (OSError, RuntimeError) as error:
-            kept = f"; finished frames ({self._done}) stay in {self.partial_path}" if self._done else ""
-            self._failure = UserError(f"frame {self._done} could not be written: {describe_error(error)}{kept}")
+            note = f"; finished frames ({self._done}) stay in {self.partial_path}" if self._done else ""
+            self._failure = UserError(f"frame {self._done} could not be written: {describe_error(error)}{note}")
             raise self._failure from error
 
     def _close(self) -> None:
@@ -287,8 +287,8 @@ class ResultsWriter:
         if not self._sizes.has_scores:
             return frame
         has_maps = keeps_maps(self._sizes.maps_every, self._submitted)
-        kept = {name: value for name, value in frame.items() if has_maps or name not in schema.OF_MAPS}
-        return {**kept, HAS_MAPS: int(has_maps)}
+        stored = {name: value for name, value in frame.items() if has_maps or name not in schema.OF_MAPS}
+        return {**stored, HAS_MAPS: int(has_maps)}
 
     def _check_frame(self, frame: schema.Frame) -> dict[str, Array]:
         """Return the frame's values as arrays of the right shape and kind. Raises as `write`."""
@@ -315,9 +315,9 @@ class ResultsWriter:
         if array.shape != shape:
             for camera, (height, width) in zip(self._sizes.cameras, self._sizes.pictures, strict=True):
                 if dataset.name == schema.source_name(camera):
-                    found = " x ".join(map(str, array.shape))
+                    actual = " x ".join(map(str, array.shape))
                     raise UserError(
-                        f"frame {self._submitted}: the {camera} picture is {found}, but this file is for {height} x "
+                        f"frame {self._submitted}: the {camera} picture is {actual}, but this file is for {height} x "
                         f"{width} x 3; pictures of one camera need one size in a file"
                     )
             raise ValueError(f"{dataset.name} has shape {array.shape} in this frame; expected {shape}")
@@ -326,10 +326,10 @@ class ResultsWriter:
         if dataset.kind == "weight" and array.dtype == np.uint16:
             return array
         number = memory_type(dataset, "float32")
-        whole = number.kind in "iu"
-        if array.dtype.kind not in ("biu" if whole else "biuf"):
+        is_whole = number.kind in "iu"
+        if array.dtype.kind not in ("biu" if is_whole else "biuf"):
             raise TypeError(f"{dataset.name} holds {array.dtype} in this frame; expected {number}")
-        if whole and array.size:
+        if is_whole and array.size:
             low = np.iinfo(number).min
             high = len(schema.ROLES) - 1 if dataset.kind == "role" else np.iinfo(number).max
             if array.min() < low or array.max() > high:

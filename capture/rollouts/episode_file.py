@@ -126,10 +126,10 @@ class EpisodeFile:
             return "masks of other objects came"
         if sizes.tokens > mine.tokens or sizes.words > mine.words or sizes.text_bytes > mine.text_bytes:
             return "the prompt became longer"
-        same = replace(
+        expected = replace(
             sizes, tokens=mine.tokens, words=mine.words, text_bytes=mine.text_bytes, piece_bytes=mine.piece_bytes
         )
-        return None if same == mine else "the policy's sizes changed"
+        return None if expected == mine else "the policy's sizes changed"
 
     def write(self, frame: schema.Frame, errors: WeightErrors) -> None:
         """Write the next frame. Raises UserError where it cannot be stored."""

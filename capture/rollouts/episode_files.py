@@ -73,8 +73,8 @@ class EpisodeFiles:
                 f"{self._folder} holds another run, and is left as it is: {changed}; choose another folder for these "
                 "rollouts"
             )
-        taken = [name.split(".")[0].removeprefix("episode_") for name in names if name.startswith("episode_")]
-        return max((int(number) + 1 for number in taken if number.isdecimal()), default=0)
+        numbers = [name.split(".")[0].removeprefix("episode_") for name in names if name.startswith("episode_")]
+        return max((int(number) + 1 for number in numbers if number.isdecimal()), default=0)
 
     def write(self, slot: CallSlot, transfer: Transfer, dropped: int) -> bool:
         """Write a recording as the next frame of its episode's file, and return whether this began a file.
@@ -86,8 +86,8 @@ class EpisodeFiles:
         built = transfer.build()
         sizes = find_sizes(built, self._run.maps_every)
         opened = self._files.get(episode)
-        if opened is not None and (why := opened.file.find_difference(sizes)):
-            self.finish(episode, f"{why}; the episode goes on in the next file")
+        if opened is not None and (difference := opened.file.find_difference(sizes)):
+            self.finish(episode, f"{difference}; the episode goes on in the next file")
             opened = None
         is_new = opened is None
         if opened is None:

@@ -152,12 +152,12 @@ class RolloutRecorder:
         with self._lock:
             mine = sorted(key for key in self._streams if key[0] == threading.get_ident()) or sorted(self._streams)
             streams = [self._streams[key] for key in mine]
-            each = [success] * len(streams) if success is None or isinstance(success, bool) else list(success)
-            if len(each) != len(streams):
-                raise ValueError(f"success has {len(each)} entries, and the batch has {len(streams)} environments")
+            outcomes = [success] * len(streams) if success is None or isinstance(success, bool) else list(success)
+            if len(outcomes) != len(streams):
+                raise ValueError(f"success has {len(outcomes)} entries, and the batch has {len(streams)} environments")
             if success is not None and not any(stream.episode for stream in streams):
                 _log.warning("end_episode(success=%s): no episode is running, so that this is stored nowhere", success)
-            for stream, outcome in zip(streams, each, strict=True):
+            for stream, outcome in zip(streams, outcomes, strict=True):
                 stream.end_episode(success=None if outcome is None else bool(outcome), reason=reason)
 
     @contextlib.contextmanager

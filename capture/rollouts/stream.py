@@ -124,9 +124,9 @@ class EpisodeStream:
             episode = self._episode
             index = episode.calls
             episode.calls += 1
-            wanted = index % self._writer.run.every == 0 if record is None else record
-            is_recorded = wanted and self._writer.has_room(episode)
-            if wanted and not is_recorded:
+            is_wanted = index % self._writer.run.every == 0 if record is None else record
+            is_recorded = is_wanted and self._writer.has_room(episode)
+            if is_wanted and not is_recorded:
                 self._writer.count_dropped(episode)
         return CallSlot(episode, index, clock, now, is_recorded, self._writer)
 

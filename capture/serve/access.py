@@ -47,10 +47,10 @@ def explain_port(host: str, port: int, error: OSError) -> UserError:
 def is_loopback(host: str) -> bool:
     """Return whether only this machine reaches an address. Raises UserError for a name that has no address."""
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise UserError(f"--host {host!r} is no address of this machine; leave it out for 127.0.0.1") from error
-    return all(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_loopback for entry in found)
+    return all(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_loopback for entry in addresses)
 
 
 def find_refusal(origins: Sequence[str], authorisations: Sequence[str], key: str | None) -> tuple[int, str] | None:

@@ -126,22 +126,22 @@ class ObservationMapper:
             )
         lengths = {name: len(values) for name, values in parts.state.items()}
         names = tuple(parts.cameras)
-        found = map_keys(SOURCE, self._options, names, state=lengths, actions={}, aliases=parts.aliases)
+        mapping = map_keys(SOURCE, self._options, names, state=lengths, actions={}, aliases=parts.aliases)
         for slot in self._options.cameras:
             # What a robot does without one of its eyes should be somebody's decision. One arm has no right wrist.
             is_left_out = self._options.camera_overrides.get(slot) == NONE or slot == RIGHT_WRIST
-            if slot not in found.cameras and not is_left_out:
+            if slot not in mapping.cameras and not is_left_out:
                 raise UserError(
                     f"{SOURCE} has no picture for the policy's {slot} camera; it has {_list(names)}; start the server "
                     f'with --camera "{slot}=NAME" to name it, or --camera "{slot}={NONE}" to go without'
                 )
-        if self._needs_state and not found.state:
+        if self._needs_state and not mapping.state:
             raise UserError(
                 f"{SOURCE} has no state that is known to be this policy's; it has "
                 f"{_list([f'{name} ({length})' for name, length in lengths.items()])}; name its parts with --state-keys"
             )
-        decisions = tuple(decision for decision in found.decisions if decision.subject != "true actions")
-        return KeyMapping(found.cameras, found.state, (), decisions)
+        decisions = tuple(decision for decision in mapping.decisions if decision.subject != "true actions")
+        return KeyMapping(mapping.cameras, mapping.state, (), decisions)
 
 
 def split_message(message: Mapping[str, Any]) -> Parts:
@@ -150,14 +150,14 @@ def split_message(message: Mapping[str, Any]) -> Parts:
     Arrays with three axes are pictures, numbers and vectors of numbers are parts of the state; other values are left
     out. Raises UserError for keys that are no text, maps that are nested too deeply, and a prompt that is no text.
     """
-    found = dict(_flatten(message, "", 0))
-    prompt = None if PROMPT not in found else _read_text(found.pop(PROMPT))
-    ends = {key: _last_part(key) for key in found}
+    values = dict(_flatten(message, "", 0))
+    prompt = None if PROMPT not in values else _read_text(values.pop(PROMPT))
+    ends = {key: _last_part(key) for key in values}
     count = Counter(ends.values())
     names = {key: end if count[end] == 1 else key for key, end in ends.items()}
     cameras: dict[str, Array] = {}
     state: dict[str, Array] = {}
-    for key, value in found.items():
+    for key, value in values.items():
         array = np.asarray(value) if _is_numbers(value) else None
         if array is None or array.dtype.kind not in "iuf":
             continue

@@ -91,8 +91,8 @@ class PolicyRunner:
         """Return actions in the robot's units; `state` in the robot's units."""
         if not self._is_aloha or state is None:
             return self._policy.to_robot(actions, state)
-        own = self._policy.to_robot(actions, state_to_policy(state))
-        return actions_to_robot(own, state, is_relative=self._is_relative)
+        robot_actions = self._policy.to_robot(actions, state_to_policy(state))
+        return actions_to_robot(robot_actions, state, is_relative=self._is_relative)
 
     def prepare(self, observation: Observation) -> Prepared:
         """Return an observation as the model takes it. Raises UserError for one that does not fit the policy."""

@@ -161,8 +161,8 @@ class PolicyServer:
             await self._answer_all(connection, session)
         except ConnectionClosed as closed:
             if closed.sent is not None and not closed.rcvd_then_sent:  # this side closed it
-                why = f"the connection was closed: {closed.sent.reason or closed.sent.code}"
-                reason = "the server ended" if self._stop.is_set() else why
+                closing = f"the connection was closed: {closed.sent.reason or closed.sent.code}"
+                reason = "the server ended" if self._stop.is_set() else closing
         except _UnusablePeerError as error:
             reason = f"the connection was closed: {error}"
             await connection.close(1008, str(error))

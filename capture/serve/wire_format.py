@@ -57,12 +57,12 @@ def unpack(message: bytes) -> Any:
 
     def read_map(pairs: list[tuple[Any, Any]]) -> Any:
         count(len(pairs))
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        content = dict(pairs)
+        if len(content) < len(pairs):
             raise UserError("a map of the message names a key twice")
-        if b"__ndarray__" in found:
-            return _read_array(found)
-        return _read_number(found) if b"__npgeneric__" in found else found
+        if b"__ndarray__" in content:
+            return _read_array(content)
+        return _read_number(content) if b"__npgeneric__" in content else content
 
     def refuse(code: int, _: bytes) -> None:
         raise UserError(f"the message holds msgpack's extension type {code}; send numbers, text and arrays")
@@ -110,18 +110,18 @@ def _read_dtype(stated: object) -> np.dtype[Any]:
     """Return a number or text type. Raises UserError for every other, objects and structures among them."""
     if isinstance(stated, str) and _DTYPE.fullmatch(stated):
         try:
-            found = np.dtype(stated)
+            dtype = np.dtype(stated)
         except TypeError:  # such as b8
-            found = None
-        if found is not None and found.kind in _KINDS:
-            return found
+            dtype = None
+        if dtype is not None and dtype.kind in _KINDS:
+            return dtype
     raise UserError(
         f"an array of the message has the type {_show(stated)}; only numbers, truth values and text are read"
     )
 
 
-def _read_array(found: Mapping[Any, Any]) -> np.ndarray[Any, Any]:
-    dtype, data, shape = _read_dtype(found.get(b"dtype")), found.get(b"data"), found.get(b"shape")
+def _read_array(content: Mapping[Any, Any]) -> np.ndarray[Any, Any]:
+    dtype, data, shape = _read_dtype(content.get(b"dtype")), content.get(b"data"), content.get(b"shape")
     if not isinstance(shape, list) or len(shape) > MAX_AXES or not all(_is_size(size) for size in shape):
         raise UserError("an array of the message has no usable shape")
     if not isinstance(data, bytes):
@@ -137,8 +137,8 @@ def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_MESSAGE_BYTES
 
 
-def _read_number(found: Mapping[Any, Any]) -> Any:
-    dtype, data = _read_dtype(found.get(b"dtype")), found.get(b"data")
+def _read_number(content: Mapping[Any, Any]) -> Any:
+    dtype, data = _read_dtype(content.get(b"dtype")), content.get(b"data")
     try:
         if isinstance(data, bool | int | float) or (isinstance(data, str) and dtype.kind == "U"):
             return dtype.type(data)

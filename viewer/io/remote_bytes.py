@@ -67,7 +67,7 @@ class RemoteBytes:
                 except (FileNotFoundError, RemoteError):
                     raise FileNotFoundError(2, "No such file or directory") from None
                 self.path = partial
-        self._known_stat: RemoteStat | None = self._source.found
+        self._known_stat: RemoteStat | None = self._source.status
         self._requested_at = time.monotonic()
         self._lock = threading.Lock()
 
@@ -79,7 +79,7 @@ class RemoteBytes:
     @property
     def found(self) -> RemoteStat:
         """Size and version of the opened file."""
-        return self._source.found
+        return self._source.status
 
     @property
     def bytes_fetched(self) -> int:

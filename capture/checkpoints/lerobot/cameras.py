@@ -18,7 +18,7 @@ _OPENPI_SLOTS: Final = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 
 
 def name_slots(
-    config: JsonObject, before: Mapping[str, JsonObject], options: CheckpointOptions, decisions: list[Decision]
+    config: JsonObject, steps: Mapping[str, JsonObject], options: CheckpointOptions, decisions: list[Decision]
 ) -> tuple[tuple[str, ...], CameraNames]:
     """Return the names of the picture slots in config.json's order, without slots that are always masked."""
     inputs = config.section("input_features") or NO_VALUES
@@ -45,7 +45,7 @@ def name_slots(
         decisions.append(assume("camera slots", ", ".join(slots), "config.json names none; --cameras names them"))
     check_cameras(tuple(slots), config.where)
     slot_of = dict(zip(shown, slots, strict=False))
-    rename = before.get("rename_observations_processor", NO_VALUES).section("rename_map") or NO_VALUES
+    rename = steps.get("rename_observations_processor", NO_VALUES).section("rename_map") or NO_VALUES
     renamed: dict[str, tuple[str, ...]] = {}
     for key in rename.values:
         target = rename.text(key) or ""

@@ -45,19 +45,19 @@ class FeatureNames:
 def make_normalisers(
     folder: Path,
     config: JsonObject,
-    before: Mapping[str, JsonObject],
-    after: Mapping[str, JsonObject],
+    before_steps: Mapping[str, JsonObject],
+    after_steps: Mapping[str, JsonObject],
     options: CheckpointOptions,
     names: FeatureNames,
     decisions: list[Decision],
 ) -> tuple[Normaliser, Normaliser]:
-    """Return the normalisers of state and action; `before`, `after`: steps of the saved processors, by name.
+    """Return the normalisers of state and action; `before_steps`, `after_steps`: of the saved processors, by name.
 
     Raises UserError for unknown modes, for pictures normalised by statistics, and for missing statistics.
     """
     if options.normalisation == "none":
         return leave_unnormalised(decisions)
-    normaliser, unnormaliser = before.get("normalizer_processor"), after.get("unnormalizer_processor")
+    normaliser, unnormaliser = before_steps.get("normalizer_processor"), after_steps.get("unnormalizer_processor")
     saved = (normaliser or NO_VALUES).section("norm_map")
     mapping = saved or config.section("normalization_mapping") or NO_VALUES
     output_mapping = (unnormaliser or NO_VALUES).section("norm_map") or mapping

@@ -53,17 +53,17 @@ def lerobot_settings(
     """
     _refuse_variants(config)
     decisions: list[Decision] = []
-    before, after = read_steps(folder / PREPROCESSOR), read_steps(folder / POSTPROCESSOR)
-    for step in sorted({*before, *after} - _HANDLED):
+    before_steps, after_steps = read_steps(folder / PREPROCESSOR), read_steps(folder / POSTPROCESSOR)
+    for step in sorted({*before_steps, *after_steps} - _HANDLED):
         decisions.append(assume("processor steps", f"{step!r} is not applied", "this program does not know it"))
     names = FeatureNames(
         _find_feature(config, "input_features", "STATE", "observation.state"),
         _find_feature(config, "output_features", "ACTION", "action"),
     )
-    state, action = make_normalisers(folder, config, before, after, options, names, decisions)
+    state, action = make_normalisers(folder, config, before_steps, after_steps, options, names, decisions)
     is_version_04 = _trained_with_04(folder, config, options, decisions, tied=tied)
-    tokenizer = before.get("tokenizer_processor", NO_VALUES)
-    slots, cameras = name_slots(config, before, options, decisions)
+    tokenizer = before_steps.get("tokenizer_processor", NO_VALUES)
+    slots, cameras = name_slots(config, before_steps, options, decisions)
     # lerobot/pi05_base declares the model's own sizes, which policies fine-tuned from it keep whatever their robot has.
     most_state, most_action = config.integer("max_state_dim") or 32, config.integer("max_action_dim") or action_dim
     declared_state = _read_length(config, "input_features", names.state)
@@ -75,12 +75,12 @@ def lerobot_settings(
     preprocessing = Preprocessing(
         resize="torch_0.4" if is_version_04 else "torch",
         slots=slots,
-        state_in_prompt=_decide_state_in_prompt(before, options, decisions),
+        state_in_prompt=_decide_state_in_prompt(before_steps, options, decisions),
         pad_state_to=most_state if is_version_04 else None,
         state=state,
         action=action,
         robot_dim=robot_dim or action_dim,
-        relative=_decide_relative_actions(config, before, options, robot_dim, state.dims or state_dim, decisions),
+        relative=_decide_relative_actions(config, before_steps, options, robot_dim, state.dims or state_dim, decisions),
         max_tokens=tokenizer.integer("max_length") or config.integer("tokenizer_max_length") or MAX_TOKENS,
         turned=options.turned,
         time_grid="lerobot",
@@ -104,13 +104,13 @@ def _find_feature(config: JsonObject, group: str, kind: str, usual: str) -> str:
 
 
 def _decide_state_in_prompt(
-    before: Mapping[str, JsonObject], options: CheckpointOptions, decisions: list[Decision]
+    steps: Mapping[str, JsonObject], options: CheckpointOptions, decisions: list[Decision]
 ) -> bool:
     subject = "state in the prompt"
     if options.state_in_prompt is not None:
         decisions.append(conclude(subject, "yes" if options.state_in_prompt else "no", "by --state-in-prompt"))
         return options.state_in_prompt
-    stated = before.get("pi05_prepare_state_tokenizer_processor_step", NO_VALUES).flag("include_state_in_prompt")
+    stated = steps.get("pi05_prepare_state_tokenizer_processor_step", NO_VALUES).flag("include_state_in_prompt")
     if stated is False:
         raise UserError(
             f"{PREPROCESSOR} sets include_state_in_prompt to false, so that the policy reads the state in another way "
@@ -122,7 +122,7 @@ def _decide_state_in_prompt(
 
 def _decide_relative_actions(
     config: JsonObject,
-    before: Mapping[str, JsonObject],
+    steps: Mapping[str, JsonObject],
     options: CheckpointOptions,
     robot_dim: int | None,
     state_dim: int | None,
@@ -132,7 +132,7 @@ def _decide_relative_actions(
 
     As in lerobot, joints are left out by the names of the action's dimensions, and none where these are unknown.
     """
-    step = before.get("relative_actions_processor")
+    step = steps.get("relative_actions_processor")
     enabled = config.flag("use_relative_actions") if step is None else step.flag("enabled")
     where = PREPROCESSOR if step is not None else "config.json"
     if options.relative_actions is not None or not enabled:

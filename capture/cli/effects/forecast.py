@@ -42,12 +42,12 @@ def forecast(counts: Sequence[CallCounts], spec: Any, device: str, dtype: str, b
     speed, config = SPEEDS.get((device, dtype)), getattr(getattr(spec, "checkpoint", None), "config", None)
     if speed is None or config is None:
         return f"{text}; how long they take is not known for this device"
-    each = operations(config, len(spec.sizes.cameras))
+    expert, language, vision = operations(config, len(spec.sizes.cameras))
     seconds = 0.0
     for count in counts:
         for calls, operations_per_call in (
-            (count.actions, each[0]), (count.prefix, each[0] + each[1]), (count.pictures, sum(each)),
-            (3 * count.backward, each[0] + each[1]),  # a backward pass costs twice a forward one
+            (count.actions, expert), (count.prefix, expert + language), (count.pictures, expert + language + vision),
+            (3 * count.backward, expert + language),  # a backward pass costs twice a forward one
         ):  # fmt: skip
             seconds += calls * operations_per_call / speed.operations + -(-calls // batch) * speed.call_seconds
     basis = "by earlier runs there" if speed.is_measured else "computed from the speed of captures there, not measured"

@@ -60,13 +60,13 @@ def serve() -> None:
     def answer(request: tuple[str, bool], note_progress: Callable[[], None]) -> object:
         path, verbose = request
         try:
-            place = parse_location(path)
-            if isinstance(place, Path):
-                return {"page": "\n".join(_make_page(place, verbose=verbose))}
+            location = parse_location(path)
+            if isinstance(location, Path):
+                return {"page": "\n".join(_make_page(location, verbose=verbose))}
             from capture.remote.event_loop import set_note_waiting
 
             set_note_waiting(note_progress)
-            return {"page": "\n".join(_make_remote_page(place, note_progress, verbose=verbose))}
+            return {"page": "\n".join(_make_remote_page(location, note_progress, verbose=verbose))}
         except UserError as error:
             return {"refused": str(error)}
 

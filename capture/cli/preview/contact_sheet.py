@@ -159,8 +159,8 @@ class _Painter:
     def _paint_slots(self, slots: Sequence[Slot], y: int) -> int:
         height, width = self._sheet.picture
         for first in range(0, len(slots), self._across):
-            for place, slot in enumerate(slots[first : first + self._across]):
-                x = MARGIN + place * (width + GAP)
+            for index, slot in enumerate(slots[first : first + self._across]):
+                x = MARGIN + index * (width + GAP)
                 self._draw.rectangle((x - 1, y - 1, x + width, y + height), outline=FAINT)
                 if slot.picture is None:
                     self._paint_mask(x, y)
@@ -243,8 +243,8 @@ class _Painter:
         rows = -(-count // 2)
         for number in range(count):
             column, row = divmod(number, rows)
-            at = self._panel + column * (PANEL_WIDTH // 2), y + row * LINE
-            self._paint_value(number, float(state[number]), int(bins[number]), number in beyond, *at)
+            position = self._panel + column * (PANEL_WIDTH // 2), y + row * LINE
+            self._paint_value(number, float(state[number]), int(bins[number]), number in beyond, *position)
         y += rows * LINE
         if state.size > count or len(bins) > count:
             more = f"and {max(state.size, len(bins)) - count} values more"
@@ -258,8 +258,8 @@ class _Painter:
         self._pen.write(x + 88 - measure(shown, 12), y, shown, TEXT, 12)
         start, middle = x + 102, y + 7
         self._draw.line((start, middle, start + TRACK, middle), fill=FAINT)
-        at = start + TRACK * min(max(bin_number, 0), 255) / 255
-        self._draw.ellipse((at - 3, middle - 3, at + 3, middle + 3), fill=color)
+        center = start + TRACK * min(max(bin_number, 0), 255) / 255
+        self._draw.ellipse((center - 3, middle - 3, center + 3, middle + 3), fill=color)
         used = self._pen.write(start + TRACK + 12, y, str(bin_number), color, 12)
         if is_beyond:
             self._pen.write(start + TRACK + 12 + used + 5, y, "clipped", ACCENT, 12)

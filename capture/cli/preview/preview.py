@@ -60,8 +60,8 @@ def _name_frames(frames: Sequence[Frame]) -> str:
     for episode, group in groupby(frames, key=lambda frame: frame.episode):
         numbers = [str(frame.number) for frame in group]
         listed = " and ".join([", ".join(numbers[:-1]), numbers[-1]] if len(numbers) > 1 else numbers)
-        of = f" of {'' if episode.startswith('episode') else 'episode '}{episode}" if episode else ""
-        parts.append(f"frame{'s' * (len(numbers) > 1)} {listed}{of}")
+        suffix = f" of {'' if episode.startswith('episode') else 'episode '}{episode}" if episode else ""
+        parts.append(f"frame{'s' * (len(numbers) > 1)} {listed}{suffix}")
     return ", ".join(parts)
 
 
@@ -112,8 +112,10 @@ def _collect_frame(plan: Plan, observation: Observation, place: str) -> Frame:
     by_subject = {decision.subject: decision for decision in plan.decisions}
     slots = []
     for name in policy.sizes.cameras:
-        own = by_subject.get(f"{name} camera of {observation.episode}")  # where the episode lacks the usual camera
-        decision = own or by_subject.get(f"{name} camera")
+        own_decision = by_subject.get(
+            f"{name} camera of {observation.episode}"
+        )  # where the episode lacks the usual camera
+        decision = own_decision or by_subject.get(f"{name} camera")
         is_assumed = decision is not None and not decision.is_certain
         if name not in shown:
             reason = decision.reason if decision else "no picture was given for it"

@@ -52,15 +52,15 @@ def elide(text: str, size: int, width: float) -> str:
     return _cut(text, low)
 
 
-def wrap(text: str, size: int, width: float, most: int) -> list[str]:
-    """Return at most `most` lines that fit into `width` pixels, broken at blanks, or inside words that are too long."""
+def wrap(text: str, size: int, width: float, max_lines: int) -> list[str]:
+    """Return at most `max_lines` lines that fit into `width` pixels, broken at blanks, or inside long words."""
     lines: list[str] = []
-    rest = " ".join(text.split())
-    while rest and len(lines) < most:
-        if len(lines) == most - 1:
-            lines.append(elide(rest, size, width))
+    remaining = " ".join(text.split())
+    while remaining and len(lines) < max_lines:
+        if len(lines) == max_lines - 1:
+            lines.append(elide(remaining, size, width))
             break
-        words = rest.split(" ")
+        words = remaining.split(" ")
         count = 1
         while count < len(words) and measure(" ".join(words[: count + 1]), size) <= width:
             count += 1
@@ -69,9 +69,9 @@ def wrap(text: str, size: int, width: float, most: int) -> list[str]:
             length = len(line)
             while length > 1 and measure(line[:length], size) > width:
                 length -= max(1, length // 16)
-            line, rest = line[:length], rest[length:]
+            line, remaining = line[:length], remaining[length:]
         else:
-            rest = " ".join(words[count:])
+            remaining = " ".join(words[count:])
         lines.append(line)
     return lines
 
@@ -101,9 +101,9 @@ def _split_by_font(text: str, size: int) -> list[tuple[Font, str]]:
 @cache
 def _fonts(size: int) -> tuple[Font, ...]:
     fonts = []
-    own = ImageFont.load_default(size)
-    if isinstance(own, Font):
-        fonts.append(own)
+    default = ImageFont.load_default(size)
+    if isinstance(default, Font):
+        fonts.append(default)
     for name in FALLBACKS:
         try:
             fonts.append(ImageFont.truetype(name, size))

@@ -65,18 +65,18 @@ class VideoCamera:
         Raises UserError as `pictures`.
         """
         chosen = np.asarray(frames)
-        wanted = self.start + self.times[chosen]
+        wanted_times = self.start + self.times[chosen]
         outline = read_outline(self.path)
         self._check_end(frames, self._find_end(outline.frames, outline.rate, outline.end))
-        nearest = np.round(wanted * self.rate) / self.rate
-        if not self._has_constant_rate(outline.rate) or (np.abs(nearest - wanted) > TOLERANCE).any():
+        nearest = np.round(wanted_times * self.rate) / self.rate
+        if not self._has_constant_rate(outline.rate) or (np.abs(nearest - wanted_times) > TOLERANCE).any():
             with Video(self.path) as video:  # the times of all pictures, from the packets
                 shown = video.seconds()
-            after = np.clip(np.searchsorted(shown, wanted), 1, max(len(shown) - 1, 1))
-            before = shown[after - 1]
-            later = shown[np.minimum(after, len(shown) - 1)]
-            nearest = np.where(wanted - before <= later - wanted, before, later)
-        farthest = float(np.abs(nearest - wanted).max())
+            index_after = np.clip(np.searchsorted(shown, wanted_times), 1, max(len(shown) - 1, 1))
+            earlier = shown[index_after - 1]
+            later = shown[np.minimum(index_after, len(shown) - 1)]
+            nearest = np.where(wanted_times - earlier <= later - wanted_times, earlier, later)
+        farthest = float(np.abs(nearest - wanted_times).max())
         for frame, seconds in zip(frames, nearest, strict=True):
             self._check_distance(frame, float(seconds), farthest)
         return farthest
@@ -115,8 +115,8 @@ class VideoCamera:
 
         `farthest` is the largest distance of all frames that are asked for, in seconds, for the advice.
         """
-        wanted = self.start + float(self.times[frame])
-        distance = abs(seconds - wanted)
+        row_time = self.start + float(self.times[frame])
+        distance = abs(seconds - row_time)
         if distance <= (TOLERANCE if self.tolerance is None else self.tolerance):
             return
         is_own_by_order = abs(seconds - self.start - frame / self.rate) < 0.5 / self.rate
@@ -125,7 +125,7 @@ class VideoCamera:
         detail = "" if self.tolerance is not None else ", and is not its picture by order"
         tolerance = np.ceil(max(distance, farthest) * 1e3) / 1e3
         raise UserError(
-            f"the picture of {self.path} that is nearest to frame {frame} of {self.episode}, at {wanted:.4f} s, is "
+            f"the picture of {self.path} that is nearest to frame {frame} of {self.episode}, at {row_time:.4f} s, is "
             f"{distance:.4f} s away{detail}; --tolerance {tolerance:g} takes the nearest up to that distance, as "
             "lerobot's tolerance_s does"
         )

@@ -89,7 +89,7 @@ def _read_outline(path: Path, file: h5py.File, episode: Episode, shapes: Mapping
         raise UserError(f"{path} is damaged: {escape_control_characters(bad[0])} is no region; make it again")
     frames = 0
     sums = hashlib.sha256()
-    known: set[int] = set()
+    known_frames: set[int] = set()
     for name in names:
         for camera, (height, width) in shapes.items():
             masks, origin = (hdf5.dataset(file, f"{name}/{camera}/{part}") for part in ("mask", "origin"))
@@ -105,14 +105,14 @@ def _read_outline(path: Path, file: h5py.File, episode: Episode, shapes: Mapping
             check_values(origin)
             numbers = np.asarray(origin[()])
             frames = max(frames, len(numbers))
-            known.update(np.flatnonzero(numbers).tolist())
+            known_frames.update(np.flatnonzero(numbers).tolist())
             coverage = hdf5.dataset(file, f"{name}/{camera}/coverage")
             sums.update(repr((name, camera, masks.shape, numbers.tolist())).encode())
             if coverage is not None and coverage.ndim == 3 and coverage.size <= hdf5.MAX_NUMBERS:
                 check_values(coverage)
                 sums.update(np.nan_to_num(np.asarray(coverage[()], np.float32)).tobytes())
     stored, decision = _match_frames(path, file, frames, episode)
-    if not known.intersection(number for each in stored.values() for number in each):
+    if not known_frames.intersection(number for each in stored.values() for number in each):
         raise UserError(
             f"the regions of {path} are known in none of the frames of {episode.name or 'these pictures'} in "
             f"{' or '.join(shapes)}; `pi0-regions list` says in which they are"

@@ -66,35 +66,41 @@ class DatasetRegions:
                 "episode.json and the labels in HDF5 of LIBERO, robosuite and robomimic; import others with "
                 "pi0-regions, and give --regions that file"
             )
-        place = episode.find_labels()
-        place = LabelPlace(
-            place.file, {camera: name for camera, name in place.datasets.items() if camera in shapes}, place.length
+        labels_place = episode.find_labels()
+        labels_place = LabelPlace(
+            labels_place.file,
+            {camera: name for camera, name in labels_place.datasets.items() if camera in shapes},
+            labels_place.length,
         )
-        if not place.datasets:
+        if not labels_place.datasets:
             raise UserError(
-                f"{episode.name} of {place.file} holds no labels: no data set such as "
+                f"{episode.name} of {labels_place.file} holds no labels: no data set such as "
                 "obs/agentview_segmentation_instance; give --regions a file of pi0-regions"
             )
-        with hdf5.opened(place.file) as file:
+        with hdf5.opened(labels_place.file) as file:
             names = dict(self.names)
-            for camera, name in place.datasets.items():
-                labels = _check_labels(place, file, camera, name, shapes[camera])
+            for camera, name in labels_place.datasets.items():
+                labels = _check_labels(labels_place, file, camera, name, shapes[camera])
                 names = names or _stored_names(labels)
                 if not names:
                     check_values(labels, [0])
                     present = np.unique(np.asarray(labels[0])).tolist()
                     listed = ", ".join(map(str, [value for value in present if value > 0][:MAX_SHOWN])) or "none"
                     raise UserError(
-                        f"{name} of {place.file} does not say what its labels stand for (in its first frame there are "
-                        f"{listed}); name those to be scored: --region-names 3=duck,5=bowl"
+                        f"{name} of {labels_place.file} does not say what its labels stand for (in its first frame "
+                        f"there are {listed}); name those to be scored: --region-names 3=duck,5=bowl"
                     )
         if len(names) > MAX_REGIONS:
-            raise UserError(f"{place.file} names {len(names)} labels; --region-names chooses at most {MAX_REGIONS}")
+            raise UserError(
+                f"{labels_place.file} names {len(names)} labels; --region-names chooses at most {MAX_REGIONS}"
+            )
         described = ", ".join(f"{name} (label {label})" for label, name in list(names.items())[:MAX_SHOWN])
-        where = ", ".join(name.rpartition("/")[2] for name in place.datasets.values())
+        where = ", ".join(name.rpartition("/")[2] for name in labels_place.datasets.values())
         decision = Decision("regions", described, f"by --regions dataset, from {where}", is_certain=True)
-        fingerprint = hashlib.sha256(json.dumps([list(names.items()), dict(place.datasets)]).encode()).hexdigest()
-        return LabelMasks(tuple(names.items()), fingerprint, (decision,), place)
+        fingerprint = hashlib.sha256(
+            json.dumps([list(names.items()), dict(labels_place.datasets)]).encode()
+        ).hexdigest()
+        return LabelMasks(tuple(names.items()), fingerprint, (decision,), labels_place)
 
     def _open_pictures(self, episode: Episode, masks: ObjectMasks) -> RegionMasks:
         """Return the objects in the pictures of an episode that comes with masks of them."""

@@ -178,17 +178,17 @@ def describe_model(
 
 def decide_recording(model: ModelFacts, options: RecordingOptions, *, is_compiled: bool) -> list[Decision]:
     """Return the decisions about how calls are recorded."""
-    found = [decide_interval(options.every), NOISE_DECISION]
+    decisions = [decide_interval(options.every), NOISE_DECISION]
     if model.attention != "eager":
         reason = f"the policy's own, {model.attention}, gives no weights; the two differ by rounding"
-        found.append(Decision("attention of recorded calls", "eager", reason, is_certain=True))
+        decisions.append(Decision("attention of recorded calls", "eager", reason, is_certain=True))
     if is_compiled:
         reason = "a compiled graph calls no hooks; actions may differ from those of compiled calls by rounding"
-        found.append(Decision("torch.compile", "bypassed in recorded calls", reason, is_certain=True))
+        decisions.append(Decision("torch.compile", "bypassed in recorded calls", reason, is_certain=True))
     if not model.has_value_norms:
         reason = "the output projections are no plain linear layers"
-        found.append(Decision("value norms", "left out", reason, is_certain=True))
-    return found
+        decisions.append(Decision("value norms", "left out", reason, is_certain=True))
+    return decisions
 
 
 def decide_interval(every: int) -> Decision:
@@ -199,12 +199,12 @@ def decide_interval(every: int) -> Decision:
 
 def fingerprint(model: nn.Module) -> str:
     """Return the SHA-256 (hex) of names, shapes and samples of a model's parameters, which training changes."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     samples = []
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
-            found.update(f"{name}\0{tuple(parameter.shape)}\0".encode())
+            digest.update(f"{name}\0{tuple(parameter.shape)}\0".encode())
             flat = parameter.detach().reshape(-1)
             samples.append(flat[:: max(1, flat.numel() // SAMPLES)][:SAMPLES].float())
-        found.update(torch.cat([sample.cpu() for sample in samples]).numpy().tobytes() if samples else b"")
-    return found.hexdigest()
+        digest.update(torch.cat([sample.cpu() for sample in samples]).numpy().tobytes() if samples else b"")
+    return digest.hexdigest()

@@ -34,8 +34,8 @@ class AttributeOverrides:
     def restore(self) -> None:
         """Undo all `set`. May be called again."""
         while self._before:
-            owner, name, before = self._before.pop()
-            if before is self:
+            owner, name, original = self._before.pop()
+            if original is self:
                 object.__delattr__(owner, name)
             else:
-                object.__setattr__(owner, name, before)
+                object.__setattr__(owner, name, original)

@@ -97,14 +97,14 @@ class LerobotAdapter:
             for feature, name in self._names.items()
         ]
         if self._preprocessor is None:
-            how = "preprocessor=… gives it in robot units"
-            decisions.append(Decision("state", "left out", how, is_certain=False))
+            reason = "preprocessor=… gives it in robot units"
+            decisions.append(Decision("state", "left out", reason, is_certain=False))
         if self._tokenizer is None:
-            how = "the tokens are stored by their numbers; preprocessor=… gives the tokenizer"
-            decisions.append(Decision("tokenizer", "unknown", how, is_certain=False))
+            reason = "the tokens are stored by their numbers; preprocessor=… gives the tokenizer"
+            decisions.append(Decision("tokenizer", "unknown", reason, is_certain=False))
         if self._postprocessor is None:
-            how = "postprocessor=… gives robot units"
-            decisions.append(Decision("actions", "in the model's units", how, is_certain=False))
+            reason = "postprocessor=… gives robot units"
+            decisions.append(Decision("actions", "in the model's units", reason, is_certain=False))
         return describe_model(
             self._model, options, about, decisions, is_compiled="sample_actions" in vars(self._policy.model)
         )
@@ -123,13 +123,13 @@ class LerobotAdapter:
         overrides.set(self._policy, "reset", partial(end_before_reset, host))
         if self._preprocessor is None:
             return lambda: None
-        before, after = self._look_before, self._look_after  # one object each, so that they can be removed
-        self._preprocessor.before_step_hooks.append(before)
-        self._preprocessor.after_step_hooks.append(after)
+        before_hook, after_hook = self._look_before, self._look_after  # one object each, so that they can be removed
+        self._preprocessor.before_step_hooks.append(before_hook)
+        self._preprocessor.after_step_hooks.append(after_hook)
 
         def remove() -> None:
-            self._preprocessor.before_step_hooks.remove(before)
-            self._preprocessor.after_step_hooks.remove(after)
+            self._preprocessor.before_step_hooks.remove(before_hook)
+            self._preprocessor.after_step_hooks.remove(after_hook)
 
         return remove
 

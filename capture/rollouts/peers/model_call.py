@@ -174,7 +174,7 @@ class ModelRecorder:
 
         def denoise_step(original: Callable[..., Any]) -> Callable[..., Any]:
             def call(*arguments: Any, **options: Any) -> Any:
-                x, time = (options[name] if name in options else arguments[at] for name, at in _DENOISED)
+                x, time = (options[name] if name in options else arguments[position] for name, position in _DENOISED)
                 fed.points.append(x.detach().clone())
                 fed.times.append(time.detach().clone())
                 return original(*arguments, **options)
@@ -199,15 +199,15 @@ class ModelRecorder:
         configs: dict[int, Any] = {
             id(module.config): module.config for modules in self._modules.values() for module in modules.values()
         }
-        before = {key: getattr(config, "_attn_implementation", None) for key, config in configs.items()}
+        implementations = {key: getattr(config, "_attn_implementation", None) for key, config in configs.items()}
         for config in configs.values():
             config._attn_implementation = "eager"
         try:
             yield
         finally:
             for key, config in configs.items():
-                if before[key] is not None:
-                    config._attn_implementation = before[key]
+                if implementations[key] is not None:
+                    config._attn_implementation = implementations[key]
 
     def count_grid(self, fed: FedCall) -> int:
         """Return the number of patches along a side of a picture."""
@@ -222,18 +222,18 @@ class ModelRecorder:
         assert fed.recording is not None
         text, total = fed.tokens.shape[1], fed.recording.prefix.shape[-1]
         side = self.count_grid(fed)
-        each = side * side
+        patch_count = side * side
         shown = fed.shown(row)
         device = fed.device
-        patches = [torch.arange(each * slot, each * (slot + 1), device=device) for slot in shown]
+        patches = [torch.arange(patch_count * slot, patch_count * (slot + 1), device=device) for slot in shown]
         words = fed.token_masks[row].to(device).nonzero()[:, 0]  # (n,)
         keys = torch.cat([*patches, words + total - text])  # (k,)
         layout = Layout(
             cameras=tuple(prepared.pictures),
-            patches=tuple(slice(each * place, each * (place + 1)) for place in range(len(shown))),
+            patches=tuple(slice(patch_count * camera, patch_count * (camera + 1)) for camera in range(len(shown))),
             grid=(side, side),
-            text=slice(each * len(shown), len(keys)),
-            positions=self._positions(fed, row, each)[:, keys],
+            text=slice(patch_count * len(shown), len(keys)),
+            positions=self._positions(fed, row, patch_count)[:, keys],
         )
         points = [*fed.points, fed.actions]
         recording = select_row(fed.recording, row, keys if self._full else words, keys, total, fed.actions.shape[1])
@@ -248,10 +248,10 @@ class ModelRecorder:
             time=torch.stack([time.reshape(-1)[0].float() for time in fed.times]),  # (steps,)
         )
 
-    def _positions(self, fed: FedCall, row: int, each: int) -> Tensor:
+    def _positions(self, fed: FedCall, row: int, patch_count: int) -> Tensor:
         if fed.positions is not None:
             return fed.positions[row : row + 1]
-        image_valid = [mask[row].expand(each) for mask in fed.image_masks]
+        image_valid = [mask[row].expand(patch_count) for mask in fed.image_masks]
         return (torch.cat([*image_valid, fed.token_masks[row]]).cumsum(0) - 1)[None]
 
     def _find_norms(self, recording: Recording, keys: int) -> Norms:
@@ -260,8 +260,8 @@ class ModelRecorder:
         suffix = recording.suffix_steps[0]  # (1, L, N, H, keys)
         _, layers, heads, horizon, _ = suffix.shape
         nothing = suffix.new_zeros(1, layers, heads, keys, dtype=torch.float32)
-        own = suffix.new_zeros(1, layers, len(recording.steps), heads, horizon, dtype=torch.float32)
-        return Norms(nothing, nothing, own)
+        action_norms = suffix.new_zeros(1, layers, len(recording.steps), heads, horizon, dtype=torch.float32)
+        return Norms(nothing, nothing, action_norms)
 
 
 _DENOISED: Final = (("x_t", -2), ("timestep", -1))

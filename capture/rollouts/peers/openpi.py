@@ -60,8 +60,10 @@ class OpenpiAdapter:
         self._policy = policy
         self._model = ModelRecorder(policy._model, layers, steps, full=full)
         self._transforms = tuple(getattr(policy._input_transform, "transforms", (policy._input_transform,)))
-        found = next((transform.tokenizer for transform in self._transforms if hasattr(transform, "tokenizer")), None)
-        self._tokenizer = wrap_tokenizer(found)
+        tokenizer = next(
+            (transform.tokenizer for transform in self._transforms if hasattr(transform, "tokenizer")), None
+        )
+        self._tokenizer = wrap_tokenizer(tokenizer)
         self._names = dict(zip(SLOTS, name_cameras(SLOTS), strict=True))
         self._calls = threading.local()
 

@@ -50,16 +50,20 @@ class OwnAdapter:
 
     def __init__(self, policy: Any, layers: Any, steps: Any, *, full: bool) -> None:
         sizes = policy.sizes
-        for what, chosen, count in (("layer", layers, sizes.layers), ("denoise step", steps, sizes.denoise_steps)):
+        for noun, chosen, count in (("layer", layers, sizes.layers), ("denoise step", steps, sizes.denoise_steps)):
             for number in chosen or ():
                 if not 0 <= number < count:
-                    raise UserError(f"there is no {what} {number}: this policy has {count}, numbered 0 to {count - 1}")
+                    raise UserError(f"there is no {noun} {number}: this policy has {count}, numbered 0 to {count - 1}")
         self._policy, self._full = policy, full
         self._recorder = policy.recorder(layers=layers, steps=steps)
         model = getattr(policy, "model", None)
-        kept = tuple(range(sizes.layers)) if layers is None else tuple(layers)
+        layer_numbers = tuple(range(sizes.layers)) if layers is None else tuple(layers)
         self._facts = _Facts(
-            model if isinstance(model, nn.Module) else nn.Module(), kept, sizes.layers, sizes.heads, policy.device
+            model if isinstance(model, nn.Module) else nn.Module(),
+            layer_numbers,
+            sizes.layers,
+            sizes.heads,
+            policy.device,
         )
 
     def describe(self, options: RecordingOptions) -> RolloutRun:

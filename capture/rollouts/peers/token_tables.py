@@ -19,20 +19,20 @@ WRITTEN: Final = re.compile(r"Task: (?P<task>.*), State: (?P<bins>-?\d+(?: -?\d+
 """The prompt of Pi0.5 with the state in it, as openpi and lerobot write it."""
 
 
-def wrap_tokenizer(found: Any) -> Tokenizer | None:
+def wrap_tokenizer(tokenizer: Any) -> Tokenizer | None:
     """Return a tokenizer for what a policy tokenises with; None where it is of no known kind.
 
-    `found`: a SentencePieceProcessor, an object that holds one as `_tokenizer` (openpi's PaligemmaTokenizer), or a
+    `tokenizer`: a SentencePieceProcessor, an object that holds one as `_tokenizer` (openpi's PaligemmaTokenizer), or a
     tokenizer of transformers. The policy's own is never changed.
     """
-    inner = getattr(found, "_tokenizer", None)
+    inner = getattr(tokenizer, "_tokenizer", None)
     try:
-        for candidate in (found, inner):
+        for candidate in (tokenizer, inner):
             if hasattr(candidate, "serialized_model_proto"):
                 return SentencePieceTokenizer.from_processor(candidate, "the policy's tokenizer")
-        backend = getattr(found, "backend_tokenizer", None)
+        backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is not None:
-            return JsonTokenizer.from_json(backend.to_str(), str(getattr(found, "name_or_path", "") or "tokenizer"))
+            return JsonTokenizer.from_json(backend.to_str(), str(getattr(tokenizer, "name_or_path", "") or "tokenizer"))
     except (UserError, AttributeError, TypeError, ValueError):
         return None
     return None
@@ -43,11 +43,11 @@ def read_written_prompt(text: str) -> tuple[str, npt.NDArray[np.float64] | None]
 
     Values are the middles of the bins that the prompt spells, so that they spell the same bins again.
     """
-    found = WRITTEN.fullmatch(text)
-    if found is None:
+    match = WRITTEN.fullmatch(text)
+    if match is None:
         return text.strip(), None
-    bins = np.array([int(number) for number in (found["bins"] or "").split()], np.float64)
-    return found["task"], (bins + 0.5) * 2 / STATE_BINS - 1
+    bins = np.array([int(number) for number in (match["bins"] or "").split()], np.float64)
+    return match["task"], (bins + 0.5) * 2 / STATE_BINS - 1
 
 
 def describe_tokens(

@@ -12,6 +12,7 @@ from small_policy import make_observation, small_policy
 from synthetic_episodes import ProgressLog, SyntheticEpisode, small_setup, with_options
 from synthetic_episodes import assert_same_results as same_file
 
+import capture.pipeline.policy_calls
 import capture.pipeline.runner
 from capture.pipeline import cuda_graphs
 from capture.pipeline.cuda_graphs import GraphReplayer
@@ -330,7 +331,7 @@ def test_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatch,
         (tmp_path / name).mkdir()
         monkeypatch.setattr(RunOptions, "replayed", has_graphs)
         monkeypatch.setattr(
-            capture.pipeline.runner, "cuda_graph_factory", lambda _: lambda: used.append(1) or RepeatedWork()
+            capture.pipeline.policy_calls, "cuda_graph_factory", lambda _: lambda: used.append(1) or RepeatedWork()
         )
         progress = ProgressLog()
         episode = SyntheticEpisode(length=10)

@@ -271,7 +271,7 @@ def test_frames_beyond_the_kept_tables_are_tokenised_again(setup: Setup, monkeyp
             "2 frames at once; give a smaller --batch",
         ),
         (
-            "capture.pipeline.runner.compute_datasets",
+            "capture.pipeline.policy_calls.compute_datasets",
             {"workers": 1, "batch": 2},
             "2 frames at once; give a smaller --batch",
         ),
