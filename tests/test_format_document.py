@@ -15,6 +15,7 @@ import synthetic
 from paths import ROOT
 
 from capture.results import schema
+from capture.results.dataset_layout import list_datasets
 from capture.results.effects_schema import DESCRIPTIONS
 from capture.results.writer import ResultsWriter
 
@@ -38,7 +39,7 @@ def described() -> dict[str, str]:
 
 
 def test_every_dataset_is_described_and_no_other() -> None:
-    names = {dataset.name.replace("/exterior/", "/<camera>/") for dataset in schema.datasets(SCORED)}
+    names = {dataset.name.replace("/exterior/", "/<camera>/") for dataset in list_datasets(SCORED)}
     assert described().keys() == {name for name in names if "/wrist/" not in name}
 
 
@@ -50,7 +51,7 @@ def test_every_dataset_of_the_effects_file_is_described() -> None:
 
 def test_axes_are_those_of_the_schema() -> None:
     rows = described()
-    for dataset in schema.datasets(SCORED):
+    for dataset in list_datasets(SCORED):
         written = rows[dataset.name.replace("/exterior/", "/<camera>/").replace("/wrist/", "/<camera>/")].strip("()")
         words = [word.strip() for word in written.split(",") if word.strip()]
         assert len(words) == len(dataset.axes), dataset.name

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from capture.cli.parser import Parser
+from capture.cli.option_groups import Parser
 from capture.errors import UserError
 from capture.stop_request import check_stop
 
@@ -16,7 +16,7 @@ that were finished, and the run's index lists it. Nothing is copied, no existing
 still being written are left alone. Interrupted captures are not meant: the same command resumes them."""
 
 
-def run(name: str, arguments: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
+def run(name: str, arguments: Sequence[str], log: Callable[[str], None], print_output: Callable[[str], None]) -> int:
     """Complete recordings; return 1 where some of several could not be. Raises UserError for what the user can mend."""
     parser = Parser(
         prog=f"{name} recover", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -31,18 +31,18 @@ def run(name: str, arguments: Sequence[str], tell: Callable[[str], None], say: C
         is_folder = path.is_dir()
         files = find_unfinished(path) if is_folder else [path]
         if not files:
-            say(f"{path} holds no unfinished recording that nobody is writing")
+            print_output(f"{path} holds no unfinished recording that nobody is writing")
         for file in files:
             check_stop()
             try:
-                found = recover_file(file)
+                recovered = recover_file(file)
             except UserError as error:
                 if not is_folder:
                     raise
-                tell(str(error))
+                log(str(error))
                 failed += 1
             else:
-                say(f"{found.path}: {found.frames} frame{'s' * (found.frames != 1)}")
-                if found.problem:
-                    tell(f"no file of regions is written beside it: {found.problem}")
+                print_output(f"{recovered.path}: {recovered.frames} frame{'s' * (recovered.frames != 1)}")
+                if recovered.problem:
+                    log(f"no file of regions is written beside it: {recovered.problem}")
     return int(failed > 0)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from capture.errors import UserError
 from capture.results import schema, scores_schema, superblock
+from capture.results.dataset_layout import FILL, Dataset, list_datasets
 from capture.results.descriptions import describe
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Storage:
     ) -> None:
         self._sizes = sizes
         self._groups = schema.mass_groups(sizes.cameras)
-        self._layout = {dataset.name: dataset for dataset in schema.datasets(sizes)}
+        self._layout = {dataset.name: dataset for dataset in list_datasets(sizes)}
         self._weights: Weights = weights
         self._filter = _bitshuffle() if compress else None
         self._file: h5py.File | None = None
@@ -202,7 +203,7 @@ class Storage:
         self._datasets[schema.FRAMES_DONE].write(h5py.h5s.ALL, h5py.h5s.ALL, np.array(0, dtype="<i8"))
         self.file.flush()
 
-    def _create_dataset(self, dataset: schema.Dataset) -> h5py.h5d.DatasetID:
+    def _create_dataset(self, dataset: Dataset) -> h5py.h5d.DatasetID:
         number = memory_type(dataset, self._weights)
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         creation.set_obj_track_times(False)
@@ -240,7 +241,7 @@ class Storage:
             attributes[scores_schema.REGIONS_ATTRIBUTE] = np.array(self._sizes.regions, dtype=h5py.string_dtype())
         return stored
 
-    def _create_space(self, dataset: schema.Dataset) -> h5py.h5s.SpaceID:
+    def _create_space(self, dataset: Dataset) -> h5py.h5s.SpaceID:
         if not dataset.shape:
             return h5py.h5s.create(h5py.h5s.SCALAR)
         if not self._sizes.is_rollout:
@@ -248,7 +249,7 @@ class Storage:
         frame_shape = dataset.shape[1:]  # a chunk must fit, also where an axis has no entries
         return h5py.h5s.create_simple((0, *frame_shape), (h5py.h5s.UNLIMITED, *(max(1, size) for size in frame_shape)))
 
-    def _store(self, dataset: schema.Dataset, frame: int, value: Array) -> None:
+    def _store(self, dataset: Dataset, frame: int, value: Array) -> None:
         number = memory_type(dataset, self._weights)
         if dataset.kind == "weight" and number == np.uint16 and value.dtype != np.uint16:
             value = schema.to_bfloat16(value.astype(np.float32, copy=False))
@@ -295,7 +296,7 @@ def set_complete(file: h5py.File, checks: bytes) -> None:
     file.flush()
 
 
-def max_frame_bytes(datasets: Iterable[schema.Dataset], weights: Weights) -> int:
+def max_frame_bytes(datasets: Iterable[Dataset], weights: Weights) -> int:
     """Return the upper limit of the bytes by which one frame enlarges a file of these datasets."""
     layout = tuple(datasets)
     frame = sum(dataset.frame_bytes(2 if weights == "bfloat16" else 4) for dataset in layout)
@@ -319,7 +320,7 @@ def _dataset_access() -> h5py.h5p.PropDAID:
     return access
 
 
-def memory_type(dataset: schema.Dataset, weights: Weights) -> np.dtype[Any]:
+def memory_type(dataset: Dataset, weights: Weights) -> np.dtype[Any]:
     """Return the numpy type with the same bytes as the dataset's values in the file."""
     if dataset.kind == "str":
         return np.dtype(f"S{dataset.string_bytes}")
@@ -330,7 +331,7 @@ def memory_type(dataset: schema.Dataset, weights: Weights) -> np.dtype[Any]:
     return np.dtype("u1" if dataset.kind == "role" else f"<{dataset.kind}")
 
 
-def _file_type(dataset: schema.Dataset, weights: Weights) -> h5py.h5t.TypeID:
+def _file_type(dataset: Dataset, weights: Weights) -> h5py.h5t.TypeID:
     if dataset.kind == "str":
         # Variable-length strings lie in a heap that SWMR does not order, so that SWMR readers cannot read them.
         text = h5py.h5t.C_S1.copy()
@@ -348,7 +349,7 @@ def _file_type(dataset: schema.Dataset, weights: Weights) -> h5py.h5t.TypeID:
     return h5py.h5t.py_create(memory_type(dataset, weights))
 
 
-def _pad_text_axes(dataset: schema.Dataset, value: Array) -> Array:
+def _pad_text_axes(dataset: Dataset, value: Array) -> Array:
     """Return `value` with fill values where the frame has fewer text tokens than the file's longest prompt.
 
     Rows with chunks of their own are not padded where unwritten chunks, which take no space, read as 0. Everything else
@@ -362,7 +363,7 @@ def _pad_text_axes(dataset: schema.Dataset, value: Array) -> Array:
     )
     if value.shape == shape:
         return value
-    filled = np.full(shape, schema.FILL.get(dataset.name, b"" if dataset.kind == "str" else 0), dtype=value.dtype)
+    filled = np.full(shape, FILL.get(dataset.name, b"" if dataset.kind == "str" else 0), dtype=value.dtype)
     filled[tuple(slice(size) for size in value.shape)] = value
     return filled
 

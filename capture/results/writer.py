@@ -19,6 +19,7 @@ import numpy as np
 
 from capture.errors import UserError
 from capture.results import schema
+from capture.results.dataset_layout import Dataset, list_datasets
 from capture.results.hdf5_storage import Array, Storage, Weights, describe_error, memory_type
 from capture.results.partial_file import PartialFile
 from capture.results.resume import ask_run_state, describe_difference, may_hold_frames
@@ -77,7 +78,7 @@ class ResultsWriter:
             raise ValueError("a results file needs at least one frame")
         _check_cameras(sizes.cameras)
         self._sizes = sizes
-        self._layout = {dataset.name: dataset for dataset in schema.datasets(sizes)}
+        self._layout = {dataset.name: dataset for dataset in list_datasets(sizes)}
         self._submitted = 0
         self._done = 0
         self._stopped = False
@@ -308,7 +309,7 @@ class ResultsWriter:
                 raise ValueError(f"the frame has {counts['word']} words; the file was made for {self._sizes.words}")
         return {name: self._check_value(self._layout[name], value, counts) for name, value in frame.items()}
 
-    def _check_value(self, dataset: schema.Dataset, value: object, counts: Mapping[str, int]) -> Array:
+    def _check_value(self, dataset: Dataset, value: object, counts: Mapping[str, int]) -> Array:
         array = np.asarray(value, dtype=object if dataset.kind == "str" else None)
         axes = enumerate(zip(dataset.axes, dataset.shape, strict=True))
         shape = tuple(counts[word] if axis in dataset.text_axes else size for axis, (word, size) in axes)[1:]
@@ -337,7 +338,7 @@ class ResultsWriter:
         return array
 
 
-def _encode_strings(array: Array, dataset: schema.Dataset, frame: int) -> Array:
+def _encode_strings(array: Array, dataset: Dataset, frame: int) -> Array:
     """Return strings as UTF-8 of the dataset's fixed length. Raises UserError for one that is too long."""
     encoded = []
     for text in array.ravel():

@@ -27,6 +27,7 @@ from capture.pipeline.shared_memory import SharedBuffer
 from capture.policies.base import RecordedCall
 from capture.policies.pi05.policy import Pi05Policy
 from capture.results import schema
+from capture.results.dataset_layout import list_datasets
 
 OPERATIONS = 23_000
 NUMBERS = 1 << 17
@@ -101,7 +102,7 @@ def simulated_gpu(sizes: schema.Sizes) -> Iterator[CallTimes]:
         batch = len(call.prepared)
         found = {
             dataset.name: torch.empty(batch, *dataset.shape[1:], dtype=TYPES[dataset.kind])
-            for dataset in schema.datasets(sizes)
+            for dataset in list_datasets(sizes)
             if not dataset.name.startswith(ELSEWHERE)
         }
         return found | {

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from full_size_call import make_full_size_call, make_full_size_sizes
 
 from capture.pipeline.frame_builder import Kept, compute_datasets, split_frames
-from capture.results import schema
+from capture.results.dataset_layout import list_datasets
 from capture.results.writer import ResultsWriter
 
 ROUNDS, FRAMES = 3, 10
@@ -62,7 +62,7 @@ def main() -> None:
                 with h5py.File(path) as file:
                     pictures = sum(
                         file[dataset.name].id.get_storage_size() / FRAMES
-                        for dataset in schema.datasets(sizes)
+                        for dataset in list_datasets(sizes)
                         if dataset.name.startswith(PICTURES)
                     )
             print(

@@ -32,6 +32,7 @@ import synthetic
 
 from capture.results import schema
 from capture.results import writer as writer_module
+from capture.results.dataset_layout import list_datasets
 from capture.results.read_access import open_for_reading
 from capture.results.resume import read_run_state
 from capture.results.writer import ResultsWriter
@@ -105,7 +106,7 @@ def count_done(path: Path) -> int:
 def content(path: Path) -> dict[str, bytes]:
     """Return the bytes of every dataset."""
     with h5py.File(path) as file:
-        return {dataset.name: np.asarray(file[dataset.name][()]).tobytes() for dataset in schema.datasets(SIZES)}
+        return {dataset.name: np.asarray(file[dataset.name][()]).tobytes() for dataset in list_datasets(SIZES)}
 
 
 def run(count: int, seed: int) -> dict[str, Any]:

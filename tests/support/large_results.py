@@ -12,6 +12,7 @@ import numpy as np
 import synthetic
 
 from capture.results import schema
+from capture.results.dataset_layout import list_datasets
 from capture.results.writer import ResultsWriter
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def write_large(path: Path, written: int = 1, sizes: schema.Sizes = SIZES) -> Pa
     """Write the first frames of a file, each layer, head, step and action alike, and return its partial path."""
     smallest = replace(sizes, layers=(0,), steps=(0,), heads=1, horizon=1)
     small = synthetic.make_frame(smallest, 0)
-    shapes = {dataset.name: dataset.shape[1:] for dataset in schema.datasets(sizes)}
+    shapes = {dataset.name: dataset.shape[1:] for dataset in list_datasets(sizes)}
     frame = {
         name: np.broadcast_to(value, shapes[name]) if isinstance(value, np.ndarray) else value
         for name, value in small.items()

@@ -18,7 +18,7 @@ from toy_policy import ToySpec
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.datasets.regions.segmentation import DatasetRegions
 from capture.observation import Observation
-from capture.pipeline.plan import RunOptions, Setup
+from capture.pipeline.planning.setup import RunOptions, Setup
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 from capture.results import scores_schema

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from capture.results import schema
+from capture.results.dataset_layout import list_datasets
 
 if TYPE_CHECKING:
     from viewer.io.view_bytes import Part
@@ -17,7 +18,7 @@ def list_parts(cameras: tuple[str, ...], frame: int) -> list[Part]:
         robot_dim=1, model_dim=1, pictures=((1, 1),) * len(cameras), full=True, is_rollout=True,
     )  # fmt: skip
     parts: list[Part] = []
-    for dataset in schema.datasets(sizes):
+    for dataset in list_datasets(sizes):
         if dataset.axes:
             # A chunk of weights is a token's row of one layer, or all patches of one head and camera.
             places = 0 if dataset.kind != "weight" else 3 if dataset.name.startswith("image/") else 2

@@ -24,6 +24,7 @@ from capture.policies.base import PolicySpec, Prepared, TokenTable
 from capture.policies.region_coverage import cover_patches
 from capture.provenance import Decision, merge_decisions
 from capture.results import schema, scores_schema
+from capture.results.dataset_layout import list_datasets
 from capture.results.word_groups import group_tokens
 
 GENERATOR: Final = f"pi0-capture {__version__}"
@@ -72,7 +73,7 @@ class Plan(FileOutline):
         return round(
             sum(
                 dataset.frame_bytes(width) * (part if dataset.name in schema.OF_MAPS else 1)
-                for dataset in schema.datasets(self.sizes)
+                for dataset in list_datasets(self.sizes)
             )
         )
 

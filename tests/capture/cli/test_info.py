@@ -22,6 +22,7 @@ import capture.cli.info.describe
 from capture.cli.info.describe import describe
 from capture.errors import UserError
 from capture.results import progress_clock, schema, superblock
+from capture.results.dataset_layout import list_datasets
 from capture.results.partial_file import PartialFile
 from capture.results.writer import ResultsWriter
 
@@ -201,7 +202,7 @@ def test_info_describes_file_written_by_other_software(results: Path, tmp_path: 
     with h5py.File(results) as ours, h5py.File(tmp_path / "theirs.h5", "w") as theirs:
         for name, value in ours.attrs.items():
             theirs.attrs[name] = value.decode() if isinstance(value, bytes) else value
-        for dataset in schema.datasets(SIZES):
+        for dataset in list_datasets(SIZES):
             if dataset.kind == "str":
                 theirs.create_dataset(dataset.name, data=ours[dataset.name].asstr()[()], dtype=h5py.string_dtype())
             elif dataset.kind == "role":
@@ -279,7 +280,7 @@ def external_storage(file: h5py.File, name: str, target: Path) -> None:
 
 
 def file_shape(name: str) -> tuple[int, ...]:
-    return next(dataset.shape for dataset in schema.datasets(SIZES) if dataset.name == name)
+    return next(dataset.shape for dataset in list_datasets(SIZES) if dataset.name == name)
 
 
 @pytest.mark.parametrize("point", [external_link, soft_link, virtual_dataset, external_storage])

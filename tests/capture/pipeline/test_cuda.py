@@ -23,6 +23,7 @@ from capture.pipeline.types import Job
 from capture.policies.attention_hooks import AttentionRecorder
 from capture.policies.tokenizer import find_tokenizer
 from capture.results import schema
+from capture.results.dataset_layout import list_datasets
 
 
 class Quiet:
@@ -87,7 +88,7 @@ def test_batched_gpu_run_with_writer_process_equals_cpu_run(checkpoint, tmp_path
         assert outcome.frames == 14
         assert 0 < outcome.busy_seconds <= outcome.seconds
         files.append(h5py.File(tmp_path / f"{device}.h5"))
-    for dataset in schema.datasets(
+    for dataset in list_datasets(
         schema.Sizes(14, ("exterior", "wrist"), (0, 1, 2), (0, 1, 2, 3), 4, 9, 6, 4, 4, 4, 32, ((90, 160), (96, 128)))
     ):
         first, second = files[0][dataset.name][...], files[1][dataset.name][...]

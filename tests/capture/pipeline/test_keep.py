@@ -19,6 +19,7 @@ from capture.pipeline.planning.plan import make_plan
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 from capture.results import schema, scores_schema
+from capture.results.dataset_layout import list_datasets
 from viewer.analysis import scores
 from viewer.analysis.query_attention import QueryAttention
 from viewer.io.results import Results
@@ -189,7 +190,7 @@ def test_resumed_run_equals_one_without_a_stop(maps: Path, tmp_path: Path, maps_
     outcome = capture(tmp_path / "a.h5", batch=1, **choices)
     assert 0 < outcome.files[0].kept < COUNT
     with h5py.File(tmp_path / "a.h5") as resumed, h5py.File(tmp_path / "whole.h5") as uninterrupted:
-        for dataset in schema.datasets(make_plan(make_setup(**choices), ToyEpisode(length=FRAMES)).sizes):
+        for dataset in list_datasets(make_plan(make_setup(**choices), ToyEpisode(length=FRAMES)).sizes):
             np.testing.assert_array_equal(
                 resumed[dataset.name][...], uninterrupted[dataset.name][...], err_msg=dataset.name
             )
@@ -214,7 +215,7 @@ def test_planned_size_leaves_out_maps_that_are_not_kept(maps: Path) -> None:
 def scores_bytes() -> int:
     """Bytes of what a frame has in a file without maps alone."""
     sizes = make_plan(make_setup(maps_every=0), ToyEpisode(length=FRAMES)).sizes
-    extra = [dataset for dataset in schema.datasets(sizes) if dataset.name.startswith("scores/")]
+    extra = [dataset for dataset in list_datasets(sizes) if dataset.name.startswith("scores/")]
     return sum(stored.frame_bytes(4) for stored in extra) + 1 + 4
 
 

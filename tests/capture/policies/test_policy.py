@@ -13,6 +13,7 @@ from capture.errors import UserError
 from capture.pipeline.frame_builder import Kept, build_frames
 from capture.policies.attention_hooks import AttentionRecorder
 from capture.results import schema
+from capture.results.dataset_layout import list_datasets
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_frame_shapes_match_schema(policy, call, frame):
         pictures=((90, 160), (96, 128)),
     )
     expected = {
-        dataset.name: dataset.shape[1:] for dataset in schema.datasets(sizes) if dataset.name != schema.FRAMES_DONE
+        dataset.name: dataset.shape[1:] for dataset in list_datasets(sizes) if dataset.name != schema.FRAMES_DONE
     }
     assert {name: np.shape(value) for name, value in frame.items()} == expected
 

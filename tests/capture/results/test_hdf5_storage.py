@@ -15,6 +15,7 @@ import synthetic
 
 from capture.errors import UserError
 from capture.results import hdf5_storage, schema
+from capture.results.dataset_layout import list_datasets
 from capture.results.descriptions import describe
 from capture.results.writer import ResultsWriter
 
@@ -40,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_file_holds_every_dataset_of_the_schema_with_the_written_values(whole: Path) -> None:
     with h5py.File(whole) as file:
-        for dataset in schema.datasets(SIZES):
+        for dataset in list_datasets(SIZES):
             stored = file[dataset.name]
             assert stored.shape == dataset.shape, dataset.name
             assert stored.chunks == dataset.chunks, dataset.name
@@ -189,7 +190,7 @@ def test_compressed_files_hold_the_same_values(tmp_path: Path, whole: Path) -> N
     frames = [synthetic.make_frame(SIZES, number) for number in range(SIZES.frames)]
     path = written(tmp_path / "compressed.h5", SIZES, frames, compress=True)
     with h5py.File(path) as small, h5py.File(whole) as large:
-        for dataset in schema.datasets(SIZES):
+        for dataset in list_datasets(SIZES):
             np.testing.assert_array_equal(small[dataset.name][()], large[dataset.name][()])
         assert small[schema.ACTION_TO_IMAGE].id.get_create_plist().get_nfilters() == 1
         assert small[schema.ACTION_TO_IMAGE].id.get_storage_size() < large[schema.ACTION_TO_IMAGE].id.get_storage_size()
@@ -215,7 +216,7 @@ def test_file_is_written_without_swmr_where_it_is_unsupported(
         path = written(tmp_path / "plain.h5", SIZES, frames)
     assert "cannot be followed while it grows" in caplog.text
     with h5py.File(path) as plain, h5py.File(whole) as usual:
-        for dataset in schema.datasets(SIZES):
+        for dataset in list_datasets(SIZES):
             np.testing.assert_array_equal(plain[dataset.name][()], usual[dataset.name][()])
         assert bool(plain.attrs["complete"])
 

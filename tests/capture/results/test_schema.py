@@ -13,6 +13,7 @@ import pytest
 import synthetic
 
 from capture.results import schema
+from capture.results.dataset_layout import Dataset, list_datasets
 from capture.results.descriptions import describe
 
 FULL_SIZE = schema.Sizes(
@@ -75,8 +76,8 @@ SHAPES = {
 }
 
 
-def by_name(sizes: schema.Sizes) -> dict[str, schema.Dataset]:
-    return {dataset.name: dataset for dataset in schema.datasets(sizes)}
+def by_name(sizes: schema.Sizes) -> dict[str, Dataset]:
+    return {dataset.name: dataset for dataset in list_datasets(sizes)}
 
 
 def test_datasets_have_the_names_and_shapes_of_the_format() -> None:
@@ -88,7 +89,7 @@ def test_datasets_have_the_names_and_shapes_of_the_format() -> None:
 
 
 def test_axes_shape_and_chunks_of_each_dataset_agree() -> None:
-    for dataset in schema.datasets(replace(FULL_SIZE, full=True)):
+    for dataset in list_datasets(replace(FULL_SIZE, full=True)):
         assert len(dataset.axes) == len(dataset.shape), dataset.name
         if dataset.chunks is None:
             assert dataset.shape == ()
@@ -110,7 +111,7 @@ def test_chunks_are_what_the_viewer_reads_at_once() -> None:
 
 def test_full_size_frame_takes_less_than_40_megabytes() -> None:
     def frame(sizes: schema.Sizes, weight_bytes: int) -> float:
-        return sum(dataset.frame_bytes(weight_bytes) for dataset in schema.datasets(sizes)) / 1e6
+        return sum(dataset.frame_bytes(weight_bytes) for dataset in list_datasets(sizes)) / 1e6
 
     assert 37 < frame(FULL_SIZE, 2) < 40
     weights = 18 * 8 * (60 * 572 + 15 * 10 * 587) * 2 / 1e6
@@ -167,7 +168,7 @@ def test_schema_imports_neither_torch_nor_h5py() -> None:
 
 def test_sizes_decide_the_grid_and_the_model_picture_of_a_file():
     sizes = replace(synthetic.SMALL, grid=(8, 6), model_picture=(80, 60), full=True)
-    shapes = {dataset.name: dataset.shape for dataset in schema.datasets(sizes)}
+    shapes = {dataset.name: dataset.shape for dataset in list_datasets(sizes)}
     assert shapes[schema.model_picture_name("wrist")] == (3, 80, 60, 3)
     assert shapes[schema.IMAGE_POSITION] == (3, 2, 8, 6)
     assert shapes[schema.TEXT_TO_IMAGE] == (3, 2, 16, 2, 2, 8, 6)

@@ -85,7 +85,7 @@ def test_killed_process_loses_no_finished_frame(killed: Path, tmp_path: Path) ->
     done, told = count_frames(partial), []
     assert done >= 5
     assert_frames_are_whole(partial, done)
-    with RolloutWriter(folder, describe_toy_run(), tell=told.append) as writer:
+    with RolloutWriter(folder, describe_toy_run(), log=told.append) as writer:
         writer.open_stream("loop").start_call("go").store(record_toy_call(0, "go"))
     index = json.loads((folder / schema.INDEX_NAME).read_text())
     assert [entry["frames"] for entry in index["episodes"]] == [None, 1]

@@ -123,7 +123,7 @@ def test_masks_that_do_not_fit_a_call_cost_its_regions_alone(tmp_path: Path) -> 
         (lambda: {"front": {"duck": "all"}}, "the mask of duck in front holds values of type <U3"),
     ]
     policy, told = ToyPolicy(), []
-    with RolloutRecorder(policy, tmp_path, keep="summaries", max_pending=9, tell=told.append) as recorder:
+    with RolloutRecorder(policy, tmp_path, keep="summaries", max_pending=9, log=told.append) as recorder:
         with recorder.masks({"front": {"duck": make_masks(0)["front"]["duck"]}}):
             act(policy, 0)
         for masks, _ in wrong:
@@ -165,7 +165,7 @@ def test_error_of_the_drawing_function_is_raised_and_drops_the_recording(tmp_pat
 def test_masks_that_cannot_be_kept_leave_the_scores(tmp_path: Path) -> None:
     (tmp_path / ".episode_000000.masks.partial").mkdir()
     policy, told = ToyPolicy(), []
-    with RolloutRecorder(policy, tmp_path, keep="summaries", tell=told.append, max_pending=9) as recorder:
+    with RolloutRecorder(policy, tmp_path, keep="summaries", log=told.append, max_pending=9) as recorder:
         for frame in range(2):
             with recorder.masks(make_masks(frame)):
                 act(policy, frame)
