@@ -38,9 +38,9 @@ def start_server(folder: Path) -> tuple[subprocess.Popen[str], str]:
     server = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert server.stderr is not None
     for line in server.stderr:
-        if found := re.search(r"ws://\S+:\d+", line):
+        if match := re.search(r"ws://\S+:\d+", line):
             threading.Thread(target=server.stderr.read, daemon=True).start()
-            return server, found[0]
+            return server, match[0]
     raise SystemExit("the server did not start")
 
 

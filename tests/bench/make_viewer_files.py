@@ -101,9 +101,9 @@ def _repeat(small: Path, path: Path, frames: int, drawn: int) -> None:
     with h5py.File(small) as source, h5py.File(path, "w", libver=("v110", "v110")) as target:
         for name, value in source.attrs.items():
             target.attrs[name] = value
-        found: list[str] = []
-        source.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
-        for name in found:
+        tokens: list[str] = []
+        source.visititems(lambda name, item: tokens.append(name) if isinstance(item, h5py.Dataset) else None)
+        for name in tokens:
             old = source[name]
             if not old.shape:
                 target.create_dataset(name, data=frames)

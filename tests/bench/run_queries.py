@@ -95,14 +95,14 @@ def ask(folder: Path) -> dict[str, object]:
     from viewer.io import run_index
     from viewer.runs.summary import RunSummary
 
-    found: dict[str, object] = {"import": lap()}
+    results: dict[str, object] = {"import": lap()}
     run = run_index.read_run(folder)
-    found["read the index"] = lap()
+    results["read the index"] = lap()
     summary = RunSummary.open(run, query().subject)
-    found["open the summary"] = lap()
+    results["open the summary"] = lap()
     atlas = summary.atlas(query())
-    found["first atlas, with the import of DuckDB"] = lap()
-    found["memory above the start, MB"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+    results["first atlas, with the import of DuckDB"] = lap()
+    results["memory above the start, MB"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
     success = replace(query(), group="outcome")
     changes = {
         "success against failure": success,
@@ -122,24 +122,24 @@ def ask(folder: Path) -> dict[str, object]:
         lap()
         if changed_query is None:
             summary.read_parts_ahead(success)
-            found[name] = lap()
+            results[name] = lap()
             continue
         summary.atlas(changed_query)
-        found[f"change to: {name}"] = lap()
+        results[f"change to: {name}"] = lap()
     lap()
     summary.distribution(success, 9, 0)
-    found["distribution of a head"] = lap()
+    results["distribution of a head"] = lap()
     summary.curve(success, 9, 0)
-    found["curves of a head"] = lap()
+    results["curves of a head"] = lap()
     summary.curve(success, 10, 0)
-    found["curves of the next head"] = lap()
-    found["peak memory, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    results["curves of the next head"] = lap()
+    results["peak memory, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     contrast = summary.atlas(success).contrast
-    found["marked heads"] = [f"layer {layer} head {head}" for layer, head in np.argwhere(contrast.q <= 0.05).tolist()][
-        :5
-    ]
-    found["episodes"] = int(atlas.all.episodes.max())
-    return found
+    results["marked heads"] = [
+        f"layer {layer} head {head}" for layer, head in np.argwhere(contrast.q <= 0.05).tolist()
+    ][:5]
+    results["episodes"] = int(atlas.all.episodes.max())
+    return results
 
 
 def main() -> None:

@@ -63,8 +63,8 @@ def main() -> None:
         address = None
         while address is None:
             line = server.stderr.readline()
-            found = re.search(r"ws://\S+:\d+", line)
-            address = found[0] if found else None
+            match = re.search(r"ws://\S+:\d+", line)
+            address = match[0] if match else None
             if not line:
                 sys.exit("the server did not start")
         times: dict[bool, list[float]] = {True: [], False: []}

@@ -194,11 +194,11 @@ def main() -> None:
         expert = dataclasses.replace(FULL.expert, width=64, depth=4, mlp=128)
         config = dataclasses.replace(FULL, vlm=vlm, expert=expert, vision=dataclasses.replace(FULL.vision, depth=2))
     work = Path(tempfile.mkdtemp(dir=options.folder))
-    found = open_checkpoint(
+    opened = open_checkpoint(
         write_empty_checkpoint(work / "hollow", config, 8), options=CheckpointOptions(config="pi05_droid")
     )
-    LoadedCheckpoint.model = None if options.stand_in else make_random_model(found.config, device, torch.bfloat16)
-    checkpoint = LoadedCheckpoint(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
+    LoadedCheckpoint.model = None if options.stand_in else make_random_model(opened.config, device, torch.bfloat16)
+    checkpoint = LoadedCheckpoint(**{field.name: getattr(opened, field.name) for field in dataclasses.fields(opened)})
     tokenizer = read_tokenizer(options.tokenizer)
     policy = (StandInPolicy if options.stand_in else Pi05Policy)(
         LoadedCheckpoint.model, checkpoint.preprocessing, tokenizer

@@ -25,7 +25,7 @@ def damage(source: bytes, rng: np.random.Generator) -> bytes:
         for position in rng.integers(min(4096, len(data)), size=int(rng.integers(1, 10))):
             data[position] ^= int(rng.integers(1, 256))
     elif kind in (2, 3):  # single bits in a block of metadata, those of object headers with a right checksum
-        headers = [found.start() for found in METADATA.finditer(data)]
+        headers = [match.start() for match in METADATA.finditer(data)]
         begin = headers[int(rng.integers(len(headers)))]
         position = begin + int(rng.integers(4, 200))
         data[min(position, len(data) - 1)] ^= 1 << int(rng.integers(8))

@@ -110,9 +110,9 @@ def run(count: int, seed: int, keep: Path | None = None) -> dict[str, Any]:
             tally["memory"] = round(max(tally["memory"], reader.megabytes()))
             if outcome in ("hang", "crash", "uncaught") and keep is not None:
                 keep.mkdir(parents=True, exist_ok=True)
-                found = keep / f"{outcome}-{seed}-{tally['files']}-{sources[chosen].name}"
-                shutil.copy(sources[chosen], found)
-                print(f"{answer[:300]} ({found.name}, {seconds:.1f} s)", file=sys.stderr, flush=True)
+                copy = keep / f"{outcome}-{seed}-{tally['files']}-{sources[chosen].name}"
+                shutil.copy(sources[chosen], copy)
+                print(f"{answer[:300]} ({copy.name}, {seconds:.1f} s)", file=sys.stderr, flush=True)
             if outcome in ("hang", "crash"):
                 reader.stop()
                 reader = TargetProcess(command)

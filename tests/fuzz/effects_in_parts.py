@@ -88,7 +88,7 @@ def copy_results(run: Path, folder: Path) -> Path:
 
 def read_effects(folder: Path) -> dict[str, dict[str, Any]]:
     """Return all datasets and attributes of the effects files of a folder, by their names."""
-    found: dict[str, dict[str, Any]] = {}
+    effects: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("*.effects.h5")):
         with h5py.File(path) as file:
             values: dict[str, Any] = {name: file.attrs[name] for name in file.attrs if name not in VOLATILE}
@@ -98,14 +98,14 @@ def read_effects(folder: Path) -> dict[str, dict[str, Any]]:
                     values[name] = item[()]
 
             file.visititems(keep)
-        found[path.name] = values
-    return found
+        effects[path.name] = values
+    return effects
 
 
-def count_differences(found: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> int:
+def count_differences(actual: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> int:
     """Return how many files are missing, too many, or have other contents."""
-    files = {*found, *expected}
-    return sum(not _are_equal(found.get(name, {}), expected.get(name, {})) for name in files)
+    files = {*actual, *expected}
+    return sum(not _are_equal(actual.get(name, {}), expected.get(name, {})) for name in files)
 
 
 def _are_equal(first: dict[str, Any], second: dict[str, Any]) -> bool:
@@ -136,10 +136,10 @@ def compare_parts(run: Path, parent: Path, expected: dict[str, dict[str, Any]]) 
     for launcher in ("torchrun", "srun", "share"):
         folder = copy_results(run, parent / launcher)
         printed = "\n".join(measure_in_parts(folder, launcher))
-        shares = [int(found) for found in re.findall(r"part \d of 2 \([^)]*\): (\d+) of", printed)]
+        shares = [int(number) for number in re.findall(r"part \d of 2 \([^)]*\): (\d+) of", printed)]
         different = count_differences(read_effects(folder), expected)
         # The first process reports for both where they can talk, else each for itself.
-        measured = sum(int(found) for found in re.findall(r"effects of (\d+) files? measured", printed))
+        measured = sum(int(number) for number in re.findall(r"effects of (\d+) files? measured", printed))
         left = [path.name for path in folder.iterdir() if path.name.endswith((".partial", ".lock"))]
         tallies.append({"how": launcher, "shares": shares, "different": different, "twice": measured - len(expected),
                         "left": left})  # fmt: skip

@@ -92,12 +92,12 @@ def count_half(folder: Path) -> int:
 
 def list_finished(folder: Path) -> dict[Path, tuple[int, int]]:
     """Return size and time of change of the files under their final name, but for those that grow with a run."""
-    found = {}
+    finished = {}
     for path in folder.rglob("*"):
         if path.is_file() and path.suffix in {".h5", ".csv"} and not path.name.startswith((".", "things")):
             state = path.stat()
-            found[path] = state.st_size, state.st_mtime_ns
-    return found
+            finished[path] = state.st_size, state.st_mtime_ns
+    return finished
 
 
 def list_temporary(folder: Path) -> list[str]:
@@ -117,7 +117,7 @@ def wait_for_handlers(process: subprocess.Popen[str]) -> None:
 
 def find_running(mark: str) -> list[int]:
     """Return the ids of the processes that carry a mark in their environment."""
-    found = []
+    processes = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             is_there = f"{MARK}={mark}".encode() in path.read_bytes()
@@ -125,8 +125,8 @@ def find_running(mark: str) -> list[int]:
         except (OSError, IndexError):  # it has ended meanwhile
             continue
         if is_there and state != "Z":
-            found.append(int(path.parent.name))
-    return found
+            processes.append(int(path.parent.name))
+    return processes
 
 
 def kill_left(mark: str) -> None:

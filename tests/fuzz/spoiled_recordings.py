@@ -66,19 +66,19 @@ def act(server: subprocess.Popen[str], lines: list[str], spoil: dict[int, Any]) 
     return answered
 
 
-def count_found(folder: Path) -> int:
+def count_stored_frames(folder: Path) -> int:
     """Return the frames of all files in a folder that can be read, unfinished ones included."""
-    found = 0
+    count = 0
     for path in [*folder.glob("episode_*.h5"), *folder.glob("episode_*.h5" + schema.PARTIAL_SUFFIX)]:
         with open_for_reading(path) as file:
-            found += int(file[schema.FRAMES_DONE][()])
-    return found
+            count += int(file[schema.FRAMES_DONE][()])
+    return count
 
 
 def remove(folder: Path) -> None:
     """Remove the folder once a file of it has finished frames."""
     end = time.monotonic() + 10
-    while not (folder.exists() and count_found(folder)) and time.monotonic() < end:
+    while not (folder.exists() and count_stored_frames(folder)) and time.monotonic() < end:
         time.sleep(0.05)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -105,7 +105,7 @@ def record(way: str, place: Path, rng: random.Random, tally: dict[str, Any]) -> 
         output, errors = server.communicate(timeout=60)
         lines += errors.splitlines(keepends=True)
         recorded = int(re.search(r"(\d+) of \d+ calls recorded", output)[1])  # type: ignore[index]
-        found = count_found(out)
+        found = count_stored_frames(out)
         tally["codes"][server.returncode] += 1
         tally["recorded"] += recorded
         tally["found"] += found

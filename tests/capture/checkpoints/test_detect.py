@@ -31,8 +31,8 @@ def test_recognise_returns_checkpoint_kind(tmp_path, files, config, kind):
         (tmp_path / name).touch()
     if config is not None:
         (tmp_path / "config.json").write_text(json.dumps(config))
-    found, read = recognise(tmp_path)
-    assert found == kind
+    recognised, read = recognise(tmp_path)
+    assert recognised == kind
     assert dict(read.values) == (config or {})
 
 

@@ -52,8 +52,8 @@ def test_expected_shapes_equal_those_of_the_model(config):
 
 
 def test_full_size_is_inferred_from_shapes_alone():
-    found = infer_config(parameter_shapes(FULL), Stated(), "here", horizon=15, denoise_steps=10)
-    assert found == FULL
+    config = infer_config(parameter_shapes(FULL), Stated(), "here", horizon=15, denoise_steps=10)
+    assert config == FULL
     assert sum(torch.Size(shape).numel() for shape in parameter_shapes(FULL).values()) == pytest.approx(
         3.351e9, rel=1e-3
     )

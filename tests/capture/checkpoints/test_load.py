@@ -47,12 +47,12 @@ def test_reference_checkpoints_hold_the_same_weights(shared, reference):
     checkpoint = open_checkpoint(str(path), options=options)
     assert checkpoint.kind == reference.split("/")[0]
     assert (checkpoint.config.horizon, checkpoint.config.denoise_steps) == (15, 10)
-    found = checkpoint.load("cpu", torch.float32).state_dict()
+    tensors = checkpoint.load("cpu", torch.float32).state_dict()
     expected = (
         open_checkpoint(str(golden / "openpi/checkpoint"), options=options).load("cpu", torch.float32).state_dict()
     )
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
 
 
 def test_loaded_policy_computes_the_reference_actions(tmp_path, tiny):
@@ -81,8 +81,8 @@ def test_shards_load_like_one_file(weights, copied_folder):
         shard_of_name.update(dict.fromkeys(part, file))
     (copied_folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shard_of_name}))
     model = open_checkpoint(copied_folder, options=OPTIONS).load("cpu", torch.float32)
-    found = {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
-    assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
+    tensors = {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in weights.items())
 
 
 def test_safetensors_take_precedence_over_jax_weights(copied_folder):

@@ -108,10 +108,10 @@ def test_adapters_inside_an_openpi_checkpoint_are_merged(weights, tmp_path, a_na
     save_file(
         {name: tensor.contiguous() for name, tensor in openpi_names(changed).items()}, folder / "model.safetensors"
     )
-    checkpoint, found = load_weights(folder, lora_alpha=6.0)
-    assert found.keys() == expected.keys()
+    checkpoint, merged = load_weights(folder, lora_alpha=6.0)
+    assert merged.keys() == expected.keys()
     for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, rtol=1e-6, atol=1e-5)
+        torch.testing.assert_close(merged[name], tensor, rtol=1e-6, atol=1e-5)
     assert "LoRA adapters" not in uncertain_choices(checkpoint.decisions)
     assert choices_by_subject(checkpoint.decisions)["LoRA adapters"] == (
         "merged into 2 weights in float32 (rank 3 with scale 2)"
@@ -125,8 +125,8 @@ def test_missing_alpha_is_the_rank_with_a_decision(weights, tmp_path):
         openpi_names({**weights, Q_PROJ + ".lora_A.weight": a, Q_PROJ + ".lora_B.weight": b}),
         folder / "model.safetensors",
     )
-    checkpoint, found = load_weights(folder)
-    torch.testing.assert_close(found[Q_PROJ + ".weight"], weights[Q_PROJ + ".weight"] + b @ a, rtol=1e-6, atol=1e-5)
+    checkpoint, merged = load_weights(folder)
+    torch.testing.assert_close(merged[Q_PROJ + ".weight"], weights[Q_PROJ + ".weight"] + b @ a, rtol=1e-6, atol=1e-5)
     assert (
         uncertain_choices(checkpoint.decisions)["LoRA adapters"]
         == "merged into 1 weight in float32 (rank 3 with scale 1)"
@@ -136,8 +136,10 @@ def test_missing_alpha_is_the_rank_with_a_decision(weights, tmp_path):
         != checkpoint.config_hash
     )
     (folder / "adapter_config.json").write_text('{"lora_alpha": 12}')
-    checkpoint, found = load_weights(folder)
-    torch.testing.assert_close(found[Q_PROJ + ".weight"], weights[Q_PROJ + ".weight"] + 4 * b @ a, rtol=1e-6, atol=1e-5)
+    checkpoint, merged = load_weights(folder)
+    torch.testing.assert_close(
+        merged[Q_PROJ + ".weight"], weights[Q_PROJ + ".weight"] + 4 * b @ a, rtol=1e-6, atol=1e-5
+    )
     assert "LoRA adapters" not in uncertain_choices(checkpoint.decisions)
 
 
@@ -150,9 +152,9 @@ def test_merged_weights_are_rounded_once(weights, tmp_path):
         openpi_names({**stored, Q_PROJ + ".lora_A.weight": a, Q_PROJ + ".lora_B.weight": b}),
         folder / "model.safetensors",
     )
-    _, found = load_weights(folder, torch.bfloat16, lora_alpha=1)
+    _, merged = load_weights(folder, torch.bfloat16, lora_alpha=1)
     exact = stored[Q_PROJ + ".weight"].float() + (1 / 3) * (b.float() @ a.float())
-    assert torch.equal(found[Q_PROJ + ".weight"], exact.to(torch.bfloat16))
+    assert torch.equal(merged[Q_PROJ + ".weight"], exact.to(torch.bfloat16))
 
 
 PEFT = "base_model.model.model."
@@ -178,11 +180,11 @@ def test_adapter_folder_is_merged_into_its_base_policy(weights, tmp_path):
     (tmp_path / "base" / "config.json").write_text('{"type": "pi05"}')
     save_file(lerobot_names(weights), tmp_path / "base" / "model.safetensors")
     a, b = write_adapter(tmp_path / "adapter", weights, str(tmp_path / "base"))
-    checkpoint, found = load_weights(tmp_path / "adapter")
+    checkpoint, merged = load_weights(tmp_path / "adapter")
     expected = weights[Q_PROJ + ".weight"] + 2 * b @ a
-    torch.testing.assert_close(found[Q_PROJ + ".weight"], expected, rtol=1e-6, atol=1e-5)
-    assert torch.equal(found["time_mlp_in.bias"], weights["time_mlp_in.bias"] + 5)
-    assert torch.equal(found["time_mlp_out.bias"], weights["time_mlp_out.bias"])
+    torch.testing.assert_close(merged[Q_PROJ + ".weight"], expected, rtol=1e-6, atol=1e-5)
+    assert torch.equal(merged["time_mlp_in.bias"], weights["time_mlp_in.bias"] + 5)
+    assert torch.equal(merged["time_mlp_out.bias"], weights["time_mlp_out.bias"])
     assert (checkpoint.kind, checkpoint.config.horizon) == ("lerobot", 10)
     assert choices_by_subject(checkpoint.decisions)["base policy of the adapter"] == str(tmp_path / "base")
     before = checkpoint.fingerprint()
@@ -197,9 +199,9 @@ def test_base_of_an_adapter_can_be_given(weights, tmp_path):
     write_adapter(tmp_path / "adapter", weights, "lerobot/pi05_base")
     base = write_openpi(tmp_path / "base", weights)
     (base / "tokenizer.json").write_text("{}")
-    checkpoint, found = load_weights(tmp_path / "adapter", base=base)
+    checkpoint, merged = load_weights(tmp_path / "adapter", base=base)
     assert (checkpoint.path, checkpoint.tokenizer_folder) == (tmp_path / "adapter", base)
-    assert not torch.equal(found[Q_PROJ + ".weight"], weights[Q_PROJ + ".weight"])
+    assert not torch.equal(merged[Q_PROJ + ".weight"], weights[Q_PROJ + ".weight"])
 
 
 @pytest.mark.parametrize(
@@ -274,12 +276,12 @@ def einsum_with_lora(equation_a, equation_b, x, a, b):
 def test_jax_adapters_are_merged_as_openpi_applies_them(weights, jax_lora, tmp_path, alpha, by_rank, ending):
     write_orbax(tmp_path / "params", jax_lora, ending=ending)
     write_stats(tmp_path / "assets" / "droid" / "norm_stats.json")
-    checkpoint, found = load_weights(tmp_path, sizes=None, horizon=10, lora_alpha=alpha)
+    checkpoint, merged = load_weights(tmp_path, sizes=None, horizon=10, lora_alpha=alpha)
     generator = torch.Generator().manual_seed(3)
     layer = 1
     for prefix, size, end in ((LANGUAGE, ODD.vlm, ""), (EXPERT, ODD.expert, "_1")):
         scale = by_rank[4 if end == "" else 2]
-        ours = {name: found[f"{prefix}layers.{layer}.{name}.weight"] for name in (
+        ours = {name: merged[f"{prefix}layers.{layer}.{name}.weight"] for name in (
             "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
             "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")}  # fmt: skip
         base = {name: weights[f"{prefix}layers.{layer}.{name}.weight"] for name in ours}
@@ -312,12 +314,12 @@ def test_jax_adapters_are_merged_as_openpi_applies_them(weights, jax_lora, tmp_p
     }
     for name, tensor in weights.items():
         if name not in adapted and "layers." not in name:
-            assert torch.equal(found[name], tensor), name
+            assert torch.equal(merged[name], tensor), name
     assert ("LoRA adapters" in uncertain_choices(checkpoint.decisions)) == (alpha is None)
 
 
-def assert_close(found, expected):
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+def assert_close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_jax_adapter_of_another_shape_is_refused(jax_lora, tmp_path):

@@ -24,17 +24,17 @@ GOOD = {"q01": np.array([-1.0, 0.0]), "q99": np.array([1.0, 0.0]), "mean": np.ze
 
 
 def test_read_statistics_reads_openpi_file(tmp_path):
-    found = read_statistics(write_stats(tmp_path / "norm_stats.json"))
-    assert found["state"]["q99"].tolist() == [1.5] * 8
-    assert found["action"]["std"].tolist() == [0.5] * 8
-    assert found["state"]["q01"].dtype == np.float64
+    statistics = read_statistics(write_stats(tmp_path / "norm_stats.json"))
+    assert statistics["state"]["q99"].tolist() == [1.5] * 8
+    assert statistics["action"]["std"].tolist() == [0.5] * 8
+    assert statistics["state"]["q01"].dtype == np.float64
 
 
 def test_read_statistics_reads_lerobot_stats(tmp_path):
     stats = {"observation.state": {"min": [0], "max": [2]}, "action": {"mean": [1], "std": [3], "count": [9]}}
-    found = read_statistics(write_stats(tmp_path / "stats.json", stats))
-    assert found["state"]["max"].tolist() == [2.0]
-    assert found["action"].keys() == {"mean", "std"}
+    statistics = read_statistics(write_stats(tmp_path / "stats.json", stats))
+    assert statistics["state"]["max"].tolist() == [2.0]
+    assert statistics["action"].keys() == {"mean", "std"}
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_read_tensors_reads_lerobot_statistics(tmp_path):
         "action.q99": torch.tensor([3.0]),
     }
     save_file(tensors, tmp_path / "stats.safetensors")
-    found = read_tensors(tmp_path / "stats.safetensors")
-    assert found.keys() == {"observation.state", "action"}
-    assert found["observation.state"]["q01"].tolist() == torch.tensor([0.1, 0.2]).double().tolist()
+    statistics = read_tensors(tmp_path / "stats.safetensors")
+    assert statistics.keys() == {"observation.state", "action"}
+    assert statistics["observation.state"]["q01"].tolist() == torch.tensor([0.1, 0.2]).double().tolist()
 
 
 @pytest.mark.parametrize("mode", ["openpi_quantile", "quantile", "mean_std"])

@@ -79,12 +79,16 @@ def test_horizon_comes_from_option_sizes_file_or_configuration_in_this_order(wei
     folder = write_openpi(tmp_path / "pi05_droid", weights, horizon=16)
     sizes = {**ODD_SIZES, "action_horizon": 9, "num_steps": 4, "max_token_len": 60}
     assert open_folder(folder, horizon=5, sizes=sizes).config.horizon == 5
-    found = open_folder(folder, sizes=sizes)
-    assert (found.config.horizon, found.config.denoise_steps, found.preprocessing.max_tokens) == (9, 4, 60)
+    checkpoint = open_folder(folder, sizes=sizes)
+    assert (checkpoint.config.horizon, checkpoint.config.denoise_steps, checkpoint.preprocessing.max_tokens) == (
+        9,
+        4,
+        60,
+    )
     (folder / "config.json").unlink()  # as openpi's PyTorch training leaves it
-    found = open_folder(folder)
-    assert found.config.horizon == 15
-    assert uncertain_choices(found.decisions)["horizon"] == "15"
+    checkpoint = open_folder(folder)
+    assert checkpoint.config.horizon == 15
+    assert uncertain_choices(checkpoint.decisions)["horizon"] == "15"
     assert open_folder(folder, denoise_steps=3).config.denoise_steps == 3
 
 
@@ -136,20 +140,20 @@ def test_aloha_decisions_name_what_is_left_to_the_caller(weights, tmp_path):
 def test_assets_beside_the_folder_are_found_and_mentioned(weights, tmp_path):
     folder = write_openpi(tmp_path / "run" / "converted", weights, asset=None)
     write_stats(tmp_path / "run" / "assets" / "droid" / "norm_stats.json")
-    found = open_folder(folder)
-    assert uncertain_choices(found.decisions)["statistics"] == str(
+    checkpoint = open_folder(folder)
+    assert uncertain_choices(checkpoint.decisions)["statistics"] == str(
         tmp_path / "run" / "assets" / "droid" / "norm_stats.json"
     )
-    assert found.preprocessing.state.dims == 8
+    assert checkpoint.preprocessing.state.dims == 8
 
 
 @pytest.mark.parametrize("place", ["norm_stats.json", "physical-intelligence/robotwin/norm_stats.json"])
 def test_statistics_outside_assets_are_found_and_mentioned(weights, tmp_path, place):
     folder = write_openpi(tmp_path / "mine", weights, asset=None)
     write_stats(folder / place)
-    found = open_folder(folder)
-    assert found.preprocessing.state.dims == 8
-    assert uncertain_choices(found.decisions)["statistics"] == str(folder / place)
+    checkpoint = open_folder(folder)
+    assert checkpoint.preprocessing.state.dims == 8
+    assert uncertain_choices(checkpoint.decisions)["statistics"] == str(folder / place)
 
 
 def test_options_describe_a_custom_policy(weights, tmp_path):
@@ -176,15 +180,15 @@ def test_options_describe_a_custom_policy(weights, tmp_path):
 
 def test_normalisation_none_needs_no_statistics(weights, tmp_path):
     folder = write_openpi(tmp_path / "deep" / "down" / "mine", weights, asset=None)
-    found = open_folder(folder, normalisation="none")
-    preprocessing = found.preprocessing
+    checkpoint = open_folder(folder, normalisation="none")
+    preprocessing = checkpoint.preprocessing
     assert (preprocessing.state.mode, preprocessing.action.mode, preprocessing.has_robot_units) == (
         "identity",
         "identity",
         False,
     )
     assert preprocessing.prompt("go", [0.0, 2.0], TOKENS).text == "Task: go, State: 128 255;\nAction: "
-    assert uncertain_choices(found.decisions)["state and action normalisation"] == "none"
+    assert uncertain_choices(checkpoint.decisions)["state and action normalisation"] == "none"
     with pytest.raises(UserError, match="the state has 33 numbers, but this policy takes at most 32"):
         preprocessing.check_state([0.0] * 33)
 
@@ -214,8 +218,8 @@ def test_given_statistics_take_precedence_as_file_or_folder(weights, tmp_path):
 
 
 def test_asset_unlike_the_configuration_is_mentioned(weights, tmp_path):
-    found = open_folder(write_openpi(tmp_path / "pi05_libero", weights, horizon=10, asset="my/robot"))
-    assert uncertain_choices(found.decisions)["asset of the statistics"] == "my/robot"
+    checkpoint = open_folder(write_openpi(tmp_path / "pi05_libero", weights, horizon=10, asset="my/robot"))
+    assert uncertain_choices(checkpoint.decisions)["asset of the statistics"] == "my/robot"
 
 
 def test_missing_statistics_error_names_the_option(weights, tmp_path):

@@ -42,10 +42,10 @@ def load_weights(folder, dtype=torch.float32):
     return {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
 
 
-def assert_same(found, expected):
-    assert found.keys() == expected.keys()
+def assert_same(actual, expected):
+    assert actual.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert torch.equal(found[name], tensor), name
+        assert torch.equal(actual[name], tensor), name
 
 
 def test_sizes_are_inferred_from_the_arrays(step):

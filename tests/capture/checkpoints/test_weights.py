@@ -43,9 +43,9 @@ def checkpoint(weights, tmp_path):
 
 def test_float32_weights_are_loaded_bit_for_bit(checkpoint, weights):
     model = checkpoint.load("cpu", torch.float32)
-    found = {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
-    assert found.keys() == weights.keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
+    tensors = {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
+    assert tensors.keys() == weights.keys()
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in weights.items())
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
@@ -53,12 +53,12 @@ def test_float32_weights_are_loaded_bit_for_bit(checkpoint, weights):
 
 def test_bfloat16_loading_rounds_only_bfloat16_parameters(checkpoint, weights):
     model = checkpoint.load("cpu", torch.bfloat16)
-    found = {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
+    tensors = {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
     for name, tensor in weights.items():
         dtype = parameter_dtype(name, torch.bfloat16)
-        assert found[name].dtype == dtype
-        assert torch.equal(found[name], tensor.to(dtype)), name
-    assert {tensor.dtype for tensor in found.values()} == {torch.float32, torch.bfloat16}
+        assert tensors[name].dtype == dtype
+        assert torch.equal(tensors[name], tensor.to(dtype)), name
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32, torch.bfloat16}
 
 
 def test_progress_counts_bytes_up_to_the_size_of_the_model(checkpoint):

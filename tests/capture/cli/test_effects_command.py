@@ -86,11 +86,11 @@ def test_format_document_lists_every_dataset_as_the_file_describes_it():
 
 
 def test_every_described_dataset_is_written(occluded, mapped, masked):
-    found: set[str] = set()
+    written_names: set[str] = set()
     for path in (occluded, mapped, masked):
         with h5py.File(path) as file:
-            found |= set(dataset_names(file))
-    assert found == set(DESCRIPTIONS)
+            written_names |= set(dataset_names(file))
+    assert written_names == set(DESCRIPTIONS)
 
 
 @pytest.mark.parametrize("name", ["occluded", "mapped", "masked"])

@@ -19,9 +19,9 @@ from capture.results import schema
 
 @pytest.fixture
 def setup(checkpoint: Path) -> Setup:
-    found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json"))
+    opened = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json"))
     choices = RunOptions(torch.device("cpu"), torch.float32)
-    return Setup(Pi05Spec(found, find_tokenizer(None, found.tokenizer_folder)), choices, "")
+    return Setup(Pi05Spec(opened, find_tokenizer(None, opened.tokenizer_folder)), choices, "")
 
 
 def write_results(path: Path, setup: Setup, seconds: object, **run: object) -> None:

@@ -87,13 +87,13 @@ def test_server_process_serves_records_and_ends_on_sigterm(checkpoint: Path, tmp
     try:
         for line in server.stderr:
             lines.append(line)
-            if found := re.search(
+            if match := re.search(
                 r"serving pi05_small on (ws://127\.0\.0\.1:\d+), recording to runs; Ctrl-C ends it", line
             ):
                 break
         else:
             pytest.fail("".join(lines))
-        with connect(found[1], additional_headers={"Authorization": "Api-Key secret"}) as client:
+        with connect(match[1], additional_headers={"Authorization": "Api-Key secret"}) as client:
             unpack(client.recv())
             client.send(pack(make_client_observation()))
             assert unpack(client.recv())["actions"].shape == (6, 4)

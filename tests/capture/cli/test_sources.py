@@ -38,12 +38,12 @@ def read_section(page, label):
     """The lines behind a label."""
     lines = page.splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith(f"{label:<9} "))
-    found = [lines[first][10:]]
+    section = [lines[first][10:]]
     for line in lines[first + 1 :]:
         if not line.startswith(" " * 10) or not line.strip():
             break
-        found.append(line[10:])
-    return found
+        section.append(line[10:])
+    return section
 
 
 def test_sources_of_one_episode_fits_one_screen(tmp_path, capsys):

@@ -64,9 +64,9 @@ def test_damage_is_reported_in_one_line(data, kind):
     file.write_bytes(content)
     messages = []
     try:
-        found = open_source(path, SourceOptions(("exterior", "wrist"), 4))
-        messages += [episode.reason for episode in found.unusable.values()]
-        for episode in found.episodes:
+        opened = open_source(path, SourceOptions(("exterior", "wrist"), 4))
+        messages += [episode.reason for episode in opened.unusable.values()]
+        for episode in opened.episodes:
             try:
                 assert len(list(episode.read(range(episode.length)))) == episode.length
             except UserError as error:

@@ -242,9 +242,9 @@ def test_missing_or_wrong_serial_is_read_from_the_trajectory(tmp_path, key, came
     tints = {"exterior": 1, "wrist": 0}
     (observation,) = source.episodes[0].read([2])
     assert {slot: read_tint(shown) for slot, shown in observation.pictures.items()} == tints
-    found = uncertain_choices(source.episodes[0].frame_decisions([2]))
+    uncertain = uncertain_choices(source.episodes[0].frame_decisions([2]))
     number = {"wrist_image": "13062452", "exterior_image_1": "20036094"}[camera]
-    assert found == {"serials": f"{number} is {camera}"}
+    assert uncertain == {"serials": f"{number} is {camera}"}
 
 
 def test_serials_may_be_numbers(tmp_path):

@@ -110,10 +110,10 @@ def test_open_source_reads_a_folder_of_pictures(episode):
     source = open_source(episode, SourceOptions(("exterior",), 1))
     assert (source.kind, source.decisions[0].choice) == ("folder of pictures", "exterior")
     assert [(camera.name, camera.height, camera.width) for camera in source.cameras] == [("exterior", 18, 32)]
-    (found,) = source.episodes
-    assert (found.name, found.length, found.rate, found.success) == ("duck", 2, None, None)
-    assert found.prompts == ("pick up the duck", "another")
-    first, second = found.read([0, 1])
+    (listed,) = source.episodes
+    assert (listed.name, listed.length, listed.rate, listed.success) == ("duck", 2, None, None)
+    assert listed.prompts == ("pick up the duck", "another")
+    first, second = listed.read([0, 1])
     assert first.true_actions.tolist() == [[1, 2]]  # as many as a chunk has
     assert (second.index, second.prompt) == (8, "another")
 
@@ -148,9 +148,9 @@ def test_open_source_reads_a_folder_of_videos(tmp_path, codec):
 
     source = open_source(write_videos(tmp_path / "duck", codec=codec), SourceOptions(("exterior", "wrist"), 3, 2, 2))
     assert source.kind == "folder of videos"
-    (found,) = source.episodes
-    assert (found.length, found.rate, found.prompts, found.success) == (12, 12.0, ("find the duck",), True)
-    for frame, observation in zip((0, 5, 11), found.read([0, 5, 11]), strict=True):
+    (episode,) = source.episodes
+    assert (episode.length, episode.rate, episode.prompts, episode.success) == (12, 12.0, ("find the duck",), True)
+    for frame, observation in zip((0, 5, 11), episode.read([0, 5, 11]), strict=True):
         assert read_number(observation.pictures["exterior"]) == read_number(observation.pictures["wrist"]) == frame
         assert read_tint(observation.pictures["wrist"]) == 1
         assert observation.state.tolist() == [frame + 0.5, 1.0]
@@ -182,9 +182,9 @@ def test_read_reports_states_and_actions_of_different_length(tmp_path):
     from episode_files import write_videos
 
     folder = write_videos(tmp_path / "duck", states=[[1.0, 2.0]] * 11)
-    (found,) = open_source(folder, SourceOptions(("exterior", "wrist"), 1)).episodes
+    (episode,) = open_source(folder, SourceOptions(("exterior", "wrist"), 1)).episodes
     with pytest.raises(UserError, match="11 states but 12 actions"):
-        list(found.read(range(found.length)))
+        list(episode.read(range(episode.length)))
 
 
 def test_rows_without_a_picture_are_left_out(tmp_path):
@@ -192,10 +192,10 @@ def test_rows_without_a_picture_are_left_out(tmp_path):
     from episode_files import read_number, write_videos
 
     folder = write_videos(tmp_path / "duck", states=[[1.0, 2.0]] * 14, actions=None)
-    (found,) = open_source(folder, SourceOptions(("exterior", "wrist"), 1)).episodes
-    assert found.length == 12
-    assert [read_number(observation.pictures["wrist"]) for observation in found.read([3, 11])] == [3, 11]
-    assert [decision.sentence for decision in found.frame_decisions([3])] == [
+    (episode,) = open_source(folder, SourceOptions(("exterior", "wrist"), 1)).episodes
+    assert episode.length == 12
+    assert [read_number(observation.pictures["wrist"]) for observation in episode.read([3, 11])] == [3, 11]
+    assert [decision.sentence for decision in episode.frame_decisions([3])] == [
         "frames: 0 to 11; 12 to 13 are left out (the exterior camera has 12, the wrist camera has 12, the list of "
         "states has 14 frames)"
     ]
@@ -207,9 +207,9 @@ def test_frames_that_one_camera_lacks_are_left_out(tmp_path):
 
     folder = write_videos(tmp_path / "duck", states=None, actions=None)
     write_video(folder / "wrist.mp4", [picture(number) for number in range(9)])
-    (found,) = open_source(folder, SourceOptions(("exterior", "wrist"), 1)).episodes
-    assert found.length == 9
-    assert len(list(found.read([0, 8]))) == 2
-    (left_out,) = found.frame_decisions([0])
+    (episode,) = open_source(folder, SourceOptions(("exterior", "wrist"), 1)).episodes
+    assert episode.length == 9
+    assert len(list(episode.read([0, 8]))) == 2
+    (left_out,) = episode.frame_decisions([0])
     assert left_out.choice == "0 to 8; 9 to 11 are left out"
     assert not left_out.is_certain

@@ -35,9 +35,9 @@ def test_masks_are_named_like_the_policys_cameras_and_found_by_index(make_episod
     episode = make_episode({"front": "m.png"}, {"duck": 1, "mug": 3})
     assert isinstance(episode, Masked)
     assert episode.masks.names == {1: "duck", 3: "mug"}
-    found = episode.masks.read(5)
-    assert list(found) == ["exterior"]
-    np.testing.assert_array_equal(found["exterior"], LABELS)
+    masks = episode.masks.read(5)
+    assert list(masks) == ["exterior"]
+    np.testing.assert_array_equal(masks["exterior"], LABELS)
 
 
 def test_an_episode_without_masks_names_nothing(make_episode):

@@ -112,11 +112,11 @@ def test_turned_video_of_a_folder_is_shown_upright(tmp_path):
     upright = next(iter(open_source(write_videos(tmp_path / "plain"), BOTH).episodes[0].read([5])))
     assert np.array_equal(observation.pictures["exterior"], np.rot90(upright.pictures["exterior"], -1))
     assert np.array_equal(observation.pictures["wrist"], upright.pictures["wrist"])
-    found = {decision.subject: decision for decision in episode.frame_decisions([5])}
-    assert found["orientation of the exterior pictures"].sentence == (
+    decisions = {decision.subject: decision for decision in episode.frame_decisions([5])}
+    assert decisions["orientation of the exterior pictures"].sentence == (
         "orientation of the exterior pictures: turned by 90 degrees clockwise (by the display matrix of exterior.mp4)"
     )
-    assert "orientation of the wrist pictures" not in found
+    assert "orientation of the wrist pictures" not in decisions
 
 
 @pytest.mark.parametrize("version", ["2.1", "3.0"])

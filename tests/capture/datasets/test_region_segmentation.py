@@ -29,12 +29,12 @@ NAMES = {3: "duck", 5: "bowl"}
 
 def labels(frames: int) -> np.ndarray:
     """(frames, 32, 80, 1): the duck moves, the bowl lies still and is gone in the last frame."""
-    found = np.zeros((frames, 32, 80, 1), np.int32)
+    pictures = np.zeros((frames, 32, 80, 1), np.int32)
     for frame in range(frames):
-        found[frame, 4:8, 2 * frame : 2 * frame + 4] = 3
+        pictures[frame, 4:8, 2 * frame : 2 * frame + 4] = 3
         if frame < frames - 1:
-            found[frame, 20:30, 50:60] = 5
-    return found
+            pictures[frame, 20:30, 50:60] = 5
+    return pictures
 
 
 def open_episode(path: Path, *, names: object = None, change: Any = None) -> Any:
@@ -53,13 +53,13 @@ def test_labels_of_libero_become_masks(tmp_path: Path, from_option: bool) -> Non
     episode = open_episode(tmp_path / "a.hdf5", names=None if from_option else {"0": "none", "3": "duck", "5": "bowl"})
     regions = DatasetRegions(NAMES if from_option else {}).open(episode, SHAPES)
     assert regions.names == ("duck", "bowl")
-    found = list(regions.read([0, 2, 5]))
-    assert [masks.keys() for masks in found] == [
+    masks_of_frames = list(regions.read([0, 2, 5]))
+    assert [masks.keys() for masks in masks_of_frames] == [
         {("duck", "exterior"), ("bowl", "exterior")}
     ] * 3  # no labels of the wrist
-    for frame, masks in zip((0, 2, 5), found, strict=True):
+    for frame, masks in zip((0, 2, 5), masks_of_frames, strict=True):
         np.testing.assert_array_equal(masks["duck", "exterior"], labels(6)[frame, ..., 0] == 3)
-    assert not found[2]["bowl", "exterior"].any()  # known not to be there
+    assert not masks_of_frames[2]["bowl", "exterior"].any()  # known not to be there
     assert [(decision.subject, decision.choice, decision.is_certain) for decision in regions.decisions] == [
         ("regions", "duck (label 3), bowl (label 5)", True)
     ]
@@ -135,6 +135,6 @@ class EpisodeWithMasks(InMemoryEpisode):
 def test_masks_are_read_by_frame_number_of_the_source() -> None:
     regions = DatasetRegions().open(EpisodeWithMasks([]), {})
     assert regions.names == ("mug", "duck")
-    found = list(regions.read([8, 9]))
-    assert [masks["mug", "exterior"].all() for masks in found] == [False, True]
-    assert [masks["duck", "exterior"].all() for masks in found] == [True, False]
+    masks_of_frames = list(regions.read([8, 9]))
+    assert [masks["mug", "exterior"].all() for masks in masks_of_frames] == [False, True]
+    assert [masks["duck", "exterior"].all() for masks in masks_of_frames] == [True, False]

@@ -34,15 +34,15 @@ pytestmark = pytest.mark.usefixtures("one_thread_per_module")
 
 @pytest.mark.parametrize("key", [0, 21, KEYS - 1])
 def test_only_the_planted_patch_or_word_has_an_effect(key):
-    found = measure_effects(HandmadePolicy(key), [*PATCHES, *WORDS])
-    assert found[key] > 1e-2
-    assert np.delete(found, key).max() < ROUNDING
+    effects = measure_effects(HandmadePolicy(key), [*PATCHES, *WORDS])
+    assert effects[key] > 1e-2
+    assert np.delete(effects, key).max() < ROUNDING
 
 
 def test_only_the_planted_head_has_an_effect():
-    found = measure_effects(HandmadePolicy(9, layer=1, head=2), HEADS)
-    assert found[1 * 4 + 2] > 1e-2
-    assert np.delete(found, 6).max() < ROUNDING
+    effects = measure_effects(HandmadePolicy(9, layer=1, head=2), HEADS)
+    assert effects[1 * 4 + 2] > 1e-2
+    assert np.delete(effects, 6).max() < ROUNDING
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_only_the_planted_head_has_an_effect():
     ],
 )
 def test_edges_are_cut_in_the_chosen_layers_and_heads_alone(intervention, has_effect):
-    [found] = measure_effects(HandmadePolicy(9), [PATCHES[9]], intervention)
-    assert (found > 1e-2) == has_effect
-    assert has_effect or found < ROUNDING
+    [effect] = measure_effects(HandmadePolicy(9), [PATCHES[9]], intervention)
+    assert (effect > 1e-2) == has_effect
+    assert has_effect or effect < ROUNDING
 
 
 def test_batches_equal_single_calls_and_progress_counts_targets():
@@ -107,11 +107,11 @@ def test_fully_covered_pictures_do_not_affect_the_actions(small):
         shown.prompt, shown.state,
     )  # fmt: skip
     intervention = Intervention(mode="occlude", fill="grey")
-    found = [
+    actions = [
         EffectEngine(policy, prepared_call, noise).run_without([everything(policy, prepared_call)], intervention)
         for prepared_call in (prepared, policy.prepare(flipped))
     ]
-    np.testing.assert_allclose(*found, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(*actions, rtol=0, atol=1e-6)
 
 
 def test_words_and_actions_blind_to_pictures_equal_a_call_of_other_pictures(small):
@@ -124,14 +124,14 @@ def test_words_and_actions_blind_to_pictures_equal_a_call_of_other_pictures(smal
             shown.prompt, shown.state,
         )
     )  # fmt: skip
-    found = []
+    results = []
     for call in (prepared, flipped):
         [actions] = EffectEngine(policy, call, noise).run_without(
             [everything(policy, call)], Intervention(queries="words")
         )
         [blind] = EffectEngine(policy, call, noise).run_without([everything(policy, call)], Intervention())
-        found.append((actions, blind))
-    (words, actions), (other_words, other_actions) = found
+        results.append((actions, blind))
+    (words, actions), (other_words, other_actions) = results
     assert np.abs(words - other_words).max() > 1e-3  # the actions still see the patches
     assert np.abs(actions - other_actions).max() > 1e-3  # and through the words when they do not
 

@@ -46,8 +46,8 @@ def test_ranks_of_equal_values_are_shared():
 def test_floor_error_is_the_spread_of_repeated_floors():
     """The jackknife's standard error against the spread of the floor over many draws of 16 seeds."""
     generator = np.random.default_rng(1)
-    found = [noise_floor(generator.normal(size=(16, 3, 2)) @ np.diag([3.0, 1.0]))[:2] for _ in range(300)]
-    floors, errors = np.transpose(found)
+    measured = [noise_floor(generator.normal(size=(16, 3, 2)) @ np.diag([3.0, 1.0]))[:2] for _ in range(300)]
+    floors, errors = np.transpose(measured)
     assert np.mean(errors) == pytest.approx(np.std(floors), rel=0.2)
 
 
@@ -72,8 +72,8 @@ def test_spearman_of_few_values_is_undefined():
 @given(NUMBERS, st.integers(0, 1000))
 def test_spearman_depends_on_ranks_alone_and_is_symmetric(row, seed):
     permutation = np.random.default_rng(seed).permutation(len(row))
-    found = spearman(row, permutation)
-    np.testing.assert_allclose(spearman(np.exp(row), permutation), found)
-    np.testing.assert_allclose(spearman(permutation, row), found)
-    np.testing.assert_allclose(spearman([row, row[::-1]], permutation)[0], found)
-    assert np.isnan(found) or -1 - 1e-9 <= found <= 1 + 1e-9
+    correlation = spearman(row, permutation)
+    np.testing.assert_allclose(spearman(np.exp(row), permutation), correlation)
+    np.testing.assert_allclose(spearman(permutation, row), correlation)
+    np.testing.assert_allclose(spearman([row, row[::-1]], permutation)[0], correlation)
+    assert np.isnan(correlation) or -1 - 1e-9 <= correlation <= 1 + 1e-9

@@ -79,11 +79,11 @@ def test_word_is_found_by_whole_word_and_all_its_pieces():
 def test_blocks_cover_every_pictured_patch_once():
     pictured = np.zeros((2, *GRID), bool)
     pictured[:, 2:7] = True
-    found = list_blocks(pictured, 4)
-    assert [block for block, _ in found] == [
+    squares = list_blocks(pictured, 4)
+    assert [block for block, _ in squares] == [
         (camera, row, col) for camera in range(2) for row in range(2) for col in range(2)
     ]
-    total = np.sum([target.patches for _, target in found], axis=0)
+    total = np.sum([target.patches for _, target in squares], axis=0)
     assert (total[pictured] == 1).all()
     pictured[:] = False
     assert list_blocks(pictured, 4) == []
@@ -125,9 +125,9 @@ def test_controls_are_limited_by_positions_and_repeatable_by_seed():
 def test_word_is_replaced_wherever_the_task_has_it():
     spans = np.array([0, 4], np.int32), np.array([3, 8], np.int32)
     target = find_word("duck", "the duck", *spans, np.array([True, True]))
-    found = replace_word(target, "red mug", "Put the Duck by the_duck, not ducks")
-    assert found.prompt == "Put the red mug by the_red mug, not ducks"
-    assert (found.name, found.kind, found.tokens) == ("duck -> red mug", "replacement", (1,))
+    replaced = replace_word(target, "red mug", "Put the Duck by the_duck, not ducks")
+    assert replaced.prompt == "Put the red mug by the_red mug, not ducks"
+    assert (replaced.name, replaced.kind, replaced.tokens) == ("duck -> red mug", "replacement", (1,))
 
 
 def test_words_of_a_text_are_its_numbers_without_minus_one():

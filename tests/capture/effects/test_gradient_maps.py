@@ -31,11 +31,13 @@ def test_gradients_are_finite_differences_in_float64(double):
     layers = policy.sizes.layers
     with DoublePrecision(), AttentionGradients(policy.module) as gradients:
         actions = policy.differentiate(prepared, noise)
-        [found] = gradients.differentiate([actions[0, :, DIM].sum()])
-    assert found.prefix[0][1].dtype == torch.float64
-    tensors = [(f"prefix layer {layer}", layer, found.prefix[layer]) for layer in range(layers - 1)]
+        [weight_gradients] = gradients.differentiate([actions[0, :, DIM].sum()])
+    assert weight_gradients.prefix[0][1].dtype == torch.float64
+    tensors = [(f"prefix layer {layer}", layer, weight_gradients.prefix[layer]) for layer in range(layers - 1)]
     for step, layer in ((0, 0), (1, 1), (policy.sizes.denoise_steps - 1, layers - 1)):
-        tensors.append((f"step {step} layer {layer}", layers * (1 + step) + layer, found.suffix[step][layer]))
+        tensors.append(
+            (f"step {step} layer {layer}", layers * (1 + step) + layer, weight_gradients.suffix[step][layer])
+        )
     generator = torch.Generator().manual_seed(0)
     size = 1e-6
     for name, number, (weights, gradient) in tensors:
@@ -51,7 +53,7 @@ def test_gradients_are_finite_differences_in_float64(double):
         expected = (result(1) - result(-1)) / (2 * size)
         assert abs(expected) > 1e-4, name
         assert float((gradient * direction).sum()) == pytest.approx(expected, rel=1e-5), name
-    assert not found.prefix[-1][1].any()  # nothing reads what the last layer mixes
+    assert not weight_gradients.prefix[-1][1].any()  # nothing reads what the last layer mixes
 
 
 def test_differentiated_call_gives_the_actions_of_the_plain_call(policy):
@@ -68,9 +70,9 @@ def test_only_the_planted_patch_is_relevant():
     noise = torch.from_numpy(np.random.default_rng(5).standard_normal((1, 6, 32), np.float32))
     with AttentionGradients(policy.module) as gradients:
         actions = policy.differentiate(None, noise)
-        [found] = gradients.differentiate([actions[0, :, DIM].sum()])
-    found_relevance = compute_relevance(found)
-    magnitude = (found_relevance.raising + found_relevance.lowering).sum(0)  # (KEYS,)
+        [gradient] = gradients.differentiate([actions[0, :, DIM].sum()])
+    relevance = compute_relevance(gradient)
+    magnitude = (relevance.raising + relevance.lowering).sum(0)  # (KEYS,)
     assert magnitude.shape == (KEYS,)
     assert int(magnitude.argmax()) == 9
     assert magnitude.sum() - magnitude[9] < 1e-5 * magnitude[9]
@@ -84,11 +86,11 @@ def test_relevance_adds_up_layers_and_steps_and_what_prefix_tokens_pass_on():
 
     prefix = (pair([[0.0, 0.5], [0.0, 0.0]]), pair([[0.0, 9.0], [0.0, 0.0]]))  # the last layer's are not read
     suffix = (pair([[1.0, -2.0, 0.5]]), pair([[3.0, 0.0, 0.5]]))
-    found = compute_relevance(WeightGradients(prefix, (suffix,)))
-    assert found.raising.tolist() == [[4.0, 0.0]]
-    assert found.lowering.tolist() == [[0.0, 2.0]]
+    relevance = compute_relevance(WeightGradients(prefix, (suffix,)))
+    assert relevance.raising.tolist() == [[4.0, 0.0]]
+    assert relevance.lowering.tolist() == [[0.0, 2.0]]
     # Layer 0: [1, 0]. Layer 1: + 3 x (token 0, which holds half of token 1) + 0.5 x the action's own [1, 0].
-    assert found.passed_on.tolist() == [[1.0 + 3.0 + 0.5, 1.5]]
+    assert relevance.passed_on.tolist() == [[1.0 + 3.0 + 0.5, 1.5]]
     twice = compute_relevance(WeightGradients(prefix, (suffix, suffix)))
     assert twice.passed_on.tolist() == [[9.0, 3.0]]
 

@@ -42,22 +42,22 @@ def test_agreement_is_best_where_the_patch_ranks_first_and_worst_where_last(call
     effects = measure_blocks(calls)
     rows = np.full((6, 1, 1, 3, BLOCKS), 1.0)  # (actions, 1 layer, 1 step, 3 heads, blocks)
     rows[..., 0, KEY], rows[..., 1, KEY] = 2.0, 0.5  # the third head ranks nothing
-    found = removal_curves(calls, effects, rows)
+    curves = removal_curves(calls, effects, rows)
     large = effects.of_chunk[KEY] / 2  # without the patch, the others share its weight
-    first, last, _ = found["curves/deletion"][0, 0]
+    first, last, _ = curves["curves/deletion"][0, 0]
     assert (first > large).tolist() == [False, True, True, True, True]
     assert (last > large).tolist() == [False, False, False, False, True]
     assert np.abs([first[0], *last[:-1]]).max() < 1e-4
-    shown, hidden, _ = found["curves/insertion"][0, 0]
+    shown, hidden, _ = curves["curves/insertion"][0, 0]
     assert (shown > large).tolist() == [True, False, False, False, False]
     assert (hidden > large).tolist() == [True, True, True, True, False]
     assert np.abs([hidden[-1], *shown[1:]]).max() < 1e-4
-    assert (found["curves/effect_deletion"] > large).tolist() == [False, True, True, True, True]
+    assert (curves["curves/effect_deletion"] > large).tolist() == [False, True, True, True, True]
     for name in ("deletion", "insertion"):
-        best, worst, without_weight = found[f"agreement/{name}"][0, 0]
+        best, worst, without_weight = curves[f"agreement/{name}"][0, 0]
         assert best >= without_weight >= worst
         assert best > 0 > worst
-        better, worse, _ = found[f"agreement/{name}_smaller"][0, 0]
+        better, worse, _ = curves[f"agreement/{name}_smaller"][0, 0]
         assert better > worse
 
 
@@ -65,10 +65,10 @@ def test_spearman_ranks_the_head_that_looks_where_the_effect_is(calls):
     effects = measure_blocks(calls)
     rows = np.random.default_rng(0).random((6, 1, 1, 2, BLOCKS))
     rows[..., 0, :] = effects.of_chunk
-    found = rank_correlations(rows, effects)
-    assert found["agreement/spearman_of_chunk"][0, 0, 0] == pytest.approx(1)
-    assert abs(found["agreement/spearman_of_chunk"][0, 0, 1]) < 0.6
-    assert found["agreement/spearman"].shape == (6, 1, 1, 2)
+    correlations = rank_correlations(rows, effects)
+    assert correlations["agreement/spearman_of_chunk"][0, 0, 0] == pytest.approx(1)
+    assert abs(correlations["agreement/spearman_of_chunk"][0, 0, 1]) < 0.6
+    assert correlations["agreement/spearman"].shape == (6, 1, 1, 2)
 
 
 def test_area_needs_random_orders(calls):
@@ -76,6 +76,6 @@ def test_area_needs_random_orders(calls):
         **{**vars(calls), "request": EffectsRequest(Intervention(), map_block=4, curves=2, controls=0)}
     )
     effects = measure_blocks(calls_without_orders)
-    found = removal_curves(calls_without_orders, effects, np.random.default_rng(0).random((6, 1, 1, 1, 2)))
-    assert np.isnan(found["agreement/deletion"]).all()
-    assert found["curves/random_deletion"].shape == (0, 3)
+    curves = removal_curves(calls_without_orders, effects, np.random.default_rng(0).random((6, 1, 1, 1, 2)))
+    assert np.isnan(curves["agreement/deletion"]).all()
+    assert curves["curves/random_deletion"].shape == (0, 3)

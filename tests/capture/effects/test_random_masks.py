@@ -14,17 +14,17 @@ def test_regression_finds_the_planted_weights():
     weights = np.zeros((24, 2))
     weights[3], weights[17] = (2.0, 0.0), (1.0, 4.0)
     values = 0.5 + covered @ weights + generator.normal(0, 0.05, (300, 2))
-    found, explained = regress(covered, values)
-    np.testing.assert_allclose(found, weights, atol=0.06)
+    regressed, explained = regress(covered, values)
+    np.testing.assert_allclose(regressed, weights, atol=0.06)
     assert (explained > 0.99).all()
 
 
 def test_noise_explains_nothing_of_masks_that_are_left_out():
     generator = np.random.default_rng(1)
     covered = generator.random((60, 40)) < 0.5
-    found, explained = regress(covered, generator.normal(size=(60, 1)))
+    weights, explained = regress(covered, generator.normal(size=(60, 1)))
     assert explained[0] < 0.2
-    assert np.abs(found).max() < 0.4
+    assert np.abs(weights).max() < 0.4
 
 
 def test_left_out_error_is_that_of_regressions_without_each_mask():
@@ -45,6 +45,6 @@ def test_left_out_error_is_that_of_regressions_without_each_mask():
 
 
 def test_equal_effects_explain_nothing():
-    found, explained = regress(np.random.default_rng(3).random((16, 5)) < 0.5, np.ones((16, 1)))
-    assert np.abs(found).max() < 1e-12
+    weights, explained = regress(np.random.default_rng(3).random((16, 5)) < 0.5, np.ones((16, 1)))
+    assert np.abs(weights).max() < 1e-12
     assert np.isnan(explained[0])

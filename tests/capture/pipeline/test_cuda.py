@@ -79,10 +79,12 @@ def test_batched_gpu_run_with_writer_process_equals_cpu_run(checkpoint, tmp_path
         for index in range(7)
     ]
     for device, batch in (("cpu", 1), ("cuda", 3)):
-        found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json", denoise_steps=4))
+        opened = open_checkpoint(
+            checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json", denoise_steps=4)
+        )
         prompts = Prompts(("go", "pick up the red block"))
         choices = RunOptions(torch.device(device), torch.float32, batch=batch, store="float32", prompts=prompts)
-        setup = Setup(Pi05Spec(found, find_tokenizer(None, found.tokenizer_folder)), choices, "")
+        setup = Setup(Pi05Spec(opened, find_tokenizer(None, opened.tokenizer_folder)), choices, "")
         outcome = run_jobs(setup, [Job(tmp_path / f"{device}.h5", InMemoryEpisode(moments))], Quiet())
         assert outcome.files[0].failure is None
         assert outcome.frames == 14
@@ -137,13 +139,13 @@ def test_dropped_graph_is_recorded_again(monkeypatch):
     replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, log=messages.append)
     prepared = policy.prepare(make_observation())
     for count in (1, 1, 1, 2, 2, 2, 1, 1, 1):
-        _, found = replays.run([prepared] * count, seeds=list(range(count)))
+        _, results = replays.run([prepared] * count, seeds=list(range(count)))
     assert messages == []
     assert replays.replayed == 3
     recorder = policy.recorder()
     with recorder:
         expected = compute_datasets(policy.run([prepared], recorder, seeds=[0]))
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert all(torch.equal(results[name], value) for name, value in expected.items())
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU alone")
@@ -154,13 +156,13 @@ def test_graphs_of_two_gpus_are_recorded_on_their_own_gpu():
         graph = cuda_graph_factory(torch.device(name))
         replays = GraphReplayer(policy, policy.recorder(), full=False, keep=Kept(), graph=graph, log=messages.append)
         for seed in range(4):
-            _, found = replays.run([policy.prepare(make_observation())], seeds=[seed])
+            _, results = replays.run([policy.prepare(make_observation())], seeds=[seed])
         assert messages == []
         assert replays.replayed == 2
         recorder = policy.recorder()
         with recorder:
             expected = compute_datasets(policy.run([policy.prepare(make_observation())], recorder, seeds=[3]))
-        assert all(torch.equal(found[name], value) for name, value in expected.items())
+        assert all(torch.equal(results[name], value) for name, value in expected.items())
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")

@@ -87,11 +87,11 @@ def run_eagerly(policy, prepared, seeds, **options):
     return call, compute_datasets(call, options.get("keep", Kept(torch.bfloat16)))
 
 
-def assert_bitwise_equal(found, expected):
-    assert list(found) == list(expected)
+def assert_bitwise_equal(actual, expected):
+    assert list(actual) == list(expected)
     for name, value in expected.items():
-        assert found[name].dtype == value.dtype, name
-        assert torch.equal(found[name].view(torch.uint8), value.view(torch.uint8)), name  # NaN equals NaN
+        assert actual[name].dtype == value.dtype, name
+        assert torch.equal(actual[name].view(torch.uint8), value.view(torch.uint8)), name  # NaN equals NaN
 
 
 def make_batch(policy, kind, number):
@@ -121,20 +121,20 @@ def test_replay_equals_eager_call(policy, one_thread, kind, options) -> None:
     for number in range(5):
         prepared = make_batch(policy, kind, number)
         seeds = [10 * number + row for row in range(len(prepared))]
-        call, found = calls.run(prepared, seeds=seeds)
+        call, replayed = calls.run(prepared, seeds=seeds)
         assert (call.prepared, call.seeds) == (tuple(prepared), tuple(seeds))
-        results.append((found, *run_eagerly(policy, prepared, seeds, **options)))
+        results.append((replayed, *run_eagerly(policy, prepared, seeds, **options)))
     assert calls.replayed == 3  # the first is run as it is, the second to make the graph
-    for found, _, wanted in results:  # only now: a later replay must not have touched what an earlier one gave
-        assert_bitwise_equal(found, wanted)
+    for replayed, _, wanted in results:  # only now: a later replay must not have touched what an earlier one gave
+        assert_bitwise_equal(replayed, wanted)
 
 
 def test_frames_of_a_replay_equal_frames_of_the_call(policy, one_thread) -> None:
     calls = make_replayer(policy, keep=Kept())
     for number in range(3):
         prepared = make_batch(policy, "padded", number)
-        replayed, found = calls.run(prepared, seeds=[1, 2])
-    arrays, errors = to_host_arrays(found)
+        replayed, datasets = calls.run(prepared, seeds=[1, 2])
+    arrays, errors = to_host_arrays(datasets)
     call, wanted = run_eagerly(policy, prepared, [1, 2], keep=Kept())
     for row, (frame, _) in enumerate(split_frames(call, wanted)):
         metadata = frame_metadata(replayed, arrays, row, errors[row])
@@ -214,9 +214,9 @@ def test_replay_accepts_equal_nan(one_thread) -> None:
     policy.model.action_out_proj.bias.data.fill_(torch.nan)
     calls = make_replayer(policy, log)
     for number in range(3):
-        _, found = calls.run(make_batch(policy, "single", number), seeds=[0])
+        _, replayed = calls.run(make_batch(policy, "single", number), seeds=[0])
     assert calls.replayed == 1
-    assert found[schema.ACTION_X][:, -1].isnan().all()
+    assert replayed[schema.ACTION_X][:, -1].isnan().all()
     assert not log.sentences
 
 
@@ -317,11 +317,11 @@ def test_steps_are_reported_in_eager_calls_only(policy) -> None:
 def test_replay_computes_row_errors(policy) -> None:
     calls = make_replayer(policy, keep=Kept())
     for number in range(3):
-        _, found = calls.run(make_batch(policy, "padded", number), seeds=[0, 1])
+        _, replayed = calls.run(make_batch(policy, "padded", number), seeds=[0, 1])
     assert calls.replayed == 1
-    assert found[ROW_SUM].shape == found[MASKED_WEIGHT].shape == (2,)
-    assert 0 < found[ROW_SUM].max() < 1e-5
-    assert found[MASKED_WEIGHT].max() == 0
+    assert replayed[ROW_SUM].shape == replayed[MASKED_WEIGHT].shape == (2,)
+    assert 0 < replayed[ROW_SUM].max() < 1e-5
+    assert replayed[MASKED_WEIGHT].max() == 0
 
 
 def test_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatch, one_thread) -> None:

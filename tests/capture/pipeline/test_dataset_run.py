@@ -184,16 +184,16 @@ def test_run_killed_repeatedly_ends_with_the_same_files(command: list[str], tmp_
 
 
 def count_frames_done(folder: Path) -> list[int]:
-    found = []
+    counts = []
     for path in folder.glob("*.h5*"):
         for swmr in (True, False):
             try:
                 with h5py.File(path, "r", swmr=swmr) as file:
-                    found.append(int(file[schema.FRAMES_DONE][()]))
+                    counts.append(int(file[schema.FRAMES_DONE][()]))
                     break
             except (OSError, KeyError, RuntimeError):
                 continue
-    return found
+    return counts
 
 
 def test_two_ranks_shard_the_episodes(command: list[str], tmp_path: Path) -> None:

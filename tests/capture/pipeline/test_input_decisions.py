@@ -60,12 +60,12 @@ def test_tokenise_reports_bins_and_the_values_beyond_them(checkpoint: Path) -> N
     stats = policy.checkpoint.preprocessing.state.stats  # type: ignore[attr-defined]
     low, high = np.asarray(stats["q01"], float), np.asarray(stats["q99"], float)
     state = np.array([low[0], low[1] - 1, high[2] + 1, (low[3] + high[3]) / 2])
-    found = policy.tokenise("go", state)
-    assert found.state_bins is not None
-    assert found.state_bins.tolist()[:3] == [0, -1, 255]
-    assert found.state_bins[3] in (127, 128)
-    assert found.state_beyond == (1, 2)
-    assert " 0 -1 255 12" in found.text
+    table = policy.tokenise("go", state)
+    assert table.state_bins is not None
+    assert table.state_bins.tolist()[:3] == [0, -1, 255]
+    assert table.state_bins[3] in (127, 128)
+    assert table.state_beyond == (1, 2)
+    assert " 0 -1 255 12" in table.text
 
 
 def test_plan_merges_the_decisions_of_policy_source_episode_and_its_own(checkpoint: Path) -> None:
@@ -75,11 +75,11 @@ def test_plan_merges_the_decisions_of_policy_source_episode_and_its_own(checkpoi
 
     setup = replace(small_setup(checkpoint), source_decisions=(CAMERA,))
     plan = make_plan(setup, Left())
-    found = choices_by_subject(plan.decisions)
-    assert found["exterior camera"] == "left"
-    assert found["left out frames"] == "2"
-    assert found["chosen frames"] == "6 of 6"
-    assert found["prompt"] == "the episode's own"
+    choices = choices_by_subject(plan.decisions)
+    assert choices["exterior camera"] == "left"
+    assert choices["left out frames"] == "2"
+    assert choices["chosen frames"] == "6 of 6"
+    assert choices["prompt"] == "the episode's own"
     assert plan.decisions.count(CAMERA) == 1
     assert set(setup.policy.decisions) <= set(plan.decisions)
     assert plan.run["input"] == {"exterior camera": "left"}
@@ -170,10 +170,10 @@ def test_dry_run_prints_all_decisions(source_command: list[str], capsys) -> None
 
 def test_given_pictures_are_decisions_of_the_command_line(command: list[str], pictures: Path, tmp_path, capsys) -> None:
     assert main([*command, "--prompt", "go", "-o", str(tmp_path / "a.h5")]) == 0
-    found = {decision.subject: decision for decision in read_stored_decisions(tmp_path / "a.h5")}
-    assert found["exterior camera"].choice == str(pictures / "exterior.png")
-    assert found["state"].choice == "4 numbers"
-    assert found["prompt"].choice == "1 given"
+    decisions = {decision.subject: decision for decision in read_stored_decisions(tmp_path / "a.h5")}
+    assert decisions["exterior camera"].choice == str(pictures / "exterior.png")
+    assert decisions["state"].choice == "4 numbers"
+    assert decisions["prompt"].choice == "1 given"
     # Moving the picture is no other run: what is in it counts.
     assert json.loads(h5py.File(tmp_path / "a.h5").attrs["run"])["input"] == {}
 

@@ -157,8 +157,8 @@ def test_episodes_that_cannot_be_unpickled_are_read_inline(setup: Setup, reader:
     awkward = UnpicklableEpisode("a", length=2)
     process = reader(setup, awkward)
     assert process.plan(0, awkward).sizes.frames == 2
-    found = keep_moments(process.moments_from(0))
-    assert [moment.block for moment in found] == [None, None]
+    moments = keep_moments(process.moments_from(0))
+    assert [moment.block for moment in moments] == [None, None]
     assert can_read_in_workers([Job(Path("a.h5"), awkward)])
     assert not can_read_in_workers([Job(Path("a.h5"), awkward), Job(Path("b.h5"), InMemoryEpisode([]))])
 
@@ -182,11 +182,11 @@ def test_reading_moves_to_the_process_once_it_is_ready(
     answers = iter([False, False, True])  # when it plans, after the first moment, after the second
     monkeypatch.setattr(process, "_is_ready", lambda: next(answers))
     process.plan(0, episode)
-    found = keep_moments(process.moments_from(1))
-    assert [moment.block is None for moment in found] == [True, True, False, False]
+    moments = keep_moments(process.moments_from(1))
+    assert [moment.block is None for moment in moments] == [True, True, False, False]
     inline = InlineReader(setup)
     inline.plan(0, episode)
-    assert_same_moments(keep_moments(inline.moments_from(1)), found)
+    assert_same_moments(keep_moments(inline.moments_from(1)), moments)
 
 
 @pytest.mark.parametrize(

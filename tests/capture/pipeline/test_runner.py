@@ -302,10 +302,10 @@ def test_ctrl_c_during_the_last_frames_waits_for_them(
         finishing.set()
         finish(self)
 
-    def interrupted(found):
+    def interrupted(results):
         assert finishing.wait(60)
         signal.pthread_kill(main, signal.SIGINT)
-        return to_host_arrays(found)
+        return to_host_arrays(results)
 
     monkeypatch.setattr(Collector, "finish", finish_told)
     monkeypatch.setattr(collector, "to_host_arrays", interrupted)

@@ -37,11 +37,11 @@ def count_intact_frames(path: Path) -> int:
         done = int(file[schema.FRAMES_DONE][()])
         for number in range(done):
             for name, value in FRAMES[number].items():
-                found = file[name][number]
+                values = file[name][number]
                 if isinstance(value, np.ndarray) and value.dtype == np.uint16:
-                    np.testing.assert_array_equal(found, schema.from_bfloat16(value), err_msg=name)
+                    np.testing.assert_array_equal(values, schema.from_bfloat16(value), err_msg=name)
                 elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
-                    np.testing.assert_array_equal(found, value, err_msg=name)
+                    np.testing.assert_array_equal(values, value, err_msg=name)
     return done
 
 

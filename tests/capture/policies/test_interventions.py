@@ -107,7 +107,7 @@ def test_silenced_head_equals_zeroed_output_weights(tiny, phase):
     silenced = torch.zeros(1, LAYERS, HEADS, dtype=torch.bool)
     silenced[0, 1, 3] = True
     with Interventions(tiny.model, [HeadSilencing(phase, silenced)]):
-        found = sample(tiny).actions
+        actions = sample(tiny).actions
     stack = tiny.model.language_model if phase == "prefix" else tiny.model.expert
     weight = stack.layers[1].self_attn.o_proj.weight
     copy = weight.detach().clone()
@@ -118,7 +118,7 @@ def test_silenced_head_equals_zeroed_output_weights(tiny, phase):
     finally:
         with torch.no_grad():
             weight.copy_(copy)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(actions, expected, rtol=0, atol=1e-6)
     assert (expected - sample(tiny).actions).abs().max() > 1e-4
 
 
@@ -170,7 +170,7 @@ def test_actions_under_interventions_equal_the_stored_ones():
     import run_recorder_with_peers as peers
 
     expected = load_file(GOLDEN / "interventions.safetensors")
-    found = peers.our_actions("openpi")
-    assert set(found) == set(expected)
-    for name, actions in found.items():
+    repeated = peers.our_actions("openpi")
+    assert set(repeated) == set(expected)
+    for name, actions in repeated.items():
         torch.testing.assert_close(actions, expected[name], rtol=0, atol=1e-5, msg=name)

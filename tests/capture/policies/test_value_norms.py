@@ -29,8 +29,8 @@ def test_bfloat16_values_are_measured_in_float32():
     torch.manual_seed(0)
     projection = nn.Linear(32, 40, bias=False).to(torch.bfloat16)
     values = torch.randn(1, 5, 8).to(torch.bfloat16)
-    found = ValueNorms([projection], 4).lengths(values)
+    lengths = ValueNorms([projection], 4).lengths(values)
     columns = projection.weight.double().unflatten(1, (4, 8))  # (width, N, d)
     exact = torch.einsum("wnd,lkd->lnkw", columns, values.double()).norm(dim=-1)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, exact.float(), rtol=1e-5, atol=1e-6)
+    assert lengths.dtype == torch.float32
+    torch.testing.assert_close(lengths, exact.float(), rtol=1e-5, atol=1e-6)

@@ -26,9 +26,9 @@ MOTO = "PI0_MOTO"
 
 
 def remote(text: str) -> RemotePath:
-    found = parse_location(text)
-    assert isinstance(found, RemotePath)
-    return found
+    location = parse_location(text)
+    assert isinstance(location, RemotePath)
+    return location
 
 
 @pytest.fixture

@@ -65,19 +65,19 @@ def test_address_survives_being_written_and_read() -> None:
         "https://h/a/b.h5?s=1&t=%2F",
         "s3://b/k/x.h5",
     ):
-        found = parse_location(text)
-        assert isinstance(found, RemotePath)
-        assert parse_location(str(found)) == found
+        location = parse_location(text)
+        assert isinstance(location, RemotePath)
+        assert parse_location(str(location)) == location
 
 
 def test_names_follow_those_of_paths() -> None:
-    found = RemotePath("https", "h", "/runs/a.h5", "s=1")
-    assert (found.name, found.stem, found.suffix) == ("a.h5", "a", ".h5")
-    assert str(found.parent / "b.h5") == "https://h/runs/b.h5"
-    assert str(found.with_name("a.h5.partial")) == "https://h/runs/a.h5.partial?s=1"
+    location = RemotePath("https", "h", "/runs/a.h5", "s=1")
+    assert (location.name, location.stem, location.suffix) == ("a.h5", "a", ".h5")
+    assert str(location.parent / "b.h5") == "https://h/runs/b.h5"
+    assert str(location.with_name("a.h5.partial")) == "https://h/runs/a.h5.partial?s=1"
     assert RemotePath("s3", "bucket", "/").name == "bucket"
-    assert found.is_secret
-    assert "s=1" not in found.shown
+    assert location.is_secret
+    assert "s=1" not in location.shown
 
 
 def test_authority_is_split() -> None:

@@ -23,9 +23,9 @@ CONTENT = bytes(range(256)) * 8192
 
 
 def remote(text: str) -> RemotePath:
-    found = parse_location(text)
-    assert isinstance(found, RemotePath)
-    return found
+    location = parse_location(text)
+    assert isinstance(location, RemotePath)
+    return location
 
 
 def write(path: Path, content: bytes = CONTENT, *, age: float = 3600) -> Path:

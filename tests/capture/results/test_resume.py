@@ -21,8 +21,8 @@ RUN = {"seed": 0, "layers": [0, 1], "weights": "a" * 64}
 def bits(path: Path, done: int) -> dict[str, bytes]:
     """The stored bytes of the first frames, and the attributes."""
     with h5py.File(path) as file:
-        found = {name: file[name][:done].tobytes() for name in synthetic.make_frame(SIZES, 1)}
-        return found | {name: str(value).encode() for name, value in file.attrs.items() if name != "checks"}
+        values = {name: file[name][:done].tobytes() for name in synthetic.make_frame(SIZES, 1)}
+        return values | {name: str(value).encode() for name, value in file.attrs.items() if name != "checks"}
 
 
 def test_same_run_continues_after_the_last_finished_frame(tmp_path: Path) -> None:

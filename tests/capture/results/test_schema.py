@@ -99,14 +99,23 @@ def test_axes_shape_and_chunks_of_each_dataset_agree() -> None:
 
 
 def test_chunks_are_what_the_viewer_reads_at_once() -> None:
-    found = by_name(FULL_SIZE)
-    assert found["action/to_image"].chunks == (1, 1, 1, 10, 8, 2, 16, 16)  # 82 KB: a token with all its steps and heads
-    assert found["action/to_text"].chunks == (1, 1, 1, 10, 8, 60)
-    assert found["text/to_image"].chunks == (1, 18, 1, 8, 2, 16, 16)
-    assert found["images/wrist/source"].chunks == (1, 180, 320, 3)
+    datasets = by_name(FULL_SIZE)
+    assert datasets["action/to_image"].chunks == (
+        1,
+        1,
+        1,
+        10,
+        8,
+        2,
+        16,
+        16,
+    )  # 82 KB: a token with all its steps and heads
+    assert datasets["action/to_text"].chunks == (1, 1, 1, 10, 8, 60)
+    assert datasets["text/to_image"].chunks == (1, 18, 1, 8, 2, 16, 16)
+    assert datasets["images/wrist/source"].chunks == (1, 180, 320, 3)
     for name in ("frames/index", "frames/text"):
-        assert found[name].chunks is not None
-        assert math.prod(found[name].chunks) * max(8, found[name].string_bytes) <= 65_536
+        assert datasets[name].chunks is not None
+        assert math.prod(datasets[name].chunks) * max(8, datasets[name].string_bytes) <= 65_536
 
 
 def test_full_size_frame_takes_less_than_40_megabytes() -> None:
@@ -121,14 +130,14 @@ def test_full_size_frame_takes_less_than_40_megabytes() -> None:
 
 
 def test_text_axes_are_those_over_text_tokens() -> None:
-    found = by_name(replace(synthetic.SMALL, tokens=3, horizon=3, full=True))  # the lengths alone cannot tell
-    assert found["text/id"].text_axes == (1,)
-    assert found["text/to_text"].text_axes == (2, 4)
-    assert found["text/to_image"].text_axes == (2,)
-    assert found["action/to_text"].text_axes == (5,)
-    assert found["action/to_action"].text_axes == ()
-    assert found["action/mass"].text_axes == ()
-    assert found["image/to_text"].text_axes == (6,)
+    datasets = by_name(replace(synthetic.SMALL, tokens=3, horizon=3, full=True))  # the lengths alone cannot tell
+    assert datasets["text/id"].text_axes == (1,)
+    assert datasets["text/to_text"].text_axes == (2, 4)
+    assert datasets["text/to_image"].text_axes == (2,)
+    assert datasets["action/to_text"].text_axes == (5,)
+    assert datasets["action/to_action"].text_axes == ()
+    assert datasets["action/mass"].text_axes == ()
+    assert datasets["image/to_text"].text_axes == (6,)
 
 
 def test_mass_groups_name_cameras_and_roles() -> None:

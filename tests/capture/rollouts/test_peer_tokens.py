@@ -24,9 +24,9 @@ STATE = np.array([-1.5, -0.2, 0.0, 0.999])
 def test_known_tokens_get_words_and_state_values() -> None:
     tokenizer = read_tokenizer(TOKENIZER)
     tokens = tokenise("pick up the red block", STATE, tokenizer)
-    found = describe_tokens(tokens.ids, "pick up the red block", STATE, tokenizer)
-    np.testing.assert_array_equal(found.word, tokens.word)
-    assert set(found.state_index) == {-1, 0, 1, 2, 3}
+    table = describe_tokens(tokens.ids, "pick up the red block", STATE, tokenizer)
+    np.testing.assert_array_equal(table.word, tokens.word)
+    assert set(table.state_index) == {-1, 0, 1, 2, 3}
 
 
 def test_written_prompt_gives_task_and_bins() -> None:
@@ -39,10 +39,10 @@ def test_written_prompt_gives_task_and_bins() -> None:
 
 
 def test_unknown_tokens_are_words_of_the_prompt() -> None:
-    found = describe_tokens(np.array([2, 77, 78]), "something else", None, read_tokenizer(TOKENIZER))
-    assert found.text == "<2><77><78>"
-    assert [found.text[a:b] for a, b in zip(found.start, found.stop, strict=True)] == ["<2>", "<77>", "<78>"]
-    assert found.role.tolist() == [ROLES.index("bos"), ROLES.index("prompt"), ROLES.index("prompt")]
+    table = describe_tokens(np.array([2, 77, 78]), "something else", None, read_tokenizer(TOKENIZER))
+    assert table.text == "<2><77><78>"
+    assert [table.text[a:b] for a, b in zip(table.start, table.stop, strict=True)] == ["<2>", "<77>", "<78>"]
+    assert table.role.tolist() == [ROLES.index("bos"), ROLES.index("prompt"), ROLES.index("prompt")]
 
 
 def test_tokenizers_of_other_packages_are_wrapped(tmp_path: Path) -> None:
@@ -53,8 +53,8 @@ def test_tokenizers_of_other_packages_are_wrapped(tmp_path: Path) -> None:
     (tmp_path / "a.model").write_bytes(make_sentencepiece())
     text = "Task: pick up the red block"
     own = read_tokenizer(tmp_path / "a.model").encode(text)
-    for found in (processor, SimpleNamespace(_tokenizer=processor)):
-        wrapped = wrap_tokenizer(found)
+    for tokenizer in (processor, SimpleNamespace(_tokenizer=processor)):
+        wrapped = wrap_tokenizer(tokenizer)
         assert wrapped is not None
         assert wrapped.encode(text) == own
     theirs = PreTrainedTokenizerFast(tokenizer_file=str(TOKENIZER), pad_token="<pad>")
@@ -76,9 +76,9 @@ def test_cameras_are_named_as_captures_name_them() -> None:
 def test_source_pictures_are_copied_to_uint8(kind: str) -> None:
     picture = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     array = picture if kind == "uint8" else torch.from_numpy(picture).permute(2, 0, 1).float() / 255
-    found = read_source(array)
-    np.testing.assert_array_equal(found, picture)
-    assert not np.shares_memory(found, picture)
+    source = read_source(array)
+    np.testing.assert_array_equal(source, picture)
+    assert not np.shares_memory(source, picture)
 
 
 def test_picture_of_another_size_has_its_letterbox() -> None:

@@ -63,8 +63,8 @@ def test_recorder_stores_what_a_capture_stores(policy: Any, tmp_path: Path) -> N
         for name, value in frame.items():
             if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not name.startswith(("text", "image")):
                 stored = file[name][0]
-                found = stored if stored.shape == value.shape else stored[..., :tokens]
-                np.testing.assert_allclose(found, value, atol=1e-6, err_msg=name)
+                recorded = stored if stored.shape == value.shape else stored[..., :tokens]
+                np.testing.assert_allclose(recorded, value, atol=1e-6, err_msg=name)
         assert file["image/to_image"].shape[0] == 1
         assert file.attrs["layers"].tolist() == [0, 2]
         decisions = {decision["subject"] for decision in json.loads(file.attrs["provenance"])}
@@ -104,11 +104,11 @@ def test_threads_have_episodes_of_their_own(policy: Any, tmp_path: Path) -> None
             thread.start()
         for thread in threads:
             thread.join()
-    found = {}
+    episodes = {}
     for path in recorder.counts.files:
         with h5py.File(path) as file:
-            found[tuple(file["frames/seed"][:])] = rollout(path)["success"]
-    assert found == {(10, 11): True, (20, 21): False}
+            episodes[tuple(file["frames/seed"][:])] = rollout(path)["success"]
+    assert episodes == {(10, 11): True, (20, 21): False}
 
 
 def test_error_of_the_policy_is_raised_and_drops_its_recording(policy: Any, tmp_path: Path) -> None:

@@ -35,6 +35,6 @@ def test_small_tokenizer_has_room_for_every_state(checkpoint: Path) -> None:
 
 
 def test_demo_tokenizer_has_room_for_every_state() -> None:
-    found = open_checkpoint(DEMO)
-    spec = Pi05Spec(found, find_tokenizer(None, found.tokenizer_folder))
+    checkpoint = open_checkpoint(DEMO)
+    spec = Pi05Spec(checkpoint, find_tokenizer(None, checkpoint.tokenizer_folder))
     check_room(spec, np.full(8, -2.0), np.full(8, 2.0))

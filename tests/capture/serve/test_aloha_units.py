@@ -41,9 +41,9 @@ def test_state_is_converted_as_openpi_does() -> None:
 
 
 def test_actions_are_converted_as_openpi_does() -> None:
-    found = actions_to_robot(ACTIONS, STATE, is_relative=True)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, ACTIONS_OF_ROBOT, atol=1e-6)
+    actions = actions_to_robot(ACTIONS, STATE, is_relative=True)
+    assert actions.dtype == np.float32
+    np.testing.assert_allclose(actions, ACTIONS_OF_ROBOT, atol=1e-6)
 
 
 def test_state_of_another_robot_is_refused() -> None:

@@ -53,10 +53,10 @@ def read_values(observation: object) -> dict[str, int]:
 
 
 def test_droid_keys_are_mapped_with_the_gripper_behind_the_joints() -> None:
-    found, decisions = make_mapper().map(make_droid_message())
-    assert read_values(found) == {"exterior": 1, "wrist": 2}
-    assert found.prompt == "put the duck in the bowl"
-    assert found.state.tolist() == [0, 1, 2, 3, 4, 5, 6, 9]
+    observation, decisions = make_mapper().map(make_droid_message())
+    assert read_values(observation) == {"exterior": 1, "wrist": 2}
+    assert observation.prompt == "put the duck in the bowl"
+    assert observation.state.tolist() == [0, 1, 2, 3, 4, 5, 6, 9]
     chosen = {decision.subject: (decision.choice, decision.is_certain) for decision in decisions}
     assert chosen["exterior camera"] == ("exterior_image_1_left", True)
     assert chosen["state"] == ("joint_position (7), gripper_position (1)", True)
@@ -69,29 +69,29 @@ def test_scalar_gripper_position_is_one_number() -> None:
 
 
 def test_libero_keys_are_mapped() -> None:
-    found, _ = make_mapper().map(LIBERO)
-    assert read_values(found) == {"exterior": 1, "wrist": 2}
-    assert found.state.tolist() == list(range(8))
-    assert not found.is_upside_down
+    observation, _ = make_mapper().map(LIBERO)
+    assert read_values(observation) == {"exterior": 1, "wrist": 2}
+    assert observation.state.tolist() == list(range(8))
+    assert not observation.is_upside_down
 
 
 def test_aloha_keys_are_mapped_and_pictures_are_turned_to_rows_first() -> None:
-    found, decisions = make_mapper(TWO_ARMS).map(ALOHA)
-    assert read_values(found) == {"exterior": 0, "wrist": 2, "right wrist": 3}
-    assert {array.shape for array in found.pictures.values()} == {(4, 6, 3)}
+    observation, decisions = make_mapper(TWO_ARMS).map(ALOHA)
+    assert read_values(observation) == {"exterior": 0, "wrist": 2, "right wrist": 3}
+    assert {array.shape for array in observation.pictures.values()} == {(4, 6, 3)}
     assert ("right wrist camera", "cam_right_wrist") in {(decision.subject, decision.choice) for decision in decisions}
 
 
 def test_float_pictures_are_cut_as_openpi_does() -> None:
-    found, _ = make_mapper().map(make_droid_message(wrist_image_left=np.full((4, 6, 3), 0.999, np.float32)))
-    assert found.pictures["wrist"].max() == 254
+    observation, _ = make_mapper().map(make_droid_message(wrist_image_left=np.full((4, 6, 3), 0.999, np.float32)))
+    assert observation.pictures["wrist"].max() == 254
 
 
 def test_camera_option_and_whole_keys_name_a_camera() -> None:
     message = {**make_droid_message(), "left/rgb": make_picture(5), "right/rgb": make_picture(6)}
     options = SourceOptions(("exterior", "wrist"), 5, 8, camera_overrides={"exterior": "right/rgb"})
-    found, decisions = make_mapper(options).map(message)
-    assert read_values(found) == {"exterior": 6, "wrist": 2}
+    observation, decisions = make_mapper(options).map(message)
+    assert read_values(observation) == {"exterior": 6, "wrist": 2}
     assert Decision("exterior camera", "right/rgb", "by --camera", is_certain=True) in decisions
 
 
@@ -100,8 +100,8 @@ def test_prompt_option_is_used_where_the_client_sends_none() -> None:
     del message["prompt"]
     with pytest.raises(UserError, match="has no task; send it under the key 'prompt'"):
         make_mapper().map(message)
-    found, decisions = make_mapper(prompt="wipe the table").map(message)
-    assert found.prompt == "wipe the table"
+    observation, decisions = make_mapper(prompt="wipe the table").map(message)
+    assert observation.prompt == "wipe the table"
     assert Decision("prompt", "by --prompt", "the client sends none", is_certain=True) in decisions
 
 
@@ -149,10 +149,10 @@ def test_malformed_observation_gets_a_sentence(message: dict[object, object], se
 
 def test_right_wrist_may_be_missing_and_any_camera_that_is_left_out() -> None:
     options = SourceOptions(("exterior", "wrist", "right wrist"), 5, 8, camera_overrides={"wrist": "none"})
-    found, decisions = make_mapper(options).map(
+    observation, decisions = make_mapper(options).map(
         {key: value for key, value in make_droid_message().items() if "wrist" not in key}
     )
-    assert read_values(found) == {"exterior": 1}
+    assert read_values(observation) == {"exterior": 1}
     assert [decision.choice for decision in decisions if "wrist" in decision.subject] == ["masked", "masked"]
 
 

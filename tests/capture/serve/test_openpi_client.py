@@ -33,7 +33,7 @@ def toy_folder(tmp_path: Path) -> Path:
 def test_client_gets_metadata_and_the_actions_that_are_in_the_file(served: tuple[Any, Any], tmp_path: Path) -> None:
     setup, policy = served
     with running_server(setup, policy, tmp_path) as server:
-        found = run_client(
+        answers = run_client(
             server.port,
             """
 policy = connect()
@@ -47,11 +47,11 @@ print(json.dumps({
 }))
 """,
         )
-    assert found["metadata"]["pi0-capture"]["robot_dim"] == 4
-    assert (found["dtype"], found["timing"]) == ("float32", ["infer_ms", "prev_total_ms"])
-    assert found["keys"] == ["actions", "pi0-capture", "policy_timing", "server_timing"]
+    assert answers["metadata"]["pi0-capture"]["robot_dim"] == 4
+    assert (answers["dtype"], answers["timing"]) == ("float32", ["infer_ms", "prev_total_ms"])
+    assert answers["keys"] == ["actions", "pi0-capture", "policy_timing", "server_timing"]
     with h5py.File(tmp_path / "episode_000000.h5") as file:
-        assert np.array_equal(file["action/predicted"][...], np.array(found["actions"], np.float32))
+        assert np.array_equal(file["action/predicted"][...], np.array(answers["actions"], np.float32))
         assert np.array_equal(
             file["images/exterior/source"][0], make_client_observation()["observation/exterior_image_1_left"]
         )
@@ -61,7 +61,7 @@ print(json.dumps({
 
 def test_episode_of_a_hundred_calls_through_the_action_chunk_broker(toy_folder: Path) -> None:
     with toy_server(toy_folder, max_pending=200) as server:
-        found = run_client(
+        answers = run_client(
             server.port,
             """
 policy = ActionChunkBroker(connect(), action_horizon=5)
@@ -71,7 +71,7 @@ print(json.dumps([policy.infer(observe())["actions"].tolist() for _ in range(500
     [(frames, description)] = rollouts(toy_folder)
     assert (frames, description["calls"], description["dropped"]) == (100, 100, 0)
     with h5py.File(toy_folder / "episode_000000.h5") as file:
-        assert np.array_equal(file["action/predicted"][...].reshape(500, 2), np.array(found, np.float32))
+        assert np.array_equal(file["action/predicted"][...].reshape(500, 2), np.array(answers, np.float32))
         assert file["frames/index"][:].tolist() == list(range(100))
 
 
@@ -105,13 +105,13 @@ def test_killed_client_leaves_a_finished_file_and_others_continue(toy_folder: Pa
         client.send_signal(signal.SIGKILL)
         client.communicate()
         policy.release()
-        found = run_client(
+        answers = run_client(
             server.port, 'print(json.dumps(connect().infer(observe("stack the cups"))["actions"].tolist()))'
         )
         next_client = run_client(
             server.port, 'print(json.dumps(connect().infer(observe("stack the cups"))["actions"].tolist()))'
         )
-    assert np.shape(found) == np.shape(next_client) == (5, 2)
+    assert np.shape(answers) == np.shape(next_client) == (5, 2)
     finished = rollouts(toy_folder)
     assert [description["ended"] for _, description in finished][-2:] == ["the client disconnected"] * 2
     assert not list(toy_folder.glob("*.partial"))
@@ -119,7 +119,7 @@ def test_killed_client_leaves_a_finished_file_and_others_continue(toy_folder: Pa
 
 def test_errors_reach_the_client_as_text_and_it_goes_on(toy_folder: Path) -> None:
     with toy_server(toy_folder) as server:
-        found = run_client(
+        answers = run_client(
             server.port,
             """
 policy = connect()
@@ -135,7 +135,7 @@ errors = [fail(policy, one) for one in (
 print(json.dumps([errors, policy.infer(good)["actions"].tolist()]))
 """,
         )
-    errors, actions = found
+    errors, actions = answers
     sentences = [
         "has no picture",
         "there is no camera 'wrist_image_left' in the client's observation; it has exterior_image_1_left",

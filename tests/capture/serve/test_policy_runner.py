@@ -26,7 +26,7 @@ class RepeatedWork:
 
 def record_calls(folder: Path, served: tuple[Any, Any], runner: PolicyRunner) -> list[np.ndarray]:
     """Run and record four calls; return their actions."""
-    found = []
+    calls = []
     with RolloutWriter(folder, describe_run(served[0], 1), max_pending=10) as writer:
         stream = writer.open_stream("client")
         for seed in range(4):
@@ -34,8 +34,8 @@ def record_calls(folder: Path, served: tuple[Any, Any], runner: PolicyRunner) ->
             result = runner.run(runner.prepare(make_observation()), seed, is_recorded=True)
             assert result.recorded is not None
             runner.store(slot, result.recorded, result.seconds)
-            found.append(result.actions)
-    return found
+            calls.append(result.actions)
+    return calls
 
 
 def test_replayed_calls_equal_eager_ones(served: tuple[Any, Any], tmp_path: Path) -> None:
@@ -46,8 +46,8 @@ def test_replayed_calls_equal_eager_ones(served: tuple[Any, Any], tmp_path: Path
         eager_runner.run(eager_runner.prepare(make_observation()), seed, is_recorded=False).actions for seed in range(4)
     ]
     for name, runner in (("plain", eager_runner), ("replayed", replayed)):
-        found = record_calls(tmp_path / name, served, runner)
-        np.testing.assert_array_equal(found, expected)
+        calls = record_calls(tmp_path / name, served, runner)
+        np.testing.assert_array_equal(calls, expected)
     assert messages == []
     assert replayed._replayer is not None
     assert replayed._replayer.replayed == 2

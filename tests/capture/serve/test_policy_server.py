@@ -24,11 +24,11 @@ from capture.serve.wire_format import pack, unpack
 
 def rollouts(folder: Path) -> list[tuple[int, dict[str, Any]]]:
     """Frames and attribute `rollout` of each finished file."""
-    found = []
+    entries = []
     for path in sorted(folder.glob("*.h5")):
         with h5py.File(path) as file:
-            found.append((int(file["frames/done"][()]), json.loads(file.attrs[schema.ROLLOUT_ATTRIBUTE])))
-    return found
+            entries.append((int(file["frames/done"][()]), json.loads(file.attrs[schema.ROLLOUT_ATTRIBUTE])))
+    return entries
 
 
 def test_metadata_comes_first_and_answers_have_actions_and_times(plain_server: RunningServer) -> None:
@@ -70,9 +70,9 @@ def test_episodes_end_by_request_prompt_silence_and_disconnection(tmp_path: Path
         threading.Event().wait(0.8)
         client.infer(prompt="stack the cups")
         client.close()
-    found = rollouts(tmp_path)
-    assert [frames for frames, _ in found] == [2, 1, 1, 1, 1]
-    assert [(episode["ended"], episode["success"]) for _, episode in found] == [
+    entries = rollouts(tmp_path)
+    assert [frames for frames, _ in entries] == [2, 1, 1, 1, 1]
+    assert [(episode["ended"], episode["success"]) for _, episode in entries] == [
         ("ended by the client", True),
         ("the prompt changed", None),
         ("the client began another episode", None),
@@ -109,12 +109,12 @@ def test_recordings_hold_what_was_sent_and_answered(tmp_path: Path) -> None:
 def test_every_nth_or_requested_call_is_recorded(tmp_path: Path) -> None:
     with toy_server(tmp_path / "a", every=3) as server:
         client = RawClient(server)
-        found = [client.infer()["pi0-capture"]["recorded"] for _ in range(7)]
+        flags = [client.infer()["pi0-capture"]["recorded"] for _ in range(7)]
         assert client.send(pack({**make_client_observation(), "pi0-capture": {"record": True}}))["pi0-capture"][
             "recorded"
         ]
         client.close()
-    assert found == [True, False, False, True, False, False, True]
+    assert flags == [True, False, False, True, False, False, True]
     with toy_server(tmp_path / "b", on_request=True) as server:
         client = RawClient(server)
         assert not client.infer()["pi0-capture"]["recorded"]

@@ -30,10 +30,10 @@ def array(dtype: object = "<f4", shape: object = (2,), data: object = bytes(8)) 
     ],
 )
 def test_arrays_come_back_as_they_were_packed(value: np.ndarray) -> None:
-    found = unpack(pack({"a": value}))["a"]
-    assert found.dtype == value.dtype
-    assert found.shape == value.shape
-    assert found.tobytes() == value.tobytes()
+    array = unpack(pack({"a": value}))["a"]
+    assert array.dtype == value.dtype
+    assert array.shape == value.shape
+    assert array.tobytes() == value.tobytes()
 
 
 def test_numbers_and_text_come_back_as_they_were_packed() -> None:
@@ -45,9 +45,9 @@ def test_numbers_and_text_come_back_as_they_were_packed() -> None:
         "list": [1, 2.5],
         "raw": b"\x00",
     }
-    found = unpack(pack(sent))
-    assert found == sent
-    assert type(found["half"]) is np.float32
+    content = unpack(pack(sent))
+    assert content == sent
+    assert type(content["half"]) is np.float32
 
 
 def test_text_arrays_are_read() -> None:
