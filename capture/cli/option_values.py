@@ -195,7 +195,7 @@ def parse_seed(text: str) -> int:
 
 
 def parse_whole_number(text: str, smallest: int, largest: int) -> int:
-    """Return the number of a text. Raises ArgumentTypeError for what is no whole number from `low` to `high`."""
+    """Return a whole number from `smallest` to `largest`. Raises ArgumentTypeError for any other text."""
     # Python refuses to read numbers of thousands of digits, so their length is looked at first.
     if not text.isdecimal() or len(text) > 100 or not smallest <= int(text) <= largest:
         shown = text if len(text) <= 30 else text[:30] + "…"

@@ -56,9 +56,8 @@ def removal_curves(calls: FrameCalls, effects: EffectMap, rows: Array) -> Frame:
     rank = np.empty_like(orders)
     np.put_along_axis(rank, orders, np.arange(count)[None], axis=-1)
     is_removed = rank[:, None] < np.rint(fractions * count)[:, None]  # (orders, fractions, n)
-    deletion, insertion = _effects_of_sets(
-        calls, effects, np.stack([is_removed, ~is_removed])
-    )  # (orders, fractions) each
+    removed = np.stack([is_removed, ~is_removed])  # (2, orders, fractions, n)
+    deletion, insertion = _effects_of_sets(calls, effects, removed)  # (orders, fractions) each
     head_shape, head_count = mean.shape[:-1], int(np.prod(mean.shape[:-1]))
     datasets: Frame = {"curves/fraction": fractions.astype(np.float32)}
     for name, curves, sign in (("deletion", deletion, 1), ("insertion", insertion, -1)):

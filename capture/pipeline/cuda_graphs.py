@@ -246,10 +246,10 @@ class GraphReplayer:
         self._log_line(f"calls are not replayed as CUDA graphs, which is slower and changes no number ({first_line})")
 
     def _replay(self, replay: _RecordedGraph, inputs: ModelInputs, masks: TokenMasks) -> dict[str, Tensor]:
-        for graph_input, call_input in zip(
+        for call_input, graph_input in zip(
             (*inputs.tensors, *masks.tensors), (*replay.inputs.tensors, *replay.masks.tensors), strict=True
         ):
-            call_input.copy_(graph_input.pin_memory() if call_input.is_cuda else graph_input, non_blocking=True)
+            graph_input.copy_(call_input.pin_memory() if graph_input.is_cuda else call_input, non_blocking=True)
         replay.graph.replay()
         memory = replay.memory[: replay.size].clone()  # the next replay overwrites it
         return {name: part.of(memory) for name, part in replay.parts.items()}

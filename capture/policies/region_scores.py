@@ -196,7 +196,7 @@ def _mean_of_words(tokens: Tensor, scores: ScoreTensors) -> Tensor:
 
 
 def _add_region_scores(values_by_name: dict[str, list[Tensor]], phase: str, maps: Tensor, scores: ScoreTensors) -> None:
-    """Add the regions' scores of one layer's maps (B, ..., P), each (B, R, ...), to the lists in `found`."""
+    """Add the regions' scores of one layer's maps (B, ..., P), each (B, R, ...), to the lists in `values_by_name`."""
     if scores.cells.shape[1]:
         for measure, values in zip(scores_schema.MEASURES, score_regions(maps.flatten(1, -2), scores), strict=True):
             name = scores_schema.region_score(phase, measure)

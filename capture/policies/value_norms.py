@@ -43,15 +43,14 @@ def measure_norms(recording: Recording, language: ValueNorms, expert: ValueNorms
     """Return the value norms of a call that was recorded with values; `language`, `expert`: of its layers."""
     prefix = torch.stack(recording.prefix_values)  # (L, B, K, M * d)
     action_values = torch.stack([value for step in recording.suffix_values for value in step])  # (S * L, B, H, M * d)
-    action_values = action_values.unflatten(0, (len(recording.steps), len(recording.layers))).transpose(
-        0, 1
-    )  # (L, S, B, H, M * d)
+    axes = (len(recording.steps), len(recording.layers))
+    action_values = action_values.unflatten(0, axes).transpose(0, 1)  # (L, S, B, H, M * d)
 
     def lengths(norms: ValueNorms, values: Tensor) -> Tensor:
         """Return the lengths (..., L, N, keys) of `values` (L, ..., keys, M * d)."""
-        lengths: Tensor = norms.lengths(values.flatten(1, -2))  # (L, N, ... * keys)
-        lengths = lengths.unflatten(2, values.shape[1:-1])  # (L, N, ..., keys)
-        moved: Tensor = lengths.movedim((0, 1), (-3, -2))  # (..., L, N, keys)
+        key_norms: Tensor = norms.lengths(values.flatten(1, -2))  # (L, N, ... * keys)
+        key_norms = key_norms.unflatten(2, values.shape[1:-1])  # (L, N, ..., keys)
+        moved: Tensor = key_norms.movedim((0, 1), (-3, -2))  # (..., L, N, keys)
         return moved
 
     action = lengths(expert, action_values).permute(1, 2, 0, 3, 4)  # (B, L, S, N, H)

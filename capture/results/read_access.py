@@ -112,7 +112,7 @@ class SeekableReader(io.RawIOBase):
         self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._count_bytes()}[whence]
         return self._place
 
-    def log(self) -> int:
+    def tell(self) -> int:
         """Return the place of the next read."""
         return self._place
 

@@ -21,7 +21,7 @@ class PolicySource:
     """Opens the checkpoint of the first file, and holds every other file to it."""
 
     def __init__(self, options: argparse.Namespace, console: Console, local: int | None = None) -> None:
-        """`own`: options of the policy, `device` and `dtype`. `local`: number of this process on its machine."""
+        """`options`: of the policy, `device` and `dtype`. `local`: number of this process on its machine."""
         self._options, self._console, self._local = options, console, local
         self.spec: Any = None
         self.device: Any = None

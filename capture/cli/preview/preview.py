@@ -112,9 +112,8 @@ def _collect_frame(plan: Plan, observation: Observation, place: str) -> Frame:
     by_subject = {decision.subject: decision for decision in plan.decisions}
     slots = []
     for name in policy.sizes.cameras:
-        own_decision = by_subject.get(
-            f"{name} camera of {observation.episode}"
-        )  # where the episode lacks the usual camera
+        # Only an episode that lacks the usual camera has a decision of its own.
+        own_decision = by_subject.get(f"{name} camera of {observation.episode}")
         decision = own_decision or by_subject.get(f"{name} camera")
         is_assumed = decision is not None and not decision.is_certain
         if name not in shown:

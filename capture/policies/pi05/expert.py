@@ -94,10 +94,8 @@ class ExpertAttention(nn.Module):
         key = torch.cat([prefix[0], key], dim=2)  # (B, M, K + H, d)
         value = torch.cat([prefix[1], value], dim=2)  # (B, M, K + H, d)
         queries_per_key = self.heads // self.kv_heads
-        key, value = (
-            key.repeat_interleave(queries_per_key, dim=1),
-            value.repeat_interleave(queries_per_key, dim=1),
-        )  # 2 x (B, N, K + H, d)
+        key = key.repeat_interleave(queries_per_key, dim=1)  # (B, N, K + H, d)
+        value = value.repeat_interleave(queries_per_key, dim=1)  # (B, N, K + H, d)
         logits = query @ key.transpose(2, 3) * self.head_dim**-0.5 + attention_mask  # (B, N, H, K + H) float32
         weights = logits.softmax(dim=-1, dtype=torch.float32).to(x.dtype)  # (B, N, H, K + H)
         mixed = (weights @ value).transpose(1, 2).reshape(batch, horizon, -1)  # (B, H, N * d)

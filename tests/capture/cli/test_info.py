@@ -334,9 +334,8 @@ def test_file_that_hangs_or_kills_its_reader_gives_one_sentence(results: Path, m
     monkeypatch.setattr(capture.cli.info.describe, "_CHILD", serving.replace("{}", "__import__('time').sleep(600)"))
     assert "is damaged: reading it came to no end" in read_refusal(results)
     monkeypatch.setattr(progress_clock, "STALL_SECONDS", 60.0)
-    monkeypatch.setattr(
-        capture.cli.info.describe, "_CHILD", serving.replace("{}", "sum(iter(int, 1))")
-    )  # at work for ever
+    working_for_ever = serving.replace("{}", "sum(iter(int, 1))")
+    monkeypatch.setattr(capture.cli.info.describe, "_CHILD", working_for_ever)
     assert "is damaged: reading it came to no end" in read_refusal(results)
     monkeypatch.setattr(capture.cli.info.describe, "_CHILD", "import os; os.abort()")
     assert "is damaged: reading it failed" in read_refusal(results)

@@ -100,16 +100,8 @@ def test_axes_shape_and_chunks_of_each_dataset_agree() -> None:
 
 def test_chunks_are_what_the_viewer_reads_at_once() -> None:
     datasets = by_name(FULL_SIZE)
-    assert datasets["action/to_image"].chunks == (
-        1,
-        1,
-        1,
-        10,
-        8,
-        2,
-        16,
-        16,
-    )  # 82 KB: a token with all its steps and heads
+    # 82 KB: a token with all its steps and heads
+    assert datasets["action/to_image"].chunks == (1, 1, 1, 10, 8, 2, 16, 16)
     assert datasets["action/to_text"].chunks == (1, 1, 1, 10, 8, 60)
     assert datasets["text/to_image"].chunks == (1, 18, 1, 8, 2, 16, 16)
     assert datasets["images/wrist/source"].chunks == (1, 180, 320, 3)

@@ -214,7 +214,7 @@ def test_recording_that_ended_but_has_no_final_name_is_completed_with_its_succes
     policy = ToyPolicy()
     with monkeypatch.context() as patch:
         patch.setattr(PartialFile, "publish", stop)
-        with RolloutRecorder(policy, tmp_path, keep="summaries", tell=lambda _: None) as recorder:
+        with RolloutRecorder(policy, tmp_path, keep="summaries", log=lambda _: None) as recorder:
             with recorder.masks(make_masks(0)):
                 act(policy, 0)
             recorder.end_episode(success=True)
