@@ -13,7 +13,7 @@ from capture.rollouts.peers.pictures import name_cameras
 
 if TYPE_CHECKING:
     from capture.policies.base import Prepared
-    from capture.rollouts.given_masks import GivenMasks
+    from capture.rollouts.call_masks import CallMasks
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CallRegions:
     """The regions of an episode up to one of its calls, and the call's masks."""
 
     names: tuple[str, ...] = ()
-    given: GivenMasks | None = None
+    call_masks: CallMasks | None = None
 
     def cover(self, prepared: Prepared) -> CoveredObservation:
         """Return the observation of the call with the coverage of all regions: NaN for those that are not known.
@@ -49,7 +49,7 @@ class CallRegions:
         return CoveredObservation(covered, self.names, masks, problem)
 
     def _find_masks(self, prepared: Prepared) -> tuple[Masks, str]:
-        if self.given is None:
+        if self.call_masks is None:
             return {}, ""
         pictures = prepared.observation.pictures
 
@@ -61,12 +61,12 @@ class CallRegions:
             return name
 
         try:
-            given = self.given.rename_cameras(rename)
-            given.check_sizes(pictures)
+            renamed = self.call_masks.rename_cameras(rename)
+            renamed.check_sizes(pictures)
         except UserError as error:
             return {}, f"masks were not used: {error}"
-        masks = given.split()
-        left_out = [name for name in given.names if name not in self.names]
+        masks = renamed.split()
+        left_out = [name for name in renamed.names if name not in self.names]
         if left_out:
             reason = f"an episode has at most {MAX_REGIONS} regions; {left_out[0]} is not scored"
             return {key: mask for key, mask in masks.items() if key[0] in self.names}, reason

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from capture.errors import UserError
 from capture.results.scores_schema import NO_MAPS, parse_keep
-from capture.rollouts.given_masks import GivenMasks, read_masks
+from capture.rollouts.call_masks import CallMasks, read_masks
 from capture.rollouts.peers.adapter import Adapter, RecordingOptions
 from capture.rollouts.peers.attribute_overrides import AttributeOverrides
 from capture.rollouts.peers.lerobot import LerobotAdapter
@@ -240,7 +240,7 @@ class RolloutRecorder:
                     stream.end_episode(reason=reason)
 
 
-def _read_each(masks: Any, values: Any, count: int | None = None) -> list[GivenMasks | None]:
+def _read_each(masks: Any, values: Any, count: int | None = None) -> list[CallMasks | None]:
     """Return the masks of each of `count` environments, None for those without. Raises UserError."""
     entries = list(masks) if isinstance(masks, list | tuple) else [masks]
     if count not in (None, len(entries)):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from capture.provenance import Decision
-    from capture.rollouts.given_masks import GivenMasks
+    from capture.rollouts.call_masks import CallMasks
     from capture.rollouts.transfer import StorableCall
     from capture.rollouts.writer import RolloutWriter
 
@@ -64,7 +64,7 @@ class CallSlot:
     _writer: RolloutWriter
     seconds: float = field(default=float("nan"))
     """How long the call took."""
-    masks: GivenMasks | None = None
+    masks: CallMasks | None = None
     """Masks of objects in the pictures of the call, which are scored as regions; set before `store`."""
 
     def store(self, call: StorableCall, *, seconds: float | None = None) -> bool:

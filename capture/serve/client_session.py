@@ -16,7 +16,7 @@ from capture.serve.wire_format import unpack
 
 if TYPE_CHECKING:
     from capture.policies.base import Prepared
-    from capture.rollouts.given_masks import GivenMasks
+    from capture.rollouts.call_masks import CallMasks
     from capture.rollouts.stream import CallSlot, EpisodeStream
     from capture.rollouts.transfer import StorableCall
     from capture.rollouts.writer import RolloutWriter
@@ -34,7 +34,7 @@ class Request:
     wishes: Wishes
     prepared: Prepared | None
     """None for a message that only ends an episode."""
-    masks: GivenMasks | None = None
+    masks: CallMasks | None = None
     """Of objects in its pictures."""
 
 

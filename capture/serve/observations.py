@@ -21,7 +21,7 @@ from capture.datasets.key_mapping import NONE, KeyMapping, map_keys
 from capture.errors import UserError
 from capture.observation import RIGHT_WRIST, Observation
 from capture.provenance import Decision
-from capture.rollouts.given_masks import GivenMasks
+from capture.rollouts.call_masks import CallMasks
 
 PROMPT: Final = "prompt"
 """Key of the task."""
@@ -97,7 +97,7 @@ class ObservationMapper:
         chosen = Decision("prompt", origin if parts.prompt is not None else "by --prompt", origin, is_certain=True)
         return observation, (*mapping.decisions, chosen)
 
-    def find_masks(self, given: GivenMasks, observation: Observation) -> GivenMasks:
+    def find_masks(self, masks: CallMasks, observation: Observation) -> CallMasks:
         """Return masks that came with the observation that was mapped last, by the policy's names of its cameras.
 
         They may be of any picture of the message; those of pictures that the policy is not shown are left out. Raises
@@ -115,9 +115,9 @@ class ObservationMapper:
                 raise UserError(f"the masks are of a camera {camera[:40]!r}; the message has pictures of {shown}")
             return slots.get(name)
 
-        found = given.rename_cameras(rename)
-        found.check_sizes(observation.pictures)
-        return found
+        renamed = masks.rename_cameras(rename)
+        renamed.check_sizes(observation.pictures)
+        return renamed
 
     def _find_mapping(self, parts: Parts) -> KeyMapping:
         if not parts.cameras:

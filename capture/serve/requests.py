@@ -4,7 +4,7 @@ With an observation::
 
     {"pi0-capture": {"record": True, "new_episode": True, "seed": 7}, "observation/image": ..., ...}
 
-with masks of objects in its pictures, whose regions are scored (`capture.rollouts.given_masks` has both forms)::
+with masks of objects in its pictures, whose regions are scored (`capture.rollouts.call_masks` has both forms)::
 
     {"pi0-capture": {"masks": {"observation/image": {"duck": mask}}}, "observation/image": ..., ...}
     {"pi0-capture": {"masks": {"observation/image": labels}, "mask_values": {"duck": 3, "bowl": [5, 6]}}, ...}
@@ -25,7 +25,7 @@ from typing import Any, Final
 import numpy as np
 
 from capture.errors import UserError
-from capture.rollouts.given_masks import VALUES, GivenMasks, read_masks
+from capture.rollouts.call_masks import VALUES, CallMasks, read_masks
 
 KEY: Final = "pi0-capture"
 """Key of these in a message, and of what an answer says about its recording."""
@@ -47,7 +47,7 @@ class Wishes:
     """Whether the running episode has ended."""
     success: bool | None = None
     """Whether the episode that ends succeeded; None where the client does not say."""
-    masks: GivenMasks | None = None
+    masks: CallMasks | None = None
     """Masks of objects in the pictures, by the client's names of the cameras or the policy's."""
 
     @property

@@ -38,7 +38,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class GivenMasks:
+class CallMasks:
     """Masks of one call of a policy. They are checked but for what only the pictures of the call tell."""
 
     masks: Mapping[tuple[str, str], Array] = field(default_factory=dict)
@@ -53,18 +53,18 @@ class GivenMasks:
         """Names of the regions, in order."""
         return tuple(dict.fromkeys((*(name for _, name in self.values), *(name for name, _ in self.masks))))
 
-    def copied(self) -> GivenMasks:
+    def copied(self) -> CallMasks:
         """Return the same in memory of its own, which a simulator does not draw into."""
         masks = {key: mask.copy() for key, mask in self.masks.items()}
         return replace(self, masks=masks, labels={camera: values.copy() for camera, values in self.labels.items()})
 
-    def rename_cameras(self, rename: Callable[[str], str | None]) -> GivenMasks:
+    def rename_cameras(self, rename: Callable[[str], str | None]) -> CallMasks:
         """Return the masks by the policy's names of the cameras; those of cameras for which it is None are left out.
 
         Raises UserError where two of the names are of one camera.
         """
-        given = dict.fromkeys((*self.labels, *(camera for _, camera in self.masks)))
-        slots = {camera: slot for camera in given if (slot := rename(camera)) is not None}
+        cameras = dict.fromkeys((*self.labels, *(camera for _, camera in self.masks)))
+        slots = {camera: slot for camera in cameras if (slot := rename(camera)) is not None}
         if len(set(slots.values())) < len(slots):
             twice = next(slot for slot in slots.values() if list(slots.values()).count(slot) > 1)
             raise UserError(f"{WHERE} name the {twice} camera twice, as {_list(slots)}; give each camera once")
@@ -86,19 +86,19 @@ class GivenMasks:
 
     def split(self) -> Masks:
         """Return the mask of each region and camera."""
-        found = dict(split_labels(self.labels, self.values))
+        masks = dict(split_labels(self.labels, self.values))
         for key, mask in self.masks.items():
             inside = mask if mask.dtype == np.bool_ else mask != 0
-            found[key] = found[key] | inside if key in found else inside
-        return found
+            masks[key] = masks[key] | inside if key in masks else inside
+        return masks
 
 
-def read_masks(masks: object, values: object = None) -> GivenMasks:
+def read_masks(masks: object, values: object = None) -> CallMasks:
     """Return masks of one call in either form. Raises UserError, with one sentence, for anything else."""
     numbers = _read_values(values)
     if not isinstance(masks, Mapping):
         raise UserError(f"{WHERE} are {type(masks).__name__}; give each camera's, such as {EXAMPLE}")
-    found: dict[tuple[str, str], Array] = {}
+    object_masks: dict[tuple[str, str], Array] = {}
     labels: dict[str, Array] = {}
     for camera, stated in masks.items():
         if not isinstance(camera, str):
@@ -108,17 +108,17 @@ def read_masks(masks: object, values: object = None) -> GivenMasks:
             for name, mask in stated.items():
                 _check_name(name)
                 if mask is not None:
-                    found[name, camera] = _read_array(mask, f"the mask of {name} in {shown}", "biu")
+                    object_masks[name, camera] = _read_array(mask, f"the mask of {name} in {shown}", "biu")
         elif stated is not None:
             labels[camera] = _read_array(stated, f"the labels of {shown}", "iu")
     if labels and not numbers:
         raise UserError(
             f'the labels of {_list(labels)} say nothing without {VALUES}, which names objects, such as {{"duck": 3}}'
         )
-    given = GivenMasks(found, labels, numbers if labels else ())
-    if len(given.names) > MAX_REGIONS:
-        raise UserError(f"{WHERE} are of {len(given.names)} objects; {MAX_REGIONS} are the limit")
-    return given
+    call_masks = CallMasks(object_masks, labels, numbers if labels else ())
+    if len(call_masks.names) > MAX_REGIONS:
+        raise UserError(f"{WHERE} are of {len(call_masks.names)} objects; {MAX_REGIONS} are the limit")
+    return call_masks
 
 
 def _read_values(values: object) -> tuple[tuple[int, str], ...]:
@@ -127,16 +127,16 @@ def _read_values(values: object) -> tuple[tuple[int, str], ...]:
         return ()
     if not isinstance(values, Mapping):
         raise UserError(f'{VALUES} is {type(values).__name__}; it names objects, such as {{"duck": 3, "bowl": [5, 6]}}')
-    found: dict[int, str] = {}
+    names: dict[int, str] = {}
     for name, stated in values.items():
         _check_name(name)
         for number in _list_numbers(name, stated):
-            if number in found:
-                raise UserError(f"{VALUES} gives the number {number} to {found[number]} and to {name}")
-            found[number] = name
-            if len(found) > MAX_VALUES:
+            if number in names:
+                raise UserError(f"{VALUES} gives the number {number} to {names[number]} and to {name}")
+            names[number] = name
+            if len(names) > MAX_VALUES:
                 raise UserError(f"{VALUES} has more than {MAX_VALUES} numbers")
-    return tuple(found.items())
+    return tuple(names.items())
 
 
 def _list_numbers(name: str, stated: object) -> Iterator[int]:
