@@ -114,7 +114,7 @@ def test_child_process_imports_the_package_of_its_parent(tmp_path: Path, copied:
         "import subprocess\nfrom viewer import child_process\n"
         "command = child_process.create_python_command('viewer.export', '--version')\n"
         "command[-3:] = ['-c', 'import sys, viewer; print(viewer.__file__, sys.path)']\n"
-        "print(subprocess.run(command, env=child_process.python_environment(), capture_output=True, text=True).stdout)"
+        "print(subprocess.run(command, env=child_process.create_python_environment(), capture_output=True, text=True).stdout)"
     )
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(["", str(root)])}
     command = [sys.executable, "-P", "-c", code]

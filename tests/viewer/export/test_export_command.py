@@ -261,8 +261,8 @@ def test_figures_need_no_library_of_the_x_window_system(small: Path, tmp_path: P
 
 def test_importing_opencv_keeps_the_environment() -> None:
     code = (
-        "import os\nbefore = dict(os.environ)\nfrom viewer.export.encoding import opencv\n"
-        "opencv()\nassert dict(os.environ) == before\n"
+        "import os\nbefore = dict(os.environ)\nfrom viewer.export.encoding import import_opencv\n"
+        "import_opencv()\nassert dict(os.environ) == before\n"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
