@@ -254,7 +254,7 @@ def _subtracted_query(results: Results, view: ViewState, comparison: Comparison,
     if comparison.word:
         return selection.find_words(results, frame, comparison.word).query
     if comparison.actions:
-        return replace(view.query, kind="action", items=comparison.actions)
+        return view.query._replace(kind="action", items=comparison.actions)
     if comparison.frame is None:
         return view.query
     query = find_same_query(view.query, results, view.frame, frame)

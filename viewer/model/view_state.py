@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, astuple, dataclass, fields, replace
-from typing import Any, Final, Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from viewer.errors import UserError
 
@@ -34,8 +34,7 @@ SHARED_RANGES: Final = ("uniform", "shared")
 """Colour ranges that follow the weights of all cameras together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """The query whose attention is shown: words of the prefix, or action tokens of the suffix."""
 
     kind: Kind = "text"
@@ -48,8 +47,10 @@ class Query:
         return self.items[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+FIRST_WORD: Final = Query()
+
+
+class Word(NamedTuple):
     """A word, mark or state value of a prompt by its text, so that it can be found in another prompt."""
 
     role: str
@@ -60,8 +61,7 @@ class Word:
     """Which value of the state it is, from 0; -1 for none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dims:
+class Dims(NamedTuple):
     """Lengths of the axes that a view moves along."""
 
     frames: int
@@ -85,8 +85,7 @@ class Dims:
         return self.steps if kind == "action" else 1
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(NamedTuple):
     """A view that is kept, to be compared with."""
 
     name: str
@@ -99,7 +98,7 @@ class ViewState:
     """One view of a results file: small values only, no array, no file, no widget."""
 
     frame: int = 0
-    query: Query = Query()
+    query: Query = FIRST_WORD
     sought: tuple[Word, ...] = ()
     """Chosen words of which the frame's prompt lacks some; the query then holds what is shown instead. Else empty."""
     step: int = 0
@@ -160,7 +159,7 @@ class ViewState:
         pinned = self.pinned
         if pinned is not None:
             words = max(dims.chips, pinned.query.items[-1] + 1)  # those of its own frame, which may have more
-            pinned = pinned.bare().clamped(replace(dims, chips=words))
+            pinned = pinned.bare().clamped(dims._replace(chips=words))
         return replace(
             self,
             frame=_clamp(self.frame, dims.frames),
@@ -194,9 +193,9 @@ def _to_plain(state: ViewState) -> dict[str, Any]:
     if state.pins:
         different["pins"] = [{"name": pin.name, "view": _to_plain(pin.view)} for pin in state.pins]
     if "query" in different:
-        different["query"] = asdict(state.query)
+        different["query"] = state.query._asdict()
     if "sought" in different:
-        different["sought"] = [list(astuple(word)) for word in state.sought]
+        different["sought"] = [list(word) for word in state.sought]
     return different
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QSize, Qt, Signal
@@ -224,7 +223,7 @@ class PinStrip(Panel):
         name = " ".join(name.split())[:MAX_NAME]
         pins = list(self.pins())
         if name and name != self._name_pin(pins[place]):
-            pins[place] = replace(pins[place], name=name)
+            pins[place] = pins[place]._replace(name=name)
             self.session.update(pins=tuple(pins))
 
     def go(self, place: int) -> None:

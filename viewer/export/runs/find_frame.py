@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from capture.remote.address import parse_location
@@ -60,7 +59,7 @@ def find_frame(request: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"It cannot be read ({error}).") from None
     finally:
         results.close()
-    answer = {"frame": chosen.frame, "value": chosen.value, "query": asdict(shown)}
+    answer = {"frame": chosen.frame, "value": chosen.value, "query": shown._asdict()}
     return answer if region is None else answer | {"region": region, "region_name": name}
 
 
