@@ -130,7 +130,7 @@ for position in range(40):
         remaining[0] = position
         {outcome}
 
-    command._info, command.exit_at_once, sys.argv[1:] = finish, lambda code: None, ["info", "a.h5"]
+    command._run_info, command.exit_at_once, sys.argv[1:] = finish, lambda code: None, ["info", "a.h5"]
     sys.setprofile(count_down)
     code = command.main()
     sys.setprofile(None)
