@@ -58,10 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     To start fast, the file is checked in another process while Qt is loaded. `arguments` defaults to `sys.argv[1:]`.
     """
-    gc.disable()  # until the first picture is shown, as no garbage arises before; `startup.calm` enables it
-    startup.one_thread()
+    gc.disable()  # until the first picture is shown, as no garbage arises before; `startup.finish_startup` enables it
+    startup.limit_threads()
     options = create_parser().parse_args(arguments)
-    with startup.qt_beside():
+    with startup.preload_qt():
         from viewer.analysis.initial_view import parse_view
 
         try:
@@ -87,12 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             probe.stop()
         print(f"pi0-viewer: {_without_qt(error)}", file=sys.stderr)
         return 2
-    if _no_screen():
+    if _lacks_display():
         if probe is not None:
             probe.stop()
         print("pi0-viewer: there is no screen here (DISPLAY is not set); run it where your screen is.", file=sys.stderr)
         return 2
-    startup.plain_imports()
+    startup.bypass_import_hook()
     from viewer.rendering import theme
     from viewer.widgets.main_window import MainWindow
 
@@ -162,7 +162,7 @@ def _add_second(options: argparse.Namespace, view: str) -> None:
         options.file.append(find_second_file(find(first), way, f"name it after {first.name} in the command"))
 
 
-def _no_screen() -> bool:
+def _lacks_display() -> bool:
     """Return whether Qt would abort: on Linux with neither X nor Wayland, unless QT_QPA_PLATFORM is set."""
     named = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     return sys.platform.startswith("linux") and not any(os.environ.get(name) for name in named)
@@ -207,7 +207,7 @@ def _run(options: argparse.Namespace) -> Run | None:
 def _first_probe(options: argparse.Namespace, run: Run | None) -> Probe | None:
     """Start checking the file in another process before Qt is loaded; None if there is no file."""
     if run is not None:
-        return _first_of_run(run)
+        return _probe_first_episode(run)
     path = options.file[0] if options.file else None
     if _is_remote_run(path):
         return None
@@ -227,7 +227,7 @@ def _is_remote_run(path: Location | None) -> bool:
     return path is not None and not isinstance(path, Path) and is_run(path)
 
 
-def _first_of_run(run: Run) -> Probe | None:
+def _probe_first_episode(run: Run) -> Probe | None:
     """Start checking the first episode of a run; None if there is none yet."""
     from viewer.analysis import probe
     from viewer.io import run_index
@@ -275,7 +275,7 @@ def prepared(options: argparse.Namespace) -> MainWindow:
     window = MainWindow(settings)
     QTimer.singleShot(300, window, window.set_icon)  # after the first picture
     QTimer.singleShot(450, theme.style_tooltips)
-    QTimer.singleShot(600, startup.calm)
+    QTimer.singleShot(600, startup.finish_startup)
     catch_errors(window)
     return window
 

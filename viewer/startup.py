@@ -24,7 +24,7 @@ LIBRARIES: Final = (
 """Qt's libraries, relative to the folder `Qt` of the package PySide6, in the order of their dependencies."""
 
 
-def one_thread() -> None:
+def limit_threads() -> None:
     """Limit numpy's linear algebra to one thread; call before numpy is imported.
 
     No matrix product here is large enough for more, and idle threads of OpenBLAS slow down the start.
@@ -33,7 +33,7 @@ def one_thread() -> None:
 
 
 @contextlib.contextmanager
-def qt_beside() -> Iterator[None]:
+def preload_qt() -> Iterator[None]:
     """Load Qt's libraries and the system's font list in a thread within the block, on Linux only.
 
     Python's import holds the GIL while it loads a library; a call through ctypes does not, so both run in parallel.
@@ -65,7 +65,7 @@ def _load(paths: list[str]) -> None:
         return
 
 
-def plain_imports() -> None:
+def bypass_import_hook() -> None:
     """Restore Python's own `__import__`; call after PySide and before the viewer's own modules are imported.
 
     PySide replaces `__import__` by a function that searches the source text of every imported module for its
@@ -76,7 +76,7 @@ def plain_imports() -> None:
         builtins.__import__ = plain
 
 
-def calm() -> None:
+def finish_startup() -> None:
     """Enable garbage collection and shorten pauses after the first picture.
 
     All present objects are excluded from later collections, and threads are switched every millisecond.

@@ -9,7 +9,7 @@ from capture.errors import UserError
 from capture.json_fields import read_json
 
 
-def surely_needs_state(checkpoint: Path, config: str | None, asset: str | None) -> bool:
+def is_state_required(checkpoint: Path, config: str | None, asset: str | None) -> bool:
     """Return whether the policy in a local folder certainly has the state in its prompt.
 
     False where a file or a name may say otherwise, and where nothing can be told before the checkpoint is opened.

@@ -8,7 +8,7 @@ from typing import Final
 from capture.cli.estimate import describe_time
 from capture.cli.preview.preview import check_shown_pictures
 from capture.cli.report import describe_plan
-from capture.cli.units import size_text
+from capture.cli.units import format_bytes
 from capture.errors import UserError
 from capture.pipeline.dataset_run import DatasetRun
 from capture.pipeline.planning.plan import Plan, make_plan
@@ -80,7 +80,7 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
             f"none of the episodes in {series.source.path} can be used: {next(iter(failures.values()), 'none')}"
         )
     count = len(series.episodes) + len(series.broken)
-    counts = f"{count} episode{'s' * (count != 1)}, {frames} frame{'s' * (frames != 1)}, {size_text(size)} in all"
+    counts = f"{count} episode{'s' * (count != 1)}, {frames} frame{'s' * (frames != 1)}, {format_bytes(size)} in all"
     lines = [describe_plan(first, one_of_many=True), "", f"{series.source.kind}: {counts}"]
     if finished_files or begun_files:
         lines.append(

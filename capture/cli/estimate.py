@@ -8,7 +8,7 @@ from statistics import median
 from typing import Final
 
 from capture.checkpoints import Pi05Spec
-from capture.cli.units import time_text
+from capture.cli.units import format_seconds
 from capture.pipeline.planning.setup import Setup
 from capture.results import schema
 from capture.results.resume import ask_run_state
@@ -36,8 +36,8 @@ def describe_time(setup: Setup, frames: int, folders: Sequence[Path], processes:
     if known_times:
         frame_time = median(known_times)
         return (
-            f"about {time_text(frames * frame_time / processes)}{shared}, if frames take {frame_time:.3g} s each as in "
-            f"{len(known_times)} file{'s' * (len(known_times) != 1)} that the same policy made there"
+            f"about {format_seconds(frames * frame_time / processes)}{shared}, if frames take {frame_time:.3g} s each "
+            f"as in {len(known_times)} file{'s' * (len(known_times) != 1)} that the same policy made there"
         )
     device = setup.options.device.type + ", replayed" * setup.options.replayed
     if device in MEASURED and _is_full_size(setup) and str(setup.options.dtype) == "torch.bfloat16":
@@ -46,7 +46,7 @@ def describe_time(setup: Setup, frames: int, folders: Sequence[Path], processes:
         frame_time, check = by_batch[batch], setup.options.check
         check_note = ", and twice that with --check" * check
         return (
-            f"about {time_text((1 + check) * frames * frame_time / processes)}{shared}, if frames take "
+            f"about {format_seconds((1 + check) * frames * frame_time / processes)}{shared}, if frames take "
             f"{frame_time:.3g} s each as measured once on {machine} with --batch {batch}{check_note}; your machine "
             "will differ"
         )

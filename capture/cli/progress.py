@@ -117,9 +117,9 @@ class Console:
     def loading(self, loaded: int, total: int) -> None:
         """Show the bytes of weights that were read so far."""
         if self._loading is None:
-            from capture.cli.units import size_text
+            from capture.cli.units import format_bytes
 
-            line = f"loading {size_text(total)} of weights"
+            line = f"loading {format_bytes(total)} of weights"
             self._loading = self._bar(line, total, "loading weights", unit="B", unit_scale=True)
         self._loading.update(loaded - self._loading.n)
         if loaded >= total:

@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from capture.cli.units import size_text, time_text
+from capture.cli.units import format_bytes, format_seconds
 from capture.pipeline.planning.plan import Plan
 from capture.pipeline.planning.setup import Setup
 from capture.pipeline.types import RunOutcome
@@ -24,7 +24,7 @@ def describe_plan(plan: Plan, *, one_of_many: bool = False) -> str:
     policy, sizes, choices = plan.setup.policy, plan.sizes, plan.setup.options
     axes = policy.sizes
     dtype = str(choices.dtype).removeprefix("torch.")
-    weights = size_text(policy.parameter_bytes(choices.dtype))
+    weights = format_bytes(policy.parameter_bytes(choices.dtype))
     denoise_steps = f"{axes.denoise_steps} denoise step{'s' * (axes.denoise_steps != 1)}"
     lines = [
         f"{policy.name} ({policy.kind} checkpoint)",
@@ -74,10 +74,10 @@ def describe_storage(plan: Plan) -> str:
     sizes = plan.sizes
     rows = "every row" if sizes.full else "rows of text and action tokens"
     return (
-        f"{sizes.frames} frame{'s' * (sizes.frames != 1)} of {size_text(plan.frame_bytes)}: {len(sizes.layers)} "
+        f"{sizes.frames} frame{'s' * (sizes.frames != 1)} of {format_bytes(plan.frame_bytes)}: {len(sizes.layers)} "
         f"layer{'s' * (len(sizes.layers) != 1)}, {len(sizes.steps)} denoise step{'s' * (len(sizes.steps) != 1)}, "
         f"{sizes.heads} heads, {rows}, weights as {plan.setup.options.store}{_describe_summaries(sizes)}; "
-        f"{size_text(plan.frame_bytes * sizes.frames)} in all"
+        f"{format_bytes(plan.frame_bytes * sizes.frames)} in all"
     )
 
 
@@ -132,8 +132,8 @@ def summarise_dataset_run(outcomes: Sequence[RunOutcome], unusable: Mapping[str,
     written_count = len(files) - skipped - sum(written.failure is not None for written in files)
     frames, seconds = sum(outcome.frames for outcome in outcomes), max(outcome.seconds for outcome in outcomes)
     size = sum(written.path.stat().st_size for written in files if written.path.is_file())
-    parts = [f"{frames} frame{'s' * (frames != 1)} in {time_text(seconds)}"] if frames else []
-    parts += [size_text(size)] if size else []
+    parts = [f"{frames} frame{'s' * (frames != 1)} in {format_seconds(seconds)}"] if frames else []
+    parts += [format_bytes(size)] if size else []
     counts = f"{folder}: {written_count} done, {skipped} finished before, {len(failures)} failed"
     lines = ["; ".join([counts, ", ".join(parts)]) if parts else counts]
     if frames:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def size_text(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Format a number of bytes: 43200000 as `43.2 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
@@ -12,7 +12,7 @@ def size_text(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def time_text(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Format a duration in seconds: 8040 as `2 h 14 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"

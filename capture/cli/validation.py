@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from capture.checkpoints.state_need import surely_needs_state
+from capture.checkpoints.state_need import is_state_required
 from capture.cli.preview.target import check_preview_target
 from capture.errors import UserError
 from capture.pipeline.worker_process import can_start_workers
@@ -145,7 +145,7 @@ def _check_state(options: argparse.Namespace) -> None:
     """Raise UserError where a policy needs a state that is not given, as far as this can be told without PyTorch."""
     if options.state is not None or options.state_in_prompt == "no":
         return
-    if options.state_in_prompt == "yes" or surely_needs_state(Path(options.checkpoint), options.config, options.asset):
+    if options.state_in_prompt == "yes" or is_state_required(Path(options.checkpoint), options.config, options.asset):
         raise UserError(
             "no state was given, and this policy reads the robot's state in its prompt; add --state with its numbers, "
             "such as --state 0.1,-0.4,0.0, or --state-in-prompt no if the policy was trained without"

@@ -19,7 +19,7 @@ from capture.effects.gradient_maps import gradient_datasets
 from capture.effects.measures import count_smaller, noise_floor, root_mean_square
 from capture.effects.random_masks import measure_masks
 from capture.effects.results_frames import ResultsFrames, StoredFrame
-from capture.effects.targets import Target, find_word, random_controls, replace_word
+from capture.effects.targets import Target, draw_controls, find_word, replace_word
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
 from capture.policies.base import Prepared
@@ -204,7 +204,7 @@ def _measure_targets(calls: FrameCalls, targets: Sequence[Target]) -> Frame:
         if target.patches is None:
             continue
         patches[index] = target.patches
-        controls = random_controls(target.patches, pictured, request.controls, seed=calls.number * 1_000 + index)
+        controls = draw_controls(target.patches, pictured, request.controls, seed=calls.number * 1_000 + index)
         if controls:
             control_targets = [Target(f"control of {target.name}", "region", mask) for mask in controls]
             control_change = calls.actions(control_targets) - baseline  # (n, H, A)

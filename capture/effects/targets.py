@@ -142,7 +142,10 @@ def _find_spans(word: str, text: str) -> list[tuple[int, int]]:
 
 
 def list_words(word_numbers: Spans) -> list[Target]:
-    """Return every word of a text, in reading order; `word`: number of each token's word, -1 for none, (tokens,)."""
+    """Return every word of a text, in reading order.
+
+    `word_numbers`: (tokens,), the number of each token's word; -1 for none.
+    """
     words = []
     for number in np.unique(word_numbers[word_numbers >= 0]).tolist():
         words.append(Target(f"word {number}", "word", tokens=tuple(np.flatnonzero(word_numbers == number).tolist())))
@@ -167,7 +170,7 @@ def list_blocks(pictured: Mask, size: int) -> list[tuple[tuple[int, int, int], T
     return squares
 
 
-def random_controls(region: Mask, pictured: Mask, count: int, seed: int) -> list[Mask]:
+def draw_controls(region: Mask, pictured: Mask, count: int, seed: int) -> list[Mask]:
     """Return up to `count` regions of the same shape elsewhere in the same picture, drawn without repetition.
 
     A control is the region moved by whole patches within the patches that show the picture; it neither overlaps nor

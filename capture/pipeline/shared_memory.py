@@ -36,7 +36,7 @@ class ArrayLocation:
     """Where another process finds an array that lies in a shared buffer."""
 
     ident: int
-    """Of the buffer; never reused."""
+    """Number of the buffer; never reused."""
     file: str
     """Path by which other processes open the buffer."""
     size: int

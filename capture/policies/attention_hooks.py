@@ -209,7 +209,7 @@ class AttentionRecorder:
 
         def values(_: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
             step = self._phases[phase].calls.get(layer, 0)
-            if self._wanted(phase, step):
+            if self._is_recorded(phase, step):
                 self._phases[phase].values[step, layer] = output.detach()
 
         # `v_proj` runs inside the attention module, so its hook runs before the other one counts the step.
@@ -220,7 +220,7 @@ class AttentionRecorder:
             self._hooks.append(projection.register_forward_hook(values))
         self._hooks.append(module.register_forward_hook(weights, with_kwargs=True))
 
-    def _wanted(self, phase: Phase, step: int) -> bool:
+    def _is_recorded(self, phase: Phase, step: int) -> bool:
         return phase == "prefix" or self._steps is None or step in self._steps
 
     def _take_output(self, phase: Phase, layer: int, kept: bool, output: Any, mask: Tensor | None) -> None:
@@ -242,7 +242,7 @@ class AttentionRecorder:
             diagonal = mask.diagonal(dim1=-2, dim2=-1)[:, 0]  # (B, K)
             valid = diagonal if diagonal.dtype == torch.bool else diagonal == 0  # (B, K)
             self._valid = valid.cpu() if self._to_host else valid
-        if not kept or not self._wanted(phase, step):
+        if not kept or not self._is_recorded(phase, step):
             return
         weights = weights.detach()
         rows = self.prefix_rows if phase == "prefix" else None

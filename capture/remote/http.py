@@ -2,7 +2,7 @@
 
 Every answer is checked to be the range that was asked for, of the version that was opened. Redirects are followed to
 the same server or to public addresses only, so that a server cannot make this machine ask others inside its network;
-what logs in to one server is never sent to another. fsspec's HTTP back end, which checks none of this, is not used.
+credentials for one server are never sent to another. fsspec's HTTP back end, which checks none of this, is not used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONNECTIONS: Final = 6
 """Connections to one server at a time, as browsers have."""
 MOST_REDIRECTS: Final = 5
 FILE_SUFFIXES: Final = (".h5", ".hdf5", ".json", ".failed", schema.PARTIAL_SUFFIX)
-"""Names that are files; another one is a folder if it has an index."""
+"""Suffixes of files; any other path is a folder if it holds an index."""
 _RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -79,13 +79,13 @@ class HTTPServer:
             with contextlib.suppress(Exception):
                 await session.close()
 
-    def url_of(self, path: RemotePath) -> str:
+    def build_url(self, path: RemotePath) -> str:
         """Return the URL of a file."""
         return f"{path.scheme}://{path.authority}{quote(path.path, safe='/~@:+,=!$&()*;')}" + (
             f"?{path.query}" if path.query else ""
         )
 
-    def login_of(self, _url: str) -> Mapping[str, str]:
+    def build_login_headers(self, _url: str) -> Mapping[str, str]:
         """Return headers that log in to a URL's server; none here."""
         return {}
 
@@ -97,7 +97,7 @@ class HTTPServer:
         `expected`: the file's version, if it is known; RemoteChangedError where the server has another one. `url`: an
         address to which the file's was redirected before.
         """
-        first = self.url_of(path)
+        first = self.build_url(path)
         self._requested_hosts.add(urlsplit(first).hostname or "")
         url = url or first
         for _ in range(MOST_REDIRECTS + 1):
@@ -114,7 +114,7 @@ class HTTPServer:
     ) -> Answer | str:
         """Return the answer of one server, or where it redirects to."""
         session = await self._client()
-        headers = {"Range": f"bytes={start}-{stop - 1}", **self.login_of(url)}
+        headers = {"Range": f"bytes={start}-{stop - 1}", **self.build_login_headers(url)}
         if expected is not None and expected.tag:
             headers["If-Match"] = expected.tag
         import aiohttp
@@ -197,7 +197,7 @@ class HTTPHandle:
                 raise
             # What it was redirected to may have been valid for some minutes only.
             answer = await self._server.fetch(self._path, start, stop, self._version)
-        self._url = answer.url if answer.url != self._server.url_of(self._path) else ""
+        self._url = answer.url if answer.url != self._server.build_url(self._path) else ""
         self._version = self._version or answer.status
         return answer
 

@@ -19,7 +19,7 @@ from capture.remote.http import FILE_SUFFIXES, HTTPServer
 class HuggingFaceServer(HTTPServer):
     """The hub at `HF_ENDPOINT`."""
 
-    def url_of(self, path: RemotePath) -> str:
+    def build_url(self, path: RemotePath) -> str:
         """Return the URL of a file of a repository."""
         hub = require("huggingface_hub", "hf")
         kind, repository, revision = _split(path)
@@ -28,7 +28,7 @@ class HuggingFaceServer(HTTPServer):
         except ValueError as error:  # a name that the hub does not allow
             raise RemoteError(f"{path.shown} names no repository; write hf://datasets/owner/name/file.h5.") from error
 
-    def login_of(self, url: str) -> Mapping[str, str]:
+    def build_login_headers(self, url: str) -> Mapping[str, str]:
         """Return the user's token for the hub itself."""
         hub = require("huggingface_hub", "hf")
         endpoint, requested = urlsplit(require("huggingface_hub.constants", "hf").ENDPOINT), urlsplit(url)

@@ -1,4 +1,4 @@
-"""Which share of each patch a mask in a camera's picture covers. numpy and the standard library only."""
+"""Shares of the patches that masks in a camera's picture cover. numpy and the standard library only."""
 
 from __future__ import annotations
 

@@ -45,7 +45,8 @@ class RolloutRecorder:
 
     Args:
         policy: openpi's `Policy` with a PyTorch model, lerobot's `PI05Policy`, or a policy of this package.
-        folder: Of the run; it is made if it is missing, and later runs with the same policy and options add to it.
+        folder: The run's folder; it is made if it is missing, and later runs with the same policy and options add to
+            it.
         every: Record each call whose number in its episode is a multiple of this, from 0. A call gives a chunk of
             actions: lerobot's `select_action` makes one each `n_action_steps` steps.
         preprocessor, postprocessor: lerobot's pipelines for this policy. The first gives the task, the tokenizer and
@@ -104,7 +105,7 @@ class RolloutRecorder:
         self._lock = threading.RLock()
         self._streams: dict[tuple[int, int], EpisodeStream] = {}
         """By thread and place in the batch."""
-        self._given = threading.local()
+        self._thread_masks = threading.local()
         """`masks`: what the thread's calls are given, and the values of labels."""
         self._overrides = AttributeOverrides()
         self._remove: Callable[[], None] = lambda: None
@@ -180,18 +181,18 @@ class RolloutRecorder:
             mask_values: The numbers that the objects have in pictures of labels: {"duck": 3, "bowl": [5, 6]}.
 
         Name all objects in an episode's first call: an object that is named later begins another file. Masks that do
-        not fit the pictures of a call are not used, which `tell` and `counts.failures` say.
+        not fit the pictures of a call are not used; `log` and `counts.failures` report it.
 
         Raises UserError for masks of another form.
         """
         if not callable(masks):
             _read_each(masks, mask_values)
-        before = getattr(self._given, "masks", None)
-        self._given.masks = masks, mask_values
+        before = getattr(self._thread_masks, "masks", None)
+        self._thread_masks.masks = masks, mask_values
         try:
             yield
         finally:
-            self._given.masks = before
+            self._thread_masks.masks = before
 
     # For adapters
 
@@ -219,7 +220,7 @@ class RolloutRecorder:
 
     def _add_masks(self, slots: Sequence[CallSlot]) -> None:
         """Give recorded calls the masks that the thread has handed over, copied; note why they cannot be used."""
-        masks, values = getattr(self._given, "masks", None) or (None, None)
+        masks, values = getattr(self._thread_masks, "masks", None) or (None, None)
         if masks is None or not any(slot.is_recorded for slot in slots):
             return
         assert self._writer is not None

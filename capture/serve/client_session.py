@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from capture.errors import UserError
 from capture.provenance import Decision
 from capture.serve.observations import ObservationMapper
-from capture.serve.requests import KEY, Wishes, read_wishes
+from capture.serve.requests import KEY, RequestOptions, parse_request_options
 from capture.serve.wire_format import unpack
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ NEW_EPISODE: Final = "the client began another episode"
 class Request:
     """One message of a client, checked and made ready for the model."""
 
-    wishes: Wishes
+    request_options: RequestOptions
     prepared: Prepared | None
     """None for a message that only ends an episode."""
     masks: CallMasks | None = None
@@ -107,9 +107,9 @@ class ClientSession:
         value = unpack(message)
         if not isinstance(value, Mapping):
             raise UserError("the message is no map of an observation")
-        wishes, observation = read_wishes(value)
-        if wishes.is_about_an_end:
-            return Request(wishes, None)
+        request_options, observation = parse_request_options(value)
+        if request_options.ends_episode:
+            return Request(request_options, None)
         mapped, decisions = self._mapper.map(observation)
         prepared = self._runner.prepare(mapped)
         if warning := prepared.tokens.warning:
@@ -119,8 +119,8 @@ class ClientSession:
             self._decided(decisions)
             if self._stream is not None:
                 self._stream.decisions = decisions
-        masks = None if wishes.masks is None else self._mapper.find_masks(wishes.masks, mapped)
-        return Request(wishes, prepared, masks)
+        masks = None if request_options.masks is None else self._mapper.find_masks(request_options.masks, mapped)
+        return Request(request_options, prepared, masks)
 
     def call(self, request: Request) -> tuple[dict[str, Any], CallRecord | None]:
         """Run the policy; return what is to be answered and, where the call was recorded, what is to be stored then.
@@ -129,22 +129,22 @@ class ClientSession:
         """
         if request.prepared is None:
             ended = self._calls
-            self.end_episode("ended by the client", success=request.wishes.success)
+            self.end_episode("ended by the client", success=request.request_options.success)
             return {KEY: {"calls": ended}}, None
-        wishes, prompt = request.wishes, request.prepared.observation.prompt
-        if wishes.new_episode:
+        request_options, prompt = request.request_options, request.prepared.observation.prompt
+        if request_options.new_episode:
             self.end_episode(NEW_EPISODE)
         elif prompt != self._prompt:
             self.end_episode("the prompt changed")
         if self._prompt is None:
             self._prompt, self._calls, self._number = prompt, 0, self._numbers.take()
         index, self._calls = self._calls, self._calls + 1
-        seed = wishes.seed
+        seed = request_options.seed
         if seed is None:
             seed = self._seed + self._number * SEEDS_OF_AN_EPISODE + index
         slot = None
         if self._stream is not None:
-            record = bool(wishes.record) if self._on_request else wishes.record
+            record = bool(request_options.record) if self._on_request else request_options.record
             slot = self._stream.start_call(prompt, record=record)
             slot.masks = request.masks
         is_recorded = slot is not None and slot.is_recorded

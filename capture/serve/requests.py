@@ -34,7 +34,7 @@ MAX_SEED: Final = 2**62 - 1
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RequestOptions:
     """What a client asks of the recording."""
 
     record: bool | None = None
@@ -51,21 +51,21 @@ class Wishes:
     """Masks of objects in the pictures, by the client's names of the cameras or the policy's."""
 
     @property
-    def is_about_an_end(self) -> bool:
+    def ends_episode(self) -> bool:
         """Whether they end the episode that runs."""
         return self.end or self.success is not None
 
 
-def read_wishes(message: Mapping[str, Any]) -> tuple[Wishes, dict[str, Any]]:
-    """Return the wishes in a message, and the message without them.
+def parse_request_options(message: Mapping[str, Any]) -> tuple[RequestOptions, dict[str, Any]]:
+    """Return the options in a message, and the message without them.
 
-    Raises UserError for unknown keys and values, and where an episode's end is told with an observation.
+    Raises UserError for unknown keys and values, and for a message with an observation that also ends the episode.
     """
     rest = {key: value for key, value in message.items() if key != KEY}
     if KEY not in message:
-        return Wishes(), rest
+        return RequestOptions(), rest
     stated = message[KEY]
-    names = [*(field.name for field in fields(Wishes)), VALUES]
+    names = [*(field.name for field in fields(RequestOptions)), VALUES]
     if not isinstance(stated, Mapping):
         raise UserError(f"{KEY!r} in a message is a map with the keys {', '.join(names)}")
     found: dict[str, Any] = {}
@@ -78,15 +78,15 @@ def read_wishes(message: Mapping[str, Any]) -> tuple[Wishes, dict[str, Any]]:
         found[MASKS] = read_masks(stated[MASKS], stated.get(VALUES))
     elif VALUES in stated:
         raise UserError(f"{VALUES} of {KEY!r} in a message says what the labels in {MASKS} are; send both")
-    wishes = Wishes(**found)
-    if rest and wishes.is_about_an_end:
+    request_options = RequestOptions(**found)
+    if rest and request_options.ends_episode:
         raise UserError(
             f"end and success of {KEY!r} go in a message of their own, after the episode's last observation: "
             f'policy.infer({{"{KEY}": {{"end": True, "success": True}}}})'
         )
-    if not rest and not wishes.is_about_an_end:
+    if not rest and not request_options.ends_episode:
         raise UserError(f"a message of {KEY!r} alone ends an episode; give it end or success, or send an observation")
-    return wishes, rest
+    return request_options, rest
 
 
 def _read_truth(name: str, value: object) -> bool | None:

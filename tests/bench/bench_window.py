@@ -54,10 +54,10 @@ def show_window(path: Path, size: tuple[int, int], *, plots: bool = True) -> Any
 
     app = QApplication([])
     try:
-        from viewer.startup import calm, plain_imports
+        from viewer.startup import bypass_import_hook, calm
     except ImportError:  # commit 605d2eb
-        from viewer.start import calm, plain_imports
-    plain_imports()  # as the program does: PySide keeps the source of each module that is imported without it
+        from viewer.start import bypass_import_hook, calm
+    bypass_import_hook()  # as the program does: PySide keeps the source of each module that is imported without it
     try:
         from viewer.controllers.settings import Settings
         from viewer.io.results import Results

@@ -28,7 +28,7 @@ from capture.serve.wire_format import pack
 from viewer.controllers.settings import Settings
 from viewer.plots.camera_plot import CameraItem
 from viewer.rendering import theme
-from viewer.startup import calm
+from viewer.startup import finish_startup
 from viewer.widgets.main_window import MainWindow
 
 
@@ -84,7 +84,7 @@ def main() -> None:
         server, address = start_server(folder / "runs")
         thread = threading.Thread(target=call, args=(address, options.calls, options.pause, answered), daemon=True)
         thread.start()
-        calm()
+        finish_startup()
         while not list((folder / "runs").glob("*.partial")):
             app.processEvents()
             time.sleep(0.01)

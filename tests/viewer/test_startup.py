@@ -31,7 +31,7 @@ def loaded():
     return {line.split()[-1] for line in lines if "libQt6" in line or "libfontconfig" in line}
 
 import threading
-with startup.qt_beside():
+with startup.preload_qt():
     pass
 assert threading.active_count() == 1
 before = loaded()
@@ -61,11 +61,11 @@ def test_pyside_does_not_inspect_later_imports(tmp_path: Path) -> None:
 import builtins, linecache
 from viewer import startup
 before = builtins.__import__
-startup.plain_imports()  # without PySide it changes nothing
+startup.bypass_import_hook()  # without PySide it changes nothing
 assert builtins.__import__ is before
 from PySide6.QtCore import QObject
-startup.plain_imports()
-startup.plain_imports()
+startup.bypass_import_hook()
+startup.bypass_import_hook()
 import late
 print(builtins.__import__.__name__, late.__file__ in linecache.cache)
 """
@@ -77,7 +77,7 @@ print(builtins.__import__.__name__, late.__file__ in linecache.cache)
 
 @pytest.mark.parametrize(("variables", "threads"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
 def test_number_of_threads_set_by_the_user_is_kept(variables: dict[str, str], threads: str) -> None:
-    script = "import os; from viewer import startup; startup.one_thread(); print(os.environ['OPENBLAS_NUM_THREADS'])"
+    script = "import os; from viewer import startup; startup.limit_threads(); print(os.environ['OPENBLAS_NUM_THREADS'])"
     assert run_script(script, **variables) == threads
 
 

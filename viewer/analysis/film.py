@@ -99,7 +99,7 @@ def _select_weights(row: Rows, name: str, steps: slice, heads: Sequence[int]) ->
     """Return weights of a token, (layers, steps, heads, keys), at chosen steps and heads (empty: all)."""
     block = getattr(row, name)[:, steps]
     block = block[:, :, list(heads)] if heads else block
-    return attention.widened(np.ascontiguousarray(block)).reshape(*block.shape[:3], -1)
+    return attention.to_float32(np.ascontiguousarray(block)).reshape(*block.shape[:3], -1)
 
 
 def finish_maps(results: Results, view: ViewState, weights: Floats, actions: int) -> tuple[Floats, Floats, Floats]:
@@ -122,7 +122,7 @@ def finish_maps(results: Results, view: ViewState, weights: Floats, actions: int
 def read_film_over_frames(
     results: Results, view: ViewState, frames: Sequence[int], is_stale: Callable[[], bool]
 ) -> Film | None:
-    """Return the query's maps in several frames, at the shown layer or at all; None once `is_stale` says so.
+    """Return the query's maps in several frames, at the shown layer or at all; None if `is_stale()` becomes true.
 
     NaN in frames whose prompt lacks the words, which `query_series` tells, and in those whose maps were not kept.
     """
@@ -207,7 +207,7 @@ def _read_map(results: Results, view: ViewState) -> tuple[Floats, float, int]:
     tokens = scene.find_query_tokens(results, view.frame, view.query)
     for token in tokens:
         block = results.column(view.frame, view.query.kind, view.layer, token)
-        block = attention.widened(block[min(view.step, len(block) - 1)])
+        block = attention.to_float32(block[min(view.step, len(block) - 1)])
         maps = attention.reduce_axis(block[list(view.heads)] if view.heads else block, 0, view.reduce)
         total = maps if total is None else total + maps
     if total is None:

@@ -68,7 +68,7 @@ class FrameTimeline:
         along = self.along(frame)
         return along[min(max(self.moment_of[frame] + by, 0), len(along) - 1)]
 
-    def other_prompt(self, frame: int, by: int) -> int:
+    def cycle_prompt(self, frame: int, by: int) -> int:
         """Return the frame of the same moment with the next prompt, cyclically."""
         frames = self.moments[self.moment_of[frame]]
         return frames[(frames.index(frame) + by) % len(frames)]

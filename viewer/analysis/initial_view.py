@@ -55,7 +55,7 @@ class CarriedView(NamedTuple):
         the query of `first_view`.
         """
         frame = min(self.state.frame, max(results.done - 1, 0))
-        bare = place_region(self.state.bare(), None, None)  # of a named region, the other file knows the patches
+        bare = place_region(self.state.bare(), None, None)  # the other file has its own patches of a named region
         view = self._with_query(replace(bare, frame=frame), results)
         if view.layer < len(self.layers) and self.layers[view.layer] in results.layers:
             view = replace(view, layer=results.layers.index(self.layers[view.layer]))

@@ -109,7 +109,7 @@ class QueryAttention:
         """Weight on the region, letterbox bars included, mean of the query's tokens: (layers, steps, heads)."""
         if self.has_stored_score("mass"):
             return self.stored_region_mass
-        weights = attention.widened(self.weights_on(np.sort(find_places(self.region, self.bars.shape))))
+        weights = attention.to_float32(self.weights_on(np.sort(find_places(self.region, self.bars.shape))))
         total: Floats = weights.sum(-1)
         return total
 
@@ -120,12 +120,12 @@ class QueryAttention:
         bfloat16; else the mean of the query's tokens.
         """
         parts = [take_places(weights, places) for weights in self._chosen_images()]
-        return parts[0] if len(parts) == 1 else np.mean([*map(attention.widened, parts)], axis=0, dtype=np.float32)
+        return parts[0] if len(parts) == 1 else np.mean([*map(attention.to_float32, parts)], axis=0, dtype=np.float32)
 
     def mean_image(self) -> npt.NDArray[np.generic]:
         """Return weights on all patches: (layers, steps, heads, patches), as `weights_on` does."""
         parts = self._chosen_images()
-        return parts[0] if len(parts) == 1 else np.mean([*map(attention.widened, parts)], axis=0, dtype=np.float32)
+        return parts[0] if len(parts) == 1 else np.mean([*map(attention.to_float32, parts)], axis=0, dtype=np.float32)
 
     def _chosen_images(self) -> list[npt.NDArray[np.generic]]:
         """Return the weights of each of the query's tokens, as stored: (layers, steps, heads, patches)."""
@@ -264,7 +264,7 @@ class QueryAttention:
     def _mean_maps(
         self, layers: Sequence[int] | None, steps: Sequence[int] | None, heads: Sequence[int] | None
     ) -> Floats:
-        parts = [attention.widened(take_axes(image, layers, steps, heads)) for image in self._patch_weights]
+        parts = [attention.to_float32(take_axes(image, layers, steps, heads)) for image in self._patch_weights]
         return parts[0] if len(parts) == 1 else np.mean(parts, axis=0, dtype=np.float32)
 
 
@@ -286,7 +286,7 @@ class _MeanOfHeads(QueryAttention):
         return mean
 
     def weights_on(self, places: npt.NDArray[np.intp]) -> npt.NDArray[np.generic]:
-        mean: Floats = attention.widened(self._heads.weights_on(places)).mean(2, keepdims=True)
+        mean: Floats = attention.to_float32(self._heads.weights_on(places)).mean(2, keepdims=True)
         return mean
 
     @cached_property

@@ -53,7 +53,7 @@ def rank_by_region(
 ) -> list[RankedHead] | None:
     """Return the heads of all words and actions with the most weight on the view's region, heaviest first.
 
-    At most `most`; None once `is_stale` says so.
+    At most `most`; None if `is_stale()` becomes true.
     """
     rows: list[RankedHead] = []
     chips = results.chips(view.frame)
@@ -94,7 +94,7 @@ def _read_region_mass(results: Results, frame: int, query: Query, token: int, re
     """Return the weight of one token on the region: (layers, steps, heads)."""
     # One layer a read, so that the window's own reads never wait long for the file's lock.
     parts = [
-        scores.region_mass(attention.widened(results.column(frame, query.kind, layer, token)), region)
+        scores.region_mass(attention.to_float32(results.column(frame, query.kind, layer, token)), region)
         for layer in range(len(results.layers))
     ]
     return np.stack(parts)

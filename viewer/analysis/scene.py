@@ -71,7 +71,7 @@ class Scene:
 
     def rank(self, camera: int, row: int, col: int) -> int:
         """Return the rank of a patch among all patches, by absolute value in a difference."""
-        return attention.rank_of(np.abs(self.maps), camera, row, col)
+        return attention.rank_patch(np.abs(self.maps), camera, row, col)
 
 
 def find_query_tokens(results: Results, frame: int, query: Query) -> tuple[int, ...]:
@@ -204,10 +204,14 @@ def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats]) -> list[Ro
     image, text, action = norms
     weighed = []
     for row in rows:
-        weights = attention.widened(row.action)
+        weights = attention.to_float32(row.action)
         weights = weights * action if weights.shape[-1] else weights
         weighed.append(
-            Rows(attention.widened(row.image) * image[:, None], attention.widened(row.text) * text[:, None], weights)
+            Rows(
+                attention.to_float32(row.image) * image[:, None],
+                attention.to_float32(row.text) * text[:, None],
+                weights,
+            )
         )
     return weighed
 

@@ -68,13 +68,13 @@ def _token_values(results: Results, state: ViewState, kind: Kind, pointer: Cell 
     if not images.size:
         return np.zeros(len(images), np.float32)
     if pointer is not None:
-        values = attention.widened(np.ascontiguousarray(images[:, :, pointer[0], pointer[1], pointer[2]]))
+        values = attention.to_float32(np.ascontiguousarray(images[:, :, pointer[0], pointer[1], pointer[2]]))
     elif state.region:
         camera, row, col = np.array(state.region).T
-        values = attention.widened(np.ascontiguousarray(images[:, :, camera, row, col])).sum(-1)
+        values = attention.to_float32(np.ascontiguousarray(images[:, :, camera, row, col])).sum(-1)
     else:
         keep = ~results.bars(state.frame)
-        values = attention.widened(np.ascontiguousarray(images[:, :, keep])).sum(-1)
+        values = attention.to_float32(np.ascontiguousarray(images[:, :, keep])).sum(-1)
     return attention.reduce_axis(values, 1, state.reduce)
 
 

@@ -148,13 +148,13 @@ class Actions(QObject):
         if frame < len(timeline.moment_of):
             self.session.update(frame=timeline.beside(frame, by))
 
-    def other_prompt(self, by: int) -> None:
+    def cycle_prompt(self, by: int) -> None:
         """Show the same moment with its next or previous prompt."""
         timeline, frame = self.panels.frame_series.timeline, self.session.state.frame
         if frame >= len(timeline.moment_of) or len(timeline.moments[timeline.moment_of[frame]]) < 2:
             self.notify("This moment was recorded with one prompt.")
         else:
-            self.session.update(frame=timeline.other_prompt(frame, by))
+            self.session.update(frame=timeline.cycle_prompt(frame, by))
 
     def go_head(self, number: int) -> None:
         """Show one head."""

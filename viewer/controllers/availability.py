@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from viewer.controllers.actions import Actions
 
 
-def always(_: Actions) -> str:
+def require_nothing(_: Actions) -> str:
     """Return no reason: the command is always available."""
     return ""
 
 
-def opened(acts: Actions) -> str:
+def require_results(acts: Actions) -> str:
     """Require an open file with at least one complete frame, and that the episode is shown, not the Run page."""
     if acts.is_run_shown:
         return "go back to the episode first (Shift+R)"
@@ -24,107 +24,111 @@ def opened(acts: Actions) -> str:
     return "" if results is not None and results.done else "open a results file first"
 
 
-def opened_or_run(acts: Actions) -> str:
+def require_results_or_run(acts: Actions) -> str:
     """Require an open file with at least one complete frame, or the Run page."""
-    return "" if acts.is_run_shown else opened(acts)
+    return "" if acts.is_run_shown else require_results(acts)
 
 
-def with_actions(acts: Actions) -> str:
+def require_action_query(acts: Actions) -> str:
     """Require an action query, since only actions have denoise steps."""
-    return opened(acts) or (
+    return require_results(acts) or (
         "" if acts.session.state.query.kind == "action" else "words have one pass: no denoise steps"
     )
 
 
-def with_pin(acts: Actions) -> str:
+def require_comparison(acts: Actions) -> str:
     """Require a pinned view or a second file."""
-    return opened(acts) or ("" if acts.session.other or acts.session.state.pinned else "pin a view first (P)")
+    return require_results(acts) or ("" if acts.session.other or acts.session.state.pinned else "pin a view first (P)")
 
 
-def with_file(acts: Actions) -> str:
+def require_file(acts: Actions) -> str:
     """Require an open file, with or without complete frames."""
     return "" if acts.session.results is not None else "no file is open"
 
 
-def with_run(acts: Actions) -> str:
+def require_run(acts: Actions) -> str:
     """Require an open run."""
     return "" if acts.files.run is not None else "open the folder of a run first"
 
 
-def with_any(acts: Actions) -> str:
+def require_file_or_run(acts: Actions) -> str:
     """Require an open file or run."""
-    return "" if acts.files.run is not None else with_file(acts)
+    return "" if acts.files.run is not None else require_file(acts)
 
 
-def with_past(acts: Actions) -> str:
+def require_past_view(acts: Actions) -> str:
     """Require a view to undo to."""
     return "" if acts.session.can_undo or acts.is_run_shown else "nothing to undo"
 
 
-def with_future(acts: Actions) -> str:
+def require_undone_view(acts: Actions) -> str:
     """Require a view to redo."""
     return "" if acts.session.can_redo or acts.is_run_shown else "nothing to redo"
 
 
-def recording(acts: Actions) -> str:
+def require_recording(acts: Actions) -> str:
     """Require a file that is still being written."""
     results = acts.session.results
-    return opened(acts) or ("" if results is not None and results.growing else "the recording is complete")
+    return require_results(acts) or ("" if results is not None and results.growing else "the recording is complete")
 
 
-def with_norms(acts: Actions) -> str:
+def require_value_norms(acts: Actions) -> str:
     """Require a file with value norms."""
-    return opened(acts) or ("" if acts.panels.has_value_norms else "this file has no value norms")
+    return require_results(acts) or ("" if acts.panels.has_value_norms else "this file has no value norms")
 
 
-def with_effects(acts: Actions) -> str:
+def require_effects(acts: Actions) -> str:
     """Require an effect map of the shown frame."""
     results = acts.session.results
     if results is None or not results.done:
-        return opened(acts)
+        return require_results(acts)
     return find_map_unavailable_reason(results, acts.session.state.frame)
 
 
-def with_gradients(acts: Actions) -> str:
+def require_gradients(acts: Actions) -> str:
     """Require gradients of the shown frame."""
     results = acts.session.results
     if results is None or not results.done:
-        return opened(acts)
+        return require_results(acts)
     return find_map_unavailable_reason(results, acts.session.state.frame, "gradient")
 
 
-def with_region(acts: Actions) -> str:
+def require_region(acts: Actions) -> str:
     """Require a selected region."""
     state = acts.session.state
-    return opened(acts) or ("" if state.region else describe_region(state) or "drag a box on a picture first")
+    return require_results(acts) or ("" if state.region else describe_region(state) or "drag a box on a picture first")
 
 
-def with_regions(acts: Actions) -> str:
+def require_regions(acts: Actions) -> str:
     """Require a file with named regions."""
     known_patches = acts.session.regions
-    return opened(acts) or (
+    return require_results(acts) or (
         "" if known_patches is not None and known_patches.regions else "this file has no named regions"
     )
 
 
-def with_named_region(acts: Actions) -> str:
+def require_named_region(acts: Actions) -> str:
     """Require a chosen named region that can be changed."""
     known_patches, name = acts.session.regions, acts.session.state.region_name
     is_chosen = known_patches is not None and name in known_patches.regions
     return (
-        opened(acts) or acts.regions.find_unavailable_reason() or ("" if is_chosen else "choose a named region first")
+        require_results(acts)
+        or acts.regions.find_unavailable_reason()
+        or ("" if is_chosen else "choose a named region first")
     )
 
 
-def with_region_to_change(acts: Actions) -> str:
+def require_region_to_change(acts: Actions) -> str:
     """Require marked patches, or a chosen named region, of a file whose regions can be changed."""
     state = acts.session.state
     is_chosen = bool(state.region or state.region_name)
     return (
-        opened(acts) or acts.regions.find_unavailable_reason() or ("" if is_chosen else "drag a box on a picture first")
+        require_results(acts)
+        or acts.regions.find_unavailable_reason()
+        or ("" if is_chosen else "drag a box on a picture first")
     )
 
 
-def while_tracking(acts: Actions) -> str:
+def require_tracking(acts: Actions) -> str:
     """Require that a region is being tracked."""
-    return opened(acts) or ("" if acts.regions.process.is_running else "nothing is being tracked")
+    return require_results(acts) or ("" if acts.regions.process.is_running else "nothing is being tracked")

@@ -1,4 +1,4 @@
-"""What each product of the export sheet can draw of a view, measures, axes and dimensions, and why not the others."""
+"""Measures, axes and dimensions that each product of the export sheet can draw of a view, and why not the others."""
 
 from __future__ import annotations
 

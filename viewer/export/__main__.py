@@ -35,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
     is_command = words is None
     words = list(sys.argv[1:] if words is None else words)
     as_json = words[:1] == [PROGRESS_LINES]
-    startup.one_thread()
+    startup.limit_threads()
     plan: ExportPlan | None = None
 
     def clean_up() -> None:

@@ -119,9 +119,9 @@ def load_qt() -> None:
         UserError: Qt cannot be loaded.
     """
     try:
-        import PySide6.QtGui  # noqa: F401 - before the program's own modules, see `plain_imports`
+        import PySide6.QtGui  # noqa: F401 - before the program's own modules, see `bypass_import_hook`
 
-        startup.plain_imports()
+        startup.bypass_import_hook()
         from viewer.export import encoding, renderer  # noqa: F401 - for what it imports
     except ImportError as error:
         raise UserError(f"Figures need Qt, which cannot be loaded ({error}); the README names what it needs.") from None

@@ -15,7 +15,7 @@ from viewer.io import hdf5_guard, open_file
 from viewer.io.cache import Cache
 from viewer.io.effects_check import check_actions
 from viewer.io.hdf5_guard import Guarded
-from viewer.model.attention import Floats, widened
+from viewer.model.attention import Floats, to_float32
 from viewer.model.effects import EffectMap, Method, TargetEffect
 from viewer.model.noise_multiples import multiple_of, root_mean_square
 from viewer.model.plain_text import clean_text
@@ -165,7 +165,7 @@ class Effects:
                 dataset = self._guard.find(name, axes)
                 if dataset is None or dataset.dtype.kind not in "fiub":
                     return None
-                return widened(np.asarray(hdf5_guard.read(dataset, (place,))))
+                return to_float32(np.asarray(hdf5_guard.read(dataset, (place,))))
 
         return self._cache.get((name, place), make, lambda values: 0 if values is None else values.nbytes)
 

@@ -15,7 +15,7 @@ from viewer.io.hdf5_guard import read
 from viewer.io.results_file import MAX_SIDE
 from viewer.io.summaries import Summaries
 from viewer.model import geometry
-from viewer.model.attention import Floats, Rows, widened
+from viewer.model.attention import Floats, Rows, to_float32
 from viewer.model.view_state import Dims, Kind
 from viewer.model.words import Chip, chips
 
@@ -151,7 +151,7 @@ class Results(Summaries):
                 return None
             if action and action_keys.shape != (lead[0], len(self.steps), lead[1], self.horizon):
                 return None
-            return widened(image), widened(text), widened(action_keys)
+            return to_float32(image), to_float32(text), to_float32(action_keys)
 
         return self._get_cached(("norms", kind, frame), make, lambda parts: sum(part.nbytes for part in parts or ()))
 

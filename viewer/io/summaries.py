@@ -14,7 +14,7 @@ from viewer.errors import NoMapsError
 from viewer.io import hdf5_guard
 from viewer.io.cache import Cache
 from viewer.io.results_file import MAX_AXIS, ResultsFile
-from viewer.model.attention import Floats, reorder_masses, widened
+from viewer.model.attention import Floats, reorder_masses, to_float32
 from viewer.model.view_state import Kind
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Summaries(ResultsFile):
                 return None
             if not np.nan_to_num(part).any():
                 return None
-            return widened(part)
+            return to_float32(part)
 
         return self._get_cached(("entropy", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
 
@@ -200,7 +200,7 @@ class Summaries(ResultsFile):
             if coverage is None:
                 return None
             cameras = [camera for camera, patches in enumerate(coverage) if not np.isnan(patches).all()]
-            chosen = {camera: choose_patches(np.nan_to_num(widened(coverage[camera]))) for camera in cameras}
+            chosen = {camera: choose_patches(np.nan_to_num(to_float32(coverage[camera]))) for camera in cameras}
             cells = [
                 (camera, row, col) for camera, patches in chosen.items() for row, col in np.argwhere(patches).tolist()
             ]
@@ -226,7 +226,7 @@ class Summaries(ResultsFile):
 
         def make() -> Floats | None:
             part = self.read_part(name, 6 if kind == "action" else 5, (frame, region))
-            return None if part is None else _by_item(widened(part), kind)
+            return None if part is None else _by_item(to_float32(part), kind)
 
         return self._get_cached((name, frame, region), make, lambda part: 0 if part is None else part.nbytes)
 
@@ -235,14 +235,14 @@ class Summaries(ResultsFile):
 
         def make() -> Floats | None:
             part = self.read_part(scores_schema.WORD_ENTROPY, 4, (frame,))
-            return None if part is None else _by_item(widened(part), "text")
+            return None if part is None else _by_item(to_float32(part), "text")
 
         return self._get_cached(("word entropy", frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def step_change(self, frame: int) -> Floats | None:
         """Return the stored change of every action over the steps, (actions, layers, heads); None if absent."""
         part = self.read_part(scores_schema.CHANGE, 4, (frame,))
-        return None if part is None else widened(part).swapaxes(0, 1)
+        return None if part is None else to_float32(part).swapaxes(0, 1)
 
 
 @lru_cache(maxsize=16)

@@ -24,7 +24,7 @@ with 1 % of their weight on the pictures leave them as they are.
 """
 
 
-def widened(values: npt.NDArray[np.generic]) -> Floats:
+def to_float32(values: npt.NDArray[np.generic]) -> Floats:
     """Return stored weights as float32; uint16 holds the bits of bfloat16."""
     if values.dtype == np.uint16:
         return from_bfloat16(values.astype(np.uint16, copy=False))
@@ -84,7 +84,7 @@ def pick(rows: Sequence[Rows], layer: int, step: int, heads: Sequence[int], redu
         values = []
         for row in rows:
             block = getattr(row, name)[layer, min(step, row.image.shape[1] - 1)]
-            block = widened(block[list(heads)] if heads else block)
+            block = to_float32(block[list(heads)] if heads else block)
             values.append(reduce_axis(block, 0, reduce))
         return values[0] if len(values) == 1 else reduce_axis(np.stack(values), 0, "mean")
 
@@ -117,8 +117,8 @@ def masses(rows: Sequence[Rows], matrix: Floats) -> Floats:
     total: Floats | None = None
     for row in rows:
         lead = row.image.shape[:3]
-        image = widened(row.image).reshape(*lead, -1)
-        text, action = widened(row.text), widened(row.action)
+        image = to_float32(row.image).reshape(*lead, -1)
+        text, action = to_float32(row.text), to_float32(row.action)
         split = image.shape[-1], image.shape[-1] + text.shape[-1]
         mass = image @ matrix[: split[0]] + text @ matrix[split[0] : split[1]]
         if action.shape[-1]:
@@ -196,8 +196,8 @@ def color_range(
 
     `shared`: 0 to the 99th percentile of all maps together; `map`: the same for each by itself; `locked`: as given.
     Where the percentile is 0 (weight on fewer than one patch in a hundred) the largest weight takes its place.
-    `uniform`: from the weight `uniform` of a row that is spread evenly to the shared end, and to UNIFORM_SPAN times
-    `uniform` at least, so that maps without much weight stay faint.
+    Mode `uniform`: from the weight of a patch in an even row (argument `uniform`) to the shared end, and to
+    UNIFORM_SPAN times that weight at least, so that maps with little weight stay faint.
     """
     if mode == "locked" and high > low:
         return ((low, high),) * len(maps)
@@ -261,7 +261,7 @@ def places(values: Floats, low: float, high: float, scale: str) -> Floats:
     return placed
 
 
-def place_between(values: Floats, lows: Floats, highs: Floats, scale: str) -> Floats:
+def scale_between(values: Floats, lows: Floats, highs: Floats, scale: str) -> Floats:
     """Return `places` of several sets of weights (..., weights), each between ends of its own (...), or of several.
 
     `scale` is linear or log.
@@ -279,7 +279,7 @@ def place_between(values: Floats, lows: Floats, highs: Floats, scale: str) -> Fl
     return placed
 
 
-def rank_of(maps: Floats, camera: int, row: int, col: int) -> int:
+def rank_patch(maps: Floats, camera: int, row: int, col: int) -> int:
     """Return the rank of a patch among the patches of all cameras, the heaviest first, counted from 1."""
     return int((maps > maps[camera, row, col]).sum()) + 1
 
@@ -291,7 +291,7 @@ def reorder_masses(masses: npt.NDArray[np.generic] | None, order: list[int]) -> 
     """
     if masses is None or not 0.5 < float(masses.sum(-1).max(initial=0)) < 1.5:
         return None
-    values = widened(masses)
+    values = to_float32(masses)
     return values if order == list(range(values.shape[-1])) else np.ascontiguousarray(values[..., order])
 
 

@@ -95,7 +95,7 @@ class PanelPlot(PlotView):
         QGraphicsView.paintEvent(self, event)
 
     def set_extent(self, box: QRectF, extent: QRectF) -> None:
-        """Set where the content is shown, and which there is; what was visible stays visible, or everything does.
+        """Set the rectangle of the panel and the extent of the content; the visible part is kept, or all is shown.
 
         Args:
             box: Rectangle of the panel in which the content is shown, in pixels.

@@ -42,7 +42,7 @@ def find_thumbnail_levels(maps: Floats, view: ViewState, uniform: Floats, keys: 
             out[:] = attention.places(tile, 0.0, 1.0, "rank")
     else:
         ends = _find_ends(tiles, view, uniform.reshape(-1), keys.reshape(-1))
-        placed = attention.place_between(tiles, *ends, view.scale)
+        placed = attention.scale_between(tiles, *ends, view.scale)
     placed *= 255
     return np.rint(placed, out=placed).astype(np.uint8).reshape(*lead, *maps.shape[-3:])
 

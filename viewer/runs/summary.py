@@ -111,7 +111,7 @@ class RunSummary:
 
     @classmethod
     def open(cls, run: Run, subject: Subject) -> Self | None:
-        """Open the summary of a subject; None where there is none yet: `SummaryBuild` makes one."""
+        """Open the summary of a subject; None if `SummaryBuilder` has not made it yet."""
         folder_and_list = find_list(run, subject)
         return None if folder_and_list is None else cls(run, *folder_and_list)
 

@@ -41,9 +41,9 @@ WHOLE: Final = -1
 MOMENTS_KEY: Final = "moments"
 """In the metadata of a Parquet file: the parts that it has rows of, in their order, as JSON."""
 MAX_BYTES: Final = 256 << 20
-"""Of the list of episodes."""
+"""Largest size of the list of episodes."""
 MAX_DATA_BYTES: Final = 4 << 30
-"""Of one Parquet file."""
+"""Largest size of one Parquet file."""
 MAX_EPISODES: Final = 200_000
 MAX_AXIS: Final = 10_000
 MAX_CELLS: Final = 1_000_000

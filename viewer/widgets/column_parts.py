@@ -24,8 +24,7 @@ class SideColumn(QWidget):
     """The right column, with the layout of its panels, which stand closer to each other where it is low."""
 
     SPACING, LOW_SPACING, LOW = 14, 10, 820
-    """Pixels between the panels, and between those of a lower column than the last of these: what they save there are
-    pixels of the heads' cells."""
+    """Pixels between the panels; the same in a column lower than LOW pixels, which leaves more to the heads' cells."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +53,7 @@ class TabStack(QStackedWidget):
     """Panels of which one is shown at a time."""
 
     least = 0
-    """Pixels that are kept for the panel that comes forward by itself, so that the pictures then stay as they are."""
+    """Minimum height in pixels: that of the tab that opens automatically, so that the pictures keep their size."""
 
     def heights(self) -> tuple[int, int]:
         """Return minimum and preferred height in pixels: those of the first panel, or more if the current one needs it.

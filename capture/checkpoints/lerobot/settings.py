@@ -61,7 +61,7 @@ def lerobot_settings(
         _find_feature(config, "output_features", "ACTION", "action"),
     )
     state, action = make_normalisers(folder, config, before_steps, after_steps, options, names, decisions)
-    is_version_04 = _trained_with_04(folder, config, options, decisions, tied=tied)
+    is_version_04 = _is_trained_with_04(folder, config, options, decisions, tied=tied)
     tokenizer = before_steps.get("tokenizer_processor", NO_VALUES)
     slots, cameras = name_slots(config, before_steps, options, decisions)
     # lerobot/pi05_base declares the model's own sizes, which policies fine-tuned from it keep whatever their robot has.
@@ -182,7 +182,7 @@ def _refuse_variants(config: JsonObject) -> None:
         )
 
 
-def _trained_with_04(
+def _is_trained_with_04(
     folder: Path, config: JsonObject, options: CheckpointOptions, decisions: list[Decision], *, tied: bool
 ) -> bool:
     """Return whether lerobot 0.4 trained the checkpoint; it zero-padded states and padded pictures with -3.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from capture.cli.units import time_text
+from capture.cli.units import format_seconds
 from capture.effects.workload import CallCounts
 
 TEXT_TOKENS: Final = 60
@@ -51,7 +51,7 @@ def forecast(counts: Sequence[CallCounts], spec: Any, device: str, dtype: str, b
         ):  # fmt: skip
             seconds += calls * operations_per_call / speed.operations + -(-calls // batch) * speed.call_seconds
     basis = "by earlier runs there" if speed.is_measured else "computed from the speed of captures there, not measured"
-    return f"{text}, about {time_text(seconds)} on {speed.name} ({basis}; your machine will differ)"
+    return f"{text}, about {format_seconds(seconds)} on {speed.name} ({basis}; your machine will differ)"
 
 
 def operations(config: Any, cameras: int) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from capture.cli.info.stored_values import clean, read_attribute, read_first, read_json, read_texts
 from capture.cli.kept import describe_kept
-from capture.cli.units import size_text
+from capture.cli.units import format_bytes
 from capture.effects.description import describe_file
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
@@ -73,7 +73,7 @@ def _format_head(path: Location, file: h5py.File, *, complete: bool, frames: str
     sizes = [find_dataset(file, schema.source_name(camera), 4).shape[1:3] for camera in cameras]
     pictures = [f"{camera} {width} x {height}" for camera, (height, width) in zip(cameras, sizes, strict=True)]
     return [
-        f"{path.name}: {size_text(path.stat().st_size)}, {state}",
+        f"{path.name}: {format_bytes(path.stat().st_size)}, {state}",
         f"written   {created} by {read_attribute(file, 'generator', '?')}",
         f"model     {model.get('name', '?')} ({model.get('kind', '?')}), {model.get('layers', '?')} layers x "
         f"{model.get('heads', '?')} heads, {model.get('steps', '?')} denoise step{'s' * (model.get('steps') != 1)}, "

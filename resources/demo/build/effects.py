@@ -23,7 +23,7 @@ from capture.checkpoints import open_checkpoint
 from capture.effects.effect_map import shown_patches
 from capture.effects.engine import EffectEngine, Intervention
 from capture.effects.measures import root_mean_square, spearman
-from capture.effects.targets import Mask, Target, list_blocks, random_controls
+from capture.effects.targets import Mask, Target, draw_controls, list_blocks
 from capture.observation import Observation
 from capture.policies.pi05.policy import Pi05Policy
 from capture.policies.tokenizer import read_tokenizer
@@ -85,7 +85,7 @@ def measure_scene(
     found: dict[str, Any] = {"scene": number}
     for place, (name, mask) in enumerate(masks.items()):
         allowed = pictured if name == "named" else pictured & ~_grown(masks["named"])
-        controls = random_controls(mask, allowed, CONTROLS, seed=2 * number + place)
+        controls = draw_controls(mask, allowed, CONTROLS, seed=2 * number + place)
         areas = [Target("area", "region", one) for one in (mask, *controls)]
         [own, *random] = moved(engine.run_without(areas, cover))
         found[name] = {"cm": own, "random areas, cm": random}

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capture.effects.targets import (
+    draw_controls,
     find_word,
     list_blocks,
     list_words,
     parse_box,
-    random_controls,
     read_regions,
     replace_word,
 )
@@ -98,7 +98,7 @@ def test_controls_have_the_shape_lie_in_the_picture_and_do_not_touch(top, left, 
         return
     pictured = np.zeros((2, *GRID), bool)
     pictured[:, 1:7] = True
-    controls = random_controls(region, pictured, 5, seed)
+    controls = draw_controls(region, pictured, 5, seed)
     rows, cols = np.nonzero(region[0])
     for control in controls:
         assert not control[1].any()
@@ -115,11 +115,11 @@ def test_controls_are_limited_by_positions_and_repeatable_by_seed():
     region = np.zeros((1, 8, 1), bool)
     region[0, 0] = True
     pictured = np.ones((1, 8, 1), bool)
-    controls = random_controls(region, pictured, 20, seed=3)
+    controls = draw_controls(region, pictured, 20, seed=3)
     assert sorted(int(np.argmax(control)) for control in controls) == [2, 3, 4, 5, 6, 7]
-    same_seed = random_controls(region, pictured, 20, seed=3)
+    same_seed = draw_controls(region, pictured, 20, seed=3)
     assert all(np.array_equal(first, second) for first, second in zip(controls, same_seed, strict=True))
-    assert random_controls(pictured, pictured, 20, seed=3) == []
+    assert draw_controls(pictured, pictured, 20, seed=3) == []
 
 
 def test_word_is_replaced_wherever_the_task_has_it():

@@ -240,9 +240,9 @@ def test_bfloat16_weights_are_stored_bit_for_bit(call):
     [(frame, _)] = build_frames(dataclasses.replace(call, recording=recording))
     stored = frame[schema.TEXT_TO_IMAGE]
     assert stored.dtype == np.uint16
-    widened = schema.from_bfloat16(stored)
+    to_float32 = schema.from_bfloat16(stored)
     exact = recording.prefix[0].float().transpose(1, 2)[..., :256].unflatten(-1, (16, 16)).numpy()
-    assert np.array_equal(widened[..., 0, :, :], exact)
+    assert np.array_equal(to_float32[..., 0, :, :], exact)
 
 
 def test_delta_actions_are_added_to_state():

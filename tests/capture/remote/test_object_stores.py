@@ -114,6 +114,8 @@ def test_login_is_not_sent_to_another_server(server: RangeServer, monkeypatch: p
 
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     hub = HuggingFaceServer()
-    assert hub.login_of("https://huggingface.co/datasets/o/n/resolve/main/x") == {"Authorization": "Bearer hf_secret"}
+    assert hub.build_login_headers("https://huggingface.co/datasets/o/n/resolve/main/x") == {
+        "Authorization": "Bearer hf_secret"
+    }
     for url in ("https://cdn.huggingface.co/x", "http://huggingface.co/x", "https://huggingface.co:444/x", server.url):
-        assert hub.login_of(url) == {}
+        assert hub.build_login_headers(url) == {}

@@ -9,7 +9,7 @@ from capture.datasets.base import SourceOptions
 from capture.errors import UserError
 from capture.provenance import Decision
 from capture.serve.observations import MAX_PROMPT, ObservationMapper, split_message
-from capture.serve.requests import Wishes, read_wishes
+from capture.serve.requests import RequestOptions, parse_request_options
 
 ONE_ARM = SourceOptions(cameras=("exterior", "wrist"), horizon=5, state_dim=8, robot_dim=7)
 TWO_ARMS = SourceOptions(cameras=("exterior", "wrist", "right wrist"), horizon=5, state_dim=14, robot_dim=14)
@@ -174,11 +174,13 @@ def test_values_that_are_no_numbers_are_left_out() -> None:
 
 
 def test_requests_are_read_and_removed_from_the_observation() -> None:
-    wishes, rest = read_wishes({"pi0-capture": {"record": True, "new_episode": np.True_, "seed": np.int64(7)}, "a": 1})
-    assert wishes == Wishes(record=True, new_episode=True, seed=7)
+    request_options, rest = parse_request_options(
+        {"pi0-capture": {"record": True, "new_episode": np.True_, "seed": np.int64(7)}, "a": 1}
+    )
+    assert request_options == RequestOptions(record=True, new_episode=True, seed=7)
     assert rest == {"a": 1}
-    assert read_wishes({"a": 1}) == (Wishes(), {"a": 1})
-    assert read_wishes({"pi0-capture": {"success": False}}) == (Wishes(success=False), {})
+    assert parse_request_options({"a": 1}) == (RequestOptions(), {"a": 1})
+    assert parse_request_options({"pi0-capture": {"success": False}}) == (RequestOptions(success=False), {})
 
 
 @pytest.mark.parametrize(
@@ -196,4 +198,4 @@ def test_requests_are_read_and_removed_from_the_observation() -> None:
 )
 def test_unusable_requests_get_a_sentence(message: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        read_wishes(message)
+        parse_request_options(message)

@@ -56,8 +56,8 @@ def server() -> Iterator[RunningServer]:
         yield running
 
 
-def send_frame(client: RawClient, frame: int, **wishes: Any) -> Any:
-    return client.send(pack({**make_client_observation(frame), "pi0-capture": wishes}))
+def send_frame(client: RawClient, frame: int, **request_options: Any) -> Any:
+    return client.send(pack({**make_client_observation(frame), "pi0-capture": request_options}))
 
 
 def record(folder: Path, setup: Any = SUMMARIES) -> Path:
@@ -205,10 +205,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("wishes", "sentence"), WRONG)
-def test_wrong_masks_are_answered_with_a_sentence(server: RunningServer, wishes: dict[str, Any], sentence: str) -> None:
+@pytest.mark.parametrize(("request_options", "sentence"), WRONG)
+def test_wrong_masks_are_answered_with_a_sentence(
+    server: RunningServer, request_options: dict[str, Any], sentence: str
+) -> None:
     client = RawClient(server)
-    answer = send_frame(client, 0, **wishes)
+    answer = send_frame(client, 0, **request_options)
     assert isinstance(answer, str)
     assert sentence in answer
     assert len(answer) < 400

@@ -54,7 +54,7 @@ def test_several_prompts_per_moment_are_separate_tracks(tmp_path: Path) -> None:
     assert timeline.along(3) == (1, 3, 5)
     assert timeline.along(2) == (0, 2, 4)
     assert (timeline.beside(1, 1), timeline.beside(1, -1), timeline.beside(0, 9)) == (3, 1, 4)
-    assert (timeline.other_prompt(2, 1), timeline.other_prompt(3, 1), timeline.other_prompt(2, -1)) == (3, 2, 3)
+    assert (timeline.cycle_prompt(2, 1), timeline.cycle_prompt(3, 1), timeline.cycle_prompt(2, -1)) == (3, 2, 3)
     np.testing.assert_allclose(timeline.seconds, [0, 0.2, 0.4])
 
 

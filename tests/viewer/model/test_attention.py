@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def test_bfloat16_bits_widen_exactly() -> None:
     values = np.array([0, 1, 0.5, 3.14e-30, 1 / 3], np.float32)
-    assert (attention.widened(schema.to_bfloat16(values)) == make_results.rounded(values)).all()
-    assert attention.widened(values) is values
+    assert (attention.to_float32(schema.to_bfloat16(values)) == make_results.rounded(values)).all()
+    assert attention.to_float32(values) is values
 
 
 def test_masses_equal_the_stored_ones(results: Results) -> None:
@@ -143,7 +143,7 @@ def test_batched_color_positions_equal_those_of_each_map(scale: str) -> None:
     lows = rng.choice([0.0, 1e-3], 40).astype(np.float32)
     highs = (lows + rng.random(40).astype(np.float32) * np.float32(0.02)).astype(np.float32)
     highs[2] = lows[2]
-    positions = attention.place_between(values, lows, highs, scale)
+    positions = attention.scale_between(values, lows, highs, scale)
     for value, low, high, places in zip(values, lows, highs, positions, strict=True):
         np.testing.assert_array_equal(places, attention.places(value, float(low), float(high), scale))
 

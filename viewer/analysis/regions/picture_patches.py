@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.results.scores_schema import count_heaviest
-from viewer.model.attention import widened
+from viewer.model.attention import to_float32
 
 if TYPE_CHECKING:
     from viewer.model.attention import Floats
@@ -118,7 +118,7 @@ class PicturePatches:
 
     def __init__(self, weights: npt.NDArray[np.generic], compared: ComparedPatches) -> None:
         """`weights`: (..., compared patches) as stored; bits of bfloat16 (uint16), or floats."""
-        self.weights = widened(weights)
+        self.weights = to_float32(weights)
         """(..., patches)"""
         self._compared = compared
         self._ranks = as_ranks(weights, self.weights)

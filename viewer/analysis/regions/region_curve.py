@@ -42,8 +42,8 @@ def read_region_curve(
 ) -> RegionCurve | None:
     """Return the weight of the view's query on its region in all finished frames, the mean of the view's heads.
 
-    `find_cells(frame)` returns the region's patches in a frame, None where it is not known. None once `is_stale` says
-    so.
+    `find_cells(frame)` returns the region's patches in a frame, None where it is not known. Returns None if
+    `is_stale()` becomes true.
     """
     values = np.full(results.done, np.nan, np.float32)
     for frame in range(len(values)):
@@ -58,7 +58,7 @@ def read_region_curve(
                 values[frame] = _read_captured(results, view, frame, query, cells, step)
                 continue
             parts = [results.column(frame, query.kind, view.layer, token)[step] for token in tokens]
-            mass = scores.region_mass(attention.widened(np.stack(parts)), cells)  # (tokens, heads)
+            mass = scores.region_mass(attention.to_float32(np.stack(parts)), cells)  # (tokens, heads)
             values[frame] = mass[:, list(view.heads)].mean() if view.heads else mass.mean()
     return RegionCurve(view.region_name, color, values)
 

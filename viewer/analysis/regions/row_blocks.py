@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from capture.results.scores_schema import count_heaviest
 from viewer.analysis.regions.picture_patches import ComparedPatches, PatchSlices, as_ranks, count_flags
-from viewer.model.attention import widened
+from viewer.model.attention import to_float32
 
 if TYPE_CHECKING:
     from viewer.analysis.regions.picture_patches import Ranks
@@ -46,14 +46,14 @@ class BlockedPatches:
 
     def _add_block(self, block: npt.NDArray[np.generic]) -> None:
         stored = self._compared.take(block)
-        floats = widened(stored)
+        floats = to_float32(stored)
         total = floats.sum(-1)
         if self.region_size:
             region_total = floats.take(self._inside, axis=-1).sum(-1)
             is_heaviest, overlap = self._compare_ranks(as_ranks(stored, floats))
         else:
             region_total, is_heaviest, overlap = np.zeros_like(total), np.zeros(len(total), bool), np.zeros(len(total))
-        mass = region_total if self._region is None else widened(self._region.take(block)).sum(-1)
+        mass = region_total if self._region is None else to_float32(self._region.take(block)).sum(-1)
         self._parts.append((mass, total, region_total, is_heaviest, overlap))
 
     def _compare_ranks(self, ranks: Ranks) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.floating[Any]]]:

@@ -172,7 +172,9 @@ def create_thumbnail_atlas(source: ExportSource, view: ViewState, request: Expor
     rows = scene.measured(results, view)
     step = min(view.step, rows[0].image.shape[1] - 1)
     maps = np.mean(
-        [attention.widened(np.ascontiguousarray(row.image[:, step])) for row in rows], axis=0, dtype=np.float32
+        [attention.to_float32(np.ascontiguousarray(row.image[:, step])) for row in rows],
+        axis=0,
+        dtype=np.float32,
     )
     maps = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)  # (layers, heads + 1, cameras, rows, cols)
     high = attention.color_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 
-from viewer.export.formats.float_text import NONE, format_floats, spell_texts
+from viewer.export.formats.float_text import NONE, format_floats, split_characters
 from viewer.model.plain_text import format_csv_cell
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _spell(column: Column) -> list[npt.NDArray[np.uint8] | int]:
     else:
         distinct, where = np.unique(column, return_inverse=True)
         values = distinct.tolist()
-    return [character[where] for character in spell_texts([quote_cell(value).encode() for value in values])]
+    return [character[where] for character in split_characters([quote_cell(value).encode() for value in values])]
 
 
 @lru_cache(1024, typed=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     Bytes = npt.NDArray[np.uint8]
 
 DIGITS: Final = 7
-"""That tell float32 numbers apart."""
+"""Significant digits that distinguish all float32 numbers."""
 _LEAST: Final = 1e-15
 _MOST: Final = 1e7
 """Between these, texts are worked out for all numbers at once: the power of ten that gives seven digits is exact."""
@@ -25,7 +25,7 @@ _POWERS: Final = 10.0 ** np.arange(23)
 
 
 def format_floats(values: npt.NDArray[np.floating[Any]]) -> list[Bytes]:
-    """Return numbers as `"%.7g" % value` writes them: columns of characters, (n,) each, of which NONE is none.
+    """Return numbers as `"%.7g" % value` writes them: columns of characters, (n,) each; NONE marks an absent character.
 
     Read across, the characters of a number follow each other. Numbers that are tiny, large, infinite, NaN, or within
     rounding of a tie are written by Python, one by one.
@@ -114,12 +114,12 @@ def _blank_unless(where: npt.NDArray[np.bool_], characters: Bytes | np.uint8) ->
 
 def _write_each(columns: list[Bytes], rows: npt.NDArray[np.intp], values: npt.NDArray[np.float64]) -> None:
     """Set the characters of some rows as Python writes their numbers."""
-    characters = spell_texts([b"%.7g" % value for value in values.tolist()])
+    characters = split_characters([b"%.7g" % value for value in values.tolist()])
     for place, column in enumerate(columns):
         column[rows] = characters[place] if place < len(characters) else NONE
 
 
-def spell_texts(texts: list[bytes]) -> list[Bytes]:
+def split_characters(texts: list[bytes]) -> list[Bytes]:
     """Return texts as columns of characters, (n,) each."""
     width = max(map(len, texts), default=0)
     filled = b"".join(text.ljust(width, bytes((NONE,))) for text in texts)

@@ -26,7 +26,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 2 for a mistake that the user can mend, 130 if it was stopped."""
     is_command = words is None
     words = list(sys.argv[1:] if words is None else words)
-    startup.one_thread()
+    startup.limit_threads()
     with cancellation.handle_signals(lambda: os._exit(130), restore=not is_command):
         from viewer.export.masks import cli
 

@@ -52,9 +52,9 @@ def draw(regions: RegionSet, results: Results, drawn: tuple[DrawnBox, ...]) -> l
 
 
 def track(regions: RegionSet, results: Results, arguments: RegionsArguments, report: Report) -> Iterator[str]:
-    """Track what was drawn, and what is named, in every camera that shows it; yield a sentence about each.
+    """Track the drawn and the named regions in every camera that shows them; yield a sentence about each.
 
-    Masks that were tracked before are replaced once the new ones are there. What was drawn or imported never is.
+    Masks that were tracked before are replaced when the new ones are complete; drawn and imported masks never are.
 
     Raises:
         UserError: A name or a frame is unknown, a picture is missing, or OpenCV is not installed.

@@ -17,7 +17,7 @@ KEY_STEP: Final = 16
 
 
 class SplitHandle(QWidget):
-    """Moves the border between what is above and what is below it; a double click gives the choice back.
+    """Moves the border between what is above and what is below it; a double click restores the automatic height.
 
     It lies over the edges of both, and takes no part in their painting while there is nothing to see of it.
     """
