@@ -215,9 +215,9 @@ def test_read_only_folder_offers_another_place(
 
 def test_stopped_tracking_is_no_failure_and_shows_no_message(window: MainWindow) -> None:
     window.session.update(region=SQUARE)
-    spin()
-    assert window.regions.track("duck")
     press(window, Qt.Key.Key_Y)
+    spin()
+    assert window.regions.track("duck")  # nothing is awaited until it is stopped, as it is done within a second
     assert window.panels.regions.controls.stop.isVisible()
     QTest.mouseClick(window.panels.regions.controls.stop, Qt.MouseButton.LeftButton)
     until(lambda: not window.regions.process.is_running, 30)
