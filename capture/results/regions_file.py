@@ -174,8 +174,8 @@ def _write_mask(group: h5py.Group, mask: npt.NDArray[np.bool_], frame: int, came
     size = frames.pictures[camera]
     if mask.shape != size:
         raise UserError(
-            f"the mask of {camera} in frame {frame} has {' x '.join(map(str, mask.shape))} pixels, but its "
-            f"picture {size[0]} x {size[1]}"
+            f"the mask of {camera} in frame {frame} has {mask.shape[1]} x {mask.shape[0]} pixels, but its "
+            f"picture {size[1]} x {size[0]}"
         )
     group["mask"][frame] = mask
     to_model = frames.to_model[camera][frame]

@@ -22,11 +22,11 @@ class CoveredObservation:
 
     prepared: Prepared
     names: tuple[str, ...] = ()
-    """Of the regions, in the order of `prepared.coverage`."""
+    """Names of the regions, in the order of `prepared.coverage`."""
     masks: Masks = field(default_factory=dict)
-    """Those that are known; empty where none is."""
+    """Masks of the regions that are known; empty if none is."""
     problem: str = ""
-    """Why masks that were given are not used."""
+    """Why masks of the call are not used; empty if they are."""
 
 
 @dataclass(frozen=True)

@@ -62,13 +62,13 @@ class EpisodeMasks:
     @classmethod
     def read_back(cls, results: Path) -> EpisodeMasks:
         """Return the masks that a killed process had written; none where it had none, or where they are damaged."""
-        found = cls(results)
+        masks = cls(results)
         with contextlib.suppress(OSError):
-            found._file = found.path.open("rb")
+            masks._file = masks.path.open("rb")
             with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-                while found._read_record(found._file):
+                while masks._read_record(masks._file):
                     pass
-        return found
+        return masks
 
     def _read_record(self, file: BinaryIO) -> bool:
         """Read the outline of the next record; return False at the end. Raises ValueError for a torn one."""
@@ -79,8 +79,8 @@ class EpisodeMasks:
         start, places = file.tell(), {}
         for name, camera, *numbers in record["masks"]:
             height, width, count = map(int, numbers)
-            is_well = is_name(name) and height > 0 and width > 0 and 0 < count <= height * width + 64
-            if not is_well or height * width > MAX_PIXELS:
+            is_valid = is_name(name) and height > 0 and width > 0 and 0 < count <= height * width + 64
+            if not is_valid or height * width > MAX_PIXELS:
                 return False
             places[name, str(camera)] = _Place(start, count, height, width)
             start += count
@@ -116,10 +116,10 @@ class EpisodeMasks:
     @property
     def cameras(self) -> Mapping[str, tuple[str, ...]]:
         """The regions that are known in some frame, in order, and the cameras in which they are."""
-        found: dict[str, dict[str, None]] = {}
+        cameras: dict[str, dict[str, None]] = {}
         for name, camera in (key for places in self._frames.values() for key in places):
-            found.setdefault(name, {})[camera] = None
-        return {name: tuple(cameras) for name, cameras in found.items()}
+            cameras.setdefault(name, {})[camera] = None
+        return {name: tuple(known) for name, known in cameras.items()}
 
     def read(self, frame: int) -> Masks:
         """Return the masks of a frame. Raises UserError where they cannot be read."""

@@ -1,4 +1,4 @@
-"""Complete the recordings of rollouts whose process was killed: their finished frames stay, nothing is written anew."""
+"""Complete recordings of rollouts whose process was killed: finished frames are kept, none is written again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RecoveredFile:
     path: Path
     frames: int
     problem: str = ""
-    """Why the masks that came with its calls are no file of regions beside it."""
+    """Why no regions file was written of the masks that came with its calls; empty if none was needed or it was."""
 
 
 def find_unfinished(folder: Path, *, patience: float = LOCK_PATIENCE_SECONDS) -> list[Path]:
@@ -71,17 +71,17 @@ def recover_file(partial: Path) -> RecoveredFile:
             raise UserError(f"{partial} is damaged and is left as it is; its first frames may still open in pi0-viewer")
         if state is None or not state.frames_done:
             raise UserError(f"{partial} holds no finished frame and is left as it is; delete it")
-        about = _read_rollout(file.path, state.frames_done)
+        episode = _read_rollout(file.path, state.frames_done)
         failure = run_index.read_failure(path)
         if not state.is_complete:
-            _complete(file, state, {**about.rollout, "ended": failure or KILLED})
+            _complete(file, state, {**episode.rollout, "ended": failure or KILLED})
         masks = EpisodeMasks.read_back(path)
         problem = _write_regions(file.path, masks, path)
         file.publish()
     finally:
         file.close()
     masks.close(is_kept=bool(problem))
-    _note_in_index(path, about, state.frames_done)
+    _note_in_index(path, episode, state.frames_done)
     return RecoveredFile(path, state.frames_done, problem)
 
 
@@ -95,28 +95,28 @@ def _write_regions(partial: Path, masks: EpisodeMasks, path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class _About:
-    """What the file says of its episode."""
+class _RecordedEpisode:
+    """The episode of a recording, as its file describes it."""
 
     rollout: Mapping[str, Any]
-    """Its attribute `rollout`, with what is known of the calls until its last frame."""
+    """The attribute `rollout`, with the numbers of calls up to the last frame."""
     name: str
     prompt: str
 
 
-def _read_rollout(path: Path, done: int) -> _About:
-    """Return what an unfinished file says of its episode. Raises UserError for one that is of no rollout."""
+def _read_rollout(path: Path, done: int) -> _RecordedEpisode:
+    """Return the episode of an unfinished file. Raises UserError for a file that is not of a rollout."""
     try:
         with open_for_reading(path) as file:
             if schema.FRAMES_CLOCK not in file or schema.ROLLOUT_ATTRIBUTE not in file.attrs:
-                raise UserError(f"{path} is of a capture that was interrupted; the same command goes on with it")
+                raise UserError(f"{path} is of a capture that was interrupted; the same command resumes it")
             known = json.loads(file.attrs[schema.ROLLOUT_ATTRIBUTE])
             calls, dropped = (int(file[name][done - 1]) for name in (schema.FRAMES_INDEX, schema.FRAMES_DROPPED))
             rollout = {"success": None, **known, "calls": calls + 1, "dropped": dropped}
             name, prompt = (
                 file[name].asstr()[done - 1].rstrip("\0") for name in (schema.FRAMES_EPISODE, schema.FRAMES_PROMPT)
             )
-            return _About(rollout, name, prompt)
+            return _RecordedEpisode(rollout, name, prompt)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged and is left as it is ({describe_error(error)})") from None
 
@@ -139,7 +139,7 @@ def _complete(partial: PartialFile, state: RunState, rollout: Mapping[str, Any])
 
 
 def _cut_frames(file: h5py.File, done: int) -> None:
-    """Take the frame that was begun last away from the frame axes that have it already."""
+    """Cut the frame that was begun last off the datasets that have it already."""
 
     def cut(_: str, found: h5py.Group | h5py.Dataset) -> None:
         if isinstance(found, h5py.Dataset) and found.maxshape[:1] == (None,) and found.shape[0] > done:
@@ -149,7 +149,7 @@ def _cut_frames(file: h5py.File, done: int) -> None:
     file.flush()
 
 
-def _note_in_index(path: Path, about: _About, frames: int) -> None:
+def _note_in_index(path: Path, episode: _RecordedEpisode, frames: int) -> None:
     """Note in the index of a run that the episode's file is complete now."""
     try:
         run_index.write_failure(path, None)
@@ -158,9 +158,9 @@ def _note_in_index(path: Path, about: _About, frames: int) -> None:
             return
         entries = {entry["file"]: entry for entry in index["episodes"]}
         number = path.name.split(".")[0].rpartition("_")[2]
-        made: run_index.Entry = {"file": path.name, "name": about.name, "prompts": [about.prompt], "rate": None}
+        made: run_index.Entry = {"file": path.name, "name": episode.name, "prompts": [episode.prompt], "rate": None}
         made["number"] = int(number) if number.isdecimal() else len(entries)
-        entry = {**made, **entries.get(path.name, {}), "frames": frames, "success": about.rollout.get("success")}
+        entry = {**made, **entries.get(path.name, {}), "frames": frames, "success": episode.rollout.get("success")}
         head = {key: index[key] for key in ("generator", "source", "model", "run")}
         run_index.write_index(path.parent, head, [entry])
     except (OSError, KeyError, TypeError) as error:

@@ -55,11 +55,6 @@ class SlowSource:
         """Let requests succeed again."""
         self.is_lost = False
 
-    @property
-    def bytes_read(self) -> int:
-        """Bytes of all requests together."""
-        return sum(size for request in self.requests for _, size in request)
-
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return the bytes of some (offset, size)."""
         with self._lock:

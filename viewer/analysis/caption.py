@@ -13,6 +13,7 @@ from viewer.analysis.effects import measured as effects
 from viewer.analysis.regions.carried_region import describe_region
 from viewer.model.noise_multiples import format_noise
 from viewer.model.number_ranges import format_numbers, format_place, format_range
+from viewer.model.plain_text import capitalise
 from viewer.model.view_state import FROM_EFFECTS
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def caption(results: Results, state: ViewState, *, difference: str = "") -> Capt
         subject, _ = words_of(results, state.frame, state.query)
         layer = f"layer {format_place(results.layers[state.layer], results.layers)}"
         numbers = f"Numbers are of {layer}, {describe_heads(state, results.heads)}"
-        return Caption(_capitalised(f"{subject}:"), f"{results.describe_missing_maps()}.", f"{numbers}.")
+        return Caption(capitalise(f"{subject}:"), f"{results.describe_missing_maps()}.", f"{numbers}.")
     subject, which = words_of(results, state.frame, state.query)
     if state.query.kind == "text":
         phase = "prefix"
@@ -178,11 +179,11 @@ def _caption_of_effect(results: Results, state: ViewState, difference: str) -> C
         who, moves = effects.describe_target(target, state.query)
         actions = state.query.items if state.query.kind == "action" else ()
         noise = format_noise(target.noise_floor(actions), target.seeds)
-        return Caption(_capitalised(who), moves, " · ".join(filter(None, [noise, *last])))
+        return Caption(capitalise(who), moves, " · ".join(filter(None, [noise, *last])))
     who, _ = effects.name_map_effect(state, effect_map)
     text, largest = effects.describe_map(results, state, effect_map)
     noise = format_noise(effect_map.floor, effect_map.seeds)
-    return Caption(_capitalised(who), text, " · ".join(filter(None, [largest, noise, *last])))
+    return Caption(capitalise(who), text, " · ".join(filter(None, [largest, noise, *last])))
 
 
 def create_effects_caption(results: Results, state: ViewState) -> Caption:
@@ -193,11 +194,7 @@ def create_effects_caption(results: Results, state: ViewState) -> Caption:
     who, _ = effects.name_map_effect(state, effect_map)
     seeds = "" if effect_map.is_gradient or not effect_map.seeds else f"noise of {effect_map.seeds} seeds"
     return Caption(
-        _capitalised(who),
+        capitalise(who),
         effects.describe_maps(state, effect_map),
         " · ".join(filter(None, [seeds, *_describe_scale(state)])),
     )
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]

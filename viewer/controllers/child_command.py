@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, QProcess, QTimer, Signal
@@ -16,6 +17,15 @@ KILL_MILLISECONDS: Final = 3000
 """Time that a stopped process has to end by itself."""
 MOST_CHARACTERS: Final = 400
 """Of one line of its error output."""
+
+
+def parse_progress(line: str) -> tuple[int, int] | None:
+    """Return how much is done, and of how much, from a line of JSON with both; None for another line."""
+    try:
+        message = json.loads(line)
+        return int(message["done"]), int(message["total"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 class ChildCommand(QObject):

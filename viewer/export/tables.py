@@ -335,11 +335,11 @@ def _repeat(text: str, lines: int) -> Column:
 
 
 def _write_csv(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> None:
-    with path.open("wb") as stream:
+    with path.open("w", encoding="utf-8", newline="") as stream:
         for number, block in enumerate(blocks):
             columns = table_columns(reader, block)
             if number == 0:
-                stream.write(",".join(map(quote_cell, columns)).encode() + b"\n")
+                stream.write(",".join(map(quote_cell, columns)) + "\n")
             stream.writelines(format_csv_lines(list(columns.values())))
 
 

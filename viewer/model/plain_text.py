@@ -35,6 +35,16 @@ def clean_text(text: str, most: int = MAX_CHARACTERS) -> str:
     return shown if shown.isascii() and shown.isprintable() else shown.translate(_CONTROLS)
 
 
+def shorten_line(text: str, most: int) -> str:
+    """Return a text in one line of at most `most` characters, with single blanks."""
+    return clean_text(" ".join(text.split()), most)
+
+
+def capitalise(text: str) -> str:
+    """Return a text with a capital first letter, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def plain_tooltip(text: str) -> str:
     """Return the text as Qt is to get it for a tooltip, where it would take a tag or an entity for rich text."""
     shown = clean_text(text, MAX_TOOLTIP_CHARACTERS)

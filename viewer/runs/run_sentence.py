@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from viewer.analysis.scores import find_score
-from viewer.model.plain_text import clean_text
+from viewer.model.plain_text import capitalise, clean_text, shorten_line
 from viewer.runs.query import OBJECT
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def describe_limits(query: RunQuery, *, is_contrast: bool = False) -> list[str]:
         parts.append("episodes of " + " or ".join(outcome or "unknown outcome" for outcome in query.outcomes))
     if query.prompts:
         more = f" and {len(query.prompts) - 1} more" if len(query.prompts) > 1 else ""
-        parts.append(f"prompt “{_shorten(query.prompts[0], MOST_PROMPT)}”{more}")
+        parts.append(f"prompt “{shorten_line(query.prompts[0], MOST_PROMPT)}”{more}")
     return parts
 
 
@@ -76,7 +76,7 @@ def name_subject(query: RunQuery) -> str:
     if query.actions:
         return query.subject.title
     if query.words != OBJECT:
-        return f"“{_shorten(query.words, MOST_TEXT)}”"
+        return f"“{shorten_line(query.words, MOST_TEXT)}”"
     return "its own word" if _is_about_object(query) else "the word of the object that the prompt names"
 
 
@@ -84,7 +84,7 @@ def name_region(region: str) -> str:
     """Return a region within a sentence."""
     if region == OBJECT:
         return "the object that the prompt names"
-    text = _shorten(region, MOST_TEXT)
+    text = shorten_line(region, MOST_TEXT)
     return text if ":" in text else f"region {text}"
 
 
@@ -253,11 +253,6 @@ def count_of(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else plural}"
 
 
-def capitalise(text: str) -> str:
-    """Return a text with a capital first letter, the others as they are."""
-    return text[:1].upper() + text[1:]
-
-
 def attach_punctuation(phrases: Sequence[Phrase]) -> list[Phrase]:
     """Return phrases of which none begins with a colon or comma, for what sets blanks between them."""
     joined: list[Phrase] = []
@@ -275,16 +270,12 @@ def join_phrases(phrases: Sequence[Phrase]) -> str:
 
 
 def _name_group(group: str) -> str:
-    return group if group in {"success", "failure"} else f"episode of “{_shorten(group, 40)}”"
+    return group if group in {"success", "failure"} else f"episode of “{shorten_line(group, 40)}”"
 
 
 def _count_most(group: GroupAtlas) -> tuple[int, int]:
     """Return episodes and frames behind the cell that has most of them."""
     return int(group.episodes.max(initial=0)), int(group.frames.max(initial=0))
-
-
-def _shorten(text: str, most: int) -> str:
-    return clean_text(" ".join(text.split()), most)
 
 
 def _write_minus(text: str) -> str:

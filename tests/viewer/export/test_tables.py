@@ -21,7 +21,6 @@ from viewer.errors import UserError
 from viewer.export import tables
 from viewer.export.__main__ import main
 from viewer.export.formats import csv_lines
-from viewer.export.formats.float_text import NONE, format_floats
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
@@ -270,42 +269,7 @@ def test_csv_lines_are_those_that_the_csv_module_writes() -> None:
     csv.writer(stream, lineterminator="\n").writerows(
         zip(*map(csv_lines.format_csv_values, columns.values()), strict=True)
     )
-    assert b"".join(csv_lines.format_csv_lines(list(columns.values()))).decode() == stream.getvalue()
-
-
-def test_csv_lines_of_many_blocks_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_lines, "LINES_AT_ONCE", 7)
-    columns = [np.arange(20) - 3, np.broadcast_to(np.array("“ü”\0", dtype=object), 20), np.linspace(-2, 3e-5, 20)]
-    chunks = list(csv_lines.format_csv_lines(columns))
-    assert [chunk.count(b"\n") for chunk in chunks] == [7, 7, 6]
-    expected = [f"{whole},{text},{number:.7g}\n" for whole, text, number in zip(*columns, strict=True)]
-    assert b"".join(chunks).decode() == "".join(expected)
-
-
-def write_floats(values: np.ndarray) -> list[str]:
-    characters = np.stack([*format_floats(values), np.full(len(values), ord("\n"), np.uint8)], 1)
-    return characters[characters != NONE].tobytes().decode().split("\n")[:-1]
-
-
-@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("seed", range(2))
-def test_floats_are_written_as_python_writes_them(kind: type, seed: int) -> None:
-    rng, count = np.random.default_rng(seed), 2000
-    whole = rng.integers(0, 1 << 24, count)
-    values = [
-        rng.random(count),
-        rng.choice([-1, 1], count) * 10.0 ** rng.uniform(-20, 12, count),
-        whole / 2.0 ** rng.integers(0, 40, count),  # half of them have eight or more digits, some end on a five
-        (whole % 1000) / 8192,
-        np.round(rng.random(count), 7) + 5e-8,  # next to a tie
-        10.0 ** np.arange(-18, 10),
-        np.nextafter(10.0 ** np.arange(-18, 10), 0),
-        [0, -0.0, np.nan, np.inf, -np.inf, 9999999.5, 999999.95, 9.9999995e-5, 9.99999949e-5, 123456.75, 5e-324],
-    ]
-    with np.errstate(over="ignore"):  # of float16
-        numbers = np.concatenate(values).astype(kind)
-    assert write_floats(numbers) == [f"{number:.7g}" for number in numbers.tolist()]
-    assert write_floats(numbers[:0]) == []
+    assert "".join(csv_lines.format_csv_lines(list(columns.values()))) == stream.getvalue()
 
 
 def test_messages_of_export_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import shlex
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from PySide6.QtCore import QObject, Signal
 
 from capture.results.effects_schema import SUFFIX
-from viewer.controllers.child_command import ChildCommand
+from viewer.controllers.child_command import ChildCommand, parse_progress
 from viewer.io.effects_names import find_numbered_path
 
 if TYPE_CHECKING:
@@ -160,9 +159,7 @@ class RegionRun(QObject):
         return self._folder / f"result{SUFFIX}"
 
     def _read_progress(self, line: str) -> None:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            message = json.loads(line)
-            self.progress = int(message["done"]), int(message["total"])
+        self.progress = parse_progress(line) or self.progress
         self.changed.emit()
 
     def _read_stage(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import shutil
 import tempfile
 from collections import deque
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PySide6.QtCore import QObject, Signal
 
-from viewer.controllers.child_command import ChildCommand
+from viewer.controllers.child_command import ChildCommand, parse_progress
 from viewer.controllers.regions.region_edit import RegionEdit, read_digest
 from viewer.regions.file_versions import find_previous_path
 
@@ -92,9 +90,7 @@ class RegionsProcess(QObject):
         self.changed.emit()
 
     def _read_progress(self, line: str) -> None:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            message = json.loads(line)
-            self.progress = int(message["done"]), int(message["total"])
+        self.progress = parse_progress(line) or self.progress
         self.changed.emit()
 
     def cancel(self) -> None:

@@ -14,30 +14,30 @@ if TYPE_CHECKING:
 
 UPDATE_MILLISECONDS: Final = 3000
 """Time after a change in which more of them are waited for."""
-LOOK_MILLISECONDS: Final = 3000
-"""Interval of the looks at the folder of a complete run, which its list of episodes no longer polls."""
+POLL_MILLISECONDS: Final = 3000
+"""Interval at which the folder of a complete run is checked, which its list of episodes no longer does."""
 
 
 class RunWatch(QObject):
     """Notices episodes that were finished, replaced or removed, and other regions, objects, outcomes or prompts."""
 
     changed = Signal()
-    """The run is no longer as `signature` says."""
+    """The signature of the run is another one than `signature`."""
 
     def __init__(self, controller: RunController) -> None:
         super().__init__(controller)
         self._controller = controller
         self._open_run: OpenRun | None = None
         self.signature = ""
-        """Of the run as its summary was opened last; empty where none was."""
+        """Signature of the run when its summary was opened last; empty if none was."""
         self._checks = 0
         self.timer = QTimer(self)
         self.timer.setSingleShot(True)
         self.timer.setInterval(UPDATE_MILLISECONDS)
         self.timer.timeout.connect(self.check)
-        self._look_timer = QTimer(self)
-        self._look_timer.setInterval(LOOK_MILLISECONDS)
-        self._look_timer.timeout.connect(self._look)
+        self._poll_timer = QTimer(self)
+        self._poll_timer.setInterval(POLL_MILLISECONDS)
+        self._poll_timer.timeout.connect(self._poll_folder)
 
     def set_run(self, open_run: OpenRun | None) -> None:
         """Watch another run; None for no run."""
@@ -48,12 +48,12 @@ class RunWatch(QObject):
                 signal.connect(self.check_later)
 
     def set_active(self, active: bool) -> None:
-        """Say whether the page is visible."""
+        """Check the run now and at intervals while the page is visible, and not otherwise."""
         if active:
-            self._look_timer.start()
+            self._poll_timer.start()
             self.check()
         else:
-            self._look_timer.stop()
+            self._poll_timer.stop()
 
     def check_later(self, _: object = None) -> None:
         """Compare the run with `signature` in a moment, together with what changes meanwhile."""
@@ -74,11 +74,11 @@ class RunWatch(QObject):
 
         self._controller.worker.ask("watch", self._checks, lambda _: find_signature(run, subject), take)
 
-    def _look(self) -> None:
+    def _poll_folder(self) -> None:
         if self._open_run is not None and self._open_run.episodes.complete:
             self._open_run.episodes.check_folder()
 
     def stop(self) -> None:
         """Stop watching."""
         self.timer.stop()
-        self._look_timer.stop()
+        self._poll_timer.stop()

@@ -67,11 +67,12 @@ def write_parquet(path: Path, blocks: Iterator[Mapping[str, Column]], descriptio
 
 def _as_arrow(pyarrow: Any, column: Column) -> Any:
     """Return a column as an array of pyarrow; texts as a dictionary."""
+    is_constant = is_repeated(column) and len(column) > 0
     if column.dtype.kind == "O":
-        if is_repeated(column):
+        if is_constant:
             return pyarrow.DictionaryArray.from_arrays(np.zeros(len(column), np.int32), [column[0]])
         return pyarrow.array(column, pyarrow.string()).dictionary_encode()
-    if is_repeated(column) and len(column):
+    if is_constant:
         return pyarrow.repeat(column[0], len(column))
     return pyarrow.array(column, from_pandas=True)
 

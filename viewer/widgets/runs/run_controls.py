@@ -10,7 +10,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis.scores import SCORES
-from viewer.model.plain_text import clean_text, plain_tooltip
+from viewer.model.plain_text import clean_text, plain_tooltip, shorten_line
 from viewer.runs.query import OBJECT, RUN_SCORES, RunQuery
 from viewer.runs.query_text import ALL, format_frames, format_subject, parse_frames, parse_subject
 from viewer.widgets.controls.button import Button
@@ -114,10 +114,7 @@ class RunControls(QWidget):
         named = [(OBJECT, f"the region that each prompt names, {OBJECT}"), *((name, name) for name in regions)]
         self.region.set_suggestions(named)
         self.step.set_options([(ALL, "mean of steps"), *((str(step), f"step {step}") for step in steps)])
-        self.prompt.set_options(
-            [(ALL, "all prompts"), *((str(n), _shorten(prompt)) for n, prompt in enumerate(self._prompts))]
-        )
-        self.prompt.set_tool_tips({str(n): prompt for n, prompt in enumerate(self._prompts)})
+        self._list_prompts()
         self.contrast.setEnabled(not contrast_reason)
         tip = contrast_reason or "The mean of the successes minus that of the failures, with marks and effect sizes"
         self.contrast.setToolTip(plain_tooltip(tip))
@@ -128,7 +125,7 @@ class RunControls(QWidget):
         self._query = query
         self.score.show_value(query.score)
         reasons = {name: replace(query, score=name).find_problem() for name in RUN_SCORES}
-        self.score.disable({name: _shorten(reason.rstrip("."), 70) for name, reason in reasons.items() if reason})
+        self.score.disable({name: shorten_line(reason.rstrip("."), 70) for name, reason in reasons.items() if reason})
         self.subject.show_value(format_subject(query))
         self.region.show_value(query.region)
         self.step.show_value(ALL if query.step is None else str(query.step))
@@ -142,15 +139,19 @@ class RunControls(QWidget):
         self.contrast.setChecked(is_contrast)
         self.updateGeometry()
 
+    def _list_prompts(self) -> None:
+        """Fill the menu of prompts, which shortens them, with tooltips that do not."""
+        texts = ((str(n), shorten_line(prompt, MOST_PROMPT)) for n, prompt in enumerate(self._prompts))
+        self.prompt.set_options([(ALL, "all prompts"), *texts])
+        self.prompt.set_tool_tips({str(n): prompt for n, prompt in enumerate(self._prompts)})
+
     def _prompt_value(self, query: RunQuery) -> str:
         """Return the menu's value of the prompt; one that the run lacks is added to the menu."""
         if not query.prompts:
             return ALL
         if query.prompts[0] not in self._prompts:
             self._prompts = (*self._prompts, query.prompts[0])
-            self.prompt.set_options(
-                [(ALL, "all prompts"), *((str(n), _shorten(prompt)) for n, prompt in enumerate(self._prompts))]
-            )
+            self._list_prompts()
         return str(self._prompts.index(query.prompts[0]))
 
     # What the user chooses
@@ -206,7 +207,3 @@ def find_common_words(prompts: Sequence[str], most: int = 12) -> list[str]:
         for word in dict.fromkeys(re.findall(r"[^\W\d_]{3,30}", prompt.casefold())):
             counts[word] = counts.get(word, 0) + 1
     return sorted(counts, key=lambda word: -counts[word])[:most]
-
-
-def _shorten(text: str, most: int = MOST_PROMPT) -> str:
-    return clean_text(" ".join(text.split()), most)

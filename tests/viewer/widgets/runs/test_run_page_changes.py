@@ -177,7 +177,7 @@ def test_changes_of_files_and_outcomes_are_shown_while_the_page_is_open(app: QAp
         window.runs.show_page()
         page = ask_and_wait(window, QUESTION)
         controller, before = page.controller, value_of(page)
-        for timer in (controller._watch.timer, controller._watch._look_timer):
+        for timer in (controller._watch.timer, controller._watch._poll_timer):
             timer.setInterval(0)
         recorded = make_run.write_episode(
             tmp_path / "other", 0, frames=FRAMES, layers=LAYERS, heads=HEADS, size=(36, 64)
